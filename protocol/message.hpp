@@ -1,0 +1,179 @@
+#pragma once
+// Builds frames: a body says what a message carries, write_frame() lays it out in the caller's
+// memory, from its first byte to its last, with no builder object, no allocation and one copy of
+// the data. What comes out is ordinary FlatBuffers (a size-prefixed Message); tests hold it against
+// FlatBuffers' own builder.
+//
+// Every frame is a multiple of 8 bytes long and its fields are aligned to its own start, so that
+// frames laid one after another from an address that is a multiple of 8 can all be read in place.
+//
+// Bodies are views: what they point at has to live until the call returns, no longer.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "protocol/opcode.hpp"
+#include "protocol/uuid.hpp"
+
+namespace protocol {
+
+using Bytes = std::span<const std::byte>;
+
+// The fields of Message that are not the body's. Nil, and 0 for span_id, are left out of the frame.
+struct MessageHeader {
+  Uuid transaction_id{};        // a reply repeats that of its request
+  std::uint64_t timestamp = 0;  // nanoseconds since the epoch
+  Uuid trace_id{};
+  std::uint64_t span_id = 0;
+};
+
+struct WhoAmIBody {
+  static constexpr Opcode kOpcode = Opcode::WhoAmI;
+};
+struct WhoAmIReplyBody {
+  static constexpr Opcode kOpcode = Opcode::WhoAmIReply;
+  Uuid session{};
+  std::uint16_t core = 0;
+  Transport transport = Transport::unknown;
+  std::string_view remote_address;
+  std::string_view node;
+  std::string_view server_version;
+  std::uint32_t frame_bytes_max = 0;
+  std::uint32_t subscriptions_max = 0;
+};
+struct PingBody {
+  static constexpr Opcode kOpcode = Opcode::Ping;
+  Bytes data;
+};
+struct PongBody {
+  static constexpr Opcode kOpcode = Opcode::Pong;
+  Bytes data;
+  std::uint64_t server_time = 0;
+};
+struct SubscribeBody {
+  static constexpr Opcode kOpcode = Opcode::ClientSubscribe;
+  std::span<const std::string_view> channels;
+};
+struct SubscribeReplyBody {
+  static constexpr Opcode kOpcode = Opcode::SubscribeReply;
+  std::span<const fbs::ChannelResult> results;  // in the order of the request's channels
+};
+struct UnsubscribeBody {
+  static constexpr Opcode kOpcode = Opcode::ClientUnsubscribe;
+  std::span<const std::string_view> channels;
+};
+struct UnsubscribeReplyBody {
+  static constexpr Opcode kOpcode = Opcode::UnsubscribeReply;
+  std::span<const fbs::ChannelResult> results;
+};
+struct PublishBody {
+  static constexpr Opcode kOpcode = Opcode::Publish;
+  std::string_view channel;
+  Bytes data;
+  bool requires_ack = false;
+};
+struct SendBody {
+  static constexpr Opcode kOpcode = Opcode::Send;
+  Uuid session{};
+  Bytes data;
+  bool requires_ack = false;
+};
+struct BroadcastBody {
+  static constexpr Opcode kOpcode = Opcode::Broadcast;
+  Bytes data;
+  bool requires_ack = false;
+  bool include_self = false;
+};
+struct AckBody {
+  static constexpr Opcode kOpcode = Opcode::Ack;
+  std::uint64_t epoch = 0;
+  std::uint64_t offset = 0;
+  std::uint32_t delivered = 0;
+  AckLevel level = AckLevel::accepted;
+};
+struct ErrorBody {
+  static constexpr Opcode kOpcode = Opcode::Error;
+  ErrorCode code = ErrorCode::none;
+  std::string_view text;
+  Opcode failed_opcode = Opcode::None;
+  std::uint32_t retry_after_ms = 0;
+};
+struct EventBody {
+  static constexpr Opcode kOpcode = Opcode::Event;
+  std::string_view channel;
+  std::uint64_t epoch = 0;
+  std::uint64_t offset = 0;
+  Bytes data;
+  Uuid publisher{};  // nil is left out
+};
+struct DirectMessageBody {
+  static constexpr Opcode kOpcode = Opcode::DirectMessage;
+  Uuid from{};
+  Bytes data;
+};
+struct BroadcastMessageBody {
+  static constexpr Opcode kOpcode = Opcode::BroadcastMessage;
+  Uuid from{};
+  Bytes data;
+};
+// Any opcode with a payload that is ready made: custom handlers, tests of what the server must
+// refuse.
+struct RawBody {
+  Opcode kOpcode =
+      Opcode::None;  // named like the constant of the other bodies, which it stands in for
+  Bytes payload;
+};
+
+// Bytes that write_frame() will write, the 4 of the size included; exact.
+template <class Body>
+std::size_t frame_bytes(const MessageHeader& header, const Body& body) noexcept;
+
+// Writes one frame at the start of out and returns its length; 0, with nothing written, if it does
+// not fit in out or passes kBufferBytesMax. Padding is written as zeros: no byte of the frame is
+// left as it was.
+template <class Body>
+std::size_t write_frame(std::span<std::byte> out, const MessageHeader& header,
+                        const Body& body) noexcept;
+
+// Appends one frame. Allocates only if the capacity does not suffice. Returns the frame's length;
+// 0, with out unchanged, if it passes kBufferBytesMax. out.size() is best a multiple of 8 (see
+// above).
+template <class Body>
+std::size_t append_frame(std::vector<std::byte>& out, const MessageHeader& header,
+                         const Body& body) {
+  const std::size_t start = out.size();
+  out.resize(start + frame_bytes(header, body));
+  const std::size_t written = write_frame(std::span(out).subspan(start), header, body);
+  out.resize(start + written);
+  return written;
+}
+
+// What differs between two events of one channel.
+struct EventStamp {
+  std::uint64_t timestamp = 0;  // nanoseconds since the epoch
+  std::uint64_t offset = 0;
+  Uuid publisher{};  // used only if the template was made with a publisher; nil is then sent as nil
+};
+
+// Events of one channel and epoch: everything before the data is laid out once, so that each event
+// is one copy of that prefix, a few stores and one copy of the data. Writes the very bytes that
+// write_frame() would write for an EventBody. Owned by the core that owns the channel; holds about
+// 120 bytes and the name.
+class EventTemplate {
+ public:
+  EventTemplate(std::string_view channel, std::uint64_t epoch, bool with_publisher);
+
+  // Length of the frame for that much data, the 4 bytes of size included.
+  std::size_t frame_bytes(std::size_t data_bytes) const noexcept;
+  // As write_frame().
+  std::size_t write(std::span<std::byte> out, const EventStamp& stamp, Bytes data) const noexcept;
+
+ private:
+  std::vector<std::byte> prefix_;  // from the frame's size to the length of the data, inclusive
+  bool with_publisher_;
+};
+
+}  // namespace protocol

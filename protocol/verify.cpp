@@ -1,0 +1,151 @@
+#include "protocol/verify.hpp"
+
+namespace protocol {
+namespace {
+
+// A table whose vtable has been checked to lie inside the buffer. Positions count from the buffer's
+// start.
+class TableReader {
+ public:
+  static bool open(std::span<const std::byte> buffer, TableReader& reader) noexcept {
+    const std::size_t table = load<std::uint32_t>(buffer.data());
+    // The root offset is unsigned and forward; a table starts with the 4-byte way back to its
+    // vtable.
+    if (table < sizeof(std::uint32_t) || table > buffer.size() - sizeof(std::int32_t)) return false;
+    const std::int64_t vtable =
+        static_cast<std::int64_t>(table) - load<std::int32_t>(&buffer[table]);
+    if (vtable < 0 || static_cast<std::size_t>(vtable) > buffer.size() - kVtableHead) return false;
+    const std::size_t vtable_bytes = load<std::uint16_t>(&buffer[static_cast<std::size_t>(vtable)]);
+    if (vtable_bytes < kVtableHead || vtable_bytes % 2 != 0) return false;
+    if (vtable_bytes > buffer.size() - static_cast<std::size_t>(vtable)) return false;
+    reader.buffer_ = buffer;
+    reader.table_ = table;
+    reader.vtable_ = static_cast<std::size_t>(vtable);
+    reader.vtable_bytes_ = vtable_bytes;
+    return true;
+  }
+
+  // False if the field is there but does not fit in the buffer. An absent one leaves value as it
+  // is.
+  template <class T>
+  bool read(flatbuffers::voffset_t field, T& value) const noexcept {
+    const std::size_t at = position(field);
+    if (at == 0) return true;
+    if (at > buffer_.size() || buffer_.size() - at < sizeof(T)) return false;
+    std::memcpy(static_cast<void*>(&value), &buffer_[at], sizeof(T));
+    return true;
+  }
+
+  bool read_bytes(flatbuffers::voffset_t field, std::span<const std::byte>& value) const noexcept {
+    const std::size_t at = position(field);
+    if (at == 0) return true;
+    std::uint32_t offset = 0;
+    if (!read(field, offset)) return false;
+    const std::size_t vector = at + offset;
+    if (offset == 0 || vector > buffer_.size() - sizeof(std::uint32_t)) return false;
+    const std::size_t count = load<std::uint32_t>(&buffer_[vector]);
+    if (count > buffer_.size() - vector - sizeof(std::uint32_t)) return false;
+    value = buffer_.subspan(vector + sizeof(std::uint32_t), count);
+    return true;
+  }
+
+ private:
+  static constexpr std::size_t kVtableHead = 4;  // its own size and that of the table
+
+  std::size_t position(flatbuffers::voffset_t field) const noexcept {
+    if (std::size_t{field} + sizeof(std::uint16_t) > vtable_bytes_) return 0;
+    const std::size_t offset = load<std::uint16_t>(&buffer_[vtable_ + field]);
+    return offset == 0 ? 0 : table_ + offset;
+  }
+
+  std::span<const std::byte> buffer_;
+  std::size_t table_ = 0;
+  std::size_t vtable_ = 0;
+  std::size_t vtable_bytes_ = 0;
+};
+
+// Verifies a table with one list of strings, and its length before its strings.
+struct ChannelListTable : flatbuffers::Table {
+  bool Verify(flatbuffers::Verifier& verifier) const {
+    constexpr flatbuffers::voffset_t kField = fbs::SubscribeRequest::VT_CHANNELS;
+    static_assert(kField == fbs::UnsubscribeRequest::VT_CHANNELS);
+    if (!VerifyTableStart(verifier) || !VerifyOffsetRequired(verifier, kField)) return false;
+    const auto* channels = GetPointer<const Channels*>(kField);
+    if (!verifier.VerifyVector(channels)) return false;
+    // Longer lists are refused by the caller, their strings unseen.
+    if (channels->size() > kChannelsPerRequestMax) return true;
+    return verifier.VerifyVectorOfStrings(channels) && verifier.EndTable();
+  }
+
+  std::size_t channel_count() const {
+    return GetPointer<const Channels*>(fbs::SubscribeRequest::VT_CHANNELS)->size();
+  }
+
+  using Channels = flatbuffers::Vector<flatbuffers::Offset<flatbuffers::String>>;
+};
+
+alignas(16) constexpr std::byte kEmptyTable[] = {
+    std::byte{8}, std::byte{0},
+    std::byte{0}, std::byte{0},  // the root: 8 bytes on
+    std::byte{4}, std::byte{0},
+    std::byte{4}, std::byte{0},  // vtable: 4 bytes, of a table of 4 bytes
+    std::byte{4}, std::byte{0},
+    std::byte{0}, std::byte{0},  // the table: its vtable is 4 bytes back
+};
+
+}  // namespace
+
+VerifiedMessage verify_message(std::span<const std::byte> message) noexcept {
+  VerifiedMessage result;
+  if (message.size() < kMessageBytesMin || message.size() > kBufferBytesMax) return result;
+  TableReader table;
+  if (!TableReader::open(message, table)) return result;
+  MessageView view;
+  result.ok = table.read(fbs::Message::VT_OPCODE, view.opcode) &&
+              table.read(fbs::Message::VT_TRANSACTION_ID, view.transaction_id) &&
+              table.read_bytes(fbs::Message::VT_PAYLOAD, view.payload) &&
+              table.read(fbs::Message::VT_TIMESTAMP, view.timestamp) &&
+              table.read(fbs::Message::VT_TRACE_ID, view.trace_id) &&
+              table.read(fbs::Message::VT_SPAN_ID, view.span_id);
+  if (result.ok) result.view = view;
+  return result;
+}
+
+std::span<const std::byte> AlignedScratch::copy(std::span<const std::byte> bytes) {
+  if (bytes.size() > capacity_bytes_) {
+    // Powers of two, so that slowly growing messages do not allocate each time.
+    const std::size_t block_count = std::bit_ceil(bytes.size()) / sizeof(Block) + 1;
+    blocks_.reset();
+    blocks_ = std::make_unique_for_overwrite<Block[]>(block_count);
+    capacity_bytes_ = block_count * sizeof(Block);
+  }
+  std::memcpy(static_cast<void*>(blocks_.get()), bytes.data(), bytes.size());
+  return {blocks_[0].bytes, bytes.size()};
+}
+
+void AlignedScratch::release() noexcept {
+  blocks_.reset();
+  capacity_bytes_ = 0;
+}
+
+namespace detail {
+
+const std::span<const std::byte> kEmptyPayload{kEmptyTable};
+
+bool payload_size_fits(std::size_t payload_bytes) noexcept {
+  return payload_bytes >= kMessageBytesMin && payload_bytes <= kBufferBytesMax;
+}
+
+ErrorCode check_channel_list(flatbuffers::Verifier& verifier, std::span<const std::byte> payload) {
+  if (!verifier.VerifyBuffer<ChannelListTable>(nullptr)) return ErrorCode::malformed_payload;
+  const auto* table = flatbuffers::GetRoot<ChannelListTable>(payload.data());
+  return table->channel_count() > kChannelsPerRequestMax ? ErrorCode::too_many_channels
+                                                         : ErrorCode::none;
+}
+
+bool results_aligned(const flatbuffers::Vector<const fbs::ChannelResult*>* results) noexcept {
+  return results == nullptr || is_aligned(results->Data(), alignof(fbs::ChannelResult));
+}
+
+}  // namespace detail
+}  // namespace protocol

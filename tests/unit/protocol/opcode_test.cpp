@@ -1,0 +1,114 @@
+// Goal: numbers and shapes that other programs rely on stay as they were released. Method: every
+// number and every field position is written down here a second time, by hand.
+#include "protocol/opcode.hpp"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+
+#include "protocol/schema_generated.hpp"
+
+namespace {
+
+using protocol::classify;
+using protocol::Opcode;
+using protocol::OpcodeClass;
+
+TEST(Opcode, NumbersAndNamesAreFrozen) {
+  const std::map<int, std::string> frozen{{0, "None"},
+                                          {1, "WhoAmI"},
+                                          {2, "Ping"},
+                                          {3, "Pong"},
+                                          {4, "ClientSubscribe"},
+                                          {5, "ClientUnsubscribe"},
+                                          {6, "Publish"},
+                                          {7, "Send"},
+                                          {8, "Broadcast"},
+                                          {9, "CacheGet"},
+                                          {10, "CacheSet"},
+                                          {11, "CacheDelete"},
+                                          {12, "JobDispatch"},
+                                          {13, "Watch"},
+                                          {14, "Unwatch"},
+                                          {15, "SetQuota"},
+                                          {16, "GetQuota"},
+                                          {17, "NodeMetrics"},
+                                          {18, "DashboardMetrics"},
+                                          {19, "Ack"},
+                                          {20, "Error"},
+                                          {21, "Event"},
+                                          {22, "WhoAmIReply"},
+                                          {23, "SubscribeReply"},
+                                          {24, "UnsubscribeReply"},
+                                          {25, "DirectMessage"},
+                                          {26, "BroadcastMessage"}};
+  for (int value = 0; value <= 65535; ++value) {
+    const auto found = frozen.find(value);
+    const std::string expected = found == frozen.end() ? "" : found->second;
+    ASSERT_EQ(protocol::opcode_name(static_cast<Opcode>(value)), expected) << value;
+  }
+}
+
+TEST(Opcode, ClassesMeetWithoutGaps) {
+  EXPECT_EQ(classify(Opcode{0}), OpcodeClass::reserved);
+  EXPECT_EQ(classify(Opcode{1}), OpcodeClass::request);
+  EXPECT_EQ(classify(Opcode{18}), OpcodeClass::request);
+  EXPECT_EQ(classify(Opcode{19}), OpcodeClass::server);
+  EXPECT_EQ(classify(Opcode{63}), OpcodeClass::server);
+  EXPECT_EQ(classify(Opcode{64}), OpcodeClass::reserved);
+  EXPECT_EQ(classify(Opcode{199}), OpcodeClass::reserved);
+  EXPECT_EQ(classify(Opcode{200}), OpcodeClass::custom);
+  EXPECT_EQ(classify(Opcode{65535}), OpcodeClass::custom);
+}
+
+TEST(ErrorCode, NumbersAndNamesAreFrozen) {
+  const std::map<int, std::string> frozen{{0, "none"},
+                                          {100, "malformed_frame"},
+                                          {101, "malformed_message"},
+                                          {102, "malformed_payload"},
+                                          {103, "frame_too_large"},
+                                          {200, "unknown_opcode"},
+                                          {201, "unsupported_opcode"},
+                                          {202, "unexpected_opcode"},
+                                          {300, "unknown_session"},
+                                          {301, "channel_name_invalid"},
+                                          {302, "not_subscribed"},
+                                          {303, "already_subscribed"},
+                                          {400, "unauthenticated"},
+                                          {401, "unauthorized"},
+                                          {500, "limit_exceeded"},
+                                          {501, "payload_too_large"},
+                                          {502, "too_many_subscriptions"},
+                                          {503, "too_many_channels"},
+                                          {504, "rate_limited"},
+                                          {505, "slow_reader"},
+                                          {600, "overloaded"},
+                                          {601, "draining"},
+                                          {602, "timed_out"},
+                                          {603, "unavailable"},
+                                          {604, "internal"}};
+  for (int value = 0; value <= 65535; ++value) {
+    const auto found = frozen.find(value);
+    const std::string expected = found == frozen.end() ? "" : found->second;
+    ASSERT_EQ(protocol::error_code_name(static_cast<protocol::ErrorCode>(value)), expected)
+        << value;
+  }
+}
+
+TEST(Schema, MessageHasItsSixFieldsInOrder) {
+  using M = protocol::fbs::Message;
+  EXPECT_EQ(+M::VT_OPCODE, 4);
+  EXPECT_EQ(+M::VT_TRANSACTION_ID, 6);
+  EXPECT_EQ(+M::VT_PAYLOAD, 8);
+  EXPECT_EQ(+M::VT_TIMESTAMP, 10);
+  EXPECT_EQ(+M::VT_TRACE_ID, 12);
+  EXPECT_EQ(+M::VT_SPAN_ID, 14);
+}
+
+TEST(Schema, StructsKeepTheirSize) {
+  EXPECT_EQ(sizeof(protocol::fbs::UUID), 16u);
+  EXPECT_EQ(sizeof(protocol::fbs::ChannelResult), 24u);
+}
+
+}  // namespace
