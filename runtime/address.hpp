@@ -1,0 +1,43 @@
+#pragma once
+// A socket address: IPv4, IPv6 or Unix. A value, 128 bytes, owned by whoever holds it.
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "runtime/result.hpp"
+
+namespace runtime {
+
+class Address {
+ public:
+  Address() noexcept;
+
+  // "127.0.0.1:8080", "[::1]:8080", "localhost:80" is refused (no name service on a core),
+  // "unix:/path" (at most 107 bytes), "unix:@name" for an abstract one. Error: invalid_argument.
+  static Result<Address> parse(std::string_view text);
+  static Address from_raw(const sockaddr* raw, socklen_t bytes) noexcept;
+
+  // The text that parse() reads.
+  std::string text() const;
+  // The host part alone, without the port: the key of per-address limits.
+  std::string host() const;
+  int family() const noexcept { return storage_.ss_family; }
+  // 0 for Unix addresses.
+  std::uint16_t port() const noexcept;
+  void set_port(std::uint16_t port) noexcept;
+  const sockaddr* raw() const noexcept { return reinterpret_cast<const sockaddr*>(&storage_); }
+  sockaddr* raw() noexcept { return reinterpret_cast<sockaddr*>(&storage_); }
+  socklen_t raw_bytes() const noexcept { return bytes_; }
+  void set_raw_bytes(socklen_t bytes) noexcept { bytes_ = bytes; }
+  static constexpr socklen_t kRawBytesMax = sizeof(sockaddr_storage);
+
+ private:
+  sockaddr_storage storage_;
+  socklen_t bytes_;
+};
+
+}  // namespace runtime

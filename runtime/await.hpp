@@ -1,0 +1,124 @@
+#pragma once
+// The awaiters at the bottom: one ring operation, a sleep, a turn of the loop. Each is cancelled
+// with the scope of the coroutine that awaits it, and ends by its own completion even then.
+
+#include <coroutine>
+#include <utility>
+
+#include "runtime/cancel.hpp"
+#include "runtime/core.hpp"
+#include "runtime/result.hpp"
+#include "runtime/task.hpp"
+#include "runtime/timer_heap.hpp"
+
+namespace runtime {
+
+// A completion's result as bytes, or the error it stands for.
+inline Result<std::uint32_t> result_of(std::int32_t result) noexcept {
+  if (result >= 0) return static_cast<std::uint32_t>(result);
+  if (result == -ECANCELED) return fail(ErrorCode::cancelled);
+  return Unexpected{Error::from_errno(-result)};
+}
+
+// Awaits one operation: prepare(ring, token) puts it on the submission queue. Memory that the
+// operation points to must outlive the co_await; the awaiter itself, with everything in `prepare`,
+// stays in the frame until the completion. Result: as io_uring's res, see result_of().
+template <class Prepare>
+class OperationAwaiter final : private Operations::Waiter, private Cancellable {
+ public:
+  explicit OperationAwaiter(Prepare prepare) noexcept : prepare_(std::move(prepare)) {}
+
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+    CancelScope* scope = scope_of(handle);
+    if (scope != nullptr && scope->cancelled()) return false;
+    name_ = scope != nullptr ? scope->name() : "operation";
+    handle_ = handle;
+    Core& core = Core::current();
+    token_ = core.operations().acquire(*this);
+    prepare_(core.ring(), token_);
+    if (scope != nullptr) scope->add(*this);
+    return true;
+  }
+  Result<std::uint32_t> await_resume() const noexcept { return result_of(result_); }
+
+ private:
+  void complete(const Completion& completion) noexcept override {
+    unlink();
+    result_ = completion.result;
+    Core::current().schedule(handle_, name_);
+  }
+  void on_cancel() noexcept override { Core::current().ring().cancel(token_); }
+
+  Prepare prepare_;
+  std::coroutine_handle<> handle_;
+  const char* name_ = "";
+  Token token_;
+  std::int32_t result_ = -ECANCELED;
+};
+
+// Suspends until `deadline` on Core::now(). False if it was cancelled before.
+class SleepUntil final : private Cancellable {
+ public:
+  explicit SleepUntil(Nanoseconds deadline) noexcept : deadline_(deadline), timer_(*this) {}
+
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+    CancelScope* scope = scope_of(handle);
+    if (scope != nullptr && scope->cancelled()) return false;
+    name_ = scope != nullptr ? scope->name() : "sleep";
+    handle_ = handle;
+    Core::current().timers().add(timer_, deadline_);
+    if (scope != nullptr) scope->add(*this);
+    return true;
+  }
+  bool await_resume() const noexcept { return elapsed_; }
+
+ private:
+  struct OwnTimer : Timer {
+    explicit OwnTimer(SleepUntil& sleep) noexcept : Timer(&fire_timer), owner(sleep) {}
+    static void fire_timer(Timer& timer) noexcept {
+      static_cast<OwnTimer&>(timer).owner.wake(true);
+    }
+    SleepUntil& owner;
+  };
+  void wake(bool elapsed) noexcept {
+    unlink();
+    elapsed_ = elapsed;
+    Core::current().schedule(handle_, name_);
+  }
+  void on_cancel() noexcept override {
+    Core::current().timers().cancel(timer_);
+    wake(false);
+  }
+
+  Nanoseconds deadline_;
+  OwnTimer timer_;
+  std::coroutine_handle<> handle_;
+  const char* name_ = "";
+  bool elapsed_ = false;
+};
+
+inline SleepUntil sleep_until(Nanoseconds deadline) noexcept {
+  return SleepUntil{deadline};
+}
+inline SleepUntil sleep_for(Nanoseconds duration) noexcept {
+  return SleepUntil{Core::current().now() + duration};
+}
+
+// Goes to the end of the ready queue: lets everything else run first. For long computations.
+class Yield {
+ public:
+  Yield() noexcept {}
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> handle) const noexcept {
+    CancelScope* scope = scope_of(handle);
+    Core::current().schedule(handle, scope != nullptr ? scope->name() : "yield");
+  }
+  void await_resume() const noexcept {}
+};
+
+}  // namespace runtime

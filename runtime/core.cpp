@@ -1,0 +1,202 @@
+#include "runtime/core.hpp"
+
+#include "runtime/runtime.hpp"
+
+namespace runtime {
+namespace {
+
+constinit thread_local Core* current_core = nullptr;
+
+constexpr std::size_t kTimersMax = 1024;                     // fired in one turn
+constexpr Nanoseconds kBacklogRetry = 20 * kMicrosecond;     // a full lane is tried again then
+constexpr Nanoseconds kWallCheckEvery = 100 * kMillisecond;  // how stale wall_now() may be
+// A step of fewer ticks of the time stamp counter is below any stall threshold worth having: 5 ms
+// on the slowest counter (1 GHz), 1.2 ms on a fast one. Reading the counter takes 8 ns, a clock 20
+// ns.
+constexpr std::uint64_t kSuspiciousTicks = 5'000'000;
+constexpr Nanoseconds kLanePollWindow = 1 * kMillisecond;  // poll only after recent traffic
+
+}  // namespace
+
+Core::Core(Runtime& runtime, LaneMatrix& lanes, std::unique_ptr<Ring> ring, const Options& options)
+    : options_(options),
+      runtime_(runtime),
+      ring_(std::move(ring)),
+      random_(options.seed != 0 ? options.seed + options.id : ring_->entropy()),
+      lanes_(lanes, options.id, *ring_),
+      batch_(options.completions_max) {
+  refresh_clock();
+  set_sink(
+      Sink::operation,
+      [](void* context, const Completion& completion) noexcept {
+        static_cast<Operations*>(context)->complete(completion);
+      },
+      &operations_, "operation");
+  constexpr auto nothing = [](void*, const Completion&) noexcept {};
+  set_sink(Sink::ignore, nothing, nullptr, "ignore");
+  set_sink(Sink::wake, nothing, nullptr, "wake");
+}
+
+Core::~Core() {
+  RT_ASSERT(ready_.empty());
+  for (const auto& hooks : hooks_) RT_ASSERT(hooks.empty());
+}
+
+Core& Core::current() noexcept {
+  RT_DEBUG_ASSERT(current_core != nullptr);
+  return *current_core;
+}
+
+Core* Core::current_or_null() noexcept {
+  return current_core;
+}
+
+Core::Scope::Scope(Core& core) noexcept
+    : previous_(current_core), previous_pool_(FramePool::use(&core.frame_pool_)) {
+  current_core = &core;
+}
+
+Core::Scope::~Scope() {
+  current_core = previous_;
+  FramePool::use(previous_pool_);
+}
+
+CoreId Core::cores() const noexcept {
+  return runtime_.cores();
+}
+
+void Core::set_sink(Sink sink, SinkFunction function, void* context, const char* name) noexcept {
+  sinks_[static_cast<std::size_t>(sink)] = {function, context, name};
+}
+
+void Core::run() noexcept {
+  while (!stopping_) turn();
+}
+
+// The loop. One turn, in this order:
+//   1. Reap completions: what the kernel has done decides what there is to do. Handlers of streams
+//      run here, as plain functions.
+//   2. Timers: after completions, so that an answer that came just in time beats its deadline.
+//   3. Lanes in: what other cores ask of us; their answers leave in this turn's step 5.
+//   4. Ready coroutines: those that steps 1 to 3 made ready; who becomes ready here waits a turn.
+//   5. Flush: one send a stream, one batch a lane. After all work, so that it leaves together.
+//   6. One io_uring_enter that submits everything and waits, if there is nothing left to do.
+// Every step is bounded, so that none starves the others.
+void Core::turn() noexcept {
+  lanes_.awake();
+  refresh_clock();
+  ++counters_.turns;
+  reap_completions();
+  if (timers_.next_deadline() <= now_) {
+    progress_.begin("timers");
+    timers_.fire_due(now_, kTimersMax);
+    end_step();
+  }
+  progress_.begin("lanes");
+  if (lanes_.receive() != 0) lanes_active_ = now_;
+  end_step();
+  resume_ready();
+  progress_.begin("flush");
+  flush();
+  end_step();
+  wait();
+}
+
+void Core::reap_completions() noexcept {
+  const std::size_t count = ring_->reap(batch_);
+  for (std::size_t i = 0; i < count; ++i) {
+    const Completion& completion = batch_[i];
+    const SinkEntry& sink = sinks_[static_cast<std::size_t>(completion.token.sink())];
+    RT_DEBUG_ASSERT(sink.function != nullptr);
+    progress_.begin(sink.name);
+    sink.function(sink.context, completion);
+    end_step();
+  }
+}
+
+void Core::resume_ready() noexcept {
+  if (ready_.empty()) return;
+  resuming_.swap(ready_);
+  for (const Ready& entry : resuming_) {
+    progress_.begin(entry.name);
+    entry.handle.resume();
+    end_step();
+  }
+  counters_.resumed += resuming_.size();
+  resuming_.clear();
+}
+
+void Core::flush() noexcept {
+  for (auto& phase : hooks_) {
+    // A hook may request others of its own phase: they run in this turn too.
+    while (!phase.empty()) {
+      running_hooks_.swap(phase);
+      for (FlushHook* hook : running_hooks_) {
+        hook->requested = false;
+        hook->function(hook->context);
+      }
+      running_hooks_.clear();
+    }
+  }
+  lanes_.flush();
+}
+
+void Core::wait() noexcept {
+  Nanoseconds deadline = timers_.next_deadline();
+  if (lanes_.backlogged() && deadline > now_ + kBacklogRetry) deadline = now_ + kBacklogRetry;
+  if (!ready_.empty() || stopping_) deadline = 0;
+  if (deadline != 0 && options_.lane_poll != 0 && now_ - lanes_active_ < kLanePollWindow) {
+    if (poll_before_sleep(deadline)) deadline = 0;
+  }
+  if (deadline == 0) {
+    ring_->wait(0);
+    return;
+  }
+  lanes_.going_to_sleep();
+  if (lanes_.anything_to_receive()) {
+    ring_->wait(0);
+    return;
+  }
+  progress_.asleep();
+  ring_->wait(deadline);
+  progress_.awake();
+}
+
+// A core that has just exchanged messages will get the answer sooner than a wake-up takes (17 to
+// 30 us on a virtual machine, against 65 ns for a lane between running cores).
+bool Core::poll_before_sleep(Nanoseconds until) noexcept {
+  ring_->wait(0);  // what this turn prepared must not wait for the end of the polling
+  Nanoseconds stop = ring_->now() + options_.lane_poll;
+  if (stop > until) stop = until;
+  for (;;) {
+    if (lanes_.anything_to_receive() || ring_->has_work()) return true;
+    for (int i = 0; i < 16; ++i) __builtin_ia32_pause();
+    if (ring_->now() >= stop) return false;
+  }
+}
+
+void Core::end_step() noexcept {
+  const std::uint64_t ticks = __builtin_ia32_rdtsc();
+  if (ticks - step_ticks_ >= kSuspiciousTicks) [[unlikely]]
+    end_long_step(ticks);
+  step_ticks_ = ticks;
+}
+
+// The turn's own clock readings tell how long a tick is.
+void Core::end_long_step(std::uint64_t ticks) noexcept {
+  const double share =
+      static_cast<double>(ticks - step_ticks_) / static_cast<double>(ticks - turn_ticks_);
+  const auto turn = static_cast<double>(ring_->now() - now_);
+  progress_.finished(static_cast<Nanoseconds>(turn * share));
+}
+
+void Core::refresh_clock() noexcept {
+  now_ = ring_->now();
+  turn_ticks_ = step_ticks_ = __builtin_ia32_rdtsc();
+  if (wall_checked_ == 0 || now_ - wall_checked_ > kWallCheckEvery) {
+    wall_checked_ = now_;
+    wall_offset_ = ring_->wall_now() - now_;
+  }
+}
+
+}  // namespace runtime

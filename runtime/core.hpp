@@ -1,0 +1,159 @@
+#pragma once
+// Core: one pinned thread's world: its ring, timers, lanes, ready coroutines, memory, chance. All
+// of it belongs to that thread and is used without locks; Core::current() finds it from anywhere.
+// Work never migrates to another core: crossing over is a message (runtime/lanes.hpp, submit_to).
+
+#include <array>
+#include <coroutine>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "runtime/frame_pool.hpp"
+#include "runtime/lanes.hpp"
+#include "runtime/operation.hpp"
+#include "runtime/random.hpp"
+#include "runtime/ring.hpp"
+#include "runtime/stall_monitor.hpp"
+#include "runtime/timer_heap.hpp"
+#include "runtime/types.hpp"
+
+namespace runtime {
+
+class Runtime;
+
+// Called at the end of each turn in which it was requested, in order of phase.
+enum class FlushPhase : std::uint8_t {
+  services,  // build what is to be sent (pub/sub runs)
+  streams,   // one send operation a connection
+};
+inline constexpr std::size_t kFlushPhases = 2;
+
+class Core {
+ public:
+  struct Options {
+    CoreId id = 0;
+    std::uint64_t seed = 0;               // of random(); 0 takes the ring's entropy
+    Nanoseconds lane_poll = 0;            // how long to poll the lanes before sleeping
+    std::uint32_t completions_max = 256;  // taken from the ring in one turn
+  };
+  Core(Runtime& runtime, LaneMatrix& lanes, std::unique_ptr<Ring> ring, const Options& options);
+  ~Core();
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
+
+  // The core this thread is running as; there is one inside every handler, coroutine and callback.
+  static Core& current() noexcept;
+  static Core* current_or_null() noexcept;
+
+  CoreId id() const noexcept { return options_.id; }
+  CoreId cores() const noexcept;
+  Runtime& runtime() noexcept { return runtime_; }
+  Ring& ring() noexcept { return *ring_; }
+  Lanes& lanes() noexcept { return lanes_; }
+  TimerHeap& timers() noexcept { return timers_; }
+  Operations& operations() noexcept { return operations_; }
+  Random& random() noexcept { return random_; }
+
+  // The time at which the turn's present step began: one clock read serves the whole step.
+  Nanoseconds now() const noexcept { return now_; }
+  // Nanoseconds since the epoch, as coarse as now().
+  std::uint64_t wall_now() const noexcept {
+    return static_cast<std::uint64_t>(wall_offset_ + now_);
+  }
+
+  // Puts a suspended coroutine on the ready queue: the loop resumes it, in this turn or the next.
+  // `name` is what a stall report calls it; it must live as long as the program (a literal).
+  void schedule(std::coroutine_handle<> handle, const char* name) {
+    ready_.push_back({handle, name});
+  }
+
+  // Who handles completions of this kind. Once a kind, before its first operation.
+  using SinkFunction = void (*)(void* context, const Completion& completion) noexcept;
+  void set_sink(Sink sink, SinkFunction function, void* context, const char* name) noexcept;
+
+  // Calls function(context) at the end of this turn, once however often it was requested.
+  struct FlushHook {
+    void (*function)(void* context) noexcept;
+    void* context;
+    bool requested = false;
+  };
+  void request_flush(FlushPhase phase, FlushHook& hook) {
+    if (hook.requested) return;
+    hook.requested = true;
+    hooks_[static_cast<std::size_t>(phase)].push_back(&hook);
+  }
+
+  // --- For whoever drives the core (Runtime, or the simulation's world) ---
+  void turn() noexcept;
+  void stop() noexcept { stopping_ = true; }  // on this core: run() returns after this turn
+  bool stopping() const noexcept { return stopping_; }
+  void run() noexcept;
+
+  // Makes this core the current one of the calling thread while it lives.
+  class Scope {
+   public:
+    explicit Scope(Core& core) noexcept;
+    ~Scope();
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Core* previous_;
+    FramePool* previous_pool_;
+  };
+
+  struct Counters {
+    std::uint64_t turns = 0;
+    std::uint64_t resumed = 0;  // coroutines taken from the ready queue
+  };
+  const Counters& counters() const noexcept { return counters_; }
+  CoreProgress& progress() noexcept { return progress_; }
+
+ private:
+  struct SinkEntry {
+    SinkFunction function = nullptr;
+    void* context = nullptr;
+    const char* name = "";
+  };
+  struct Ready {
+    std::coroutine_handle<> handle;
+    const char* name;
+  };
+
+  void reap_completions() noexcept;
+  void resume_ready() noexcept;
+  void flush() noexcept;
+  void wait() noexcept;
+  bool poll_before_sleep(Nanoseconds until) noexcept;
+  void refresh_clock() noexcept;
+  // Ends the step that progress_.begin() began: a step that may have been long is measured.
+  void end_step() noexcept;
+  [[gnu::cold, gnu::noinline]] void end_long_step(std::uint64_t ticks) noexcept;
+
+  Options options_;
+  Runtime& runtime_;
+  FramePool frame_pool_;
+  std::unique_ptr<Ring> ring_;
+  Nanoseconds now_ = 0;
+  Nanoseconds wall_offset_ = 0;
+  Nanoseconds wall_checked_ = 0;
+  Nanoseconds lanes_active_ = -kSecond;  // when a lane last brought something
+  bool stopping_ = false;
+  Random random_;
+  TimerHeap timers_;
+  Operations operations_;
+  Lanes lanes_;
+  std::vector<Ready> ready_;
+  std::vector<Ready> resuming_;
+  std::array<SinkEntry, kSinksMax> sinks_{};
+  std::array<std::vector<FlushHook*>, kFlushPhases> hooks_;
+  std::vector<FlushHook*> running_hooks_;
+  std::vector<Completion> batch_;
+  Counters counters_;
+  std::uint64_t turn_ticks_ = 0;  // time stamp counter at now_
+  std::uint64_t step_ticks_ = 0;  // and where the last step ended
+  CoreProgress progress_;
+};
+
+}  // namespace runtime

@@ -1,0 +1,148 @@
+#include "runtime/lanes.hpp"
+
+#include <algorithm>
+
+namespace runtime {
+
+LaneMatrix::LaneMatrix(CoreId cores, std::uint32_t slots)
+    : cores_(cores), words_(std::make_unique<WakeWord[]>(cores)) {
+  RT_ASSERT(cores > 0);
+  RT_ASSERT(cores <= kCoresMax);
+  lanes_.resize(std::size_t{cores} * cores);
+  for (CoreId from = 0; from < cores; ++from) {
+    for (CoreId to = 0; to < cores; ++to) {
+      if (from == to) continue;  // the own core's messages stay in its local queue
+      lanes_[std::size_t{from} * cores + to] = std::make_unique<SpscRing<LaneMessage>>(slots);
+    }
+  }
+}
+
+Lanes::Lanes(LaneMatrix& matrix, CoreId self, Ring& ring)
+    : matrix_(matrix), ring_(ring), self_(self), outgoing_(matrix.cores()) {
+  // Relaxed: the cores start after all handles are stored; the start itself orders them.
+  matrix.word(self).wake_handle.store(ring.wake_handle(), std::memory_order_relaxed);
+}
+
+void Lanes::push(CoreId to, const LaneMessage& message) noexcept {
+  RT_ASSERT(to < matrix_.cores());
+  Outgoing& out = outgoing_[to];
+  if (out.queue.empty()) dirty_.push_back(to);
+  out.queue.push_back(message);
+  ++counters_.sent;
+}
+
+void Lanes::flush() noexcept {
+  if (dirty_.empty()) return;
+  std::size_t kept = 0;
+  backlog_total_ = 0;
+  bool over = false;
+  bool over_half = false;
+  for (std::size_t i = 0; i < dirty_.size(); ++i) {
+    const CoreId to = dirty_[i];
+    if (to != self_) flush_to(to);
+    Outgoing& out = outgoing_[to];
+    const std::size_t waiting = out.queue.size() - out.sent;
+    if (waiting == 0) continue;
+    dirty_[kept++] = to;
+    if (to == self_) continue;
+    backlog_total_ += waiting;
+    over = over || waiting > kBacklogMax;
+    over_half = over_half || waiting > kBacklogMax / 2;
+  }
+  dirty_.resize(kept);
+  congested_ = over || (congested_ && over_half);
+}
+
+void Lanes::flush_to(CoreId to) noexcept {
+  Outgoing& out = outgoing_[to];
+  SpscRing<LaneMessage>& lane = matrix_.lane(self_, to);
+  out.sent += lane.push(std::span<const LaneMessage>{out.queue}.subspan(out.sent));
+  if (out.sent == out.queue.size()) {
+    out.queue.clear();
+    out.sent = 0;
+  } else {
+    ++counters_.lane_full;
+    // Drop the part that has left once it is the larger one, so that the queue's memory stays
+    // bounded.
+    if (out.sent > out.queue.size() / 2) {
+      out.queue.erase(out.queue.begin(), out.queue.begin() + static_cast<std::ptrdiff_t>(out.sent));
+      out.sent = 0;
+    }
+  }
+  if (lane.publish()) wake_if_asleep(to);
+}
+
+void Lanes::wake_if_asleep(CoreId to) noexcept {
+  WakeWord& word = matrix_.word(to);
+  // seq_cst: pairs with going_to_sleep() of the other core, see the head of lanes.hpp.
+  if (word.sleeping.load(std::memory_order_seq_cst) == 0) return;
+  // Only one of several senders signals. Acquire-release is not needed for the data (the lane
+  // orders it); seq_cst keeps it in the one order with the stores of the sleeper.
+  if (word.sleeping.exchange(0, std::memory_order_seq_cst) == 0) return;
+  ++counters_.wakes;
+  ring_.wake(word.wake_handle.load(std::memory_order_relaxed));
+}
+
+void Lanes::going_to_sleep() noexcept {
+  // seq_cst: comes before our look at the tails (anything_to_receive) in the one order.
+  matrix_.word(self_).sleeping.store(1, std::memory_order_seq_cst);
+}
+
+void Lanes::awake() noexcept {
+  // Relaxed: a sender that still reads 1 signals once too often, which is harmless.
+  std::atomic<std::uint32_t>& sleeping = matrix_.word(self_).sleeping;
+  if (sleeping.load(std::memory_order_relaxed) != 0) {
+    sleeping.store(0, std::memory_order_relaxed);
+  }
+}
+
+bool Lanes::anything_to_receive() noexcept {
+  for (CoreId from = 0; from < matrix_.cores(); ++from) {
+    if (from != self_ && !matrix_.lane(from, self_).empty_seq_cst()) return true;
+  }
+  return !outgoing_[self_].queue.empty();
+}
+
+std::size_t Lanes::receive() noexcept {
+  std::size_t delivered = deliver_own();
+  const CoreId cores = matrix_.cores();
+  for (CoreId i = 0; i < cores; ++i) {
+    const CoreId from = static_cast<CoreId>((first_ + i) % cores);
+    if (from != self_) delivered += receive_from(from);
+  }
+  first_ = static_cast<CoreId>((first_ + 1) % cores);
+  counters_.received += delivered;
+  return delivered;
+}
+
+std::size_t Lanes::receive_from(CoreId from) noexcept {
+  SpscRing<LaneMessage>& lane = matrix_.lane(from, self_);
+  const std::size_t most = ring_.lane_batch(from, kBatchMax);
+  std::size_t delivered = 0;
+  while (delivered < most) {
+    const std::span<LaneMessage> messages = lane.peek(most - delivered);
+    if (messages.empty()) break;
+    for (LaneMessage& message : messages) message.deliver(message, from);
+    lane.consume(messages.size());
+    delivered += messages.size();
+  }
+  return delivered;
+}
+
+std::size_t Lanes::deliver_own() noexcept {
+  Outgoing& own = outgoing_[self_];
+  const std::size_t count = own.queue.size();
+  if (count == 0) return 0;
+  // What these messages send to this core again stays for the next turn.
+  for (std::size_t i = 0; i < count; ++i) {
+    LaneMessage message = own.queue[i];
+    message.deliver(message, self_);
+  }
+  own.queue.erase(own.queue.begin(), own.queue.begin() + static_cast<std::ptrdiff_t>(count));
+  if (own.queue.empty()) {
+    dirty_.erase(std::remove(dirty_.begin(), dirty_.end(), self_), dirty_.end());
+  }
+  return count;
+}
+
+}  // namespace runtime

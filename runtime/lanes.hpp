@@ -1,0 +1,138 @@
+#pragma once
+// Lanes: how cores talk. One single-producer single-consumer ring for each ordered pair of cores,
+// with a local queue in front, so that sending never fails, never blocks and never spins.
+//
+// A message is a trivially copyable struct of at most kLaneMessageBytes with a member
+// `void deliver(CoreId from)`, which runs on the receiving core. Messages of one lane arrive in the
+// order sent; there is no order between lanes. What was sent in a turn leaves at its end, in one
+// batch a lane.
+//
+// Backpressure: when a local queue is longer than kBacklogMax, congested() is true until it has
+// drained to half of that, and whoever takes in new work (net's receive path) must pause. Messages
+// that answer messages are still accepted: they are bounded by the work that was let in.
+//
+// Waking: a core that goes to sleep says so in its wake word; a sender that finds it asleep wakes
+// it with Ring::wake. A running core is never signalled. (The two sides are Dekker's pattern:
+// publish the tail, then read the word; store the word, then read the tail; all four sequentially
+// consistent.)
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <vector>
+
+#include "runtime/assert.hpp"
+#include "runtime/cache_line.hpp"
+#include "runtime/ring.hpp"
+#include "runtime/spsc_ring.hpp"
+#include "runtime/types.hpp"
+
+namespace runtime {
+
+inline constexpr std::size_t kLaneMessageBytes = 56;
+
+struct alignas(8) LaneMessage {
+  void (*deliver)(LaneMessage&, CoreId from) noexcept;
+  std::byte body[kLaneMessageBytes];
+};
+static_assert(sizeof(LaneMessage) == kCacheLine, "a lane slot is one cache line");
+
+template <class Body>
+concept LaneMessageBody =
+    std::is_trivially_copyable_v<Body> && sizeof(Body) <= kLaneMessageBytes && alignof(Body) <= 8 &&
+    requires(Body& body, CoreId from) { body.deliver(from); };
+
+template <LaneMessageBody Body>
+LaneMessage make_lane_message(const Body& body) noexcept {
+  LaneMessage message;
+  message.deliver = [](LaneMessage& self, CoreId from) noexcept {
+    Body copy;
+    std::memcpy(static_cast<void*>(&copy), self.body, sizeof(Body));
+    copy.deliver(from);
+  };
+  std::memcpy(message.body, static_cast<const void*>(&body), sizeof(Body));
+  return message;
+}
+
+// Per core, written by it, read by the others.
+struct alignas(kCacheLine) WakeWord {
+  std::atomic<std::uint32_t> sleeping{0};
+  std::atomic<std::int32_t> wake_handle{-1};
+};
+
+// All lanes of a runtime; made before the cores start and outlives them.
+class LaneMatrix {
+ public:
+  LaneMatrix(CoreId cores, std::uint32_t slots);
+  CoreId cores() const noexcept { return cores_; }
+  SpscRing<LaneMessage>& lane(CoreId from, CoreId to) noexcept {
+    return *lanes_[std::size_t{from} * cores_ + to];
+  }
+  WakeWord& word(CoreId core) noexcept { return words_[core]; }
+
+ private:
+  CoreId cores_;
+  std::vector<std::unique_ptr<SpscRing<LaneMessage>>> lanes_;
+  std::unique_ptr<WakeWord[]> words_;
+};
+
+// One core's ends of the lanes. Belongs to that core.
+class Lanes {
+ public:
+  static constexpr std::size_t kBacklogMax = 4096;  // messages waiting in front of one lane
+  static constexpr std::size_t kBatchMax = 256;     // messages taken from one lane in a turn
+
+  Lanes(LaneMatrix& matrix, CoreId self, Ring& ring);
+
+  // Leaves at the end of the turn. A message to the own core is delivered in the next turn.
+  template <LaneMessageBody Body>
+  void send(CoreId to, const Body& body) noexcept {
+    push(to, make_lane_message(body));
+  }
+
+  bool congested() const noexcept { return congested_; }
+  // True if messages wait for room in a lane: the core must not sleep for long.
+  bool backlogged() const noexcept { return backlog_total_ != 0; }
+
+  // --- For the loop ---
+  std::size_t receive() noexcept;       // delivers what has come, bounded
+  void flush() noexcept;                // publishes what was sent, wakes sleepers
+  void going_to_sleep() noexcept;       // stores the wake word
+  void awake() noexcept;                // clears it
+  bool anything_to_receive() noexcept;  // sequentially consistent look at all tails
+
+  struct Counters {
+    std::uint64_t sent = 0;
+    std::uint64_t received = 0;
+    std::uint64_t wakes = 0;      // sleeping peers signalled
+    std::uint64_t lane_full = 0;  // turns in which a lane had no room for all
+  };
+  const Counters& counters() const noexcept { return counters_; }
+
+ private:
+  struct Outgoing {
+    std::vector<LaneMessage> queue;  // [sent, size) waits for room
+    std::size_t sent = 0;
+  };
+  void push(CoreId to, const LaneMessage& message) noexcept;
+  void flush_to(CoreId to) noexcept;
+  void wake_if_asleep(CoreId to) noexcept;
+  std::size_t receive_from(CoreId from) noexcept;
+  std::size_t deliver_own() noexcept;
+
+  LaneMatrix& matrix_;
+  Ring& ring_;
+  CoreId self_;
+  bool congested_ = false;
+  CoreId first_ = 0;  // whose lane is looked at first: rotates, so that none starves
+  std::size_t backlog_total_ = 0;
+  std::vector<Outgoing> outgoing_;
+  std::vector<CoreId> dirty_;
+  Counters counters_;
+};
+
+}  // namespace runtime

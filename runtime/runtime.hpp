@@ -1,0 +1,53 @@
+#pragma once
+// Runtime: all cores of a process, from start to end. The main task runs on core 0; when it has
+// finished, every core stops. There are two implementations of run(), linked with the ring's:
+// threads (runtime/uring/) and a single-threaded seeded world (runtime/sim/).
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "runtime/core.hpp"
+#include "runtime/lanes.hpp"
+#include "runtime/stall_monitor.hpp"
+#include "runtime/task.hpp"
+#include "runtime/types.hpp"
+
+namespace runtime {
+
+struct RuntimeOptions {
+  CoreId cores = 1;
+  std::vector<int> cpus;  // core i is pinned to cpus[i % size]; empty: no pinning
+  RingOptions ring;
+  std::uint32_t lane_slots = 1024;  // a lane, a power of two; a slot is 64 bytes
+  Nanoseconds lane_poll = 20 * kMicrosecond;
+  std::uint64_t seed = 0;                          // 0: from entropy
+  Nanoseconds stall_threshold = 5 * kMillisecond;  // 0: no stall detector
+  StallMonitor::Sink stall_sink;                   // default: stderr
+};
+
+class Runtime {
+ public:
+  explicit Runtime(const RuntimeOptions& options);
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  // Starts the cores, runs `main` on core 0 and returns its result after all cores have stopped.
+  // Error: a ring could not be made (see runtime/features.hpp for the words). Once only.
+  Result<int> run(std::function<Task<int>()> main);
+
+  CoreId cores() const noexcept { return options_.cores; }
+  const RuntimeOptions& options() const noexcept { return options_; }
+  LaneMatrix& lanes() noexcept { return lanes_; }
+  // Only from the core itself, or while the simulation runs.
+  Core& core(CoreId id) noexcept { return *cores_[id]; }
+
+ private:
+  friend struct RuntimeDriver;
+  RuntimeOptions options_;
+  LaneMatrix lanes_;
+  std::vector<std::unique_ptr<Core>> cores_;
+};
+
+}  // namespace runtime

@@ -1,0 +1,23 @@
+#pragma once
+// What the two implementations of Runtime::run (threads, simulation) are made of. Not for users.
+
+#include <functional>
+#include <memory>
+
+#include "runtime/core.hpp"
+#include "runtime/runtime.hpp"
+
+namespace runtime {
+
+struct RuntimeDriver {
+  using Main = std::function<Task<int>()>;
+
+  static Core::Options core_options(const Runtime& runtime, CoreId core) noexcept;
+  // On the thread that will run the core.
+  static void make_core(Runtime& runtime, CoreId core, std::unique_ptr<Ring> ring);
+  static void destroy_core(Runtime& runtime, CoreId core) noexcept;
+  // On core 0, inside a Core::Scope: starts the main task, which stops all cores when it has ended.
+  static void start_main(Runtime& runtime, Main main, int& exit_code);
+};
+
+}  // namespace runtime

@@ -1,0 +1,96 @@
+#include "runtime/uring/sockets.hpp"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace runtime::sockets {
+namespace {
+
+Unexpected<Error> last_error() noexcept {
+  return {Error::from_errno(errno)};
+}
+
+Unexpected<Error> close_with_last_error(int fd) noexcept {
+  const Unexpected<Error> error = last_error();
+  ::close(fd);
+  return error;
+}
+
+bool set(int fd, int level, int option, int value) noexcept {
+  return ::setsockopt(fd, level, option, &value, sizeof value) == 0;
+}
+
+// A socket file outlives its server. It may go only if nobody answers on it.
+void remove_stale_socket_file(const Address& address) noexcept {
+  const auto* un = reinterpret_cast<const sockaddr_un*>(address.raw());
+  struct stat status{};
+  if (un->sun_path[0] == '\0' || ::lstat(un->sun_path, &status) != 0 || !S_ISSOCK(status.st_mode)) {
+    return;
+  }
+  const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (probe < 0) return;
+  if (::connect(probe, address.raw(), address.raw_bytes()) != 0 && errno == ECONNREFUSED) {
+    ::unlink(un->sun_path);
+  }
+  ::close(probe);
+}
+
+}  // namespace
+
+Result<Descriptor> open_stream(int family) noexcept {
+  const int fd = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return last_error();
+  if (family != AF_UNIX && !set(fd, IPPROTO_TCP, TCP_NODELAY, 1)) return close_with_last_error(fd);
+  return Descriptor{.number = fd, .direct = false};
+}
+
+Result<Descriptor> listen(const Address& address, const ListenOptions& options) noexcept {
+  const int family = address.family();
+  if (family == AF_UNIX) remove_stale_socket_file(address);
+  auto socket = open_stream(family);
+  if (!socket) return socket;
+  const int fd = socket->number;
+  if (family != AF_UNIX) {
+    if (!set(fd, SOL_SOCKET, SO_REUSEADDR, 1)) return close_with_last_error(fd);
+    if (options.reuse_port && !set(fd, SOL_SOCKET, SO_REUSEPORT, 1)) {
+      return close_with_last_error(fd);
+    }
+  }
+  // "[::]:80" is for IPv6 alone, so that "0.0.0.0:80" can be listened on beside it.
+  if (family == AF_INET6 && !set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) {
+    return close_with_last_error(fd);
+  }
+  if (::bind(fd, address.raw(), address.raw_bytes()) != 0) return close_with_last_error(fd);
+  if (::listen(fd, options.backlog) != 0) return close_with_last_error(fd);
+  return socket;
+}
+
+Result<Address> local_address(Descriptor socket) noexcept {
+  Address address;
+  socklen_t bytes = Address::kRawBytesMax;
+  if (::getsockname(socket.number, address.raw(), &bytes) != 0) return last_error();
+  address.set_raw_bytes(bytes);
+  return address;
+}
+
+Result<Address> peer_address(Descriptor socket) noexcept {
+  Address address;
+  socklen_t bytes = Address::kRawBytesMax;
+  if (::getpeername(socket.number, address.raw(), &bytes) != 0) return last_error();
+  address.set_raw_bytes(bytes);
+  return address;
+}
+
+Result<void> set_buffers(Descriptor socket, int send_bytes, int receive_bytes) noexcept {
+  if (send_bytes > 0 && !set(socket.number, SOL_SOCKET, SO_SNDBUF, send_bytes)) return last_error();
+  if (receive_bytes > 0 && !set(socket.number, SOL_SOCKET, SO_RCVBUF, receive_bytes)) {
+    return last_error();
+  }
+  return {};
+}
+
+}  // namespace runtime::sockets

@@ -1,0 +1,17 @@
+#pragma once
+// Sockets made with plain system calls, before any operation runs on them: listening, connecting.
+// Errors are errnos of socket(2), setsockopt(2), bind(2), listen(2), getsockname(2).
+
+#include "runtime/address.hpp"
+#include "runtime/result.hpp"
+#include "runtime/ring.hpp"
+
+namespace runtime::sockets {
+
+Result<Descriptor> listen(const Address& address, const ListenOptions& options) noexcept;
+Result<Descriptor> open_stream(int family) noexcept;
+Result<Address> local_address(Descriptor socket) noexcept;
+Result<Address> peer_address(Descriptor socket) noexcept;
+Result<void> set_buffers(Descriptor socket, int send_bytes, int receive_bytes) noexcept;
+
+}  // namespace runtime::sockets

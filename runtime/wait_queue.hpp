@@ -1,0 +1,96 @@
+#pragma once
+// WaitQueue: coroutines of one core that wait their turn, first come first served. The raw material
+// of Channel and Semaphore: whoever wakes a waiter hands over what it waited for (through the
+// waiter's `slot`), so nobody can snatch it in between.
+
+#include <coroutine>
+
+#include "runtime/assert.hpp"
+#include "runtime/cancel.hpp"
+#include "runtime/core.hpp"
+#include "runtime/task.hpp"
+
+namespace runtime {
+
+class WaitQueue {
+ public:
+  enum class Outcome : std::uint8_t { waiting, granted, cancelled, closed };
+
+  // One wait, living in the frame of the coroutine that waits.
+  class Waiter final : private Cancellable {
+   public:
+    Waiter(WaitQueue& queue, void* slot, std::size_t amount) noexcept
+        : slot(slot), amount(amount), queue_(queue) {}
+    bool await_ready() const noexcept { return false; }
+    template <class Promise>
+    bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+      CancelScope* scope = scope_of(handle);
+      if (scope != nullptr && scope->cancelled()) {
+        outcome_ = Outcome::cancelled;
+        return false;
+      }
+      name_ = scope != nullptr ? scope->name() : "wait";
+      handle_ = handle;
+      queue_.append(*this);
+      if (scope != nullptr) scope->add(*this);
+      return true;
+    }
+    Outcome await_resume() const noexcept { return outcome_; }
+
+    void* const slot;          // where the waker puts what it hands over
+    const std::size_t amount;  // how much is waited for (Semaphore)
+
+   private:
+    friend class WaitQueue;
+    void wake(Outcome outcome) noexcept {
+      unlink();
+      outcome_ = outcome;
+      Core::current().schedule(handle_, name_);
+    }
+    void on_cancel() noexcept override {
+      queue_.remove(*this);
+      wake(Outcome::cancelled);
+    }
+
+    WaitQueue& queue_;
+    Waiter* next_ = nullptr;
+    Waiter* previous_ = nullptr;
+    std::coroutine_handle<> handle_;
+    const char* name_ = "";
+    Outcome outcome_ = Outcome::waiting;
+  };
+
+  WaitQueue() = default;
+  ~WaitQueue() { RT_ASSERT(first_ == nullptr); }
+  WaitQueue(const WaitQueue&) = delete;
+  WaitQueue& operator=(const WaitQueue&) = delete;
+
+  bool empty() const noexcept { return first_ == nullptr; }
+  Waiter& front() noexcept { return *first_; }
+  void wake_front(Outcome outcome) noexcept {
+    Waiter& waiter = *first_;
+    remove(waiter);
+    waiter.wake(outcome);
+  }
+  void wake_all(Outcome outcome) noexcept {
+    while (!empty()) wake_front(outcome);
+  }
+
+ private:
+  void append(Waiter& waiter) noexcept {
+    waiter.previous_ = last_;
+    (last_ != nullptr ? last_->next_ : first_) = &waiter;
+    last_ = &waiter;
+  }
+  void remove(Waiter& waiter) noexcept {
+    (waiter.previous_ != nullptr ? waiter.previous_->next_ : first_) = waiter.next_;
+    (waiter.next_ != nullptr ? waiter.next_->previous_ : last_) = waiter.previous_;
+    waiter.next_ = nullptr;
+    waiter.previous_ = nullptr;
+  }
+
+  Waiter* first_ = nullptr;
+  Waiter* last_ = nullptr;
+};
+
+}  // namespace runtime

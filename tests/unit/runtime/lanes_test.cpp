@@ -1,0 +1,119 @@
+// Goal: what crosses between cores arrives once, in the order of its lane, however small the lanes,
+// and sleeping cores are woken. Method: counted messages between all pairs, tiny rings.
+#include "runtime/lanes.hpp"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "runtime/await.hpp"
+#include "runtime/sharded.hpp"
+#include "runtime/task_group.hpp"
+#include "tests/support/on_cores.hpp"
+
+namespace {
+
+using namespace runtime;
+using tests::run_on_cores;
+
+TEST(SubmitTo, RunsOnTheNamedCoreAndBringsTheValueBack) {
+  run_on_cores(3, []() -> Task<void> {
+    for (CoreId core = 0; core < 3; ++core) {
+      const CoreId ran_on = co_await submit_to(core, [] { return Core::current().id(); });
+      EXPECT_EQ(ran_on, core);
+      EXPECT_EQ(Core::current().id(), 0);
+    }
+  });
+}
+
+TEST(SubmitTo, AwaitsACoroutineOnTheOtherCore) {
+  run_on_cores(2, []() -> Task<void> {
+    const int value = co_await submit_to(1, []() -> Task<int> {
+      co_await sleep_for(kMillisecond);
+      const int nested = co_await submit_to(0, [] { return 20; });
+      co_return nested + Core::current().id() + 1;
+    });
+    EXPECT_EQ(value, 22);
+  });
+}
+
+struct Received {
+  std::uint64_t next_expected[4] = {};
+  std::uint64_t total = 0;
+  bool in_order = true;
+};
+Sharded<Received>* received = nullptr;
+
+struct Numbered {
+  std::uint64_t number;
+  void deliver(CoreId from) const {
+    Received& mine = received->local();
+    mine.in_order = mine.in_order && mine.next_expected[from] == number;
+    mine.next_expected[from] = number + 1;
+    ++mine.total;
+  }
+};
+
+TEST(Lanes, DeliverEveryMessageOnceInOrderThroughLanesOfSixteenSlots) {
+  constexpr std::uint64_t kMessages = 20'000;
+  Sharded<Received> shards;
+  received = &shards;
+  run_on_cores(3, [&shards]() -> Task<void> {
+    co_await shards.start();
+    TaskGroup group("senders");
+    for (CoreId core = 0; core < 3; ++core) {
+      group.spawn(
+          "sender",
+          [](CoreId from) -> Task<void> {
+            co_await submit_to(from, []() -> Task<void> {
+              Lanes& lanes = Core::current().lanes();
+              for (std::uint64_t n = 0; n < kMessages; ++n) {
+                for (CoreId to = 0; to < 3; ++to) lanes.send(to, Numbered{n});
+                while (lanes.congested() || n % 64 == 63) {
+                  co_await Yield{};
+                  if (!lanes.congested()) break;
+                }
+              }
+            });
+          },
+          core);
+    }
+    co_await group.join();
+    for (CoreId core = 0; core < 3; ++core) {
+      for (;;) {
+        const auto seen = co_await submit_to(core, [] { return received->local().total; });
+        if (seen == 3 * kMessages) break;
+      }
+      const bool ordered = co_await submit_to(core, [] { return received->local().in_order; });
+      EXPECT_TRUE(ordered);
+    }
+    co_await shards.stop();
+  });
+}
+
+TEST(Lanes, ARequestWakesASleepingCore) {
+  run_on_cores(2, []() -> Task<void> {
+    for (int i = 0; i < 50; ++i) {
+      // Long enough for the other core to go to sleep; how long it really is does not matter.
+      co_await sleep_for(200 * kMicrosecond);
+      const int value = co_await submit_to(1, [] { return 1; });
+      EXPECT_EQ(value, 1);
+    }
+  });
+}
+
+TEST(Sharded, MakesAndDestroysEachOnItsOwnCore) {
+  struct Local {
+    CoreId made_on = Core::current().id();
+    ~Local() { EXPECT_EQ(Core::current().id(), made_on); }
+  };
+  Sharded<Local> shards;
+  run_on_cores(2, [&shards]() -> Task<void> {
+    co_await shards.start();
+    const CoreId other = co_await submit_to(1, [&shards] { return shards->made_on; });
+    EXPECT_EQ(other, 1);
+    co_await shards.stop();
+  });
+}
+
+}  // namespace
