@@ -1,0 +1,165 @@
+#include "net/http/request_parser.hpp"
+
+#include <algorithm>
+
+#include "net/http/beast_head.hpp"
+#include "runtime/assert.hpp"
+
+namespace net::http {
+namespace {
+
+// What an idle connection may keep of a request that needed buffers.
+constexpr std::size_t kKeptHeadBytes = 1024;
+constexpr std::size_t kKeptBodyBytes = 4 * 1024;
+// Reserved at once for a body that does not come whole; beyond it memory grows with what arrives.
+constexpr std::uint64_t kBodyReserveBytes = 16 * 1024;
+constexpr std::size_t kFieldsReserved = 16;
+
+std::string_view to_text(std::span<const std::byte> bytes) noexcept {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::span<const std::byte> to_bytes(std::string_view text) noexcept {
+  return std::as_bytes(std::span{text});
+}
+
+}  // namespace
+
+RequestParser::RequestParser(const Limits& limits)
+    : limits_(limits), check_(HeadCheck::Kind::request, limits), chunks_(limits) {
+  fields_.reserve(std::min(kFieldsReserved, limits.fields_max));
+}
+
+RequestParser::Progress RequestParser::feed(std::span<const std::byte> input) {
+  switch (stage_) {
+    case Stage::head:
+      return feed_head(to_text(input));
+    case Stage::length_body:
+    case Stage::chunked_body:
+      return feed_body(to_text(input));
+    case Stage::complete:
+      break;
+    case Stage::failed:
+      return {Event::error, 0};
+  }
+  RT_ASSERT(stage_ != Stage::complete);
+  return {Event::error, 0};
+}
+
+RequestParser::Progress RequestParser::fail(Status status, std::size_t consumed) noexcept {
+  status_ = status;
+  stage_ = Stage::failed;
+  request_ = {};
+  return {Event::error, consumed};
+}
+
+RequestParser::Progress RequestParser::feed_head(std::string_view input) {
+  const std::size_t before = head_.size();
+  std::string_view bytes = input;
+  if (before != 0) {
+    // No head is longer than this, so the check comes to a verdict within it.
+    head_.append(input.substr(0, limits_.head_bytes_max() - before));
+    bytes = head_;
+  }
+  const HeadCheck::Verdict verdict = check_.scan(bytes);
+  if (verdict == HeadCheck::Verdict::failed) return fail(check_.status(), input.size());
+  if (verdict == HeadCheck::Verdict::need_more) {
+    if (before == 0) head_.assign(input);
+    RT_ASSERT(head_.size() == before + input.size());
+    return {Event::need_more, input.size()};
+  }
+
+  const HeadFacts& facts = check_.facts();
+  const std::size_t consumed = facts.end - before;
+  const std::string_view rest = input.substr(consumed);
+  const bool whole = !facts.chunked && facts.content_length <= rest.size();
+  if (before != 0) {
+    head_.resize(facts.end);
+  } else if (!whole) {
+    head_.assign(input.substr(0, facts.end));
+  }
+  if (!take_head(head_.empty() ? input.substr(0, facts.end) : std::string_view{head_})) {
+    return fail(Status::bad_request, consumed);
+  }
+  if (!facts.chunked && facts.content_length == 0) {
+    stage_ = Stage::complete;
+    return {Event::complete, consumed};
+  }
+  stage_ = facts.chunked ? Stage::chunked_body : Stage::length_body;
+  body_remaining_ = facts.content_length;
+  // A client that sends its body without waiting needs no interim response (RFC 9110 10.1.1).
+  if (facts.expect_continue && rest.empty()) return {Event::expect_continue, consumed};
+  const Progress progress = feed_body(rest);
+  return {progress.event, consumed + progress.consumed};
+}
+
+bool RequestParser::take_head(std::string_view head) {
+  const HeadFacts& facts = check_.facts();
+  fields_.clear();
+  RequestHead parsed;
+  if (!parse_request_head(head.substr(facts.start), parsed, fields_)) return false;
+  const std::optional<TargetParts> parts = split_target(parsed.method, parsed.target);
+  if (!parts) return false;
+  request_.method = parsed.method;
+  request_.target = parsed.target;
+  request_.path = parts->path;
+  request_.query = parts->query;
+  request_.host = head.substr(facts.host_offset, facts.host_bytes);
+  request_.version = facts.version;
+  request_.keep_alive = facts.keep_alive();
+  request_.fields = fields_;
+  request_.body = {};
+  return true;
+}
+
+RequestParser::Progress RequestParser::feed_body(std::string_view input) {
+  if (stage_ == Stage::length_body) return feed_length_body(input);
+  const ChunkDecoder::Progress progress = chunks_.feed(input, body_);
+  if (progress.verdict == ChunkDecoder::Verdict::failed) {
+    return fail(chunks_.status(), progress.consumed);
+  }
+  if (progress.verdict == ChunkDecoder::Verdict::need_more) {
+    return {Event::need_more, progress.consumed};
+  }
+  request_.body = body_;
+  stage_ = Stage::complete;
+  return {Event::complete, progress.consumed};
+}
+
+RequestParser::Progress RequestParser::feed_length_body(std::string_view input) {
+  const std::size_t take = std::min<std::uint64_t>(body_remaining_, input.size());
+  const std::span<const std::byte> bytes = to_bytes(input.substr(0, take));
+  if (body_.empty() && take == body_remaining_) {
+    request_.body = bytes;
+    body_remaining_ = 0;
+    stage_ = Stage::complete;
+    return {Event::complete, take};
+  }
+  if (body_.empty()) body_.reserve(std::min(body_remaining_, kBodyReserveBytes));
+  body_.insert(body_.end(), bytes.begin(), bytes.end());
+  body_remaining_ -= take;
+  if (body_remaining_ != 0) return {Event::need_more, take};
+  request_.body = body_;
+  stage_ = Stage::complete;
+  return {Event::complete, take};
+}
+
+void RequestParser::reset() noexcept {
+  if (stage_ == Stage::failed) return;
+  check_.reset();
+  chunks_.reset();
+  request_ = {};
+  fields_.clear();
+  head_.clear();
+  body_.clear();
+  if (head_.capacity() > kKeptHeadBytes) std::string{}.swap(head_);
+  if (body_.capacity() > kKeptBodyBytes) std::vector<std::byte>{}.swap(body_);
+  body_remaining_ = 0;
+  stage_ = Stage::head;
+}
+
+bool RequestParser::is_idle() const noexcept {
+  return stage_ == Stage::head && (head_.empty() || head_ == "\r\n");
+}
+
+}  // namespace net::http

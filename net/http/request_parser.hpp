@@ -1,0 +1,93 @@
+#pragma once
+// RequestParser: bytes in, one request out; then reset() and the next one (RFC 9112). The interface
+// between a connection, which feeds it what it received, and whoever serves the request.
+//
+// One parser belongs to one connection in HTTP mode and lives on the heap; it is used again for
+// each request of that connection. The head goes through the strictness check (strictness.hpp) and
+// then through Beast (beast_head.hpp); a chunked body through ChunkDecoder. Pure: no I/O, never
+// suspends.
+//
+//   one buffer:   [GET ... CRLF CRLF][body]   views into the caller's buffer, nothing is copied
+//   cut anywhere: [GET ...] [... CRLF CRLF] [bo] [dy]
+//                 the head is gathered in head_, the body in body_; both grow with bytes that came,
+//                 never with what the peer announced
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net/http/chunk_decoder.hpp"
+#include "net/http/limits.hpp"
+#include "net/http/message.hpp"
+#include "net/http/strictness.hpp"
+
+namespace net::http {
+
+class RequestParser {
+ public:
+  enum class Event : std::uint8_t {
+    need_more,        // all of the input is consumed, the request is not whole yet
+    expect_continue,  // request() has all but the body, which the client sends after our 100
+    complete,         // request() is ready
+    error,            // status() is ready; nothing is parsed any more, for good
+  };
+  struct Progress {
+    Event event;
+    std::size_t consumed;  // bytes of the input that belong to this request
+  };
+
+  explicit RequestParser(const Limits& limits = {});
+
+  RequestParser(const RequestParser&) = delete;
+  RequestParser& operator=(const RequestParser&) = delete;
+
+  // Takes any cut of the stream, also nothing. After `complete`, reset() must come first, and the
+  // rest of the input (from `consumed` on) is the beginning of the next request. After `error`
+  // every call returns `error` with 0 consumed.
+  //
+  // Statuses: 400 malformed, 413 body, 414 request line, 417 unknown expectation, 431 header, 505
+  // version. They depend on the bytes only, not on how they were cut.
+  Progress feed(std::span<const std::byte> input);
+
+  // The request, after `complete`; after `expect_continue` all of it but the body. A loan until
+  // feed() or reset(), and while the buffer that was fed last is untouched.
+  const Request& request() const noexcept { return request_; }
+
+  // What to answer after `error`. The parser knows no clock: 408 is the connection's.
+  Status status() const noexcept { return status_; }
+
+  // Ends the request and prepares for the next; gives big buffers back. An error stays.
+  void reset() noexcept;
+
+  // No byte of a request has come since reset(), but for an empty line: an idle deadline applies.
+  bool is_idle() const noexcept;
+  // The head has been read and the body has not: the header deadline is over.
+  bool is_in_body() const noexcept {
+    return stage_ == Stage::length_body || stage_ == Stage::chunked_body;
+  }
+
+ private:
+  enum class Stage : std::uint8_t { head, length_body, chunked_body, complete, failed };
+
+  Progress feed_head(std::string_view input);
+  Progress feed_body(std::string_view input);
+  Progress feed_length_body(std::string_view input);
+  bool take_head(std::string_view head);
+  [[gnu::cold]] Progress fail(Status status, std::size_t consumed) noexcept;
+
+  Limits limits_;
+  HeadCheck check_;
+  ChunkDecoder chunks_;
+  Request request_;
+  std::vector<Field> fields_;
+  std::string head_;
+  std::vector<std::byte> body_;
+  std::uint64_t body_remaining_ = 0;
+  Status status_{};
+  Stage stage_ = Stage::head;
+};
+
+}  // namespace net::http

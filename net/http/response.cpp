@@ -1,0 +1,259 @@
+#include "net/http/response.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <stdexcept>
+
+#include "net/http/strictness.hpp"
+#include "runtime/assert.hpp"
+
+namespace net::http {
+namespace {
+
+using Bytes = std::vector<std::byte>;
+
+void append(Bytes& out, std::string_view text) {
+  const auto bytes = std::as_bytes(std::span{text});
+  out.insert(out.end(), bytes.begin(), bytes.end());
+}
+
+void append_number(Bytes& out, std::uint64_t number, int base = 10) {
+  std::array<char, 20> digits;
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number, base).ptr;
+  append(out, {digits.data(), static_cast<std::size_t>(end - digits.data())});
+}
+
+void append_field(Bytes& out, std::string_view name, std::string_view value) {
+  append(out, name);
+  append(out, ": ");
+  append(out, value);
+  append(out, "\r\n");
+}
+
+// Writing these twice, or with another value than the body has, would let a client and a proxy see
+// different messages.
+bool is_reserved(std::string_view name) noexcept {
+  return field_name_equal(name, "connection") || field_name_equal(name, "content-length") ||
+         field_name_equal(name, "transfer-encoding");
+}
+
+bool are_writable(std::span<const Field> fields) noexcept {
+  return std::all_of(fields.begin(), fields.end(), [](const Field& field) {
+    return is_token(field.name) && is_field_value(field.value) && !is_reserved(field.name);
+  });
+}
+
+bool has_no_body(Status status) noexcept {
+  const auto code = static_cast<unsigned>(status);
+  return code < 200 || status == Status::no_content || status == Status::not_modified;
+}
+
+void append_status_line(Bytes& out, Status status) {
+  append(out, "HTTP/1.1 ");
+  append_number(out, static_cast<std::uint64_t>(status));
+  append(out, " ");
+  append(out, reason_phrase(status));
+  append(out, "\r\n");
+}
+
+void append_connection(Bytes& out, const ResponseContext& context) {
+  if (!context.keep_alive) {
+    append(out, "Connection: close\r\n");
+  } else if (context.version == 10) {
+    append(out, "Connection: keep-alive\r\n");
+  }
+}
+
+// Status line and fields up to the empty line, and the body if there is one to send. Arguments are
+// checked by the callers.
+void append_response(Bytes& out, Status status, const ResponseContext& context,
+                     const ResponseOptions& options, std::span<const std::byte> body) {
+  constexpr std::size_t kHeadBytesGuess = 192;
+  if (out.empty()) out.reserve(kHeadBytesGuess + (context.is_head ? 0 : body.size()));
+  append_status_line(out, status);
+  if (!options.date.empty()) append_field(out, "Date", options.date);
+  if (!options.content_type.empty()) append_field(out, "Content-Type", options.content_type);
+  if (!has_no_body(status)) {
+    append(out, "Content-Length: ");
+    append_number(out, body.size());
+    append(out, "\r\n");
+  }
+  for (const Field& field : options.fields) append_field(out, field.name, field.value);
+  append_connection(out, context);
+  append(out, "\r\n");
+  if (!context.is_head) out.insert(out.end(), body.begin(), body.end());
+}
+
+}  // namespace
+
+runtime::Result<void> write_response(Bytes& out, Status status, const ResponseContext& context,
+                                     const ResponseOptions& options,
+                                     std::span<const std::byte> body) {
+  const bool writable = is_field_value(options.content_type) && is_field_value(options.date) &&
+                        are_writable(options.fields);
+  if (!writable || (has_no_body(status) && !body.empty())) {
+    return runtime::fail(runtime::ErrorCode::invalid_argument);
+  }
+  append_response(out, status, context, options, body);
+  return {};
+}
+
+runtime::Result<void> write_response(Bytes& out, Status status, const ResponseContext& context,
+                                     const ResponseOptions& options, std::string_view body) {
+  return write_response(out, status, context, options, std::as_bytes(std::span{body}));
+}
+
+void write_error(Bytes& out, Status status, const ErrorOptions& options) {
+  RT_ASSERT(static_cast<unsigned>(status) >= 400);
+  RT_ASSERT(is_field_value(options.allow));
+  Bytes text;
+  append_number(text, static_cast<std::uint64_t>(status));
+  append(text, " ");
+  append(text, reason_phrase(status));
+  append(text, "\n");
+
+  append_status_line(out, status);
+  append_field(out, "Content-Type", "text/plain; charset=utf-8");
+  append(out, "Content-Length: ");
+  append_number(out, text.size());
+  append(out, "\r\n");
+  if (status == Status::method_not_allowed) append_field(out, "Allow", options.allow);
+  if (status == Status::service_unavailable) {
+    append(out, "Retry-After: ");
+    append_number(out, options.retry_after_s);
+    append(out, "\r\n");
+  }
+  if (status == Status::upgrade_required) {
+    append_field(out, "Upgrade", "websocket");
+    append_field(out, "Sec-WebSocket-Version", "13");
+    // Upgrade is a hop-by-hop field and has to be named (RFC 9110 section 7.8).
+    append(out, options.context.keep_alive ? "Connection: Upgrade\r\n"
+                                           : "Connection: Upgrade, close\r\n");
+  } else {
+    append_connection(out, options.context);
+  }
+  append(out, "\r\n");
+  if (!options.context.is_head) out.insert(out.end(), text.begin(), text.end());
+}
+
+StaticResponse::StaticResponse(Status status, std::string_view content_type, std::string_view body,
+                               std::span<const Field> fields) {
+  const ResponseOptions options{.content_type = content_type, .date = {}, .fields = fields};
+  constexpr std::array<ResponseContext, kVariants> kContexts{{
+      {.keep_alive = false, .is_head = false, .version = 11},
+      {.keep_alive = true, .is_head = false, .version = 11},
+      {.keep_alive = true, .is_head = false, .version = 10},
+  }};
+  for (std::size_t i = 0; i < kVariants; ++i) {
+    Variant& variant = variants_[i];
+    if (!write_response(variant.bytes, status, kContexts[i], options, body)) {
+      throw std::invalid_argument("static response: a field name or value cannot be sent");
+    }
+    variant.head_bytes = variant.bytes.size() - body.size();
+  }
+}
+
+std::span<const std::byte> StaticResponse::bytes(const ResponseContext& context) const noexcept {
+  const std::size_t index =
+      !context.keep_alive ? kClose : (context.version == 10 ? kKeepAlive10 : kKeepAlive11);
+  const Variant& variant = variants_[index];
+  const std::span<const std::byte> all{variant.bytes};
+  return context.is_head ? all.first(variant.head_bytes) : all;
+}
+
+DateText format_date(std::int64_t unix_s) noexcept {
+  constexpr std::int64_t kEndOfYear9999 = 253'402'300'799;
+  RT_ASSERT(unix_s >= 0);
+  RT_ASSERT(unix_s <= kEndOfYear9999);
+  constexpr std::string_view kDays = "ThuFriSatSunMonTueWed";  // the epoch was a Thursday
+  constexpr std::string_view kMonths = "JanFebMarAprMayJunJulAugSepOctNovDec";
+  const std::int64_t day = unix_s / 86'400;
+  const std::int64_t second = unix_s % 86'400;
+  // Days to a date, with years that begin in March so that the leap day comes last.
+  const std::int64_t shifted = day + 719'468;
+  const std::int64_t era = shifted / 146'097;
+  const std::int64_t day_of_era = shifted % 146'097;
+  const std::int64_t year_of_era =
+      (day_of_era - day_of_era / 1'460 + day_of_era / 36'524 - day_of_era / 146'096) / 365;
+  const std::int64_t day_of_year =
+      day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+  const std::int64_t march_month = (5 * day_of_year + 2) / 153;
+  const std::int64_t day_of_month = day_of_year - (153 * march_month + 2) / 5 + 1;
+  const std::int64_t month = march_month < 10 ? march_month + 2 : march_month - 10;
+  const std::int64_t year = era * 400 + year_of_era + (month < 2 ? 1 : 0);
+
+  DateText text;
+  char* to = text.data();
+  const auto put_text = [&to](std::string_view part) {
+    to = std::copy(part.begin(), part.end(), to);
+  };
+  const auto put_digits = [&to](std::int64_t number, int digits) {
+    for (int i = digits - 1; i >= 0; --i, number /= 10) {
+      to[i] = static_cast<char>('0' + number % 10);
+    }
+    to += digits;
+  };
+  put_text(kDays.substr(static_cast<std::size_t>(day % 7) * 3, 3));
+  put_text(", ");
+  put_digits(day_of_month, 2);
+  put_text(" ");
+  put_text(kMonths.substr(static_cast<std::size_t>(month) * 3, 3));
+  put_text(" ");
+  put_digits(year, 4);
+  put_text(" ");
+  put_digits(second / 3'600, 2);
+  put_text(":");
+  put_digits(second / 60 % 60, 2);
+  put_text(":");
+  put_digits(second % 60, 2);
+  put_text(" GMT");
+  RT_ASSERT(to == text.data() + text.size());
+  return text;
+}
+
+runtime::Result<void> write_request(Bytes& out, const RequestOptions& options,
+                                    std::span<const std::byte> body) {
+  const bool has_reserved =
+      std::any_of(options.fields.begin(), options.fields.end(), [](const Field& field) {
+        return field_name_equal(field.name, "content-length") ||
+               field_name_equal(field.name, "transfer-encoding") ||
+               field_name_equal(field.name, "host");
+      });
+  const bool writable = std::all_of(
+      options.fields.begin(), options.fields.end(),
+      [](const Field& field) { return is_token(field.name) && is_field_value(field.value); });
+  const bool has_target = split_target(options.method, options.target).has_value() &&
+                          options.target.find_first_of(" \t\r\n#") == std::string_view::npos &&
+                          is_field_value(options.target);
+  if (has_reserved || !writable || !has_target || !is_token(options.method) ||
+      !is_host(options.host)) {
+    return runtime::fail(runtime::ErrorCode::invalid_argument);
+  }
+  append(out, options.method);
+  append(out, " ");
+  append(out, options.target);
+  append(out, " HTTP/1.1\r\n");
+  append_field(out, "Host", options.host);
+  for (const Field& field : options.fields) append_field(out, field.name, field.value);
+  if (options.chunked) {
+    append(out, "Transfer-Encoding: chunked\r\n\r\n");
+    if (!body.empty()) {
+      append_number(out, body.size(), 16);
+      append(out, "\r\n");
+      out.insert(out.end(), body.begin(), body.end());
+      append(out, "\r\n");
+    }
+    append(out, "0\r\n\r\n");
+    return {};
+  }
+  if (!body.empty() || options.method == "POST" || options.method == "PUT") {
+    append(out, "Content-Length: ");
+    append_number(out, body.size());
+    append(out, "\r\n");
+  }
+  append(out, "\r\n");
+  out.insert(out.end(), body.begin(), body.end());
+  return {};
+}
+
+}  // namespace net::http

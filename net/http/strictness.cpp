@@ -1,0 +1,334 @@
+#include "net/http/strictness.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "net/http/message.hpp"
+#include "runtime/assert.hpp"
+
+namespace net::http {
+namespace {
+
+constexpr bool is_digit(char c) noexcept {
+  return c >= '0' && c <= '9';
+}
+constexpr bool is_alpha(char c) noexcept {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+// VCHAR without '#': a fragment is never sent (RFC 9112 section 3.2.1). Written without an early
+// exit so that the compiler can use vectors.
+bool is_target_text(std::string_view text) noexcept {
+  bool bad = false;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    bad |= (byte <= 0x20) | (byte >= 0x7f) | (byte == '#');
+  }
+  return !bad;
+}
+
+bool has_whole_escapes(std::string_view path) noexcept {
+  for (std::size_t at = path.find('%'); at != std::string_view::npos; at = path.find('%', at + 3)) {
+    if (path.size() - at < 3) return false;
+    const int high = hex_digit(path[at + 1]);
+    const int low = hex_digit(path[at + 2]);
+    if (high < 0 || low < 0) return false;
+    if (high == 0 && low == 0) return false;
+  }
+  return true;
+}
+
+bool is_port(std::string_view text) noexcept {
+  return text.size() <= 5 && std::all_of(text.begin(), text.end(), is_digit);
+}
+
+std::size_t scheme_bytes(std::string_view target) noexcept {
+  for (const std::string_view scheme :
+       {std::string_view{"http://"}, std::string_view{"https://"}}) {
+    if (field_name_equal(target.substr(0, scheme.size()), scheme)) return scheme.size();
+  }
+  return 0;
+}
+
+}  // namespace
+
+bool is_token(std::string_view text) noexcept {
+  return !text.empty() && std::all_of(text.begin(), text.end(), is_token_char);
+}
+
+bool is_field_value(std::string_view text) noexcept {
+  bool bad = false;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    bad |= ((byte < 0x20) & (byte != '\t')) | (byte == 0x7f);
+  }
+  return !bad;
+}
+
+int hex_digit(char c) noexcept {
+  if (is_digit(c)) return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+bool is_host(std::string_view text) noexcept {
+  if (text.empty()) return false;
+  std::size_t end = 0;
+  if (text.front() == '[') {
+    end = text.find(']');
+    if (end == std::string_view::npos || end == 1) return false;
+    const std::string_view address = text.substr(1, end - 1);
+    const bool valid = std::all_of(address.begin(), address.end(), [](char c) {
+      return hex_digit(c) >= 0 || c == ':' || c == '.' || c == 'v';
+    });
+    if (!valid) return false;
+    ++end;
+  } else {
+    end = std::min(text.find(':'), text.size());
+    const std::string_view name = text.substr(0, end);
+    const bool valid = std::all_of(name.begin(), name.end(), [](char c) {
+      return is_alpha(c) || is_digit(c) ||
+             std::string_view{"-._~%!$&'()*+;="}.find(c) != std::string_view::npos;
+    });
+    if (!valid || name.empty()) return false;
+  }
+  if (end == text.size()) return true;
+  return text[end] == ':' && is_port(text.substr(end + 1));
+}
+
+std::optional<FieldLine> split_field_line(std::string_view line) noexcept {
+  const std::size_t colon = line.find(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  const FieldLine field{line.substr(0, colon), trim_white_space(line.substr(colon + 1))};
+  if (!is_token(field.name) || !is_field_value(field.value)) return std::nullopt;
+  return field;
+}
+
+std::optional<TargetParts> split_target(std::string_view method, std::string_view target) noexcept {
+  if (target.empty() || method == "CONNECT") return std::nullopt;
+  if (target == "*") {
+    if (method != "OPTIONS") return std::nullopt;
+    return TargetParts{.authority = {}, .path = target, .query = {}};
+  }
+  TargetParts parts;
+  std::string_view rest = target;
+  if (rest.front() != '/') {
+    const std::size_t scheme = scheme_bytes(rest);
+    if (scheme == 0) return std::nullopt;
+    rest.remove_prefix(scheme);
+    const std::size_t end = std::min(rest.find_first_of("/?"), rest.size());
+    parts.authority = rest.substr(0, end);
+    if (!is_host(parts.authority)) return std::nullopt;
+    rest.remove_prefix(end);
+  }
+  const std::size_t question = std::min(rest.find('?'), rest.size());
+  parts.path = question == 0 ? std::string_view{"/"} : rest.substr(0, question);
+  parts.query = rest.substr(std::min(question + 1, rest.size()));
+  if (!has_whole_escapes(parts.path)) return std::nullopt;
+  return parts;
+}
+
+HeadCheck::Verdict HeadCheck::fail(Status status) noexcept {
+  status_ = status;
+  failed_ = true;
+  return Verdict::failed;
+}
+
+HeadCheck::Verdict HeadCheck::scan(std::string_view bytes) noexcept {
+  if (failed_) return Verdict::failed;
+  RT_ASSERT(bytes.size() >= scanned_);
+  RT_ASSERT(facts_.end == 0);
+  for (;;) {
+    const std::size_t line_feed = bytes.find('\n', scanned_);
+    if (line_feed == std::string_view::npos) {
+      scanned_ = bytes.size();
+      return check_pending(bytes);
+    }
+    const Verdict verdict =
+        in_fields_ ? check_field_line(bytes, line_feed) : check_start_line(bytes, line_feed);
+    if (verdict != Verdict::need_more) return verdict;
+    scanned_ = line_feed + 1;
+    line_start_ = line_feed + 1;
+  }
+}
+
+// What can be said of a line before its end has come. Each rule here gives the same status as the
+// rule for the whole line would, so that the cuts of the input do not show.
+HeadCheck::Verdict HeadCheck::check_pending(std::string_view bytes) noexcept {
+  const std::string_view line = bytes.substr(line_start_);
+  if (line.empty()) return Verdict::need_more;
+  if (!in_fields_) {
+    // Tells a TLS client at once, which would wait for our hello otherwise.
+    const bool may_start = is_token_char(line.front()) || line.front() == '\r';
+    if (kind_ == Kind::request && !may_start) return fail(Status::bad_request);
+    if (line.size() > limits_.request_line_bytes_max + 1) return fail(Status::uri_too_long);
+    return Verdict::need_more;
+  }
+  const bool may_be_the_end = line == "\r";
+  if (!may_be_the_end && bytes.size() + 1 - fields_start_ > limits_.header_bytes_max) {
+    return fail(Status::request_header_fields_too_large);
+  }
+  return Verdict::need_more;
+}
+
+HeadCheck::Verdict HeadCheck::check_start_line(std::string_view bytes,
+                                               std::size_t line_feed) noexcept {
+  std::string_view line = bytes.substr(line_start_, line_feed - line_start_);
+  const bool may_start = !line.empty() && (is_token_char(line.front()) || line.front() == '\r');
+  if (kind_ == Kind::request && !may_start) return fail(Status::bad_request);
+  if (line.size() > limits_.request_line_bytes_max + 1) return fail(Status::uri_too_long);
+  if (line.empty() || line.back() != '\r') return fail(Status::bad_request);
+  line.remove_suffix(1);
+  if (line.empty()) {
+    // One empty line before a request is tolerated, for clients that end a body with a CRLF too
+    // many (RFC 9112 section 2.2). A second one is not.
+    if (skipped_empty_line_ || kind_ == Kind::response) return fail(Status::bad_request);
+    skipped_empty_line_ = true;
+    facts_.start = line_feed + 1;
+    return Verdict::need_more;
+  }
+  const Verdict verdict =
+      kind_ == Kind::request ? check_request_line(line) : check_status_line(line);
+  in_fields_ = true;
+  fields_start_ = line_feed + 1;
+  return verdict;
+}
+
+HeadCheck::Verdict HeadCheck::check_request_line(std::string_view line) noexcept {
+  const std::size_t method_end = line.find(' ');
+  if (method_end == std::string_view::npos) return fail(Status::bad_request);
+  const std::size_t target_end = line.find(' ', method_end + 1);
+  if (target_end == std::string_view::npos) return fail(Status::bad_request);
+  const std::string_view method = line.substr(0, method_end);
+  const std::string_view target = line.substr(method_end + 1, target_end - method_end - 1);
+  if (!is_token(method) || !is_target_text(target)) return fail(Status::bad_request);
+  // The version comes before the form of the target: "PRI * HTTP/2.0" is a version we do not have.
+  const Verdict verdict = check_version(line.substr(target_end + 1));
+  if (verdict != Verdict::need_more) return verdict;
+  const std::optional<TargetParts> parts = split_target(method, target);
+  if (!parts) return fail(Status::bad_request);
+  if (!parts->authority.empty()) {
+    authority_offset_ =
+        line_start_ + static_cast<std::size_t>(parts->authority.data() - line.data());
+    authority_bytes_ = parts->authority.size();
+  }
+  return Verdict::need_more;
+}
+
+HeadCheck::Verdict HeadCheck::check_version(std::string_view text) noexcept {
+  const bool well_formed = text.size() == 8 && text.substr(0, 5) == "HTTP/" && is_digit(text[5]) &&
+                           text[6] == '.' && is_digit(text[7]);
+  if (!well_formed) return fail(Status::bad_request);
+  if (text[5] != '1' || text[7] > '1') return fail(Status::http_version_not_supported);
+  facts_.version = text[7] == '1' ? 11 : 10;
+  return Verdict::need_more;
+}
+
+HeadCheck::Verdict HeadCheck::check_status_line(std::string_view line) noexcept {
+  if (line.size() < 13 || line[8] != ' ' || line[12] != ' ') return fail(Status::bad_request);
+  const Verdict verdict = check_version(line.substr(0, 8));
+  if (verdict != Verdict::need_more) return verdict;
+  const std::string_view code = line.substr(9, 3);
+  if (!std::all_of(code.begin(), code.end(), is_digit)) return fail(Status::bad_request);
+  facts_.status_code = (code[0] - '0') * 100 + (code[1] - '0') * 10 + (code[2] - '0');
+  if (facts_.status_code < 100 || facts_.status_code > 599) return fail(Status::bad_request);
+  if (!is_field_value(line.substr(13))) return fail(Status::bad_request);
+  return Verdict::need_more;
+}
+
+HeadCheck::Verdict HeadCheck::check_field_line(std::string_view bytes,
+                                               std::size_t line_feed) noexcept {
+  std::string_view line = bytes.substr(line_start_, line_feed - line_start_);
+  if (line == "\r") return finish(bytes, line_feed + 1);
+  if (line_feed + 1 - fields_start_ > limits_.header_bytes_max) {
+    return fail(Status::request_header_fields_too_large);
+  }
+  if (++field_count_ > limits_.fields_max) return fail(Status::request_header_fields_too_large);
+  if (line.empty() || line.back() != '\r') return fail(Status::bad_request);
+  line.remove_suffix(1);
+  const std::optional<FieldLine> field = split_field_line(line);
+  if (!field) return fail(Status::bad_request);
+  return note_field(bytes, *field);
+}
+
+// The fields that frame the message or name its server. Lengths sort most of the others out.
+HeadCheck::Verdict HeadCheck::note_field(std::string_view bytes, const FieldLine& field) noexcept {
+  switch (field.name.size()) {
+    case 4:
+      if (!field_name_equal(field.name, "host") || kind_ == Kind::response) break;
+      if (has_host_ || !is_host(field.value)) return fail(Status::bad_request);
+      has_host_ = true;
+      facts_.host_offset = static_cast<std::size_t>(field.value.data() - bytes.data());
+      facts_.host_bytes = field.value.size();
+      break;
+    case 6:
+      if (!field_name_equal(field.name, "expect")) break;
+      if (field_name_equal(field.value, "100-continue")) {
+        expects_continue_ = true;
+      } else {
+        expects_unknown_ = true;
+      }
+      break;
+    case 10:
+      if (!field_name_equal(field.name, "connection")) break;
+      if (list_has_token(field.value, "close")) facts_.connection_close = true;
+      if (list_has_token(field.value, "keep-alive")) facts_.connection_keep_alive = true;
+      break;
+    case 14:
+      if (field_name_equal(field.name, "content-length")) return note_content_length(field.value);
+      break;
+    case 17:
+      if (!field_name_equal(field.name, "transfer-encoding")) break;
+      if (has_transfer_encoding_ || !field_name_equal(field.value, "chunked")) {
+        return fail(Status::bad_request);
+      }
+      has_transfer_encoding_ = true;
+      facts_.chunked = true;
+      break;
+    default:
+      break;
+  }
+  return Verdict::need_more;
+}
+
+HeadCheck::Verdict HeadCheck::note_content_length(std::string_view value) noexcept {
+  const bool digits = !value.empty() && std::all_of(value.begin(), value.end(), is_digit);
+  if (facts_.has_content_length || !digits) return fail(Status::bad_request);
+  facts_.has_content_length = true;
+  constexpr std::uint64_t kMax = std::numeric_limits<std::uint64_t>::max();
+  for (const char c : value) {
+    const auto digit = static_cast<std::uint64_t>(c - '0');
+    const bool fits = facts_.content_length <= (kMax - digit) / 10;
+    facts_.content_length = fits ? facts_.content_length * 10 + digit : kMax;
+    if (!fits) break;
+  }
+  return Verdict::need_more;
+}
+
+// The rules that need the whole head, in one fixed order: framing, host, expectation, size.
+HeadCheck::Verdict HeadCheck::finish(std::string_view bytes, std::size_t end) noexcept {
+  if (facts_.chunked && (facts_.has_content_length || facts_.version == 10)) {
+    return fail(Status::bad_request);
+  }
+  if (kind_ == Kind::request) {
+    if (!has_host_ && facts_.version == 11) return fail(Status::bad_request);
+    if (authority_bytes_ != 0) {
+      // RFC 9112 section 3.2.2 lets the target win, section 3.2 has clients send the same in both.
+      // A difference is how a proxy and we would come to disagree, so it is refused.
+      const std::string_view authority = bytes.substr(authority_offset_, authority_bytes_);
+      const std::string_view host = bytes.substr(facts_.host_offset, facts_.host_bytes);
+      if (has_host_ && !field_name_equal(authority, host)) return fail(Status::bad_request);
+      facts_.host_offset = authority_offset_;
+      facts_.host_bytes = authority_bytes_;
+    }
+    if (expects_unknown_) return fail(Status::expectation_failed);
+    if (facts_.content_length > limits_.body_bytes_max) return fail(Status::content_too_large);
+    facts_.expect_continue =
+        expects_continue_ && facts_.version == 11 && (facts_.chunked || facts_.content_length > 0);
+  }
+  facts_.end = end;
+  return Verdict::complete;
+}
+
+}  // namespace net::http

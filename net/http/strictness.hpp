@@ -1,0 +1,134 @@
+#pragma once
+// The strictness check: reads the raw head of a message, line by line as it arrives, and refuses
+// everything that two parsers could read differently, before Boost.Beast's parser sees it. Beast
+// 1.81 alone accepts folded fields, "Content-Length: 3, 3", any Transfer-Encoding, one on HTTP/1.0,
+// and bytes above 0x7f in the target. The check gives each refusal its status.
+//
+// A HeadCheck belongs to one parser. It keeps offsets, no bytes: the caller shows it all bytes of
+// the head so far, and each byte is looked at once however the head was cut. The verdict depends on
+// the bytes alone, not on the cuts. Pure code: no I/O, no allocation, never suspends.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "net/http/limits.hpp"
+#include "net/http/status.hpp"
+
+namespace net::http {
+
+namespace detail {
+
+constexpr std::array<bool, 256> make_token_table() {
+  std::array<bool, 256> table{};
+  for (unsigned c = '0'; c <= '9'; ++c) table[c] = true;
+  for (unsigned c = 'A'; c <= 'Z'; ++c) table[c] = true;
+  for (unsigned c = 'a'; c <= 'z'; ++c) table[c] = true;
+  for (const char c : std::string_view{"!#$%&'*+-.^_`|~"})
+    table[static_cast<unsigned char>(c)] = true;
+  return table;
+}
+inline constexpr std::array<bool, 256> kTokenTable = make_token_table();
+
+}  // namespace detail
+
+constexpr bool is_token_char(char c) noexcept {
+  return detail::kTokenTable[static_cast<unsigned char>(c)];
+}
+// RFC 9110 section 5.6.2; an empty string is no token.
+bool is_token(std::string_view text) noexcept;
+// HTAB, SP, VCHAR and obs-text only (RFC 9110 section 5.5): no control, no CR, no LF, no NUL.
+bool is_field_value(std::string_view text) noexcept;
+// A host with an optional port (RFC 9110 section 7.2), not empty, without user information. Commas,
+// which the grammar allows in a name, are refused: only joined Host lines have them.
+bool is_host(std::string_view text) noexcept;
+// A single hexadecimal digit, or -1.
+int hex_digit(char c) noexcept;
+
+struct FieldLine {
+  std::string_view name;
+  std::string_view value;
+};
+// A field line without its CRLF (RFC 9112 section 5): a token, at once the colon, a field value. A
+// line that starts with white space (a fold) is none.
+std::optional<FieldLine> split_field_line(std::string_view line) noexcept;
+
+struct TargetParts {
+  std::string_view authority;  // only of the absolute form
+  std::string_view path;
+  std::string_view query;
+};
+// The forms of RFC 9112 section 3.2 that an origin server can serve: origin form, absolute form
+// with http or https, and "*" for OPTIONS. Escapes in the path must be whole and none may stand for
+// NUL; the query is not looked at. A fragment and CONNECT are refused.
+std::optional<TargetParts> split_target(std::string_view method, std::string_view target) noexcept;
+
+// What the check learned from a head, for the parser that asked.
+struct HeadFacts {
+  int version = 11;     // 10 or 11
+  int status_code = 0;  // of a response
+  bool has_content_length = false;
+  bool chunked = false;
+  bool expect_continue = false;  // 100-continue on HTTP/1.1; HTTP/1.0 cannot ask for it
+  bool connection_close = false;
+  bool connection_keep_alive = false;
+  std::uint64_t content_length = 0;  // saturated: what does not fit is far above every limit
+  std::size_t start = 0;             // offset of the start line; 2 if an empty line came before it
+  std::size_t end = 0;               // offset of the first byte after the head
+  std::size_t host_offset = 0;       // the value of Host, or of an absolute target's authority
+  std::size_t host_bytes = 0;
+
+  bool keep_alive() const noexcept {
+    return !connection_close && (version == 11 || connection_keep_alive);
+  }
+};
+
+class HeadCheck {
+ public:
+  enum class Kind : std::uint8_t { request, response };
+  enum class Verdict : std::uint8_t { need_more, complete, failed };
+
+  HeadCheck(Kind kind, const Limits& limits) noexcept : limits_(limits), kind_(kind) {}
+
+  // `bytes` is everything from the first byte of the message on: what it was on the last call and
+  // more after it. It may lie somewhere else than before, and may go on behind the head.
+  Verdict scan(std::string_view bytes) noexcept;
+  void reset() noexcept { *this = HeadCheck{kind_, limits_}; }
+
+  const HeadFacts& facts() const noexcept { return facts_; }  // after Verdict::complete
+  Status status() const noexcept { return status_; }          // after Verdict::failed
+
+ private:
+  Verdict fail(Status status) noexcept;
+  Verdict check_pending(std::string_view bytes) noexcept;
+  Verdict check_start_line(std::string_view bytes, std::size_t line_feed) noexcept;
+  Verdict check_request_line(std::string_view line) noexcept;
+  Verdict check_status_line(std::string_view line) noexcept;
+  Verdict check_version(std::string_view text) noexcept;
+  Verdict check_field_line(std::string_view bytes, std::size_t line_feed) noexcept;
+  Verdict note_field(std::string_view bytes, const FieldLine& field) noexcept;
+  Verdict note_content_length(std::string_view value) noexcept;
+  Verdict finish(std::string_view bytes, std::size_t end) noexcept;
+
+  Limits limits_;
+  HeadFacts facts_;
+  std::size_t scanned_ = 0;     // no line feed before this offset is unhandled
+  std::size_t line_start_ = 0;  // of the line that has not ended yet
+  std::size_t fields_start_ = 0;
+  std::size_t field_count_ = 0;
+  std::size_t authority_offset_ = 0;
+  std::size_t authority_bytes_ = 0;
+  Status status_{};
+  Kind kind_;
+  bool in_fields_ = false;
+  bool skipped_empty_line_ = false;
+  bool has_host_ = false;
+  bool has_transfer_encoding_ = false;
+  bool expects_unknown_ = false;
+  bool expects_continue_ = false;
+  bool failed_ = false;
+};
+
+}  // namespace net::http
