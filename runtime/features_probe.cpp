@@ -1,0 +1,484 @@
+// Tries each feature on one small ring. Every wait has a deadline, so that a kernel that loses a
+// completion costs a feature and not the start.
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <memory>
+
+#include "runtime/features.hpp"
+#include "runtime/types.hpp"
+#include "runtime/uring_constants.hpp"
+
+namespace runtime {
+namespace {
+
+constexpr unsigned kEntries = 8;
+constexpr Nanoseconds kPatience = 50 * kMillisecond;  // for one completion; it usually takes 20 us
+constexpr std::uint16_t kGroup = 0;
+constexpr std::uint16_t kIncrementalGroup = 1;
+constexpr unsigned kBuffers = 4;
+constexpr unsigned kBufferBytes = 64;
+
+// io_uring_buf_reg under the names of Linux 6.12: liburing 2.3 calls `flags` `pad`, later ones not.
+struct BufferRegistration {
+  std::uint64_t ring_address;
+  std::uint32_t ring_entries;
+  std::uint16_t group;
+  std::uint16_t flags;
+  std::uint64_t reserved[3];
+};
+static_assert(sizeof(BufferRegistration) == sizeof(io_uring_buf_reg));
+
+class OwnedDescriptor {
+ public:
+  explicit OwnedDescriptor(int number = -1) noexcept : number_(number) {}
+  OwnedDescriptor(const OwnedDescriptor&) = delete;
+  OwnedDescriptor& operator=(const OwnedDescriptor&) = delete;
+  ~OwnedDescriptor() {
+    if (number_ >= 0) ::close(number_);
+  }
+  int number() const noexcept { return number_; }
+
+ private:
+  int number_;
+};
+
+// Page-aligned memory for a buffer ring.
+class Page {
+ public:
+  Page() noexcept
+      : memory_(mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {
+  }
+  Page(const Page&) = delete;
+  Page& operator=(const Page&) = delete;
+  ~Page() {
+    if (valid()) munmap(memory_, kBytes);
+  }
+  bool valid() const noexcept { return memory_ != MAP_FAILED; }
+  void* memory() const noexcept { return memory_; }
+
+ private:
+  static constexpr std::size_t kBytes = 4096;
+  void* memory_;
+};
+
+struct Opcode {
+  FeatureId id;
+  int operation;
+};
+constexpr Opcode kOpcodes[] = {
+    {FeatureId::op_accept, IORING_OP_ACCEPT},
+    {FeatureId::op_async_cancel, IORING_OP_ASYNC_CANCEL},
+    {FeatureId::op_close, IORING_OP_CLOSE},
+    {FeatureId::op_connect, IORING_OP_CONNECT},
+    {FeatureId::op_fsync, IORING_OP_FSYNC},
+    {FeatureId::op_openat, IORING_OP_OPENAT},
+    {FeatureId::op_poll_add, IORING_OP_POLL_ADD},
+    {FeatureId::op_read, IORING_OP_READ},
+    {FeatureId::op_recv, IORING_OP_RECV},
+    {FeatureId::op_send, IORING_OP_SEND},
+    {FeatureId::op_sendmsg, IORING_OP_SENDMSG},
+    {FeatureId::op_shutdown, IORING_OP_SHUTDOWN},
+    {FeatureId::op_socket, IORING_OP_SOCKET},
+    {FeatureId::op_statx, IORING_OP_STATX},
+    {FeatureId::op_timeout, IORING_OP_TIMEOUT},
+    {FeatureId::op_write, IORING_OP_WRITE},
+    {FeatureId::op_send_zc, IORING_OP_SEND_ZC},
+    {FeatureId::op_fixed_fd_install, kOpFixedFdInstall},
+};
+
+// The operations in flight, by user_data.
+enum Request : std::uint64_t { kAccept, kReceive, kCancel, kMessage, kMessageArrived, kRequests };
+
+class Prober {
+ public:
+  explicit Prober(Features& features) noexcept : features_(features) {}
+  Prober(const Prober&) = delete;
+  Prober& operator=(const Prober&) = delete;
+  ~Prober();
+
+  void run();
+
+ private:
+  struct Seen {
+    unsigned completions = 0;
+    int result = 0;
+    unsigned flags = 0;  // of the last completion
+    bool ended() const noexcept { return completions != 0 && (flags & IORING_CQE_F_MORE) == 0; }
+  };
+
+  void found(FeatureId id) noexcept { feature(id).available = true; }
+  void refused(FeatureId id, int error);
+  void missing(FeatureId id, std::string reason);
+  // What a request in flight came to, if it is not what it should have been.
+  void disappointed(FeatureId id, const Seen& seen);
+
+  bool make_ring();
+  void probe_index_array();
+  void probe_registrations();
+  void probe_buffer_rings();
+  void probe_opcodes();
+  void probe_multishot_receive();
+  void probe_multishot_accept();
+  void probe_cancel(int listener, int direct_socket);
+  void probe_ring_message();
+
+  io_uring_sqe* request(Request which) noexcept;
+  // Hands requests over and takes completions until `done` of `which` holds. False: patience ended.
+  template <class Done>
+  bool await(Request which, const Done& done);
+  void take_completions() noexcept;
+  Feature& feature(FeatureId id) noexcept { return features_.all[static_cast<std::size_t>(id)]; }
+
+  Features& features_;
+  io_uring ring_{};
+  bool made_ = false;
+  unsigned kernel_features_ = 0;
+  Page buffer_ring_;
+  Page incremental_ring_;
+  std::array<std::byte, kBuffers * kBufferBytes> bytes_{};
+  std::array<Seen, kRequests> seen_{};
+};
+
+Prober::~Prober() {
+  // The ring goes first: buffers and buffer rings must outlive it.
+  if (made_) io_uring_queue_exit(&ring_);
+}
+
+void Prober::refused(FeatureId id, int error) {
+  Refusal refusal = explain_refusal(error, features_.policy);
+  Feature& it = feature(id);
+  it.error = error;
+  it.reason = std::move(refusal.reason);
+  it.fix = error == EINVAL && it.need == FeatureNeed::optional
+               ? fmt::format("run Linux {} or later", it.since)
+               : std::move(refusal.fix);
+}
+
+void Prober::missing(FeatureId id, std::string reason) {
+  Feature& it = feature(id);
+  it.reason = std::move(reason);
+  it.fix = fmt::format("run Linux {} or later",
+                       it.need == FeatureNeed::optional ? it.since : std::string_view("6.1"));
+}
+
+void Prober::disappointed(FeatureId id, const Seen& seen) {
+  if (seen.completions == 0) return missing(id, "tried it, and no completion came");
+  if (seen.result < 0) return refused(id, -seen.result);
+  missing(id, fmt::format("tried it, and it ended after one completion (result {})", seen.result));
+}
+
+io_uring_sqe* Prober::request(Request which) noexcept {
+  seen_[which] = {};
+  return io_uring_get_sqe(&ring_);  // never null: each step submits before the next one prepares
+}
+
+void Prober::take_completions() noexcept {
+  unsigned head = 0;
+  unsigned taken = 0;
+  io_uring_cqe* cqe = nullptr;
+  io_uring_for_each_cqe(&ring_, head, cqe) {
+    ++taken;
+    if (cqe->user_data >= kRequests) continue;
+    Seen& seen = seen_[cqe->user_data];
+    ++seen.completions;
+    seen.result = cqe->res;
+    seen.flags = cqe->flags;
+  }
+  io_uring_cq_advance(&ring_, taken);
+}
+
+template <class Done>
+bool Prober::await(Request which, const Done& done) {
+  // Two rounds more than completions can come; a wait ends after the first new completion.
+  for (int round = 0; round < 8; ++round) {
+    take_completions();
+    if (done(seen_[which])) return true;
+    __kernel_timespec patience{.tv_sec = 0, .tv_nsec = kPatience};
+    io_uring_cqe* first = nullptr;
+    const int result = io_uring_submit_and_wait_timeout(&ring_, &first, 1, &patience, nullptr);
+    if (result < 0 && result != -EINTR) break;
+  }
+  take_completions();
+  return done(seen_[which]);
+}
+
+// With a filter whose answer is to kill, trying is fatal: a child process tries instead.
+bool setup_is_killed() {
+  const pid_t child = fork();
+  if (child < 0) return false;
+  if (child == 0) {
+    // Only system calls from here on: another thread may have held a lock at the fork.
+    io_uring_params params{};
+    syscall(__NR_io_uring_setup, 1, &params);
+    _exit(0);
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+}
+
+// The flags that the kernel refuses, each tried with those that it depends on.
+std::string refused_flags() {
+  struct Flag {
+    unsigned value;
+    const char* name;
+  };
+  constexpr Flag kFlags[] = {
+      {IORING_SETUP_CQSIZE, "CQSIZE"},
+      {IORING_SETUP_CLAMP, "CLAMP"},
+      {IORING_SETUP_SUBMIT_ALL, "SUBMIT_ALL"},
+      {IORING_SETUP_COOP_TASKRUN, "COOP_TASKRUN"},
+      {IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, "TASKRUN_FLAG"},
+      {IORING_SETUP_SINGLE_ISSUER, "SINGLE_ISSUER"},
+      {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, "DEFER_TASKRUN"},
+  };
+  std::string names;
+  for (const Flag& flag : kFlags) {
+    io_uring_params params{};
+    params.flags = flag.value;
+    params.cq_entries = 2 * kEntries;
+    const OwnedDescriptor ring(io_uring_setup(kEntries, &params));
+    if (ring.number() == -EINVAL)
+      names += fmt::format("{}{}", names.empty() ? "" : ", ", flag.name);
+  }
+  return names;
+}
+
+bool Prober::make_ring() {
+  if (features_.policy.seccomp_mode == 2 && setup_is_killed()) {
+    Refusal refusal = explain_kill(features_.policy);
+    feature(FeatureId::ring).error = EPERM;
+    feature(FeatureId::ring).reason = std::move(refusal.reason);
+    feature(FeatureId::ring).fix = std::move(refusal.fix);
+    return false;
+  }
+  io_uring_params params{};
+  params.flags = kRingSetupFlags;
+  params.cq_entries = 4 * kEntries;
+  const int result = io_uring_queue_init_params(kEntries, &ring_, &params);
+  if (result < 0) {
+    refused(FeatureId::ring, -result);
+    if (const std::string flags = result == -EINVAL ? refused_flags() : ""; !flags.empty()) {
+      feature(FeatureId::ring).reason = fmt::format("this kernel ({}) refuses the setup flags {}",
+                                                    features_.policy.release, flags);
+    }
+    return false;
+  }
+  made_ = true;
+  kernel_features_ = params.features;
+  found(FeatureId::ring);
+  return true;
+}
+
+void Prober::probe_index_array() {
+  io_uring_params params{};
+  params.flags = kRingSetupFlags | IORING_SETUP_NO_SQARRAY;
+  params.cq_entries = 2 * kEntries;
+  // Not through liburing's queue_init: below 2.6 it would write the array that is not there.
+  const int result = io_uring_setup(kEntries, &params);
+  if (result < 0) return refused(FeatureId::no_index_array, -result);
+  ::close(result);
+  found(FeatureId::no_index_array);
+}
+
+void Prober::probe_registrations() {
+  const int registered = io_uring_register_ring_fd(&ring_);
+  registered == 1 ? found(FeatureId::registered_ring)
+                  : refused(FeatureId::registered_ring, registered < 0 ? -registered : EINVAL);
+  const int table = io_uring_register_files_sparse(&ring_, kEntries);
+  table == 0 ? found(FeatureId::direct_descriptors)
+             : refused(FeatureId::direct_descriptors, -table);
+  if ((kernel_features_ & IORING_FEAT_RECVSEND_BUNDLE) != 0) {
+    found(FeatureId::bundles);
+  } else {
+    missing(FeatureId::bundles,
+            fmt::format("this kernel ({}) does not report it", features_.policy.release));
+  }
+}
+
+void Prober::probe_buffer_rings() {
+  const auto try_ring = [this](const Page& page, std::uint16_t group, std::uint16_t flags) {
+    if (!page.valid()) return -ENOMEM;
+    const BufferRegistration registration{
+        reinterpret_cast<std::uint64_t>(page.memory()), kBuffers, group, flags, {}};
+    return io_uring_register(static_cast<unsigned>(ring_.ring_fd), IORING_REGISTER_PBUF_RING,
+                             &registration, 1);
+  };
+  const int incremental = try_ring(incremental_ring_, kIncrementalGroup, kBufferRingIncremental);
+  incremental == 0 ? found(FeatureId::incremental_buffers)
+                   : refused(FeatureId::incremental_buffers, -incremental);
+  const int plain = try_ring(buffer_ring_, kGroup, 0);
+  if (plain != 0) return refused(FeatureId::buffer_ring, -plain);
+  found(FeatureId::buffer_ring);
+  auto* ring = static_cast<io_uring_buf_ring*>(buffer_ring_.memory());
+  io_uring_buf_ring_init(ring);
+  for (unsigned i = 0; i < kBuffers; ++i) {
+    io_uring_buf_ring_add(ring, bytes_.data() + i * kBufferBytes, kBufferBytes,
+                          static_cast<unsigned short>(i), io_uring_buf_ring_mask(kBuffers),
+                          static_cast<int>(i));
+  }
+  io_uring_buf_ring_advance(ring, kBuffers);
+}
+
+void Prober::probe_opcodes() {
+  const std::unique_ptr<io_uring_probe, void (*)(io_uring_probe*)> probe(
+      io_uring_get_probe_ring(&ring_), io_uring_free_probe);
+  for (const Opcode& opcode : kOpcodes) {
+    if (probe == nullptr) {
+      refused(opcode.id, EPERM);
+    } else if (io_uring_opcode_supported(probe.get(), opcode.operation) != 0) {
+      found(opcode.id);
+    } else {
+      refused(opcode.id, EINVAL);
+    }
+  }
+}
+
+void Prober::probe_multishot_receive() {
+  if (!features_.has(FeatureId::buffer_ring)) {
+    return missing(FeatureId::multishot_receive, "it needs a buffer ring");
+  }
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+    return refused(FeatureId::multishot_receive, errno);
+  }
+  const OwnedDescriptor reader(pair[0]);
+  const OwnedDescriptor writer(pair[1]);
+  io_uring_sqe* sqe = request(kReceive);
+  io_uring_prep_recv_multishot(sqe, reader.number(), nullptr, 0, 0);
+  sqe->flags |= IOSQE_BUFFER_SELECT;
+  sqe->buf_group = kGroup;
+  sqe->user_data = kReceive;
+  const ssize_t sent = ::send(writer.number(), "1", 1, MSG_NOSIGNAL);
+  const auto received = [](const Seen& seen) {
+    constexpr unsigned kFlags = IORING_CQE_F_MORE | IORING_CQE_F_BUFFER;
+    return seen.completions != 0 && seen.result == 1 && (seen.flags & kFlags) == kFlags;
+  };
+  const auto answered = [](const Seen& seen) { return seen.completions != 0; };
+  await(kReceive, answered);
+  if (sent == 1 && received(seen_[kReceive])) {
+    found(FeatureId::multishot_receive);
+  } else {
+    disappointed(FeatureId::multishot_receive, seen_[kReceive]);
+  }
+  // The end of the stream ends the request.
+  ::shutdown(writer.number(), SHUT_RDWR);
+  if (!seen_[kReceive].ended()) await(kReceive, [](const Seen& seen) { return seen.ended(); });
+}
+
+void Prober::probe_multishot_accept() {
+  const OwnedDescriptor listener(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const OwnedDescriptor client(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  socklen_t bytes = sizeof(sa_family_t);  // a family alone: the kernel picks an abstract name
+  auto* raw = reinterpret_cast<sockaddr*>(&address);
+  if (bind(listener.number(), raw, bytes) != 0 || listen(listener.number(), 4) != 0 ||
+      getsockname(listener.number(), raw, &(bytes = sizeof address)) != 0) {
+    const int error = errno;
+    refused(FeatureId::multishot_accept, error);
+    return refused(FeatureId::cancel_by_descriptor, error);
+  }
+  io_uring_sqe* sqe = request(kAccept);
+  const bool direct = features_.has(FeatureId::direct_descriptors);
+  if (direct) {
+    io_uring_prep_multishot_accept_direct(sqe, listener.number(), nullptr, nullptr, 0);
+  } else {
+    io_uring_prep_multishot_accept(sqe, listener.number(), nullptr, nullptr, SOCK_CLOEXEC);
+  }
+  sqe->user_data = kAccept;
+  const bool connected = connect(client.number(), raw, bytes) == 0;
+  await(kAccept, [](const Seen& seen) { return seen.completions != 0; });
+  const Seen accepted = seen_[kAccept];
+  if (!connected || accepted.result < 0 || accepted.ended() || accepted.completions == 0) {
+    disappointed(FeatureId::multishot_accept, accepted);
+  } else {
+    found(FeatureId::multishot_accept);
+  }
+  const bool open = accepted.completions != 0 && accepted.result >= 0;
+  probe_cancel(listener.number(), direct && open ? accepted.result : -1);
+  if (!direct && open) ::close(accepted.result);
+}
+
+void Prober::probe_cancel(int listener, int direct_socket) {
+  const auto ended = [](const Seen& seen) { return seen.ended(); };
+  const auto cancel = [&](int number, unsigned flags, Request target) {
+    io_uring_sqe* sqe = request(kCancel);
+    io_uring_prep_cancel_fd(sqe, number, flags | IORING_ASYNC_CANCEL_ALL);
+    sqe->user_data = kCancel;
+    return await(kCancel, ended) && seen_[kCancel].result >= 0 && await(target, ended);
+  };
+  if (direct_socket >= 0) {
+    io_uring_sqe* sqe = request(kReceive);
+    io_uring_prep_recv(sqe, direct_socket, bytes_.data(), kBufferBytes, 0);
+    sqe->flags |= IOSQE_FIXED_FILE;
+    sqe->user_data = kReceive;
+    io_uring_submit(&ring_);
+    if (!cancel(direct_socket, IORING_ASYNC_CANCEL_FD_FIXED, kReceive)) {
+      return disappointed(FeatureId::cancel_by_descriptor, seen_[kCancel]);
+    }
+  }
+  if (!cancel(listener, 0, kAccept)) {
+    return disappointed(FeatureId::cancel_by_descriptor, seen_[kCancel]);
+  }
+  found(FeatureId::cancel_by_descriptor);
+}
+
+void Prober::probe_ring_message() {
+  seen_[kMessageArrived] = {};
+  io_uring_sqe* sqe = request(kMessage);
+  io_uring_prep_msg_ring(sqe, ring_.ring_fd, 7, kMessageArrived, 0);
+  sqe->user_data = kMessage;
+  const auto arrived = [](const Seen& seen) { return seen.completions != 0; };
+  if (await(kMessageArrived, arrived) && seen_[kMessageArrived].result == 7) {
+    return found(FeatureId::ring_message);
+  }
+  disappointed(FeatureId::ring_message, seen_[kMessage]);
+}
+
+void Prober::run() {
+  if (!make_ring()) {
+    const Feature& ring = feature(FeatureId::ring);
+    for (Feature& it : features_.all) {
+      if (it.id == FeatureId::ring) continue;
+      it.error = ring.error;
+      it.reason = "not tried: there is no ring";
+      it.fix = ring.fix;
+    }
+    return;
+  }
+  probe_index_array();
+  probe_registrations();
+  probe_buffer_rings();
+  probe_opcodes();
+  probe_multishot_receive();
+  probe_multishot_accept();
+  probe_ring_message();
+}
+
+}  // namespace
+
+Features probe_features(const KernelPolicy& policy) {
+  Features features = untried_features();
+  features.policy = policy;
+  Prober(features).run();
+  return features;
+}
+
+Features probe_features() {
+  return probe_features(read_kernel_policy());
+}
+
+}  // namespace runtime
