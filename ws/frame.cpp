@@ -1,0 +1,100 @@
+#include "ws/frame.hpp"
+
+#include <algorithm>
+
+#include "runtime/assert.hpp"
+#include "ws/utf8.hpp"
+
+namespace ws {
+namespace {
+
+std::uint64_t load_big_endian(const std::byte* from, std::size_t size) noexcept {
+  std::uint64_t value = 0;
+  for (std::size_t i = 0; i < size; ++i) {
+    value = value << 8 | std::to_integer<std::uint64_t>(from[i]);
+  }
+  return value;
+}
+
+void store_big_endian(std::byte* to, std::uint64_t value, std::size_t size) noexcept {
+  for (std::size_t i = 0; i < size; ++i) {
+    to[i] = static_cast<std::byte>(value >> (8 * (size - 1 - i)));
+  }
+}
+
+std::size_t write_header(std::byte* to, FrameStart start, std::uint64_t payload_bytes,
+                         unsigned mask_bit) noexcept {
+  RT_DEBUG_ASSERT(payload_bytes >> 63 == 0);
+  RT_DEBUG_ASSERT(!is_control(start.opcode) || payload_bytes <= kControlPayloadBytesMax);
+  RT_DEBUG_ASSERT(!is_control(start.opcode) || start.is_final);
+  to[0] = static_cast<std::byte>((start.is_final ? 0x80U : 0U) | (start.rsv1 ? 0x40U : 0U) |
+                                 static_cast<unsigned>(start.opcode));
+  if (payload_bytes <= kControlPayloadBytesMax) {
+    to[1] = static_cast<std::byte>(mask_bit | payload_bytes);
+    return 2;
+  }
+  const std::size_t length_bytes = payload_bytes <= 0xFFFF ? 2 : 8;
+  to[1] = static_cast<std::byte>(mask_bit | (length_bytes == 2 ? 126U : 127U));
+  store_big_endian(to + 2, payload_bytes, length_bytes);
+  return 2 + length_bytes;
+}
+
+}  // namespace
+
+HeaderStatus detail::parse_long_header(std::span<const std::byte> bytes,
+                                       FrameHeader& header) noexcept {
+  const bool is_masked = (bytes[1] & std::byte{0x80}) != std::byte{0};
+  const std::size_t length_bytes = header.payload_bytes == 126 ? 2 : 8;
+  if (length_bytes == 8 && bytes.size() > 2 && (bytes[2] & std::byte{0x80}) != std::byte{0}) {
+    return HeaderStatus::error;
+  }
+  if (bytes.size() < 2 + length_bytes) return HeaderStatus::need_more;
+  header.payload_bytes = load_big_endian(bytes.data() + 2, length_bytes);
+  const std::uint64_t shortest_form_above = length_bytes == 2 ? 125 : 0xFFFF;
+  if (header.payload_bytes <= shortest_form_above) return HeaderStatus::error;
+  const std::size_t key_at = 2 + length_bytes;
+  header.mask_key = MaskKey{};
+  header.header_bytes = static_cast<std::uint8_t>(key_at + (is_masked ? 4 : 0));
+  if (bytes.size() < header.header_bytes) return HeaderStatus::need_more;
+  if (is_masked) std::memcpy(header.mask_key.data(), bytes.data() + key_at, 4);
+  return HeaderStatus::complete;
+}
+
+std::size_t write_server_header(std::byte* to, FrameStart start,
+                                std::uint64_t payload_bytes) noexcept {
+  return write_header(to, start, payload_bytes, 0);
+}
+
+std::size_t write_client_header(std::byte* to, FrameStart start, std::uint64_t payload_bytes,
+                                MaskKey key) noexcept {
+  const std::size_t key_at = write_header(to, start, payload_bytes, 0x80);
+  std::memcpy(to + key_at, key.data(), key.size());
+  return key_at + key.size();
+}
+
+std::size_t write_close_payload(std::span<std::byte, kControlPayloadBytesMax> to, CloseCode code,
+                                std::string_view reason) noexcept {
+  if (code == CloseCode::no_status) return 0;
+  RT_ASSERT(may_travel(code));
+  store_big_endian(to.data(), static_cast<std::uint16_t>(code), 2);
+  std::size_t size = std::min(reason.size(), to.size() - 2);
+  if (size < reason.size()) {
+    const auto is_continuation = [](char byte) { return (byte & 0xC0) == 0x80; };
+    while (size > 0 && is_continuation(reason[size])) --size;
+  }
+  if (size > 0) std::memcpy(to.data() + 2, reason.data(), size);
+  return 2 + size;
+}
+
+ClosePayload parse_close_payload(std::span<const std::byte> payload) noexcept {
+  if (payload.empty()) return {};
+  if (payload.size() == 1) return {.fault = CloseCode::protocol_error};
+  const auto code = static_cast<std::uint16_t>(load_big_endian(payload.data(), 2));
+  if (!may_travel(code)) return {.fault = CloseCode::protocol_error};
+  const std::span<const std::byte> reason = payload.subspan(2);
+  if (!is_valid_utf8(reason)) return {.fault = CloseCode::invalid_payload};
+  return {.code = static_cast<CloseCode>(code),
+          .reason = {reinterpret_cast<const char*>(reason.data()), reason.size()}};
+}
+
+}  // namespace ws

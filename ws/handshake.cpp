@@ -1,0 +1,386 @@
+#include "ws/handshake.hpp"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+
+#include "runtime/assert.hpp"
+#include "ws/header_list.hpp"
+
+namespace ws {
+namespace {
+
+constexpr std::string_view kGuid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+constexpr std::string_view kVersion = "13";
+constexpr std::size_t kKeyChars = 24;  // base64 of 16 bytes
+// Uniqueness of subprotocols is checked pair by pair; nobody offers more.
+constexpr std::size_t kSubprotocolsMax = 64;
+
+// The fields that matter, gathered in one pass over the request or response.
+struct Gathered {
+  struct Single {
+    std::string_view value;
+    std::size_t count = 0;
+    void add(std::string_view text) noexcept {
+      value = text;
+      ++count;
+    }
+  };
+  Single host, key, version, origin, accept, content_length;
+  std::size_t subprotocol_lines = 0;
+  std::size_t extension_lines = 0;
+  bool has_transfer_encoding = false;
+  bool is_upgrade_to_websocket = false;
+  bool has_connection_upgrade = false;
+  bool has_broken_list = false;
+};
+
+// Finds `wanted` in a list field. Upgrade may name versions ("HTTP/2.0"), so members are split at
+// commas and compared whole rather than read as tokens.
+bool list_has(std::string_view value, std::string_view wanted) noexcept {
+  while (true) {
+    const std::size_t comma = value.find(',');
+    std::string_view member = value.substr(0, comma);
+    while (!member.empty() && (member.front() == ' ' || member.front() == '\t')) {
+      member.remove_prefix(1);
+    }
+    while (!member.empty() && (member.back() == ' ' || member.back() == '\t')) {
+      member.remove_suffix(1);
+    }
+    if (equal_without_case(member, wanted)) return true;
+    if (comma == std::string_view::npos) return false;
+    value.remove_prefix(comma + 1);
+  }
+}
+
+Gathered gather(std::span<const net::http::Field> fields) noexcept {
+  Gathered found;
+  for (const net::http::Field& field : fields) {
+    const auto is = [&field](std::string_view name) {
+      return equal_without_case(field.name, name);
+    };
+    if (is("Host")) {
+      found.host.add(field.value);
+    } else if (is("Upgrade")) {
+      found.is_upgrade_to_websocket |= list_has(field.value, "websocket");
+    } else if (is("Connection")) {
+      found.has_connection_upgrade |= list_has(field.value, "upgrade");
+    } else if (is("Sec-WebSocket-Key")) {
+      found.key.add(field.value);
+    } else if (is("Sec-WebSocket-Version")) {
+      found.version.add(field.value);
+    } else if (is("Sec-WebSocket-Accept")) {
+      found.accept.add(field.value);
+    } else if (is("Sec-WebSocket-Protocol")) {
+      ++found.subprotocol_lines;
+    } else if (is("Sec-WebSocket-Extensions")) {
+      ++found.extension_lines;
+    } else if (is("Origin")) {
+      found.origin.add(field.value);
+    } else if (is("Content-Length")) {
+      found.content_length.add(field.value);
+    } else if (is("Transfer-Encoding")) {
+      found.has_transfer_encoding = true;
+    }
+  }
+  return found;
+}
+
+// base64 of exactly 16 bytes. The four unused bits of the last character are not looked at, as
+// most decoders do: the key still decodes to 16 bytes.
+bool is_valid_key(std::string_view key) noexcept {
+  if (key.size() != kKeyChars || !key.ends_with("==")) return false;
+  key.remove_suffix(2);
+  return std::all_of(key.begin(), key.end(), [](char c) {
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' ||
+           c == '/';
+  });
+}
+
+// "host[:port]" in two parts; the port empty if it is the scheme's own.
+struct Authority {
+  std::string_view host;
+  std::string_view port;
+  bool is_valid = false;
+  friend bool operator==(const Authority& a, const Authority& b) noexcept {
+    return equal_without_case(a.host, b.host) && a.port == b.port;
+  }
+};
+
+Authority parse_authority(std::string_view text, std::string_view default_port) noexcept {
+  constexpr std::string_view kHostChars =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=%";
+  Authority parsed;
+  std::size_t host_end = 0;
+  if (text.starts_with('[')) {
+    host_end = text.find(']');
+    if (host_end == std::string_view::npos) return parsed;
+    ++host_end;
+    const std::string_view inside = text.substr(1, host_end - 2);
+    if (inside.find_first_not_of("0123456789abcdefABCDEF:.") != std::string_view::npos) {
+      return parsed;
+    }
+  } else {
+    host_end = std::min(text.find_first_not_of(kHostChars), text.size());
+  }
+  parsed.host = text.substr(0, host_end);
+  std::string_view rest = text.substr(host_end);
+  if (rest.starts_with(':')) {
+    rest.remove_prefix(1);
+    const bool is_number = rest.find_first_not_of("0123456789") == std::string_view::npos;
+    if (!is_number || rest.size() > 5) return parsed;
+    if (rest != default_port) parsed.port = rest;
+    rest = {};
+  }
+  parsed.is_valid = !parsed.host.empty() && rest.empty();
+  return parsed;
+}
+
+bool is_same_origin(std::string_view origin, std::string_view host, bool is_secure) noexcept {
+  const std::string_view scheme = is_secure ? "https://" : "http://";
+  const std::string_view default_port = is_secure ? "443" : "80";
+  if (!equal_without_case(origin.substr(0, scheme.size()), scheme)) return false;
+  const Authority theirs = parse_authority(origin.substr(scheme.size()), default_port);
+  const Authority ours = parse_authority(host, default_port);
+  return theirs.is_valid && ours.is_valid && theirs == ours;
+}
+
+bool is_origin_allowed(const Gathered& found, const HandshakePolicy& policy) noexcept {
+  if (found.origin.count == 0) return true;
+  if (found.origin.count > 1) return false;
+  if (policy.any_origin_allowed) return true;
+  const std::string_view origin = found.origin.value;
+  // "null" is what sandboxed frames and local files send: nobody's origin.
+  if (origin.empty() || origin == "null") return false;
+  if (is_same_origin(origin, found.host.value, policy.is_secure)) return true;
+  return std::any_of(
+      policy.origins_allowed.begin(), policy.origins_allowed.end(),
+      [origin](const std::string& allowed) { return equal_without_case(origin, allowed); });
+}
+
+// Chooses the first of the client's that we offer. False if the lists are broken: a member that is
+// no token, or one that comes twice (section 4.1, item 10).
+bool choose_subprotocol(const net::http::Request& request, const HandshakePolicy& policy,
+                        std::string_view& chosen) {
+  std::array<std::string_view, kSubprotocolsMax> seen;
+  std::size_t count = 0;
+  for (const net::http::Field& field : request.fields) {
+    if (!equal_without_case(field.name, "Sec-WebSocket-Protocol")) continue;
+    const bool is_sound = for_each_token(field.value, [&](std::string_view token) {
+      if (count == seen.size()) return false;
+      if (std::find(seen.begin(), seen.begin() + count, token) != seen.begin() + count) {
+        return false;
+      }
+      seen[count++] = token;
+      const bool is_offered = std::find(policy.subprotocols.begin(), policy.subprotocols.end(),
+                                        token) != policy.subprotocols.end();
+      if (chosen.empty() && is_offered) chosen = token;
+      return true;
+    });
+    if (!is_sound) return false;
+  }
+  // A field is there to name at least one.
+  return count > 0;
+}
+
+bool choose_extensions(const net::http::Request& request, const HandshakePolicy& policy,
+                       std::optional<DeflateParameters>& chosen) {
+  DeflateOffers offers{policy.deflate};
+  for (const net::http::Field& field : request.fields) {
+    if (!equal_without_case(field.name, "Sec-WebSocket-Extensions")) continue;
+    if (!offers.read_line(field.value)) return false;
+  }
+  chosen = offers.accepted();
+  return true;
+}
+
+constexpr Rejection bad_request(std::string_view reason) noexcept {
+  return {.status = 400, .reason = reason, .extra_fields = {}};
+}
+
+// The checks that need no choice, in the order in which they are reported.
+std::optional<Rejection> find_fault(const net::http::Request& request, const Gathered& found,
+                                    const HandshakePolicy& policy) {
+  if (!found.is_upgrade_to_websocket) return bad_request("Upgrade does not name websocket");
+  if (request.method != "GET") {
+    return Rejection{.status = 405,
+                     .reason = "a WebSocket handshake is a GET",
+                     .extra_fields = "Allow: GET\r\n"};
+  }
+  if (request.version != 11) return bad_request("a WebSocket handshake needs HTTP/1.1");
+  if (found.host.count != 1) return bad_request("there must be one Host");
+  if (found.host.value.empty()) return bad_request("Host is empty");
+  if (!found.has_connection_upgrade) return bad_request("Connection does not name upgrade");
+  if (found.version.count != 1) return bad_request("there must be one Sec-WebSocket-Version");
+  if (found.version.value != kVersion) {
+    Rejection rejection = upgrade_required();
+    rejection.reason = "only version 13 of the WebSocket protocol is spoken here";
+    return rejection;
+  }
+  if (found.key.count != 1) return bad_request("there must be one Sec-WebSocket-Key");
+  if (!is_valid_key(found.key.value)) {
+    return bad_request("Sec-WebSocket-Key is not base64 of 16 bytes");
+  }
+  // The bytes behind the request are frames: a body would be read as such.
+  const bool announces_body = found.content_length.count > 1 || (found.content_length.count == 1 &&
+                                                                 found.content_length.value != "0");
+  if (found.has_transfer_encoding || announces_body || !request.body.empty()) {
+    return bad_request("a WebSocket handshake has no body");
+  }
+  if (!is_origin_allowed(found, policy)) {
+    return Rejection{.status = 403, .reason = "this Origin is not allowed", .extra_fields = {}};
+  }
+  return std::nullopt;
+}
+
+void append_field(std::string& to, std::string_view name, std::string_view value) {
+  to.append(name).append(": ").append(value).append("\r\n");
+}
+
+std::array<char, kKeyChars> key_of_nonce(std::span<const std::byte, 16> nonce) {
+  std::array<unsigned char, kKeyChars + 1> encoded;
+  const int size =
+      EVP_EncodeBlock(encoded.data(), reinterpret_cast<const unsigned char*>(nonce.data()), 16);
+  RT_ASSERT(size == static_cast<int>(kKeyChars));
+  std::array<char, kKeyChars> key;
+  std::copy_n(encoded.begin(), key.size(), key.begin());
+  return key;
+}
+
+}  // namespace
+
+std::array<char, 28> accept_key_of(std::string_view key) {
+  std::string text;
+  text.reserve(key.size() + kGuid.size());
+  text.append(key).append(kGuid);
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
+  unsigned digest_bytes = 0;
+  const int is_done =
+      EVP_Digest(text.data(), text.size(), digest.data(), &digest_bytes, EVP_sha1(), nullptr);
+  RT_ASSERT(is_done == 1);
+  RT_ASSERT(digest_bytes == 20);
+  std::array<unsigned char, 29> encoded;
+  const int size = EVP_EncodeBlock(encoded.data(), digest.data(), 20);
+  RT_ASSERT(size == 28);
+  std::array<char, 28> accept;
+  std::copy_n(encoded.begin(), accept.size(), accept.begin());
+  return accept;
+}
+
+Rejection upgrade_required() noexcept {
+  return {.status = 426,
+          .reason = "this resource speaks WebSocket only",
+          .extra_fields = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"};
+}
+
+Upgrade check_upgrade(const net::http::Request& request, const HandshakePolicy& policy) {
+  Upgrade upgrade;
+  const Gathered found = gather(request.fields);
+  // Key or version without Upgrade is a handshake that a proxy has damaged, not plain HTTP.
+  if (!found.is_upgrade_to_websocket && found.key.count == 0 && found.version.count == 0) {
+    return upgrade;
+  }
+  std::optional<Rejection> fault = find_fault(request, found, policy);
+  if (!fault && found.subprotocol_lines > 0 &&
+      !choose_subprotocol(request, policy, upgrade.subprotocol)) {
+    fault = bad_request("Sec-WebSocket-Protocol is malformed");
+  }
+  if (!fault && found.extension_lines > 0 && !choose_extensions(request, policy, upgrade.deflate)) {
+    fault = bad_request("Sec-WebSocket-Extensions is malformed");
+  }
+  if (fault) return {.kind = UpgradeKind::rejected, .rejection = *fault};
+  upgrade.kind = UpgradeKind::accepted;
+  upgrade.accept_key = accept_key_of(found.key.value);
+  return upgrade;
+}
+
+void write_upgrade_response(std::string& to, const Upgrade& upgrade) {
+  RT_ASSERT(upgrade.kind == UpgradeKind::accepted);
+  to.append("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
+  append_field(to, "Sec-WebSocket-Accept", {upgrade.accept_key.data(), upgrade.accept_key.size()});
+  if (!upgrade.subprotocol.empty()) {
+    append_field(to, "Sec-WebSocket-Protocol", upgrade.subprotocol);
+  }
+  if (upgrade.deflate) {
+    std::string answer;
+    write_deflate_answer(answer, *upgrade.deflate);
+    append_field(to, "Sec-WebSocket-Extensions", answer);
+  }
+  to.append("\r\n");
+}
+
+void write_upgrade_request(std::string& to, const ClientHandshake& handshake) {
+  const auto key = key_of_nonce(handshake.nonce);
+  to.append("GET ").append(handshake.target).append(" HTTP/1.1\r\n");
+  append_field(to, "Host", handshake.host);
+  append_field(to, "Upgrade", "websocket");
+  append_field(to, "Connection", "Upgrade");
+  append_field(to, "Sec-WebSocket-Key", {key.data(), key.size()});
+  append_field(to, "Sec-WebSocket-Version", kVersion);
+  if (!handshake.origin.empty()) append_field(to, "Origin", handshake.origin);
+  if (!handshake.subprotocols.empty()) {
+    std::string list;
+    for (const std::string_view subprotocol : handshake.subprotocols) {
+      if (!list.empty()) list.append(", ");
+      list.append(subprotocol);
+    }
+    append_field(to, "Sec-WebSocket-Protocol", list);
+  }
+  if (handshake.deflate.is_enabled) {
+    std::string offer;
+    write_deflate_offer(offer, handshake.deflate);
+    append_field(to, "Sec-WebSocket-Extensions", offer);
+  }
+  for (const net::http::Field& field : handshake.extra_fields) {
+    append_field(to, field.name, field.value);
+  }
+  to.append("\r\n");
+}
+
+std::string_view describe(HandshakeError error) noexcept {
+  switch (error) {
+    case HandshakeError::status:
+      return "the server did not answer 101";
+    case HandshakeError::upgrade:
+      return "the server's Upgrade or Connection field is missing or wrong";
+    case HandshakeError::accept_key:
+      return "the server's Sec-WebSocket-Accept does not match our key";
+    case HandshakeError::subprotocol:
+      return "the server chose a subprotocol that was not offered";
+    case HandshakeError::extension:
+      return "the server chose an extension that was not offered";
+  }
+  return "unknown handshake error";
+}
+
+runtime::Result<ClientUpgrade, HandshakeError> check_upgrade_response(
+    int status, std::span<const net::http::Field> fields, const ClientHandshake& handshake) {
+  using runtime::Unexpected;
+  if (status != 101) return Unexpected{HandshakeError::status};
+  const Gathered found = gather(fields);
+  if (!found.is_upgrade_to_websocket) return Unexpected{HandshakeError::upgrade};
+  if (!found.has_connection_upgrade) return Unexpected{HandshakeError::upgrade};
+  const auto key = key_of_nonce(handshake.nonce);
+  const auto expected = accept_key_of({key.data(), key.size()});
+  if (found.accept.count != 1) return Unexpected{HandshakeError::accept_key};
+  if (found.accept.value != std::string_view{expected.data(), expected.size()}) {
+    return Unexpected{HandshakeError::accept_key};
+  }
+  if (found.subprotocol_lines > 1) return Unexpected{HandshakeError::subprotocol};
+  if (found.extension_lines > 1) return Unexpected{HandshakeError::extension};
+  ClientUpgrade upgrade;
+  for (const net::http::Field& field : fields) {
+    if (equal_without_case(field.name, "Sec-WebSocket-Protocol")) {
+      const auto offered =
+          std::find(handshake.subprotocols.begin(), handshake.subprotocols.end(), field.value);
+      if (offered == handshake.subprotocols.end()) return Unexpected{HandshakeError::subprotocol};
+      upgrade.subprotocol = *offered;
+    } else if (equal_without_case(field.name, "Sec-WebSocket-Extensions")) {
+      upgrade.deflate = read_deflate_answer(field.value, handshake.deflate);
+      if (!upgrade.deflate) return Unexpected{HandshakeError::extension};
+    }
+  }
+  return upgrade;
+}
+
+}  // namespace ws

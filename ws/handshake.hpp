@@ -1,0 +1,97 @@
+#pragma once
+// The opening handshake of RFC 6455 section 4, both sides, as pure functions over a parsed request
+// or response. Views in the results lie in the request's fields or in the policy.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net/http/message.hpp"
+#include "runtime/result.hpp"
+#include "ws/deflate.hpp"
+
+namespace ws {
+
+// What an endpoint accepts. Built at start-up, shared by all connections of a listener.
+struct HandshakePolicy {
+  std::vector<std::string> subprotocols;  // in any order: the client's preference decides
+
+  // Browsers send Origin; a request without it is not a browser's and is let in. Else its origin
+  // must be the request's own (scheme, host and port) or be listed here, as "https://example.org".
+  std::vector<std::string> origins_allowed;
+  bool any_origin_allowed = false;
+  bool is_secure = false;  // the listener speaks TLS: our own origin is https
+
+  DeflatePolicy deflate;
+};
+
+enum class UpgradeKind : std::uint8_t {
+  not_an_upgrade,  // nothing in it asks for WebSocket: serve it as plain HTTP
+  accepted,
+  rejected,
+};
+
+// An error response: the caller adds its framing (Content-Length, Connection) and closes.
+struct Rejection {
+  int status = 400;                    // 400, 403, 405 or 426
+  std::string_view reason = {};        // one line for the body and the log
+  std::string_view extra_fields = {};  // whole field lines, each with CR LF
+};
+
+struct Upgrade {
+  UpgradeKind kind = UpgradeKind::not_an_upgrade;
+  Rejection rejection = {};                       // if rejected
+  std::array<char, 28> accept_key{};              // if accepted: Sec-WebSocket-Accept
+  std::string_view subprotocol = {};              // empty: none
+  std::optional<DeflateParameters> deflate = {};  // empty: no compression
+};
+
+// The server's side of section 4.2.1 and 4.2.2.
+Upgrade check_upgrade(const net::http::Request& request, const HandshakePolicy& policy);
+
+// What a route that only speaks WebSocket answers to plain HTTP.
+Rejection upgrade_required() noexcept;
+
+// Appends the whole 101 response, up to and including the empty line.
+void write_upgrade_response(std::string& to, const Upgrade& upgrade);
+
+// base64(SHA-1(key + GUID)), section 4.2.2.
+std::array<char, 28> accept_key_of(std::string_view key);
+
+// What a client asks for.
+struct ClientHandshake {
+  std::string_view host;  // with port unless it is the scheme's own
+  std::string_view target = "/";
+  std::string_view origin;  // empty: none is sent
+  std::span<const std::string_view> subprotocols;
+  std::span<const net::http::Field> extra_fields;
+  DeflatePolicy deflate;            // what is offered
+  std::array<std::byte, 16> nonce;  // fresh and random for each connection
+};
+
+void write_upgrade_request(std::string& to, const ClientHandshake& handshake);
+
+struct ClientUpgrade {
+  std::string_view subprotocol;  // lies in handshake.subprotocols
+  std::optional<DeflateParameters> deflate;
+};
+
+// Why a response is no valid answer (section 4.1).
+enum class HandshakeError : std::uint8_t {
+  status,       // not 101: an HTTP answer for the caller to look at
+  upgrade,      // Upgrade or Connection is missing or wrong
+  accept_key,   // Sec-WebSocket-Accept is missing, doubled or wrong
+  subprotocol,  // one that was not offered, or more than one
+  extension,    // one that was not offered, or parameters we cannot honour
+};
+std::string_view describe(HandshakeError error) noexcept;
+
+runtime::Result<ClientUpgrade, HandshakeError> check_upgrade_response(
+    int status, std::span<const net::http::Field> fields, const ClientHandshake& handshake);
+
+}  // namespace ws
