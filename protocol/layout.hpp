@@ -17,6 +17,7 @@
 #include <cstring>
 #include <span>
 #include <string_view>
+#include <type_traits>
 
 #include "protocol/bytes.hpp"
 #include "protocol/schema_generated.hpp"

@@ -14,9 +14,10 @@ class TableReader {
     if (table < sizeof(std::uint32_t) || table > buffer.size() - sizeof(std::int32_t)) return false;
     const std::int64_t vtable =
         static_cast<std::int64_t>(table) - load<std::int32_t>(&buffer[table]);
-    if (vtable < 0 || static_cast<std::size_t>(vtable) > buffer.size() - kVtableHead) return false;
+    if (vtable < 0 || static_cast<std::size_t>(vtable) > buffer.size() - sizeof(std::uint16_t))
+      return false;
     const std::size_t vtable_bytes = load<std::uint16_t>(&buffer[static_cast<std::size_t>(vtable)]);
-    if (vtable_bytes < kVtableHead || vtable_bytes % 2 != 0) return false;
+    if (vtable_bytes % 2 != 0) return false;
     if (vtable_bytes > buffer.size() - static_cast<std::size_t>(vtable)) return false;
     reader.buffer_ = buffer;
     reader.table_ = table;
@@ -50,8 +51,6 @@ class TableReader {
   }
 
  private:
-  static constexpr std::size_t kVtableHead = 4;  // its own size and that of the table
-
   std::size_t position(flatbuffers::voffset_t field) const noexcept {
     if (std::size_t{field} + sizeof(std::uint16_t) > vtable_bytes_) return 0;
     const std::size_t offset = load<std::uint16_t>(&buffer_[vtable_ + field]);

@@ -53,9 +53,9 @@ struct VerifiedMessage {
   MessageView view;
 };
 
-// message is a frame without its size, at any address. Accepts only what FlatBuffers' verifier
-// accepts, except that it does not ask for alignment: some builders align to the start of the
-// Message, others to that of the frame 4 bytes before it, and unaligned loads take both.
+// message is a frame without its size, at any address. Accepts what FlatBuffers' verifier accepts,
+// and does not ask for alignment: some builders align to the start of the Message, others to that
+// of the frame 4 bytes before it, and unaligned loads take both.
 VerifiedMessage verify_message(std::span<const std::byte> message) noexcept;
 
 struct VerifyLimits {

@@ -71,8 +71,9 @@ TEST(WriteFrame, FitsExactlyAndWritesNothingOneByteShort) {
 }
 
 TEST(WriteFrame, EnvelopeReadsBackAsItWasGiven) {
-  const MessageView view = sample::open(sample::frame(
-      sample::kFullHeader, RawBody{.kOpcode = Opcode{40000}, .payload = sample::bytes("payload")}));
+  const auto frame = sample::frame(
+      sample::kFullHeader, RawBody{.kOpcode = Opcode{40000}, .payload = sample::bytes("payload")});
+  const MessageView view = sample::open(frame);
   EXPECT_EQ(number(view.opcode), 40000);
   EXPECT_EQ(view.transaction_id, sample::kFullHeader.transaction_id);
   EXPECT_EQ(view.trace_id, sample::kFullHeader.trace_id);

@@ -43,7 +43,8 @@ std::vector<std::byte> frame(const protocol::MessageHeader& header, const Body& 
   return out;
 }
 
-// The Message in a frame that has to be well formed.
+// The Message in a frame that has to be well formed. The view lives as long as the frame.
+inline protocol::MessageView open(std::vector<std::byte>&& frame) = delete;
 inline protocol::MessageView open(protocol::Bytes frame) {
   const protocol::Frame parsed = protocol::next_frame(frame, protocol::kBufferBytesMax);
   EXPECT_EQ(parsed.status, protocol::FrameStatus::complete);
