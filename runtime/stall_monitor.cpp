@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>
+#include <string_view>
 #include <utility>
 
 namespace runtime {
@@ -43,17 +44,38 @@ void sleep_for(std::int64_t duration_ns) noexcept {
   ::clock_nanosleep(CLOCK_MONOTONIC, 0, &duration, nullptr);
 }
 
-// How long the thread has been ready but without a CPU, ever: the second number in its schedstat.
-// The kernel adds a wait when it ends. 0 where there is no such file, so nothing is deducted.
-std::int64_t scheduling_delay_ns(int schedstat_fd) noexcept {
+// The first two numbers of a thread's schedstat. The kernel adds a wait for a CPU when it ends.
+// Zeros where there is no such file, so that nothing is deducted.
+struct ThreadTimes {
+  std::int64_t running_ns = 0;
+  std::int64_t waiting_ns = 0;  // ready, but without a CPU
+};
+
+ThreadTimes thread_times(int schedstat_fd) noexcept {
   char text[96];
   const ssize_t size = ::pread(schedstat_fd, text, sizeof text, 0);
-  if (size <= 0) return 0;
+  if (size <= 0) return {};
+  ThreadTimes times;
   const char* const end = text + size;
-  const char* const space = std::find(static_cast<const char*>(text), end, ' ');
-  std::int64_t delay = 0;
-  if (space != end) std::from_chars(space + 1, end, delay);
-  return delay;
+  const auto running = std::from_chars(static_cast<const char*>(text), end, times.running_ns);
+  if (running.ptr != end) std::from_chars(running.ptr + 1, end, times.waiting_ns);
+  return times;
+}
+
+// Whether a thread of this process runs or waits for a CPU, as opposed to being blocked.
+bool is_runnable(pid_t thread_id) noexcept {
+  char path[48];
+  *fmt::format_to_n(path, sizeof path - 1, "/proc/self/task/{}/stat", thread_id).out = '\0';
+  const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return true;
+  char text[256];
+  const ssize_t size = ::read(fd, text, sizeof text);
+  ::close(fd);
+  // "id (name) S ...": the name is at most 15 bytes, and may itself hold a parenthesis.
+  const std::string_view stat(text, static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+  const std::size_t name_end = stat.rfind(')');
+  return name_end == std::string_view::npos || name_end + 2 >= stat.size() ||
+         stat[name_end + 2] == 'R';
 }
 
 void print_to_stderr(const StallReport& report) {
@@ -67,9 +89,11 @@ void print_to_stderr(const StallReport& report) {
 struct StallMonitor::Watch {
   CoreProgress* progress;
   pthread_t thread;
+  pid_t thread_id;
   std::uint64_t step = CoreProgress::kUnwatched;
   std::int64_t first_seen_ns = 0;  // of this step
   bool has_baseline = false;
+  ThreadTimes baseline{};
   bool backtrace_wanted = false;
   bool reported = false;
 };
@@ -161,7 +185,8 @@ void StallMonitor::attach(std::uint32_t core, CoreProgress& progress) {
   ::pthread_sigmask(SIG_UNBLOCK, &ours, nullptr);
   {
     const std::lock_guard lock(watches_mutex_);
-    watches_.push_back({.progress = &progress, .thread = ::pthread_self()});
+    watches_.push_back(
+        {.progress = &progress, .thread = ::pthread_self(), .thread_id = ::gettid()});
   }
   progress.awake();
 }
@@ -235,16 +260,19 @@ bool StallMonitor::look_at(Watch& watch, std::int64_t now_ns) noexcept {
   // Acquire pairs with the release in begin(): the name read for a report is this step's.
   const std::uint64_t step = progress.step_.load(std::memory_order_acquire);
   if (step != watch.step) {
-    watch = {
-        .progress = watch.progress, .thread = watch.thread, .step = step, .first_seen_ns = now_ns};
+    watch = {.progress = watch.progress,
+             .thread = watch.thread,
+             .thread_id = watch.thread_id,
+             .step = step,
+             .first_seen_ns = now_ns};
     return (step & CoreProgress::kUnwatched) == 0;
   }
   if ((step & CoreProgress::kUnwatched) != 0) return false;
 
   if (!watch.has_baseline) {
     watch.has_baseline = true;
-    progress.baseline_delay_ns_.store(scheduling_delay_ns(progress.schedstat_fd_),
-                                      std::memory_order_relaxed);
+    watch.baseline = thread_times(progress.schedstat_fd_);
+    progress.baseline_waiting_ns_.store(watch.baseline.waiting_ns, std::memory_order_relaxed);
     // Release pairs with the acquire in report_finished().
     progress.baseline_step_.store(step, std::memory_order_release);
   }
@@ -302,8 +330,8 @@ void StallMonitor::report_finished(CoreProgress& progress, std::uint64_t step,
   std::int64_t preempted_ns = 0;
   // Acquire pairs with the release in look_at(): the delay was read during this step.
   if (progress.baseline_step_.load(std::memory_order_acquire) == step) {
-    preempted_ns = scheduling_delay_ns(progress.schedstat_fd_) -
-                   progress.baseline_delay_ns_.load(std::memory_order_relaxed);
+    preempted_ns = thread_times(progress.schedstat_fd_).waiting_ns -
+                   progress.baseline_waiting_ns_.load(std::memory_order_relaxed);
   }
   if (wall_ns - preempted_ns < options_.threshold_ns) return;
   count_stall(progress, step);
@@ -317,8 +345,14 @@ void StallMonitor::report_finished(CoreProgress& progress, std::uint64_t step,
 
 void StallMonitor::report_still_running(Watch& watch, std::int64_t wall_ns) noexcept {
   CoreProgress& progress = *watch.progress;
-  const std::int64_t preempted_ns = scheduling_delay_ns(progress.schedstat_fd_) -
-                                    progress.baseline_delay_ns_.load(std::memory_order_relaxed);
+  const ThreadTimes times = thread_times(progress.schedstat_fd_);
+  // A wait for a CPU that still lasts is in no number yet. So a thread that may be in one is judged
+  // by the time it ran, and only a blocked one by all that was not waiting.
+  std::int64_t preempted_ns = times.waiting_ns - watch.baseline.waiting_ns;
+  if (times.running_ns != 0 && is_runnable(watch.thread_id)) {
+    preempted_ns =
+        std::max<std::int64_t>(0, wall_ns - (times.running_ns - watch.baseline.running_ns));
+  }
   if (wall_ns - preempted_ns < options_.still_running_ns) return;
   watch.reported = true;
   const char* const name = progress.name_.load(std::memory_order_relaxed);

@@ -87,7 +87,7 @@ class CoreProgress {
   // for a CPU when the monitor found it still in the step baseline_step_.
   alignas(kCacheLine) std::atomic<std::uint64_t> wanted_step_{0};
   std::atomic<std::uint64_t> baseline_step_{0};
-  std::atomic<std::int64_t> baseline_delay_ns_{0};
+  std::atomic<std::int64_t> baseline_waiting_ns_{0};
 
   // The last step counted as a stall; whoever of core and monitor stores it first counts it.
   std::atomic<std::uint64_t> counted_step_{0};
