@@ -127,16 +127,19 @@ void Core::resume_ready() noexcept {
 }
 
 void Core::flush() noexcept {
-  for (auto& phase : hooks_) {
-    // A hook may request others of its own phase: they run in this turn too.
-    while (!phase.empty()) {
-      running_hooks_.swap(phase);
-      for (FlushHook* hook : running_hooks_) {
-        hook->requested = false;
-        hook->function(hook->context);
-      }
-      running_hooks_.clear();
+  // A hook may request others, also of an earlier phase: they run in this turn too.
+  for (std::size_t phase = 0; phase < kFlushPhases;) {
+    if (hooks_[phase].empty()) {
+      ++phase;
+      continue;
     }
+    running_hooks_.swap(hooks_[phase]);
+    for (FlushHook* hook : running_hooks_) {
+      hook->requested = false;
+      hook->function(hook->context);
+    }
+    running_hooks_.clear();
+    phase = 0;
   }
   lanes_.flush();
 }

@@ -1,0 +1,610 @@
+#include "net/network.hpp"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <stdexcept>
+
+#include "runtime/await.hpp"
+#include "runtime/runtime.hpp"
+
+namespace net {
+
+using runtime::Completion;
+using runtime::Core;
+using runtime::Error;
+using runtime::ErrorCode;
+using runtime::Result;
+using runtime::Sink;
+using runtime::Token;
+
+namespace {
+
+constexpr runtime::Nanoseconds kAcceptRetry = 100 * runtime::kMillisecond;
+constexpr runtime::Nanoseconds kHeldRetry = 50 * runtime::kMicrosecond;
+constexpr std::uint32_t kAcceptBurst = 4096;  // the backlog: accepted at once at most
+constexpr std::size_t kTimersMax = 1024;      // streams told in one go
+constexpr std::uint8_t kModeVotesMax = 8;
+
+template <class Owner, auto Member>
+void call(void* context, const Completion& completion) noexcept {
+  (static_cast<Owner*>(context)->*Member)(completion);
+}
+
+runtime::BufferPool::GroupOptions small_buffers(const NetworkOptions& options) {
+  return {.buffer_bytes = options.receive_buffer_bytes, .count = options.receive_buffers};
+}
+
+// At start-up only, where throwing is for.
+void require(const Result<std::uint16_t>& group, const char* what) {
+  if (!group) {
+    throw std::runtime_error(fmt::format("cannot register {}: {}", what, describe(group.error())));
+  }
+}
+
+}  // namespace
+
+runtime::CoarseLink& Network::TimerLinks::operator()(std::uint32_t slot) const noexcept {
+  return network->streams_.at(slot).timer_;
+}
+
+Network::Network(const NetworkOptions& options)
+    : options_(options),
+      core_(Core::current()),
+      buffers_(core_.ring()),
+      send_pool_(buffers_),
+      streams_(options.streams_max),
+      coarse_({}, core_.now(), TimerLinks{this}),
+      tick_(
+          *this,
+          [](runtime::Timer& timer) noexcept { static_cast<OwnTimer&>(timer).network.on_tick(); }),
+      accept_retry_(*this,
+                    [](runtime::Timer& timer) noexcept {
+                      static_cast<OwnTimer&>(timer).network.retry_accepting();
+                    }),
+      held_retry_(*this,
+                  [](runtime::Timer& timer) noexcept {
+                    static_cast<OwnTimer&>(timer).network.deliver_held();
+                  }),
+      flush_hook_{[](void* context) noexcept { static_cast<Network*>(context)->flush(); }, this,
+                  false} {
+  const auto small = buffers_.add_group(small_buffers(options));
+  require(small, "receive buffers");
+  small_group_ = *small;
+  large_group_ = small_group_;
+  if (options.large_buffers != 0) {
+    const auto large = buffers_.add_group(
+        {.buffer_bytes = options.large_buffer_bytes, .count = options.large_buffers});
+    require(large, "large receive buffers");
+    large_group_ = *large;
+  }
+  direct_table_ = core_.runtime().options().ring.direct_descriptors;
+  descriptor_slack_ = std::min(kAcceptBurst, direct_table_ / 4);
+  if (direct_table_ == 0) options_.direct_descriptors = false;
+  core_.set_sink(Sink::accept, call<Network, &Network::on_accept>, this, "accept");
+  core_.set_sink(Sink::receive, call<Network, &Network::on_receive>, this, "receive");
+  core_.set_sink(Sink::send, call<Network, &Network::on_send>, this, "send");
+  core_.set_sink(Sink::close, call<Network, &Network::on_close>, this, "close");
+}
+
+Network::~Network() {
+  RT_ASSERT(streams_.count() == 0);
+  RT_ASSERT(held_.empty());
+  for (const Listener& listener : listeners_) RT_ASSERT(!listener.armed);
+  core_.timers().cancel(tick_);
+  core_.timers().cancel(accept_retry_);
+  core_.timers().cancel(held_retry_);
+}
+
+Token Network::token(Sink sink, const Stream& stream) const noexcept {
+  return Token::make(sink, stream.id_.slot, stream.id_.generation);
+}
+
+// --- Listening
+// ------------------------------------------------------------------------------------
+
+Result<ListenerId> Network::listen(const runtime::Address& address,
+                                   const runtime::ListenOptions& options, AcceptFunction accept,
+                                   void* context) {
+  const auto descriptor = core_.ring().listen(address, options);
+  if (!descriptor) return runtime::Unexpected{descriptor.error()};
+  listeners_.push_back({.descriptor = *descriptor, .accept = accept, .context = context});
+  const auto index = static_cast<std::uint32_t>(listeners_.size() - 1);
+  arm_accept(index);
+  return ListenerId{index};
+}
+
+Result<runtime::Address> Network::address_of(ListenerId listener) {
+  return core_.ring().local_address(listeners_[listener.index].descriptor);
+}
+
+void Network::arm_accept(std::uint32_t index) noexcept {
+  Listener& listener = listeners_[index];
+  listener.armed = true;
+  core_.ring().accept_multishot(listener.descriptor, options_.direct_descriptors,
+                                Token::make(Sink::accept, index, 0));
+}
+
+void Network::on_accept(const Completion& completion) noexcept {
+  Listener& listener = listeners_[completion.token.slot()];
+  if (!completion.more) listener.armed = false;
+  if (completion.result >= 0) {
+    const runtime::Descriptor descriptor{.number = completion.result,
+                                         .direct = options_.direct_descriptors};
+    Stream* stream = listener.stopped ? nullptr : make_stream(descriptor);
+    if (stream == nullptr) {
+      refuse(descriptor);
+    } else if (!listener.accept(listener.context, *stream)) {
+      ++counters_.refused;
+      stream->abort();
+    } else {
+      ++counters_.accepted;
+      RT_ASSERT(stream->handler_ != nullptr);
+      arm_receive(*stream);
+    }
+  }
+  if (completion.more) {
+    if (descriptors_short() && !listener.pausing) {
+      // A full table of direct descriptors resets who is accepted next; those who wait in the
+      // backlog are served later. So accepting ends before the table is full.
+      listener.pausing = true;
+      core_.ring().cancel(completion.token);
+    }
+    return;
+  }
+  listener.pausing = false;
+  if (listener.stopped) {
+    listeners_closed_.wake_all(runtime::WaitQueue::Outcome::granted);
+    return;
+  }
+  if (descriptors_short()) {
+    pause_accepting();
+    return;
+  }
+  switch (-completion.result) {
+    case EMFILE:  // out of descriptors in the process, or
+    case ENFILE:  // in the system or the ring's table, or
+    case ENOMEM:  // of memory: trying again at once would spin
+    case ENOBUFS:
+      pause_accepting();
+      break;
+    default:
+      arm_accept(completion.token.slot());
+      break;  // ECONNABORTED and its like
+  }
+}
+
+Stream* Network::make_stream(runtime::Descriptor descriptor) {
+  const auto made = streams_.emplace(*this, descriptor);
+  if (made.value == nullptr) return nullptr;
+  made.value->id_ = {made.id.slot, made.id.generation};
+  return made.value;
+}
+
+void Network::refuse(runtime::Descriptor descriptor) noexcept {
+  ++counters_.refused;
+  core_.ring().close(descriptor, Token::make(Sink::ignore, 0, 0));
+}
+
+bool Network::descriptors_short() const noexcept {
+  return options_.direct_descriptors && streams_.count() + descriptor_slack_ >= direct_table_;
+}
+
+void Network::pause_accepting() noexcept {
+  if (!accept_paused_) ++counters_.accept_pauses;
+  accept_paused_ = true;
+  core_.timers().reschedule(accept_retry_, core_.now() + kAcceptRetry);
+}
+
+void Network::resume_accepting() noexcept {
+  if (!accept_paused_ || descriptors_short()) return;
+  accept_paused_ = false;
+  core_.timers().cancel(accept_retry_);
+  for (std::uint32_t i = 0; i < listeners_.size(); ++i) {
+    if (!listeners_[i].armed && !listeners_[i].stopped) arm_accept(i);
+  }
+}
+
+void Network::retry_accepting() noexcept {
+  resume_accepting();
+  // A stream that closes resumes too; until then look again now and then.
+  if (accept_paused_) core_.timers().add(accept_retry_, core_.now() + kAcceptRetry);
+}
+
+runtime::Task<void> Network::stop_listening() {
+  for (std::uint32_t i = 0; i < listeners_.size(); ++i) {
+    Listener& listener = listeners_[i];
+    if (listener.stopped) continue;
+    listener.stopped = true;
+    if (listener.armed) core_.ring().cancel(Token::make(Sink::accept, i, 0));
+  }
+  for (std::size_t i = 0; i < listeners_.size(); ++i) {
+    while (listeners_[i].armed) {
+      runtime::WaitQueue::Waiter waiter{listeners_closed_, nullptr, 1};
+      const auto outcome = co_await waiter;
+      // A cancelled caller does not get to destroy a network that still accepts.
+      RT_ASSERT(outcome == runtime::WaitQueue::Outcome::granted);
+    }
+    if (listeners_[i].descriptor.valid()) core_.ring().close_now(listeners_[i].descriptor);
+    listeners_[i].descriptor = {};
+  }
+}
+
+// --- Connecting
+// -----------------------------------------------------------------------------------
+
+runtime::Task<Result<StreamId>> Network::connect(runtime::Address address,
+                                                 const StreamHandler& handler, void* owner) {
+  const auto socket = core_.ring().open_socket(address.family());
+  if (!socket) co_return runtime::Unexpected{socket.error()};
+  runtime::OperationAwaiter operation(
+      [&](runtime::Ring& ring, Token token) { ring.connect(*socket, address, token); });
+  const auto connected = co_await operation;
+  Stream* stream = connected ? make_stream(*socket) : nullptr;
+  if (stream == nullptr) {
+    core_.ring().close_now(*socket);
+    if (!connected) co_return runtime::Unexpected{connected.error()};
+    co_return runtime::fail(ErrorCode::limit_exceeded,
+                            static_cast<std::int32_t>(options_.streams_max));
+  }
+  stream->set_handler(handler, owner);
+  arm_receive(*stream);
+  co_return stream->id_;
+}
+
+// --- Receiving
+// ------------------------------------------------------------------------------------
+
+void Network::arm_receive(Stream& stream) noexcept {
+  RT_ASSERT(!stream.receive_armed_);
+  if (stream.paused_ || stream.ended_ || stream.starved_) return;
+  if (stream.state_ == Stream::State::closing || stream.state_ == Stream::State::closed) return;
+  stream.receive_armed_ = true;
+  stream.mode_ = stream.wanted_mode_;
+  ++counters_.receives;
+  const Token receive = token(Sink::receive, stream);
+  if (stream.mode_ == Stream::ReceiveMode::small) {
+    core_.ring().receive_multishot(stream.descriptor_, small_group_, receive);
+  } else {
+    core_.ring().receive_selected(stream.descriptor_, large_group_, receive);
+  }
+}
+
+void Network::on_receive(const Completion& completion) noexcept {
+  Stream* stream = streams_.get(completion.token.slot(), completion.token.generation());
+  RT_ASSERT(stream != nullptr);  // a stream outlives its operations
+  if (!completion.more) {
+    stream->receive_armed_ = false;
+    stream->cancel_requested_ = false;
+  }
+  const std::uint32_t bytes =
+      completion.result > 0 ? static_cast<std::uint32_t>(completion.result) : 0;
+  if (completion.has_buffer) {
+    const runtime::BufferId buffer{.group = group_of(stream->mode_), .buffer = completion.buffer};
+    buffers_.taken(buffer, bytes);
+    if (bytes > 0) {
+      choose_mode(*stream, bytes, buffers_.buffer_bytes(buffer.group));
+      on_bytes(*stream, buffer, bytes);
+    } else {
+      buffers_.release(buffer);
+    }
+  }
+  if (!completion.more) on_receive_ended(*stream, completion.result);
+}
+
+// Small buffers serve many streams and stay in the cache; a stream in the middle of something large
+// fills one after the other, and each costs a completion and a join. It votes for large ones when a
+// buffer is filled, against when one is not; and goes back when little comes at a time.
+void Network::choose_mode(Stream& stream, std::uint32_t bytes, std::uint32_t room) noexcept {
+  if (large_group_ == small_group_) return;
+  std::uint8_t& votes = stream.mode_votes_;
+  if (stream.mode_ == Stream::ReceiveMode::small) {
+    if (bytes == room) {
+      ++votes;
+    } else {
+      votes = static_cast<std::uint8_t>(votes < 2 ? 0 : votes - 2);
+    }
+    if (votes < kModeVotesMax || stream.cancel_requested_) return;
+    stream.wanted_mode_ = Stream::ReceiveMode::large;
+    votes = 0;
+    if (stream.receive_armed_) {
+      stream.cancel_requested_ = true;
+      core_.ring().cancel(token(Sink::receive, stream));
+    }
+    return;
+  }
+  votes = static_cast<std::uint8_t>(bytes < 2 * options_.receive_buffer_bytes ? votes + 1 : 0);
+  if (votes < kModeVotesMax) return;
+  votes = 0;
+  stream.wanted_mode_ = Stream::ReceiveMode::small;
+}
+
+void Network::on_bytes(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept {
+  counters_.bytes_received += bytes;
+  if (stream.state_ != Stream::State::open) {
+    buffers_.release(buffer);
+    stream.discarded_ += bytes;
+    if (stream.discarded_ > Stream::kDiscardBytesMax) stream.abort();
+    return;
+  }
+  if (stream.paused_ || stream.held_ > 0 || core_.lanes().congested()) {
+    hold(stream, buffer, bytes);
+    return;
+  }
+  deliver(stream, buffer, bytes);
+}
+
+void Network::deliver(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept {
+  stream.handler_->on_data(stream, {.bytes = buffers_.bytes(buffer, bytes), .buffer = buffer});
+  buffers_.release(buffer);
+}
+
+void Network::on_receive_ended(Stream& stream, std::int32_t result) noexcept {
+  if (stream.state_ == Stream::State::closing) {
+    close_if_idle(stream);
+    return;
+  }
+  if (result > 0 || result == -ECANCELED || result == -EINTR || result == -EAGAIN) {
+    arm_receive(stream);  // a multishot may end for no reason, a single receive always does
+  } else if (result == -ENOBUFS) {
+    starve(stream);
+  } else if (result == 0) {
+    stream.ended_ = true;
+    deliver_end(stream);
+  } else {
+    stream.abort(Error::from_errno(-result));
+  }
+}
+
+void Network::deliver_end(Stream& stream) noexcept {
+  if (stream.state_ != Stream::State::open) {
+    stream.mark_dirty();  // a lingering stream has what it waited for
+  } else if (stream.held_ > 0 || stream.paused_) {
+    stream.end_pending_ = true;
+  } else {
+    stream.end_pending_ = false;
+    stream.handler_->on_end(stream);
+  }
+}
+
+void Network::starve(Stream& stream) noexcept {
+  ++counters_.buffers_missing;
+  if (stream.mode_ == Stream::ReceiveMode::large) {
+    stream.wanted_mode_ = Stream::ReceiveMode::small;
+    stream.mode_votes_ = 0;
+    arm_receive(stream);
+    return;
+  }
+  if (buffers_.out(small_group_) < options_.receive_buffers) {
+    arm_receive(stream);  // some have come back meanwhile
+    return;
+  }
+  stream.starved_ = true;
+  starved_.push_back(stream.id_);
+  buffers_.notify_when_returned(
+      [](void* context) noexcept { static_cast<Network*>(context)->feed_starved(); }, this);
+}
+
+// One buffer has come home: one stream may try again, so that the others do not fail in vain.
+void Network::feed_starved() noexcept {
+  while (!starved_.empty()) {
+    Stream* stream = find(starved_.back());
+    starved_.pop_back();
+    if (stream == nullptr || !stream->starved_) continue;
+    stream->starved_ = false;
+    arm_receive(*stream);
+    break;
+  }
+  if (starved_.empty()) return;
+  buffers_.notify_when_returned(
+      [](void* context) noexcept { static_cast<Network*>(context)->feed_starved(); }, this);
+}
+
+void Network::hold(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept {
+  ++stream.held_;
+  held_.push_back({.stream = stream.id_, .buffer = buffer, .bytes = bytes});
+  if (!stream.paused_ && !held_retry_.queued()) {
+    core_.timers().add(held_retry_, core_.now() + kHeldRetry);
+  }
+}
+
+void Network::deliver_held() noexcept {
+  const std::size_t count = held_.size();
+  bool congested = false;
+  for (std::size_t i = 0; i < count; ++i) {
+    const Held held = held_.front();
+    held_.pop_front();
+    Stream* stream = find(held.stream);
+    RT_ASSERT(stream != nullptr);  // begin_closing drops what is held
+    if (stream->state_ != Stream::State::open) {
+      --stream->held_;
+      buffers_.release(held.buffer);
+      continue;
+    }
+    congested = congested || core_.lanes().congested();
+    if (stream->paused_ || congested) {
+      held_.push_back(held);
+      continue;
+    }
+    --stream->held_;
+    deliver(*stream, held.buffer, held.bytes);
+    if (stream->held_ == 0 && stream->end_pending_) deliver_end(*stream);
+  }
+  if (congested && !held_retry_.queued()) {
+    core_.timers().add(held_retry_, core_.now() + kHeldRetry);
+  }
+}
+
+void Network::drop_held(StreamId stream) noexcept {
+  std::erase_if(held_, [&](const Held& held) {
+    if (held.stream != stream) return false;
+    buffers_.release(held.buffer);
+    return true;
+  });
+}
+
+// --- Sending
+// --------------------------------------------------------------------------------------
+
+void Network::flush() noexcept {
+  flushing_.swap(dirty_);
+  for (const StreamId id : flushing_) {
+    Stream* stream = find(id);
+    if (stream == nullptr) continue;
+    stream->dirty_ = false;
+    flush_stream(*stream);
+  }
+  flushing_.clear();
+}
+
+void Network::flush_stream(Stream& stream) noexcept {
+  if (stream.state_ == Stream::State::closing || stream.state_ == Stream::State::closed) return;
+  if (stream.abort_) {
+    begin_closing(stream);
+    return;
+  }
+  if (!stream.paused_ && stream.state_ == Stream::State::open) {
+    if (stream.held_ > 0) {
+      deliver_held();
+    } else if (stream.end_pending_) {
+      deliver_end(stream);
+    }
+    if (!stream.receive_armed_) arm_receive(stream);
+  }
+  SendQueue* queue = stream.queue_;
+  if (queue != nullptr && !stream.send_armed_) {
+    if (queue->empty()) {
+      send_pool_.give_queue(queue);
+      stream.queue_ = queue = nullptr;
+    } else {
+      const SendQueue::Operation operation = queue->begin();
+      stream.send_armed_ = true;
+      ++counters_.sends;
+      const Token send = token(Sink::send, stream);
+      if (operation.message != nullptr) {
+        core_.ring().send_message(stream.descriptor_, operation.message, send);
+      } else {
+        core_.ring().send(stream.descriptor_, operation.bytes, send);
+      }
+    }
+  }
+  if (stream.state_ == Stream::State::open || queue != nullptr) return;
+  if (stream.state_ == Stream::State::flushing && stream.linger_ && !stream.ended_) {
+    stream.state_ = Stream::State::lingering;
+    core_.ring().shutdown(stream.descriptor_, SHUT_WR, Token::make(Sink::ignore, 0, 0));
+    return;
+  }
+  if (stream.state_ == Stream::State::flushing || stream.ended_) begin_closing(stream);
+}
+
+void Network::on_send(const Completion& completion) noexcept {
+  Stream* stream = streams_.get(completion.token.slot(), completion.token.generation());
+  RT_ASSERT(stream != nullptr);
+  RT_ASSERT(stream->send_armed_);
+  stream->send_armed_ = false;
+  const bool sent = completion.result > 0;
+  const auto bytes = sent ? static_cast<std::size_t>(completion.result) : 0;
+  counters_.bytes_sent += bytes;
+  stream->queue_->end(bytes, send_pool_);
+  if (stream->state_ == Stream::State::closing) {
+    close_if_idle(*stream);
+    return;
+  }
+  if (!sent && completion.result != -EINTR && completion.result != -EAGAIN) {
+    // EPIPE, ECONNRESET, ETIMEDOUT, ...: the peer is gone.
+    stream->abort(Error::from_errno(-completion.result));
+    return;
+  }
+  if (!stream->queue_->empty() || stream->state_ != Stream::State::open) {
+    stream->mark_dirty();
+  } else {
+    send_pool_.give_queue(stream->queue_);
+    stream->queue_ = nullptr;
+  }
+  if (stream->blocked_ && stream->state_ == Stream::State::open &&
+      stream->queued_bytes() <= options_.queued_bytes_max / 2) {
+    stream->blocked_ = false;
+    if (stream->handler_->on_writable != nullptr) stream->handler_->on_writable(*stream);
+  }
+}
+
+// --- Closing
+// --------------------------------------------------------------------------------------
+
+void Network::begin_closing(Stream& stream) noexcept {
+  stream.state_ = Stream::State::closing;
+  cancel_timer(stream);
+  if (stream.held_ > 0) drop_held(stream.id_);
+  stream.held_ = 0;
+  stream.starved_ = false;
+  if (stream.receive_armed_ || stream.send_armed_) core_.ring().cancel_all(stream.descriptor_);
+  close_if_idle(stream);
+}
+
+void Network::close_if_idle(Stream& stream) noexcept {
+  if (stream.receive_armed_ || stream.send_armed_) return;
+  if (stream.queue_ != nullptr) {
+    stream.queue_->drop_all(send_pool_);
+    send_pool_.give_queue(stream.queue_);
+    stream.queue_ = nullptr;
+  }
+  stream.state_ = Stream::State::closed;
+  core_.ring().close(stream.descriptor_, token(Sink::close, stream));
+}
+
+void Network::on_close(const Completion& completion) noexcept {
+  Stream* stream = streams_.get(completion.token.slot(), completion.token.generation());
+  RT_ASSERT(stream != nullptr);
+  ++counters_.closed;
+  if (stream->handler_ != nullptr) stream->handler_->on_closed(*stream, stream->why_);
+  streams_.erase(stream->id_.slot);
+  if (accept_paused_) resume_accepting();
+  if (streams_.count() == 0) streams_gone_.wake_all(runtime::WaitQueue::Outcome::granted);
+}
+
+runtime::Task<void> Network::shutdown() {
+  co_await stop_listening();
+  streams_.for_each([](auto, Stream& stream) { stream.abort(); });
+  while (streams_.count() > 0) {
+    runtime::WaitQueue::Waiter waiter{streams_gone_, nullptr, 1};
+    const auto outcome = co_await waiter;
+    RT_ASSERT(outcome == runtime::WaitQueue::Outcome::granted);
+  }
+}
+
+// --- Time
+// -----------------------------------------------------------------------------------------
+
+void Network::set_timer(Stream& stream, runtime::Nanoseconds after) noexcept {
+  coarse_.reschedule(stream.id_.slot, core_.now() + after);
+  queue_tick();
+}
+
+void Network::cancel_timer(Stream& stream) noexcept {
+  coarse_.cancel(stream.id_.slot);
+}
+
+void Network::queue_tick() noexcept {
+  const runtime::Nanoseconds due = coarse_.next_due();
+  if (due == runtime::kNever) {
+    core_.timers().cancel(tick_);
+  } else if (!tick_.queued() || tick_.deadline_ns > due) {
+    core_.timers().reschedule(tick_, due);
+  }
+}
+
+void Network::on_tick() noexcept {
+  coarse_.advance(core_.now(), kTimersMax, [this](std::uint32_t slot) {
+    Stream& stream = streams_.at(slot);
+    if (stream.state_ == Stream::State::open) {
+      stream.handler_->on_timer(stream);
+    } else {
+      stream.abort({ErrorCode::timed_out, 0});
+    }
+  });
+  queue_tick();
+}
+
+}  // namespace net

@@ -1,0 +1,182 @@
+#pragma once
+// Network: all sockets of one core: listeners, streams, the receive buffers and send queues they
+// share, and the sending of everything that a turn has produced. One a core, made and destroyed
+// there (runtime::Sharded<Network>).
+//
+// The path of bytes: completion (Sink::receive) -> Network::on_receive -> StreamHandler::on_data ->
+// ... -> Stream::send_* -> dirty list -> Network::flush at the end of the turn -> one send
+// operation a stream -> completion (Sink::send) -> the pieces go back to their owners.
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "net/send_queue.hpp"
+#include "net/stream.hpp"
+#include "runtime/address.hpp"
+#include "runtime/buffer_pool.hpp"
+#include "runtime/coarse_timer.hpp"
+#include "runtime/core.hpp"
+#include "runtime/slab.hpp"
+#include "runtime/task.hpp"
+#include "runtime/timer_heap.hpp"
+#include "runtime/wait_queue.hpp"
+
+namespace net {
+
+struct NetworkOptions {
+  // Small buffers take most receives: as many as can be ready at once, together within L2.
+  std::uint32_t receive_buffer_bytes = 4096;
+  std::uint32_t receive_buffers = 512;
+  // A stream that keeps filling small buffers receives into one of a few large ones instead.
+  std::uint32_t large_buffer_bytes = 256 * 1024;
+  std::uint32_t large_buffers = 8;             // 0: none
+  std::size_t queued_bytes_max = 1024 * 1024;  // a stream's outgoing queue
+  std::uint32_t streams_max = 1'000'000;       // on this core, accepted and connected
+  bool direct_descriptors = true;  // for accepted streams, if the ring has a table for them
+};
+
+// What a listener does with a new stream: set its handler. Returning false closes it at once.
+using AcceptFunction = bool (*)(void* context, Stream& stream) noexcept;
+
+struct ListenerId {
+  std::uint32_t index = UINT32_MAX;
+};
+
+class Network {
+ public:
+  explicit Network(const NetworkOptions& options);
+  ~Network();
+  Network(const Network&) = delete;
+  Network& operator=(const Network&) = delete;
+
+  // Listens and accepts from the next turn on. Errors: errnos of socket(2), bind(2), listen(2).
+  runtime::Result<ListenerId> listen(const runtime::Address& address,
+                                     const runtime::ListenOptions& options, AcceptFunction accept,
+                                     void* context);
+  runtime::Result<runtime::Address> address_of(ListenerId listener);
+  // Stops accepting on all listeners and closes them; streams stay. Suspends until they are closed.
+  runtime::Task<void> stop_listening();
+
+  // A client's stream; the handler is called from then on. Errors: errnos of connect(2), cancelled.
+  runtime::Task<runtime::Result<StreamId>> connect(runtime::Address address,
+                                                   const StreamHandler& handler, void* owner);
+
+  Stream* find(StreamId id) noexcept { return streams_.get({id.slot, id.generation}); }
+  std::uint32_t stream_count() const noexcept { return streams_.count(); }
+  template <class Visit>
+  void for_each(Visit&& visit) {
+    streams_.for_each(std::forward<Visit>(visit));
+  }
+  // Aborts every stream and waits until all are gone. Before destruction.
+  runtime::Task<void> shutdown();
+
+  runtime::Core& core() noexcept { return core_; }
+  const NetworkOptions& options() const noexcept { return options_; }
+  // Lower for tests and for one kind of server; applies to all streams of the core.
+  void set_queued_bytes_max(std::size_t bytes) noexcept { options_.queued_bytes_max = bytes; }
+
+  struct Counters {
+    std::uint64_t accepted = 0;
+    std::uint64_t refused = 0;  // over streams_max, or the accept function said no
+    std::uint64_t closed = 0;
+    std::uint64_t accept_pauses = 0;  // out of descriptors
+    std::uint64_t bytes_received = 0;
+    std::uint64_t bytes_sent = 0;
+    std::uint64_t receives = 0;
+    std::uint64_t sends = 0;            // operations
+    std::uint64_t buffers_missing = 0;  // receives that found no buffer
+  };
+  const Counters& counters() const noexcept { return counters_; }
+
+ private:
+  friend class Stream;
+
+  struct Listener {
+    runtime::Descriptor descriptor;
+    AcceptFunction accept;
+    void* context;
+    bool armed = false;
+    bool stopped = false;
+    bool pausing = false;  // asked to end because descriptors are short
+  };
+  struct Held {  // received while its stream was paused or the lanes were congested
+    StreamId stream;
+    runtime::BufferId buffer;
+    std::uint32_t bytes;
+  };
+  struct TimerLinks {
+    Network* network;
+    runtime::CoarseLink& operator()(std::uint32_t slot) const noexcept;
+  };
+  struct OwnTimer : runtime::Timer {
+    OwnTimer(Network& owner, Fire fire_function) noexcept : Timer(fire_function), network(owner) {}
+    Network& network;
+  };
+
+  void arm_accept(std::uint32_t index) noexcept;
+  void on_accept(const runtime::Completion& completion) noexcept;
+  void refuse(runtime::Descriptor descriptor) noexcept;
+  void pause_accepting() noexcept;
+  void resume_accepting() noexcept;
+  void retry_accepting() noexcept;
+  bool descriptors_short() const noexcept;
+  Stream* make_stream(runtime::Descriptor descriptor);
+
+  void arm_receive(Stream& stream) noexcept;
+  void on_receive(const runtime::Completion& completion) noexcept;
+  void on_bytes(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept;
+  void deliver(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept;
+  void on_receive_ended(Stream& stream, std::int32_t result) noexcept;
+  void starve(Stream& stream) noexcept;
+  void choose_mode(Stream& stream, std::uint32_t bytes, std::uint32_t room) noexcept;
+  void hold(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept;
+  void deliver_held() noexcept;
+  void drop_held(StreamId stream) noexcept;
+  void deliver_end(Stream& stream) noexcept;
+  void feed_starved() noexcept;
+  std::uint16_t group_of(Stream::ReceiveMode mode) const noexcept {
+    return mode == Stream::ReceiveMode::small ? small_group_ : large_group_;
+  }
+
+  void flush() noexcept;
+  void flush_stream(Stream& stream) noexcept;
+  void on_send(const runtime::Completion& completion) noexcept;
+  void on_close(const runtime::Completion& completion) noexcept;
+  void begin_closing(Stream& stream) noexcept;
+  void close_if_idle(Stream& stream) noexcept;
+
+  void set_timer(Stream& stream, runtime::Nanoseconds after) noexcept;
+  void cancel_timer(Stream& stream) noexcept;
+  void queue_tick() noexcept;
+  void on_tick() noexcept;
+  runtime::Token token(runtime::Sink sink, const Stream& stream) const noexcept;
+
+  NetworkOptions options_;
+  runtime::Core& core_;
+  runtime::BufferPool buffers_;
+  SendPool send_pool_;
+  std::uint16_t small_group_ = 0;
+  std::uint16_t large_group_ = 0;
+  runtime::Slab<Stream, 24> streams_;  // as many bits as a ring token carries
+  std::vector<Listener> listeners_;
+  std::uint32_t direct_table_ = 0;      // slots for direct descriptors in the ring
+  std::uint32_t descriptor_slack_ = 0;  // of these, kept for what is accepted before a pause works
+  bool accept_paused_ = false;
+  std::vector<StreamId> dirty_;
+  std::vector<StreamId> flushing_;
+  std::vector<StreamId> starved_;
+  std::deque<Held> held_;
+  runtime::WaitQueue listeners_closed_;
+  runtime::WaitQueue streams_gone_;
+  runtime::CoarseTimer<TimerLinks> coarse_;
+  OwnTimer tick_;
+  OwnTimer accept_retry_;
+  OwnTimer held_retry_;
+  runtime::Core::FlushHook flush_hook_;
+  Counters counters_;
+};
+
+}  // namespace net

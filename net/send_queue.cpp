@@ -1,0 +1,198 @@
+#include "net/send_queue.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace net {
+
+SendPool::~SendPool() {
+  for (std::byte* block : spare_blocks_) delete[] block;
+}
+
+SendQueue* SendPool::take_queue() {
+  if (spare_queues_.empty()) return std::make_unique<SendQueue>().release();
+  SendQueue* queue = spare_queues_.back().release();
+  spare_queues_.pop_back();
+  return queue;
+}
+
+void SendPool::give_queue(SendQueue* queue) noexcept {
+  RT_ASSERT(queue->empty());
+  std::unique_ptr<SendQueue> owned(queue);
+  if (spare_queues_.size() < kSpareMax) spare_queues_.push_back(std::move(owned));
+}
+
+std::byte* SendPool::take_block() {
+  if (spare_blocks_.empty()) return new std::byte[kBlockBytes];
+  std::byte* block = spare_blocks_.back();
+  spare_blocks_.pop_back();
+  return block;
+}
+
+void SendPool::give_block(std::byte* block) noexcept {
+  if (spare_blocks_.size() < kSpareMax) {
+    spare_blocks_.push_back(block);
+  } else {
+    delete[] block;
+  }
+}
+
+void SendPool::release(const Piece& piece) noexcept {
+  switch (piece.owner) {
+    case PieceOwner::nobody:
+      break;
+    case PieceOwner::buffer:
+      buffers_.release(piece.buffer);
+      break;
+    case PieceOwner::shared:
+      runtime::SharedBytes::from_raw(piece.handle).reset();
+      break;
+    case PieceOwner::heap:
+      delete[] static_cast<std::byte*>(piece.handle);
+      break;
+    case PieceOwner::block:
+      give_block(static_cast<std::byte*>(piece.handle));
+      break;
+  }
+}
+
+void SendQueue::push(const Piece& piece) {
+  RT_ASSERT(piece.bytes > 0);
+  pieces_.push_back(piece);
+  bytes_ += piece.bytes;
+  block_used_ = SendPool::kBlockBytes;  // whatever is appended later comes behind this piece
+}
+
+std::size_t SendQueue::first_waiting() const noexcept {
+  // A piece that was sent in part must be finished first, whether or not its rest is in flight.
+  const std::size_t begun = std::max<std::size_t>(in_flight_pieces_, offset_ > 0 ? 1 : 0);
+  return head_ + begun;
+}
+
+void SendQueue::push_control(const Piece& piece) {
+  std::size_t at = first_waiting();
+  while (at < pieces_.size() && pieces_[at].control) ++at;
+  const bool last = at == pieces_.size();
+  pieces_.insert(pieces_.begin() + static_cast<std::ptrdiff_t>(at), piece);
+  bytes_ += piece.bytes;
+  if (last) block_used_ = SendPool::kBlockBytes;
+}
+
+void SendQueue::append(std::span<const std::byte> bytes, SendPool& pool) {
+  if (bytes.size() > SendPool::kBlockBytes) {
+    auto* memory = new std::byte[bytes.size()];
+    std::memcpy(memory, bytes.data(), bytes.size());
+    push({.data = memory,
+          .bytes = static_cast<std::uint32_t>(bytes.size()),
+          .owner = PieceOwner::heap,
+          .handle = memory});
+    return;
+  }
+  const bool room = !empty() && pieces_.back().owner == PieceOwner::block &&
+                    pieces_.size() > first_waiting() &&
+                    SendPool::kBlockBytes - block_used_ >= bytes.size();
+  if (!room) {
+    std::byte* block = pool.take_block();
+    pieces_.push_back({.data = block, .bytes = 0, .owner = PieceOwner::block, .handle = block});
+    block_used_ = 0;
+  }
+  Piece& last = pieces_.back();
+  std::memcpy(static_cast<std::byte*>(last.handle) + block_used_, bytes.data(), bytes.size());
+  last.bytes += static_cast<std::uint32_t>(bytes.size());
+  block_used_ += static_cast<std::uint32_t>(bytes.size());
+  bytes_ += bytes.size();
+}
+
+std::byte* SendQueue::end_in_buffer(runtime::BufferId buffer) noexcept {
+  if (empty() || pieces_.size() <= first_waiting()) return nullptr;
+  const Piece& last = pieces_.back();
+  if (last.owner != PieceOwner::buffer || last.buffer.buffer != buffer.buffer ||
+      last.buffer.group != buffer.group) {
+    return nullptr;
+  }
+  return const_cast<std::byte*>(last.data) + last.bytes;
+}
+
+bool SendQueue::extend_last(runtime::BufferId buffer, std::span<const std::byte> more) noexcept {
+  if (end_in_buffer(buffer) != more.data()) return false;
+  pieces_.back().bytes += static_cast<std::uint32_t>(more.size());
+  bytes_ += more.size();
+  return true;
+}
+
+SendQueue::Operation SendQueue::begin() noexcept {
+  RT_ASSERT(!in_flight());
+  RT_ASSERT(!empty());
+  const Piece& first = pieces_[head_];
+  const std::span<const std::byte> rest{first.data + offset_, first.bytes - offset_};
+  // What is appended from here on must not go into a block that the kernel reads.
+  block_used_ = SendPool::kBlockBytes;
+  if (head_ + 1 == pieces_.size() || rest.size() >= kOperationBytesMax) {
+    in_flight_pieces_ = 1;
+    return {.bytes = rest, .message = nullptr};
+  }
+  vectors_.clear();
+  std::size_t total = 0;
+  for (std::size_t i = head_; i < pieces_.size() && vectors_.size() < kVectorsMax; ++i) {
+    const Piece& piece = pieces_[i];
+    const std::size_t skip = i == head_ ? offset_ : 0;
+    if (total + piece.bytes - skip > kOperationBytesMax && total > 0) break;
+    vectors_.push_back(
+        {.iov_base = const_cast<std::byte*>(piece.data) + skip, .iov_len = piece.bytes - skip});
+    total += piece.bytes - skip;
+  }
+  in_flight_pieces_ = vectors_.size();
+  message_ = {};
+  message_.msg_iov = vectors_.data();
+  message_.msg_iovlen = vectors_.size();
+  return {.bytes = {}, .message = &message_};
+}
+
+void SendQueue::end(std::size_t sent, SendPool& pool) noexcept {
+  RT_ASSERT(sent <= bytes_);
+  in_flight_pieces_ = 0;
+  bytes_ -= sent;
+  while (sent > 0) {
+    const Piece& first = pieces_[head_];
+    const std::size_t rest = first.bytes - offset_;
+    if (sent < rest) {
+      offset_ += sent;
+      return;
+    }
+    sent -= rest;
+    offset_ = 0;
+    pool.release(first);
+    ++head_;
+  }
+  if (empty()) {
+    pieces_.clear();
+    head_ = 0;
+  } else if (head_ > pieces_.size() / 2) {
+    pieces_.erase(pieces_.begin(), pieces_.begin() + static_cast<std::ptrdiff_t>(head_));
+    head_ = 0;
+  }
+}
+
+std::size_t SendQueue::drop_waiting(SendPool& pool) noexcept {
+  const std::size_t from = first_waiting();
+  std::size_t dropped = 0;
+  for (std::size_t i = from; i < pieces_.size(); ++i) {
+    dropped += pieces_[i].bytes;
+    pool.release(pieces_[i]);
+  }
+  pieces_.resize(std::min(from, pieces_.size()));
+  bytes_ -= dropped;
+  block_used_ = SendPool::kBlockBytes;
+  return dropped;
+}
+
+void SendQueue::drop_all(SendPool& pool) noexcept {
+  RT_ASSERT(!in_flight());
+  for (std::size_t i = head_; i < pieces_.size(); ++i) pool.release(pieces_[i]);
+  pieces_.clear();
+  head_ = 0;
+  offset_ = 0;
+  bytes_ = 0;
+}
+
+}  // namespace net

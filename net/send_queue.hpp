@@ -1,0 +1,120 @@
+#pragma once
+// SendQueue: what one stream still has to send, in order: pieces of memory with their owners. It
+// exists only while there is something to send (an idle stream holds none) and comes from the
+// core's pool. One send operation is in flight at most; pieces stay until the kernel is done with
+// them.
+//
+//   pieces: [ in flight, first one sent up to `offset_` ][ waiting ... ]
+//                                                       ^ control frames are put in here
+//
+// A piece consists of whole frames, so a control frame may stand between any two pieces, but never
+// inside one that has been sent in part.
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "runtime/assert.hpp"
+#include "runtime/buffer_pool.hpp"
+#include "runtime/shared_bytes.hpp"
+
+namespace net {
+
+// Who owns a piece's bytes, and gets them back.
+enum class PieceOwner : std::uint8_t {
+  nobody,  // static memory
+  buffer,  // a lease on a receive buffer
+  shared,  // a runtime::SharedBytes handle
+  heap,    // a block of new std::byte[]
+  block,   // an append block of the pool
+};
+
+struct Piece {
+  const std::byte* data;
+  std::uint32_t bytes;
+  PieceOwner owner;
+  bool control = false;
+  runtime::BufferId buffer{};
+  void* handle = nullptr;  // shared: the released handle; heap, block: the memory
+};
+static_assert(sizeof(Piece) == 32);
+
+class SendQueue;
+
+// What all send queues of a core share: spare queues, append blocks, and the lease pool.
+class SendPool {
+ public:
+  static constexpr std::uint32_t kBlockBytes = 4096;  // small writes are gathered in these
+  static constexpr std::size_t kSpareMax = 1024;      // queues and blocks kept
+
+  explicit SendPool(runtime::BufferPool& buffers) noexcept : buffers_(buffers) {}
+  ~SendPool();
+  SendPool(const SendPool&) = delete;
+  SendPool& operator=(const SendPool&) = delete;
+
+  SendQueue* take_queue();
+  void give_queue(SendQueue* queue) noexcept;
+  std::byte* take_block();
+  void give_block(std::byte* block) noexcept;
+  void release(const Piece& piece) noexcept;
+  runtime::BufferPool& buffers() noexcept { return buffers_; }
+
+ private:
+  runtime::BufferPool& buffers_;
+  std::vector<std::unique_ptr<SendQueue>> spare_queues_;
+  std::vector<std::byte*> spare_blocks_;
+};
+
+class SendQueue {
+ public:
+  static constexpr std::size_t kVectorsMax = 64;                 // pieces in one operation
+  static constexpr std::size_t kOperationBytesMax = 256 * 1024;  // and bytes, so that a control
+                                                                 // frame never waits behind more
+
+  bool empty() const noexcept { return head_ == pieces_.size(); }
+  // Bytes not yet taken by the kernel, including those in flight.
+  std::size_t bytes() const noexcept { return bytes_; }
+  bool in_flight() const noexcept { return in_flight_pieces_ != 0; }
+
+  // Takes over the piece's owner.
+  void push(const Piece& piece);
+  // Before everything that waits, behind what has been begun and other control pieces.
+  void push_control(const Piece& piece);
+  // Copies: into the last append block if it has room. Bytes of one call stay together.
+  void append(std::span<const std::byte> bytes, SendPool& pool);
+  // Extends the last piece if `more` lies right behind it in the same receive buffer.
+  bool extend_last(runtime::BufferId buffer, std::span<const std::byte> more) noexcept;
+  // The last waiting piece, if it is of this receive buffer: its end. nullptr otherwise.
+  std::byte* end_in_buffer(runtime::BufferId buffer) noexcept;
+
+  // The next operation: one piece as bytes, several as a message. `begin` marks them in flight.
+  struct Operation {
+    std::span<const std::byte> bytes;  // if `message` is null
+    const msghdr* message = nullptr;
+  };
+  Operation begin() noexcept;
+  // The operation ended after `sent` bytes (0 on error): releases what is through.
+  void end(std::size_t sent, SendPool& pool) noexcept;
+  // Releases what waits but is not in flight nor sent in part; returns the bytes dropped.
+  std::size_t drop_waiting(SendPool& pool) noexcept;
+  void drop_all(SendPool& pool) noexcept;
+
+ private:
+  std::size_t first_waiting() const noexcept;
+
+  std::vector<Piece> pieces_;  // [head_, size)
+  std::size_t head_ = 0;
+  std::size_t offset_ = 0;  // bytes of pieces_[head_] already sent
+  std::size_t bytes_ = 0;
+  std::size_t in_flight_pieces_ = 0;
+  std::uint32_t block_used_ = 0;  // bytes of the last append block
+  msghdr message_{};
+  std::vector<iovec> vectors_;  // the kernel reads them while the operation is in flight
+};
+
+}  // namespace net

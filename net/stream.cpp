@@ -1,0 +1,144 @@
+#include "net/stream.hpp"
+
+#include <cstring>
+
+#include "net/network.hpp"
+
+namespace net {
+
+SendQueue& Stream::queue() {
+  if (queue_ == nullptr) queue_ = network_.send_pool_.take_queue();
+  return *queue_;
+}
+
+void Stream::mark_dirty() noexcept {
+  if (dirty_) return;
+  dirty_ = true;
+  network_.dirty_.push_back(id_);
+  network_.core_.request_flush(runtime::FlushPhase::streams, network_.flush_hook_);
+}
+
+bool Stream::room_for(std::size_t bytes) noexcept {
+  if (state_ != State::open) return false;
+  if (queued_bytes() + bytes > network_.options_.queued_bytes_max) return false;
+  mark_dirty();
+  return true;
+}
+
+bool Stream::send_copy(std::span<const std::byte> bytes) {
+  if (bytes.empty()) return state_ == State::open;
+  if (!room_for(bytes.size())) return false;
+  queue().append(bytes, network_.send_pool_);
+  return true;
+}
+
+bool Stream::send_shared(const runtime::SharedBytes& block, std::span<const std::byte> part) {
+  if (!room_for(part.size())) return false;
+  queue().push({.data = part.data(),
+                .bytes = static_cast<std::uint32_t>(part.size()),
+                .owner = PieceOwner::shared,
+                .handle = block.share().release_raw()});
+  return true;
+}
+
+bool Stream::send_owned(std::byte* memory, std::span<const std::byte> bytes) {
+  if (!room_for(bytes.size())) return false;
+  queue().push({.data = bytes.data(),
+                .bytes = static_cast<std::uint32_t>(bytes.size()),
+                .owner = PieceOwner::heap,
+                .handle = memory});
+  return true;
+}
+
+std::byte* Stream::end_in_place(const Received& received) noexcept {
+  return queue_ != nullptr ? queue_->end_in_buffer(received.buffer) : nullptr;
+}
+
+bool Stream::send_in_place(const Received& received, std::span<const std::byte> bytes) {
+  if (!room_for(bytes.size())) return false;
+  if (queue_ != nullptr && queue_->extend_last(received.buffer, bytes)) return true;
+  if (network_.buffers_.scarce(received.buffer.group)) {
+    // A peer that does not read must not keep the last buffers from everybody else.
+    queue().append(bytes, network_.send_pool_);
+    return true;
+  }
+  network_.buffers_.share(received.buffer);
+  queue().push({.data = bytes.data(),
+                .bytes = static_cast<std::uint32_t>(bytes.size()),
+                .owner = PieceOwner::buffer,
+                .buffer = received.buffer});
+  return true;
+}
+
+bool Stream::send_static(std::span<const std::byte> bytes) {
+  if (!room_for(bytes.size())) return false;
+  queue().push({.data = bytes.data(),
+                .bytes = static_cast<std::uint32_t>(bytes.size()),
+                .owner = PieceOwner::nobody});
+  return true;
+}
+
+void Stream::send_control(std::span<const std::byte> bytes) {
+  RT_ASSERT(bytes.size() <= SendPool::kBlockBytes);
+  if (state_ != State::open) return;
+  mark_dirty();
+  std::byte* block = network_.send_pool_.take_block();
+  std::memcpy(block, bytes.data(), bytes.size());
+  queue().push_control({.data = block,
+                        .bytes = static_cast<std::uint32_t>(bytes.size()),
+                        .owner = PieceOwner::block,
+                        .control = true,
+                        .handle = block});
+}
+
+bool Stream::writable() noexcept {
+  if (queued_bytes() <= network_.options_.queued_bytes_max / 2) return true;
+  blocked_ = true;
+  return false;
+}
+
+std::size_t Stream::drop_unsent() noexcept {
+  return queue_ != nullptr ? queue_->drop_waiting(network_.send_pool_) : 0;
+}
+
+void Stream::pause_receiving() noexcept {
+  if (paused_) return;
+  paused_ = true;
+  if (receive_armed_ && !cancel_requested_) {
+    cancel_requested_ = true;
+    network_.core_.ring().cancel(network_.token(runtime::Sink::receive, *this));
+  }
+}
+
+void Stream::resume_receiving() noexcept {
+  if (!paused_) return;
+  paused_ = false;
+  mark_dirty();  // the end of the turn delivers what was held and arms the receive
+}
+
+void Stream::close(runtime::Nanoseconds linger) noexcept {
+  if (state_ != State::open) return;
+  state_ = State::flushing;
+  linger_ = linger > 0;
+  network_.set_timer(*this, linger > 0 ? linger : kFlushDeadline);
+  mark_dirty();
+}
+
+void Stream::abort(runtime::Error why) noexcept {
+  if (state_ == State::closing || state_ == State::closed || abort_) return;
+  abort_ = true;
+  why_ = why;
+  // Nothing may be sent or delivered from here on, also in the rest of this turn.
+  if (state_ == State::open) state_ = State::flushing;
+  mark_dirty();
+}
+
+void Stream::set_timer(runtime::Nanoseconds after) noexcept {
+  if (state_ == State::open) network_.set_timer(*this, after);
+}
+
+void Stream::cancel_timer() noexcept {
+  if (state_ == State::open) network_.cancel_timer(*this);
+}
+
+}  // namespace net

@@ -1,0 +1,173 @@
+#pragma once
+// Stream: one connected byte stream (TCP or Unix) on one core. It receives into the core's shared
+// buffers, queues what is to be sent, and sends at most once a turn. The layer above is a table of
+// plain functions (StreamHandler) and an owner pointer; it switches both when a protocol changes in
+// mid-stream (HTTP to WebSocket).
+//
+// Lives in its Network's table. Handlers get a Stream& that is valid for the call; keep a StreamId
+// and look it up again. After on_closed the stream is gone. All calls on the owning core; none
+// suspends. A call of the layer above never calls back into it: what must be told is told later in
+// the turn, so that a handler may close its stream and go on.
+//
+// A stream's life: open -> (close(): no more data up, queue is flushed, FIN) -> lingering (wait for
+// the peer's end, discarding) -> closing (operations cancelled and ended, descriptor closed) ->
+// gone.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "net/send_queue.hpp"
+#include "runtime/coarse_timer.hpp"
+#include "runtime/result.hpp"
+#include "runtime/shared_bytes.hpp"
+#include "runtime/types.hpp"
+
+namespace net {
+
+class Network;
+class Stream;
+
+struct StreamId {
+  std::uint32_t slot = UINT32_MAX;
+  std::uint32_t generation = 0;
+  friend bool operator==(const StreamId&, const StreamId&) = default;
+};
+
+// Bytes that have arrived, in a receive buffer. They may be written to, and are valid during
+// on_data; to keep them longer (an echo in place), send them with Stream::send_in_place.
+struct Received {
+  std::span<std::byte> bytes;
+  runtime::BufferId buffer;
+};
+
+struct StreamHandler {
+  const char* name;  // in stall reports
+  void (*on_data)(Stream& stream, const Received& received) noexcept;
+  // The peer has half-closed: nothing more will come; what is queued is still sent. Call close().
+  void (*on_end)(Stream& stream) noexcept;
+  // The last call: the stream is gone after it. `why` is `closed` for an orderly end, otherwise the
+  // error; the owner should free what it keeps for the stream.
+  void (*on_closed)(Stream& stream, runtime::Error why) noexcept;
+  // The timer of set_timer() has run out.
+  void (*on_timer)(Stream& stream) noexcept;
+  // The queue has fallen below half of the limit again after writable() was false. May be null.
+  void (*on_writable)(Stream& stream) noexcept;
+};
+
+class Stream {
+ public:
+  Stream(Network& network, runtime::Descriptor descriptor) noexcept
+      : network_(network), descriptor_(descriptor) {}
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  StreamId id() const noexcept { return id_; }
+  Network& network() noexcept { return network_; }
+  void set_handler(const StreamHandler& handler, void* owner) noexcept {
+    handler_ = &handler;
+    owner_ = owner;
+  }
+  void* owner() const noexcept { return owner_; }
+  runtime::Descriptor descriptor() const noexcept { return descriptor_; }
+
+  // --- Sending. False: the queue would pass the limit (or the stream is closing), nothing was
+  // taken, and whoever calls decides what that costs the peer. What was taken leaves in order with
+  // the end of the turn.
+
+  // Copies.
+  [[nodiscard]] bool send_copy(std::span<const std::byte> bytes);
+  // Holds a handle until sent.
+  [[nodiscard]] bool send_shared(const runtime::SharedBytes& block,
+                                 std::span<const std::byte> part);
+  // Takes over memory from new std::byte[]; `bytes` lie in it.
+  [[nodiscard]] bool send_owned(std::byte* memory, std::span<const std::byte> bytes);
+  // Bytes in a receive buffer that on_data brought in this call: holds a lease until sent. Pieces
+  // in one buffer that follow each other go out as one; see compact_in_place().
+  [[nodiscard]] bool send_in_place(const Received& received, std::span<const std::byte> bytes);
+  // Where in the same receive buffer the last queued piece ends: bytes moved there before
+  // send_in_place() join it. nullptr: there is none.
+  std::byte* end_in_place(const Received& received) noexcept;
+  // Static memory.
+  [[nodiscard]] bool send_static(std::span<const std::byte> bytes);
+  // Ahead of everything that has not been begun, and beyond the limit (bounded by the caller: one
+  // pong, one close frame). Copies.
+  void send_control(std::span<const std::byte> bytes);
+
+  // Bytes queued and in flight.
+  std::size_t queued_bytes() const noexcept { return queue_ != nullptr ? queue_->bytes() : 0; }
+  // False from the moment the queue holds more than half of the limit until it is below again: a
+  // source that can wait should (pause_receiving), and go on with on_writable.
+  bool writable() noexcept;
+  // Drops what waits and has not been begun; returns the bytes dropped.
+  std::size_t drop_unsent() noexcept;
+
+  // --- Receiving
+  void pause_receiving() noexcept;
+  void resume_receiving() noexcept;
+  bool receiving_paused() const noexcept { return paused_; }
+
+  // --- Ending
+  // How long close(0) lets the queue take to empty before the stream is aborted.
+  static constexpr runtime::Nanoseconds kFlushDeadline = 5 * runtime::kSecond;
+  // Bytes accepted and thrown away after close(); a peer that sends more is cut off.
+  static constexpr std::uint32_t kDiscardBytesMax = 64 * 1024;
+
+  // Flushes, and then closes: at once if `linger` is 0, otherwise after FIN and the peer's end, at
+  // most `linger` from now (needed when the peer may still be sending: unread bytes at close make
+  // the kernel send RST, which can destroy our last bytes at the peer). Nothing more is delivered
+  // but on_closed.
+  void close(runtime::Nanoseconds linger) noexcept;
+  // Closes without flushing. The kernel sends RST if the peer's bytes were not all read.
+  void abort(runtime::Error why = {runtime::ErrorCode::closed, 0}) noexcept;
+  bool closing() const noexcept { return state_ != State::open; }
+
+  // --- Time: one coarse timer (an eighth of a second) for the layer above.
+  void set_timer(runtime::Nanoseconds after) noexcept;
+  void cancel_timer() noexcept;
+
+ private:
+  friend class Network;
+
+  enum class State : std::uint8_t {
+    open,
+    flushing,   // close() was called: the queue empties
+    lingering,  // FIN sent: waiting for the peer's
+    closing,    // waiting for operations to end
+    closed,     // the descriptor is being closed
+  };
+  enum class ReceiveMode : std::uint8_t { small, large };
+
+  bool room_for(std::size_t bytes) noexcept;
+  SendQueue& queue();
+  void mark_dirty() noexcept;
+
+  Network& network_;
+  const StreamHandler* handler_ = nullptr;
+  void* owner_ = nullptr;
+  SendQueue* queue_ = nullptr;
+  runtime::Descriptor descriptor_;
+  StreamId id_;
+  runtime::Error why_{runtime::ErrorCode::closed, 0};
+  runtime::CoarseLink timer_;
+  State state_ = State::open;
+  ReceiveMode mode_ = ReceiveMode::small;
+  ReceiveMode wanted_mode_ = ReceiveMode::small;
+  std::uint8_t mode_votes_ = 0;  // for the other mode, see Network::choose_mode
+  bool receive_armed_ = false;   // an operation is in flight
+  bool cancel_requested_ = false;
+  bool send_armed_ = false;
+  bool other_armed_ = false;  // shutdown or close in flight
+  bool dirty_ = false;        // in the network's list for the end of the turn
+  bool paused_ = false;
+  bool blocked_ = false;         // writable() was false
+  bool ended_ = false;           // the peer's FIN has come
+  bool end_pending_ = false;     // on_end not yet delivered (paused)
+  bool linger_ = false;          // close() asked to wait for the peer's end
+  bool abort_ = false;           // abort() was called: no flush
+  bool starved_ = false;         // in the list of those that found no buffer
+  std::uint16_t held_ = 0;       // received pieces waiting in Network::held_
+  std::uint32_t discarded_ = 0;  // bytes that came after close()
+};
+
+}  // namespace net

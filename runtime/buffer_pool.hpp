@@ -1,0 +1,96 @@
+#pragma once
+// BufferPool: the receive buffers of one core, which the kernel fills (provided buffers), in groups
+// of equal size. A buffer is the kernel's, or is held by leases; the last lease gives it back. An
+// idle connection holds none. All on one core.
+//
+//   kernel --completion--> lease (handler, send queue: share()) --last one gone--> kernel
+//
+// Running out is ordinary load: receives end with ENOBUFS and are armed again when buffers return
+// (on_returned). Under ASan a buffer that went home is poisoned until the kernel hands it out
+// again.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "runtime/assert.hpp"
+#include "runtime/result.hpp"
+#include "runtime/ring.hpp"
+
+namespace runtime {
+
+class BufferPool;
+
+// Which buffer of which pool, for places that store many (send queues). Move it around freely; who
+// owns the right to it is the holder's business.
+struct BufferId {
+  std::uint16_t group = 0;
+  std::uint16_t buffer = 0;
+};
+
+class BufferPool {
+ public:
+  struct GroupOptions {
+    std::uint32_t buffer_bytes;
+    std::uint32_t count;  // a power of two, at most 32,768
+  };
+  static constexpr std::size_t kAlignment = 4096;
+
+  explicit BufferPool(Ring& ring) noexcept : ring_(ring) {}
+  ~BufferPool();
+  BufferPool(const BufferPool&) = delete;
+  BufferPool& operator=(const BufferPool&) = delete;
+
+  // The group's number for receive operations. Memory is touched when the kernel first fills it.
+  Result<std::uint16_t> add_group(const GroupOptions& options);
+
+  // A completion brought this buffer: it has one lease now. The bytes may be written to.
+  std::span<std::byte> taken(BufferId id, std::size_t bytes) noexcept;
+  // The first `bytes` of a buffer that is out.
+  std::span<std::byte> bytes(BufferId id, std::size_t bytes) noexcept {
+    Group& of = group(id);
+    return {of.memory + std::size_t{id.buffer} * of.buffer_bytes, bytes};
+  }
+  void share(BufferId id) noexcept { ++group(id).leases[id.buffer]; }
+  void release(BufferId id) noexcept;
+  std::uint32_t leases(BufferId id) noexcept { return group(id).leases[id.buffer]; }
+
+  std::uint32_t buffer_bytes(std::uint16_t group) const noexcept {
+    return groups_[group].buffer_bytes;
+  }
+  // Buffers of a group that are not the kernel's.
+  std::uint32_t out(std::uint16_t group) const noexcept { return groups_[group].out; }
+  // True if so many are out that none should be kept for long: whoever would keep a lease copies.
+  bool scarce(std::uint16_t group) const noexcept {
+    return groups_[group].out * 4 > groups_[group].count * 3;
+  }
+  // Called when a buffer has gone home while this was armed; then it is not armed any more.
+  using Returned = void (*)(void* context) noexcept;
+  void notify_when_returned(Returned function, void* context) noexcept {
+    returned_ = function;
+    returned_context_ = context;
+  }
+
+ private:
+  struct Group {
+    std::byte* memory = nullptr;
+    std::uint32_t buffer_bytes = 0;
+    std::uint32_t count = 0;
+    std::uint32_t out = 0;
+    std::vector<std::uint16_t> leases;  // a buffer
+  };
+  Group& group(BufferId id) noexcept {
+    RT_DEBUG_ASSERT(id.group < groups_.size());
+    return groups_[id.group];
+  }
+
+  Ring& ring_;
+  std::vector<Group> groups_;
+  Returned returned_ = nullptr;
+  void* returned_context_ = nullptr;
+};
+
+}  // namespace runtime

@@ -1,0 +1,62 @@
+#include "runtime/shared_bytes.hpp"
+
+#include <new>
+
+#include "runtime/core.hpp"
+
+namespace runtime {
+
+// The message that takes a proxy's share home.
+struct SharedBytes::GoHome {
+  Block* block;
+  void deliver(CoreId) const noexcept { SharedBytes{block}.reset(); }
+};
+
+SharedBytes SharedBytes::allocate(std::size_t capacity) {
+  void* memory = ::operator new(sizeof(Block) + capacity);
+  auto* data = static_cast<std::byte*>(memory) + sizeof(Block);
+  return SharedBytes{::new (memory) Block{.data = data,
+                                          .capacity = capacity,
+                                          .count = 1,
+                                          .origin = nullptr,
+                                          .home = Core::current().id()}};
+}
+
+SharedBytes SharedBytes::copy(std::span<const std::byte> bytes) {
+  SharedBytes shared = allocate(bytes.size());
+  if (!bytes.empty()) std::memcpy(shared.data(), bytes.data(), bytes.size());
+  return shared;
+}
+
+SharedBytes::Loan SharedBytes::lend() const noexcept {
+  RT_ASSERT(block_ != nullptr);
+  RT_ASSERT(block_->origin == nullptr);
+  RT_DEBUG_ASSERT(block_->home == Core::current().id());
+  ++block_->count;
+  return {block_};
+}
+
+SharedBytes SharedBytes::adopt(Loan loan) {
+  auto* origin = static_cast<Block*>(loan.block);
+  const CoreId here = Core::current().id();
+  // A lane to the own core brings the handle itself.
+  if (origin->home == here) return SharedBytes{origin};
+  // data, capacity and home were written before the lane was published and never change.
+  return SharedBytes{new Block{.data = origin->data,
+                               .capacity = origin->capacity,
+                               .count = 1,
+                               .origin = origin,
+                               .home = origin->home}};
+}
+
+void SharedBytes::release(Block* block) noexcept {
+  if (block->origin == nullptr) {
+    RT_DEBUG_ASSERT(block->home == Core::current().id());
+    ::operator delete(static_cast<void*>(block));
+    return;
+  }
+  Core::current().lanes().send(block->home, GoHome{block->origin});
+  delete block;
+}
+
+}  // namespace runtime

@@ -1,0 +1,107 @@
+#pragma once
+// An echo server and a checking client on net::Stream, for tests over either ring. The client sends
+// a stream of numbered bytes, reads them back and compares every one.
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <vector>
+
+#include "net/network.hpp"
+#include "runtime/wait_queue.hpp"
+
+namespace tests {
+
+inline std::byte byte_at(std::uint64_t stream, std::uint64_t position) {
+  return static_cast<std::byte>((position * 131 + stream * 17 + (position >> 8)) & 0xff);
+}
+
+// Sends back what comes, in place; pauses while the peer does not read.
+struct EchoServer {
+  static void on_data(net::Stream& stream, const net::Received& received) noexcept {
+    const bool taken = stream.send_in_place(received, received.bytes);
+    EXPECT_TRUE(taken || stream.closing()) << "pausing keeps the queue below its limit";
+    if (!stream.writable()) stream.pause_receiving();
+  }
+  static void on_end(net::Stream& stream) noexcept { stream.close(0); }
+  static void on_closed(net::Stream&, runtime::Error) noexcept {}
+  static void on_timer(net::Stream&) noexcept {}
+  static void on_writable(net::Stream& stream) noexcept { stream.resume_receiving(); }
+  static constexpr net::StreamHandler kHandler{"echo",    on_data,  on_end,
+                                               on_closed, on_timer, on_writable};
+  static bool accept(void*, net::Stream& stream) noexcept {
+    stream.set_handler(kHandler, nullptr);
+    return true;
+  }
+};
+
+struct EchoClient {
+  std::uint64_t number = 0;
+  std::uint64_t total = 0;      // bytes to send and to get back
+  std::uint64_t window = 4096;  // bytes on their way at most
+  std::uint64_t sent = 0;
+  std::uint64_t received = 0;
+  bool keep_open = false;  // stay connected when everything is back
+  bool wrong = false;
+  bool closed = false;
+  runtime::Error why{};
+  runtime::WaitQueue done;
+
+  void send_more(net::Stream& stream) {
+    while (sent < total && sent - received < window) {
+      std::byte chunk[512];
+      const std::uint64_t room = std::min(total - sent, window - (sent - received));
+      const std::size_t bytes = std::min<std::uint64_t>(sizeof chunk, room);
+      for (std::size_t i = 0; i < bytes; ++i) chunk[i] = byte_at(number, sent + i);
+      if (!stream.send_copy({chunk, bytes})) return;
+      sent += bytes;
+    }
+  }
+  static EchoClient& of(net::Stream& stream) { return *static_cast<EchoClient*>(stream.owner()); }
+  static void on_data(net::Stream& stream, const net::Received& received) noexcept {
+    EchoClient& self = of(stream);
+    for (const std::byte byte : received.bytes) {
+      self.wrong = self.wrong || byte != byte_at(self.number, self.received);
+      ++self.received;
+    }
+    if (self.received == self.total && self.keep_open) {
+      self.done.wake_all(runtime::WaitQueue::Outcome::granted);
+    } else if (self.received == self.total) {
+      stream.close(0);
+    } else {
+      self.send_more(stream);
+    }
+  }
+  static void on_end(net::Stream& stream) noexcept { stream.close(0); }
+  static void on_closed(net::Stream& stream, runtime::Error why) noexcept {
+    EchoClient& self = of(stream);
+    self.closed = true;
+    self.why = why;
+    self.done.wake_all(runtime::WaitQueue::Outcome::granted);
+  }
+  static void on_timer(net::Stream&) noexcept {}
+  static void on_writable(net::Stream& stream) noexcept { of(stream).send_more(stream); }
+  static constexpr net::StreamHandler kHandler{"echo client", on_data,  on_end,
+                                               on_closed,     on_timer, on_writable};
+
+  // Connects, exchanges everything, and ends when the stream is gone.
+  static runtime::Task<void> run(net::Network& network, runtime::Address address,
+                                 EchoClient& client) {
+    const auto stream = co_await network.connect(address, kHandler, &client);
+    if (!stream) {
+      client.closed = true;
+      client.why = stream.error();
+      co_return;
+    }
+    client.send_more(*network.find(*stream));
+    while (!client.closed && !(client.keep_open && client.received == client.total)) {
+      runtime::WaitQueue::Waiter waiter{client.done, nullptr, 1};
+      co_await waiter;
+    }
+  }
+};
+
+}  // namespace tests

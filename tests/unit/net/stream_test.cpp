@@ -1,0 +1,180 @@
+// Goal: every byte arrives once and in order, however small the buffers and rings, and a stream's
+// end is told once. Method: an echo server and checking clients on one core, over both rings.
+#include "net/stream.hpp"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <vector>
+
+#include "net/network.hpp"
+#include "runtime/await.hpp"
+#include "runtime/sharded.hpp"
+#include "runtime/task_group.hpp"
+#include "tests/support/echo_streams.hpp"
+#include "tests/support/on_cores.hpp"
+
+namespace {
+
+using namespace runtime;
+using tests::EchoClient;
+using tests::EchoServer;
+using tests::run_on_cores;
+
+net::NetworkOptions tiny() {
+  net::NetworkOptions options;
+  options.receive_buffer_bytes = 64;
+  options.receive_buffers = 4;
+  options.large_buffer_bytes = 1024;
+  options.large_buffers = 2;
+  options.queued_bytes_max = 16 * 1024;
+  return options;
+}
+
+Address loopback() {
+  return *Address::parse("127.0.0.1:0");
+}
+
+// Clients of `total` bytes each against an echo server in the same network.
+Task<void> exchange(net::NetworkOptions options, Address listen_on, std::size_t clients,
+                    std::uint64_t total, std::uint64_t window) {
+  net::Network network(options);
+  const auto listener = network.listen(listen_on, {}, EchoServer::accept, nullptr);
+  EXPECT_TRUE(listener) << describe(listener.error());
+  if (!listener) co_return;
+  const Address address = *network.address_of(*listener);
+  std::vector<std::unique_ptr<EchoClient>> all;
+  TaskGroup group("clients");
+  for (std::size_t i = 0; i < clients; ++i) {
+    all.push_back(std::make_unique<EchoClient>());
+    all.back()->number = i;
+    all.back()->total = total;
+    all.back()->window = window;
+    group.spawn(
+        "client",
+        [](net::Network* on, Address to, EchoClient* client) -> Task<void> {
+          co_await EchoClient::run(*on, to, *client);
+        },
+        &network, address, all.back().get());
+  }
+  co_await group.join();
+  for (const auto& client : all) {
+    EXPECT_EQ(client->received, total) << describe(client->why);
+    EXPECT_FALSE(client->wrong);
+  }
+  co_await network.shutdown();
+  EXPECT_EQ(network.stream_count(), 0u);
+}
+
+TEST(Stream, EchoesEveryByteThroughFourBuffersOf64Bytes) {
+  run_on_cores(1, [] { return exchange(tiny(), loopback(), 10, 20'000, 4096); });
+}
+
+TEST(Stream, EchoesThroughLargeBuffersWhenMuchComes) {
+  net::NetworkOptions options;
+  options.receive_buffers = 16;
+  options.large_buffer_bytes = 64 * 1024;
+  options.large_buffers = 2;
+  run_on_cores(1, [options] { return exchange(options, loopback(), 4, 2'000'000, 256 * 1024); });
+}
+
+TEST(Stream, WorksOverIpv6) {
+  run_on_cores(1, [] { return exchange({}, *Address::parse("[::1]:0"), 2, 10'000, 4096); });
+}
+
+TEST(Stream, WorksOverUnixSockets) {
+  const std::string path = "unix:" + ::testing::TempDir() + "corelane_stream_test";
+  run_on_cores(1, [path] { return exchange({}, *Address::parse(path), 2, 100'000, 4096); });
+}
+
+TEST(Stream, WorksWithPlainDescriptors) {
+  net::NetworkOptions options = tiny();
+  options.direct_descriptors = false;
+  run_on_cores(1, [options] { return exchange(options, loopback(), 4, 10'000, 1024); });
+}
+
+TEST(Stream, AClientThatFindsNobodyLearnsWhy) {
+  run_on_cores(1, []() -> Task<void> {
+    net::Network network({});
+    EchoClient client;
+    // Port 1 on loopback: nobody listens there, and binding it would need privileges.
+    co_await EchoClient::run(network, *Address::parse("127.0.0.1:1"), client);
+    EXPECT_EQ(client.why, Error::from_errno(ECONNREFUSED));
+    co_await network.shutdown();
+  });
+}
+
+// A peer that never reads: the server's queue stops at its limit.
+struct Flood {
+  bool refused = false;
+  std::size_t most = 0;
+  static void on_data(net::Stream& stream, const net::Received&) noexcept {
+    auto& self = *static_cast<Flood*>(stream.owner());
+    std::byte chunk[1000] = {};
+    while (stream.send_copy(chunk)) self.most = std::max(self.most, stream.queued_bytes());
+    self.refused = true;
+    stream.send_control(std::span{chunk}.first(10));
+    stream.abort();
+  }
+  static void on_end(net::Stream& stream) noexcept { stream.close(0); }
+  static void on_closed(net::Stream&, Error) noexcept {}
+  static void on_timer(net::Stream&) noexcept {}
+  static constexpr net::StreamHandler kHandler{"flood",   on_data,  on_end,
+                                               on_closed, on_timer, nullptr};
+};
+
+TEST(Stream, TheOutgoingQueueNeverPassesItsLimit) {
+  run_on_cores(1, []() -> Task<void> {
+    net::Network network(tiny());
+    Flood flood;
+    const auto listener = network.listen(
+        loopback(), {},
+        [](void* context, net::Stream& stream) noexcept {
+          stream.set_handler(Flood::kHandler, context);
+          return true;
+        },
+        &flood);
+    EchoClient client;
+    client.total = 10;
+    co_await EchoClient::run(network, *network.address_of(*listener), client);
+    EXPECT_TRUE(flood.refused);
+    EXPECT_LE(flood.most, tiny().queued_bytes_max);
+    EXPECT_GT(flood.most, tiny().queued_bytes_max - 1000);
+    co_await network.shutdown();
+  });
+}
+
+TEST(Network, StopsAcceptingBeforeItsDescriptorsRunOutAndGoesOnWhenSomeAreFree) {
+  run_on_cores(1, []() -> Task<void> {  // 64 direct descriptors, 16 of them slack
+    net::Network network(tiny());
+    const auto listener = network.listen(loopback(), {}, EchoServer::accept, nullptr);
+    const Address address = *network.address_of(*listener);
+    std::vector<std::unique_ptr<EchoClient>> all;
+    TaskGroup late("late");
+    for (std::size_t i = 0; i < 60; ++i) {
+      all.push_back(std::make_unique<EchoClient>());
+      all.back()->total = 100;
+      all.back()->keep_open = i < 24;  // a client is a stream too: 48 together
+      if (i < 24) {
+        co_await EchoClient::run(network, address, *all.back());
+        continue;
+      }
+      late.spawn(
+          "late",
+          [](net::Network* on, Address to, EchoClient* client) -> Task<void> {
+            co_await EchoClient::run(*on, to, *client);
+          },
+          &network, address, all.back().get());
+    }
+    while (network.counters().accept_pauses == 0) co_await Yield{};
+    network.for_each([](auto, net::Stream& stream) {
+      if (stream.owner() != nullptr && static_cast<EchoClient*>(stream.owner())->keep_open)
+        stream.abort();
+    });
+    co_await late.join();
+    for (const auto& client : all) EXPECT_EQ(client->received, 100u) << describe(client->why);
+    co_await network.shutdown();
+  });
+}
+
+}  // namespace
