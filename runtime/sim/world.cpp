@@ -1,0 +1,299 @@
+#include "runtime/sim/world.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <iterator>
+#include <optional>
+
+#include "runtime/sanitizer.hpp"
+#include "runtime/sim/kernel.hpp"
+#include "runtime/sim/ring_state.hpp"
+
+#if RT_ASAN
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+namespace runtime::sim {
+namespace {
+
+constinit World* current_world = nullptr;
+
+// What a clock read costs, so that a loop that waits for the clock to advance ends.
+constexpr Nanoseconds kClockReadCost = 15;
+constexpr Nanoseconds kWallStart = 1'767'225'600 * kSecond;  // 2026-01-01 00:00 UTC
+constexpr std::size_t kDescribedMax = 40;                    // lines of a kind in a failure
+
+Nanoseconds real_now() noexcept {
+  timespec time{};
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return Nanoseconds{time.tv_sec} * kSecond + time.tv_nsec;
+}
+
+// How to repeat the run, printed when the process dies in a world, whatever the reason. Written
+// when the world is made, because the handlers below may not format.
+char epitaph[256];
+
+void print_epitaph() noexcept {
+  if (current_world == nullptr) return;
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, epitaph, std::strlen(epitaph));
+}
+
+void on_abort(int) {
+  print_epitaph();
+}  // the default action follows: abort() sees to it
+
+void install_epitaph(std::uint64_t seed) {
+  const auto end =
+      fmt::format_to_n(epitaph, sizeof epitaph - 1,
+                       "simulation: seed {}; to repeat it, set CORELANE_SEED={}\n", seed, seed);
+  *end.out = '\0';
+  std::signal(SIGABRT, on_abort);
+#if RT_ASAN
+  __sanitizer_set_death_callback([] { print_epitaph(); });
+#endif
+}
+
+std::optional<std::uint64_t> number_from_environment(const char* name) {
+  const char* text = std::getenv(name);
+  if (text == nullptr) return std::nullopt;
+  char* end = nullptr;
+  const std::uint64_t value = std::strtoull(text, &end, 0);
+  if (end == text || *end != '\0') {
+    fmt::print(stderr, "{}={} is not a number\n", name, text);
+    std::exit(2);
+  }
+  return value;
+}
+
+}  // namespace
+
+World::World(std::uint64_t seed, const Faults& faults, const Checks& checks)
+    : seed_(seed),
+      faults_(faults),
+      checks_(checks),
+      random_(seed),
+      entropy_(~seed),
+      wall_start_(kWallStart - kStart),
+      real_start_(real_now()),
+      kernel_(std::make_unique<Kernel>(*this)) {
+  RT_ASSERT(current_world == nullptr);
+  RT_ASSERT(faults.clock_granularity > 0);
+  current_world = this;
+  install_epitaph(seed);
+  if (const char* path = std::getenv("CORELANE_TRACE")) {
+    if (!trace_.write_to_file(path)) fail("the file named by CORELANE_TRACE cannot be opened");
+  }
+}
+
+World::~World() {
+  for (const RingState* ring : kernel_->rings()) RT_ASSERT(ring == nullptr);
+  kernel_.reset();
+  current_world = nullptr;
+  std::signal(SIGABRT, SIG_DFL);
+}
+
+World* World::current() noexcept {
+  return current_world;
+}
+
+// --- Chance and time
+// --------------------------------------------------------------------------------
+
+bool World::roll(Fault kind) noexcept {
+  const std::uint32_t chance = faults_.chance_of(kind);
+  if (chance == 0 || !random_.chance(chance, 1000)) return false;
+  const auto index = static_cast<std::size_t>(kind);
+  ++report_.faults[index];
+  trace_.note(TraceKind::fault, now_, index, 0, 0);
+  return true;
+}
+
+Nanoseconds World::draw(const DelayRange& range) noexcept {
+  return range.low == range.high ? range.low : random_.between(range.low, range.high);
+}
+
+Nanoseconds World::read_clock() noexcept {
+  now_ += kClockReadCost;
+  return coarse_now();
+}
+
+void World::note(std::uint64_t first, std::uint64_t second, std::uint64_t third) noexcept {
+  trace_.note(TraceKind::user, now_, first, second, third);
+}
+
+void World::outside_ready(std::int32_t descriptor) {
+  kernel_->outside_ready(descriptor);
+}
+
+// --- The loop
+// ---------------------------------------------------------------------------------------
+
+namespace {
+
+bool has_reason_to_turn(const RingState& ring, Nanoseconds coarse_now) noexcept {
+  return !ring.completions.empty() || !ring.overflow.empty() || ring.lanes_held_back ||
+         ring.deadline <= coarse_now;
+}
+
+}  // namespace
+
+bool World::runnable(std::size_t actor) const {
+  const RingState& ring = *driven_[actor];
+  return ring.held_until <= now_ && has_reason_to_turn(ring, coarse_now());
+}
+
+// When something can happen next: an event, a deadline as the coarse clock shows it, or the end of
+// a slow core's pause.
+Nanoseconds World::next_time(std::span<Actor> actors) const {
+  Nanoseconds next = kernel_->next_event();
+  for (std::size_t i = 0; i < actors.size(); ++i) {
+    const RingState& ring = *driven_[i];
+    if (actors[i].finished()) continue;
+    if (has_reason_to_turn(ring, coarse_now())) {
+      next = std::min(next, ring.held_until);
+    } else if (ring.deadline != kNever) {
+      const Nanoseconds step = faults_.clock_granularity;
+      const Nanoseconds shown = (ring.deadline + step - 1) / step * step;
+      next = std::min(next, std::max(shown, ring.held_until));
+    }
+  }
+  return next;
+}
+
+void World::drive(std::span<Actor> actors) {
+  driven_.clear();
+  for (const Actor& actor : actors) {
+    driven_.push_back(kernel_->ring_of(actor.core));
+    RT_ASSERT(driven_.back() != nullptr);
+  }
+  std::vector<std::size_t> ready;
+  for (;;) {
+    kernel_->run_due();
+    ready.clear();
+    bool all_finished = true;
+    for (std::size_t i = 0; i < actors.size(); ++i) {
+      if (actors[i].finished()) continue;
+      all_finished = false;
+      if (runnable(i)) ready.push_back(i);
+    }
+    if (all_finished) return;
+    if (!ready.empty()) {
+      const std::size_t chosen = ready[ready.size() == 1 ? 0 : random_.below(ready.size())];
+      turn(actors[chosen], chosen);
+      continue;
+    }
+    const Nanoseconds next = next_time(actors);
+    if (next == kNever) fail("deadlock: cores wait, and nothing is left that could wake them");
+    if (next - kStart > checks_.time_max) fail("the run takes more virtual time than allowed");
+    now_ = std::max(now_, next);
+  }
+}
+
+void World::turn(Actor& actor, std::size_t index) {
+  RingState& ring = *driven_[index];
+  if (roll(Fault::slow_core)) {
+    ring.held_until = now_ + draw(faults_.long_delay);
+    return;
+  }
+  if (++report_.turns > checks_.turns_max) fail("the run takes more turns than allowed");
+  ++ring.turns;
+  ring.deadline = kNever;
+  ring.lanes_held_back = false;
+  trace_.note(TraceKind::turn, now_, actor.core, ring.completions.size(), 0);
+  actor.turn();
+  now_ += draw(faults_.turn_cost);
+}
+
+// --- Ends
+// -------------------------------------------------------------------------------------------
+
+void World::check_end() {
+  if (checks_.operations_done && kernel_->operations_in_flight() != 0) {
+    fail("the run has ended with operations in flight");
+  }
+  if (checks_.sockets_closed && !kernel_->describe_descriptors(1).empty()) {
+    fail("the run has ended with descriptors open");
+  }
+  if (!checks_.buffers_home) return;
+  for (const RingState* ring : kernel_->rings()) {
+    if (ring == nullptr) continue;
+    for (const auto& group : ring->groups) {
+      if (group != nullptr && group->held_by_program() != 0) {
+        fail(fmt::format("the run has ended with {} provided buffers of core {} not recycled",
+                         group->held_by_program(), ring->core));
+      }
+    }
+  }
+}
+
+std::string World::describe_waiters() const {
+  std::string text;
+  auto out = std::back_inserter(text);
+  for (const RingState* ring : kernel_->rings()) {
+    if (ring == nullptr) continue;
+    fmt::format_to(out, "core {}: {} turns, {} completions waiting, ", ring->core, ring->turns,
+                   ring->completions.size() + ring->overflow.size());
+    if (ring->deadline == kNever) {
+      fmt::format_to(out, "no deadline\n");
+    } else {
+      fmt::format_to(out, "deadline in {} ns\n", ring->deadline - now_);
+    }
+  }
+  text += "operations in flight:\n" + kernel_->describe_operations(kDescribedMax);
+  text += "descriptors open:\n" + kernel_->describe_descriptors(kDescribedMax);
+  if (dump_) text += dump_();
+  return text;
+}
+
+void World::fail(std::string_view reason) {
+  fmt::print(stderr, "simulation failed: {}\nat {} ns of virtual time, after {} turns; {}\n{}",
+             reason, now_ - kStart, report_.turns, faults_.text(), describe_waiters());
+  std::fflush(stderr);
+  trace_.flush();
+  std::abort();
+}
+
+// --- Reports
+// ----------------------------------------------------------------------------------------
+
+Report World::report() const {
+  Report report = report_;
+  report.seed = seed_;
+  report.virtual_time = now_ - kStart;
+  report.real_time = real_now() - real_start_;
+  return report;
+}
+
+std::string Report::text() const {
+  std::string text = fmt::format(
+      "seed {}: {:.6f} s virtual in {:.6f} s real ({:.0f} x), {} turns, {} completions, {} "
+      "connections, {} bytes sent, {} taken, {} overflows, cancels {} won {} lost, {} closed in "
+      "use",
+      seed, static_cast<double>(virtual_time) / kSecond, static_cast<double>(real_time) / kSecond,
+      static_cast<double>(virtual_time) / static_cast<double>(std::max<Nanoseconds>(real_time, 1)),
+      turns, completions, connections, bytes_sent, bytes_taken, overflows, cancels_won,
+      cancels_lost, closed_in_use);
+  for (std::size_t i = 0; i < kFaultKinds; ++i) {
+    if (faults[i] == 0) continue;
+    fmt::format_to(std::back_inserter(text), ", {} {}", faults[i],
+                   Faults::name_of(static_cast<Fault>(i)));
+  }
+  return text;
+}
+
+std::vector<std::uint64_t> seeds(std::uint64_t first, std::size_t count) {
+  if (const auto only = number_from_environment("CORELANE_SEED")) return {*only};
+  count = number_from_environment("CORELANE_SEEDS").value_or(count);
+  std::vector<std::uint64_t> list(count);
+  for (std::size_t i = 0; i < count; ++i) list[i] = first + i;
+  return list;
+}
+
+}  // namespace runtime::sim
