@@ -1,15 +1,18 @@
 // Goal: the route that is most specific and has the method wins; paths that no route may see are
-// refused; a lookup does not allocate. Method: tables, a naive matcher over random routes and
-// paths.
+// refused. Method: tables; a naive matcher over random routes and paths.
 #include "net/http/router.hpp"
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <new>
+#include <algorithm>
 #include <optional>
 #include <random>
 #include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/support/seed.hpp"
 
 namespace {
 
@@ -202,10 +205,8 @@ std::optional<std::string> rank(const Segments& pattern, const Segments& path) {
 }
 
 TEST(HttpRouter, AgreesWithANaiveMatcherOverRandomTables) {
-  const char* given = std::getenv("CORELANE_TEST_SEED");
-  const std::uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : 77;
-  std::cerr << "seed " << seed << " (CORELANE_TEST_SEED)\n";
-  std::mt19937_64 random{seed};
+  const tests::Seed seed = tests::test_seed();
+  std::mt19937_64 random{seed.mixed()};
   for (int round = 0; round < 300; ++round) {
     Router<int> router;
     std::vector<std::pair<Segments, int>> patterns;
@@ -248,7 +249,9 @@ TEST(HttpRouter, AgreesWithANaiveMatcherOverRandomTables) {
       RouteMatch match;
       const int* handler = router.lookup("GET", path, match);
       ASSERT_EQ(handler != nullptr, best.has_value()) << path;
-      if (best) ASSERT_EQ(*handler, best->second) << path;
+      if (best) {
+        ASSERT_EQ(*handler, best->second) << path;
+      }
     }
   }
 }
