@@ -136,6 +136,7 @@ class World {
   Trace trace_;
   FileSystem files_;
   Nanoseconds now_ = kStart;
+  std::uint32_t clock_reads_ = 0;  // in this turn
   Nanoseconds wall_start_;
   Nanoseconds real_start_;
   Report report_;
