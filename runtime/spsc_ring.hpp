@@ -132,7 +132,9 @@ class SpscRing {
 
  private:
   // The other core has just written these lines, so each costs a transfer between the caches.
-  // Asking for a few at once lets the transfers overlap; more would only crowd the fill buffers.
+  // Asking for a few at once lets the transfers overlap with the work on the first element; more
+  // would only crowd the fill buffers. (A consumer that merely adds the elements up gains nothing:
+  // there the processor overlaps the loads by itself, 6 ns an element with and without.)
   static constexpr std::size_t kPrefetchLines = 4;
 
   static void prefetch([[maybe_unused]] const T* first, std::size_t count) noexcept {
