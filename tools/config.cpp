@@ -1,0 +1,297 @@
+// Merges the sources, checks what one setting alone cannot, and prints the outcome.
+
+#include "tools/config.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "tools/config_schema.hpp"
+#include "tools/config_source.hpp"
+#include "tools/config_value.hpp"
+
+namespace tools {
+namespace {
+
+constexpr std::string_view kPrefix = "CORELANE_";
+constexpr std::string_view kConfigVariable = "CORELANE_CONFIG";
+
+// Applies values in the order given: a later one wins over an earlier one, but both are checked.
+void take_values(const std::vector<SourceValue>& values, ConfigResult& result) {
+  for (const SourceValue& value : values) {
+    const Setting& setting = *value.setting;
+    const ValueProblem problem = set_value(setting, value.raw, result.config);
+    if (problem.problem.empty()) {
+      const auto index = static_cast<std::size_t>(value.setting - settings().data());
+      result.origins[index] = origin_of(value);
+      continue;
+    }
+    const std::string fix =
+        problem.suggestion.empty() ? std::string{} : write_fix(value, problem.suggestion);
+    result.errors.push_back(
+        {value.where, value.shown, problem.problem, setting_allowed(setting), fix});
+  }
+}
+
+// --- Settings against each other
+// --------------------------------------------------------------------
+
+class CrossCheck {
+ public:
+  explicit CrossCheck(ConfigResult& result) : result_(result), config_(result.config) {}
+  void run();
+
+ private:
+  // "limits.pong_timeout = "30s" (flag --pong-timeout)"
+  std::string shown(std::string_view path) const;
+  bool is_default(std::string_view path) const { return origin(path) == "default"; }
+  const std::string& origin(std::string_view path) const { return result_.origins[index(path)]; }
+  static std::size_t index(std::string_view path);
+  void at_most(std::string_view small, std::uint64_t small_value, std::string_view large,
+               std::uint64_t large_value);
+  void check_listeners();
+  void check_buffers();
+  void check_deflate();
+
+  ConfigResult& result_;
+  const ServerConfig& config_;
+};
+
+std::size_t CrossCheck::index(std::string_view path) {
+  const auto found = std::find_if(settings().begin(), settings().end(),
+                                  [&](const Setting& it) { return setting_path(it) == path; });
+  RT_ASSERT(found != settings().end());
+  return static_cast<std::size_t>(found - settings().begin());
+}
+
+std::string CrossCheck::shown(std::string_view path) const {
+  return fmt::format("{} = {} ({})", path, setting_toml(settings()[index(path)], config_),
+                     origin(path));
+}
+
+void CrossCheck::at_most(std::string_view small, std::uint64_t small_value, std::string_view large,
+                         std::uint64_t large_value) {
+  if (small_value <= large_value) return;
+  result_.errors.push_back({"configuration", shown(small), fmt::format("is above {}", shown(large)),
+                            "", fmt::format("lower {} or raise {}", small, large)});
+}
+
+void CrossCheck::check_listeners() {
+  std::vector<std::string> all = config_.server.listen;
+  all.insert(all.end(), config_.server.tcp_listen.begin(), config_.server.tcp_listen.end());
+  if (all.empty()) {
+    result_.errors.push_back({"configuration", shown("server.listen"),
+                              "leaves nothing to listen on, as server.tcp_listen is empty too", "",
+                              "listen = [\"127.0.0.1:8080\"]"});
+  }
+  std::sort(all.begin(), all.end());
+  for (std::size_t i = 1; i < all.size(); ++i) {
+    // Port 0 is another port each time.
+    if (all[i] != all[i - 1] || all[i].ends_with(":0")) continue;
+    result_.errors.push_back({"configuration", fmt::format("\"{}\"", all[i]),
+                              "is listened on twice (server.listen, server.tcp_listen)", "",
+                              "name it once"});
+  }
+}
+
+void CrossCheck::check_buffers() {
+  constexpr std::uint64_t kPoolBytesMax = std::uint64_t{1} << 30;
+  const ServerConfig::Runtime& runtime = config_.runtime;
+  const auto check = [&](std::string_view bytes_path, std::uint64_t bytes,
+                         std::string_view count_path, std::uint64_t count) {
+    if (bytes * count <= kPoolBytesMax) return;
+    result_.errors.push_back(
+        {"configuration", fmt::format("{} times {}", shown(bytes_path), shown(count_path)),
+         fmt::format("is {} of buffers for each core", format_bytes(bytes * count)), "at most 1GiB",
+         fmt::format("lower {} or {}", bytes_path, count_path)});
+  };
+  check("runtime.receive_buffer_bytes", runtime.receive_buffer_bytes, "runtime.receive_buffers",
+        runtime.receive_buffers);
+  check("runtime.large_buffer_bytes", runtime.large_buffer_bytes, "runtime.large_buffers",
+        runtime.large_buffers);
+}
+
+void CrossCheck::check_deflate() {
+  if (config_.websocket.deflate) return;
+  for (const Setting& setting : settings()) {
+    if (!setting.key.starts_with("deflate_") || is_default(setting_path(setting))) continue;
+    result_.warnings.push_back(
+        fmt::format("{} has no effect: websocket.deflate is false", shown(setting_path(setting))));
+  }
+}
+
+void CrossCheck::run() {
+  const ServerConfig::Limits& limits = config_.limits;
+  check_listeners();
+  check_buffers();
+  check_deflate();
+  // A second ping while the first is unanswered would hide which one the pong belongs to.
+  if (limits.ping_interval != 0) {
+    at_most("limits.pong_timeout", static_cast<std::uint64_t>(limits.pong_timeout),
+            "limits.ping_interval", static_cast<std::uint64_t>(limits.ping_interval));
+  }
+  at_most("limits.connections_per_ip_max", limits.connections_per_ip_max, "limits.connections_max",
+          limits.connections_max);
+  // Each submission ends in at least one completion.
+  at_most("runtime.ring_entries", config_.runtime.ring_entries, "runtime.completion_entries",
+          config_.runtime.completion_entries);
+  if (limits.message_bytes_max > limits.outgoing_queue_bytes_max) {
+    result_.warnings.push_back(
+        fmt::format("{} is above {}: a message of that size can be received, but not sent on",
+                    shown("limits.message_bytes_max"), shown("limits.outgoing_queue_bytes_max")));
+  }
+}
+
+}  // namespace
+
+std::string ConfigError::text() const {
+  std::string text = fmt::format("{}: {}: {}", where, setting, problem);
+  if (!allowed.empty()) text += fmt::format("; allowed: {}", allowed);
+  if (!fix.empty()) text += fmt::format("; fix: {}", fix);
+  return text;
+}
+
+std::string origin_of(const SourceValue& value) {
+  switch (value.source) {
+    case Source::file:
+      return "file " + value.where;
+    case Source::environment:
+      return "environment " + value.name;
+    case Source::flag:
+      return "flag " + value.name;
+  }
+  return {};
+}
+
+std::string write_fix(const SourceValue& from, std::string_view value) {
+  const SettingKind kind = from.setting->kind;
+  switch (from.source) {
+    case Source::environment:
+      return fmt::format("{}={}", from.name, value);
+    case Source::flag:
+      return fmt::format("{} {}", from.name, value);
+    case Source::file:
+      break;
+  }
+  const bool is_bare = kind == SettingKind::boolean || parse_count(value).value.has_value();
+  const std::string text = is_bare ? std::string(value) : quote_toml(value);
+  return fmt::format("{} = {}", from.name, kind == SettingKind::list ? "[" + text + "]" : text);
+}
+
+std::vector<SourceValue> read_environment_settings(const Environment& environment,
+                                                   std::vector<std::string>& warnings) {
+  std::vector<SourceValue> values;
+  std::vector<std::string> known;
+  std::vector<std::string> alike;  // without the prefix, which would make any two names alike
+  for (const Setting& setting : settings()) {
+    known.push_back(setting_variable(setting));
+    alike.push_back(known.back().substr(kPrefix.size()));
+  }
+  for (const auto& [name, text] : environment) {
+    if (!name.starts_with(kPrefix) || name == kConfigVariable) continue;
+    const auto found = std::find(known.begin(), known.end(), name);
+    if (found != known.end()) {
+      const auto index = static_cast<std::size_t>(found - known.begin());
+      values.push_back({&settings()[index],
+                        Source::environment,
+                        {text, true},
+                        "environment",
+                        name,
+                        fmt::format("{}={}", name, text)});
+      continue;
+    }
+    const std::string_view nearest = nearest_name(name.substr(kPrefix.size()), alike);
+    if (nearest.empty()) continue;
+    warnings.push_back(
+        fmt::format("environment: {} is no setting and has no effect; did you mean {}{}?", name,
+                    kPrefix, nearest));
+  }
+  return values;
+}
+
+ConfigResult load_config(const std::string& command, const std::vector<std::string>& arguments,
+                         const Environment& environment, const FileReader& read_file) {
+  ConfigResult result;
+  result.origins.assign(settings().size(), "default");
+  FlagSettings flags = read_flag_settings(command, arguments, result.errors);
+  result.action = flags.action;
+  result.help = std::move(flags.help);
+  if (result.action == ConfigAction::help) return result;
+
+  std::string path = flags.config_path;
+  std::string path_from = "--config";
+  if (path.empty()) {
+    for (const auto& [name, text] : environment) {
+      if (name == kConfigVariable) path = text;
+    }
+    path_from = kConfigVariable;
+  }
+  if (!path.empty()) {
+    runtime::Result<std::string> text = read_file(path);
+    if (text.has_value()) {
+      take_values(read_file_settings(path, *text, result.errors), result);
+    } else {
+      result.errors.push_back({path, "the file of " + path_from,
+                               "cannot be read: " + runtime::describe(text.error()), "",
+                               "correct the path, or leave it out to use the defaults"});
+    }
+  }
+  take_values(read_environment_settings(environment, result.warnings), result);
+  take_values(flags.values, result);
+  // Settings that failed still have their defaults, so relations between them would mislead.
+  if (result.errors.empty()) CrossCheck(result).run();
+  return result;
+}
+
+Environment process_environment() {
+  Environment result;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    const std::string_view text(*entry);
+    const std::size_t equals = text.find('=');
+    if (!text.starts_with(kPrefix) || equals == text.npos) continue;
+    result.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return result;
+}
+
+runtime::Result<std::string> read_whole_file(const std::string& path) {
+  // Not by std::ifstream, which opens folders and hides what went wrong.
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return runtime::Unexpected{runtime::Error::from_errno(errno)};
+  std::string text;
+  char bytes[4096];
+  ssize_t count = 0;
+  while ((count = read(file, bytes, sizeof bytes)) != 0) {
+    if (count > 0) text.append(bytes, static_cast<std::size_t>(count));
+    if (count < 0 && errno != EINTR) break;
+  }
+  const int error = errno;
+  close(file);
+  if (count < 0) return runtime::Unexpected{runtime::Error::from_errno(error)};
+  return text;
+}
+
+std::string print_config(const ConfigResult& result) {
+  std::string text;
+  std::string_view section;
+  for (std::size_t i = 0; i < settings().size(); ++i) {
+    const Setting& setting = settings()[i];
+    if (setting.section != section) {
+      text += fmt::format("{}[{}]\n", section.empty() ? "" : "\n", setting.section);
+      section = setting.section;
+    }
+    std::string origin = result.origins[i];
+    // A path may hold anything; a comment ends at the end of its line.
+    std::replace_if(
+        origin.begin(), origin.end(), [](char c) { return static_cast<unsigned char>(c) < ' '; },
+        '?');
+    text += fmt::format("# {}\n{} = {}  # {}\n", setting.help, setting.key,
+                        setting_toml(setting, result.config), origin);
+  }
+  return text;
+}
+
+}  // namespace tools

@@ -1,0 +1,223 @@
+// What one setting can do: take a value, and tell its names, its range and its value as text.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <type_traits>
+
+#include "tools/config_schema.hpp"
+#include "tools/config_value.hpp"
+
+namespace tools {
+namespace {
+
+std::string format_number(SettingKind kind, std::uint64_t value) {
+  switch (kind) {
+    case SettingKind::bytes:
+      return format_bytes(value);
+    case SettingKind::duration:
+      return format_duration(static_cast<runtime::Nanoseconds>(value));
+    default:
+      return fmt::format("{}", value);
+  }
+}
+
+// --- Taking a value
+// -------------------------------------------------------------------------------
+
+Parsed<std::uint64_t> parse_number(const Setting& setting, const RawValue& raw) {
+  if (const auto* integer = std::get_if<std::int64_t>(&raw.value)) {
+    if (*integer < 0) return {{}, "is negative", {}};
+    if (setting.kind == SettingKind::duration && *integer != 0) {
+      return {{}, "has no unit", fmt::format("{}s", *integer)};
+    }
+    return {static_cast<std::uint64_t>(*integer), {}, {}};
+  }
+  const auto* text = std::get_if<std::string>(&raw.value);
+  if (text == nullptr) return {{}, "is no number", {}};
+  switch (setting.kind) {
+    case SettingKind::bytes:
+      return parse_bytes(*text);
+    case SettingKind::duration: {
+      Parsed<runtime::Nanoseconds> duration = parse_duration(*text);
+      Parsed<std::uint64_t> result{{}, std::move(duration.problem), std::move(duration.suggestion)};
+      if (duration.value) result.value = static_cast<std::uint64_t>(*duration.value);
+      return result;
+    }
+    default:
+      if (!raw.is_text_only) {
+        const bool fits = parse_count(*text).value.has_value();
+        return {{}, "is text, not a number", fits ? *text : std::string{}};
+      }
+      return parse_count(*text);
+  }
+}
+
+ValueProblem set_number(const Setting& setting, const RawValue& raw, ServerConfig& config) {
+  const Parsed<std::uint64_t> parsed = parse_number(setting, raw);
+  if (!parsed.value) return {parsed.problem, parsed.suggestion};
+  const std::uint64_t value = *parsed.value;
+  if (!(value == 0 && setting.zero_too)) {
+    const auto show = [&](std::uint64_t number) { return format_number(setting.kind, number); };
+    if (value < setting.min) return {"is too small", show(setting.min)};
+    if (value > setting.max) return {"is too large", show(setting.max)};
+    if (setting.power_of_two && !std::has_single_bit(value)) {
+      return {"is no power of two", show(std::min(std::bit_ceil(value), setting.max))};
+    }
+  }
+  if (const auto* slot = std::get_if<std::uint64_t& (*)(ServerConfig&)>(&setting.slot)) {
+    (*slot)(config) = value;
+  } else {
+    std::get<runtime::Nanoseconds& (*)(ServerConfig&)>(setting.slot)(config) =
+        static_cast<runtime::Nanoseconds>(value);
+  }
+  return {};
+}
+
+ValueProblem set_boolean(const Setting& setting, const RawValue& raw, ServerConfig& config) {
+  auto* slot = std::get<bool& (*)(ServerConfig&)>(setting.slot);
+  if (const auto* boolean = std::get_if<bool>(&raw.value)) {
+    slot(config) = *boolean;
+    return {};
+  }
+  const auto* text = std::get_if<std::string>(&raw.value);
+  if (text == nullptr) return {"is neither true nor false", "true"};
+  const Parsed<bool> parsed = parse_boolean(*text);
+  if (!parsed.value) return {parsed.problem, parsed.suggestion};
+  if (!raw.is_text_only) return {"is text, not true or false", *parsed.value ? "true" : "false"};
+  slot(config) = *parsed.value;
+  return {};
+}
+
+ValueProblem set_text(const Setting& setting, const RawValue& raw, ServerConfig& config) {
+  const auto* text = std::get_if<std::string>(&raw.value);
+  if (text == nullptr) return {"is no text", std::string(setting.example)};
+  if (const std::string problem = setting.check(*text); !problem.empty()) {
+    return {problem, std::string(setting.example)};
+  }
+  std::get<std::string& (*)(ServerConfig&)>(setting.slot)(config) = *text;
+  return {};
+}
+
+ValueProblem set_list(const Setting& setting, const RawValue& raw, ServerConfig& config) {
+  std::vector<std::string> parts;
+  if (const auto* list = std::get_if<std::vector<std::string>>(&raw.value)) {
+    parts = *list;
+  } else if (const auto* text = std::get_if<std::string>(&raw.value)) {
+    parts = raw.is_text_only ? split_list(*text) : std::vector<std::string>{*text};
+  } else {
+    return {"is no list of texts", std::string(setting.example)};
+  }
+  for (const std::string& part : parts) {
+    if (const std::string problem = setting.check(part); !problem.empty()) {
+      return {fmt::format("\"{}\" {}", part, problem), std::string(setting.example)};
+    }
+  }
+  std::get<std::vector<std::string>& (*)(ServerConfig&)>(setting.slot)(config) = std::move(parts);
+  return {};
+}
+
+std::string replaced(std::string text, char from, char to) {
+  std::replace(text.begin(), text.end(), from, to);
+  return text;
+}
+
+}  // namespace
+
+std::string setting_path(const Setting& setting) {
+  return fmt::format("{}.{}", setting.section, setting.key);
+}
+
+std::string setting_flag(const Setting& setting) {
+  return "--" + replaced(setting_path(setting), '_', '-');
+}
+
+std::string setting_alias(const Setting& setting) {
+  return setting.alias.empty() ? std::string{} : fmt::format("--{}", setting.alias);
+}
+
+std::string setting_variable(const Setting& setting) {
+  std::string name = fmt::format("CORELANE_{}_{}", setting.section, setting.key);
+  std::transform(name.begin(), name.end(), name.begin(), [](char letter) {
+    return letter >= 'a' && letter <= 'z' ? static_cast<char>(letter - 32) : letter;
+  });
+  return name;
+}
+
+std::string setting_allowed(const Setting& setting) {
+  switch (setting.kind) {
+    case SettingKind::boolean:
+      return "true or false";
+    case SettingKind::text:
+    case SettingKind::list:
+      return std::string(setting.allowed);
+    default:
+      break;
+  }
+  std::string text = fmt::format("{}{} to {}", setting.zero_too ? "0, or " : "",
+                                 format_number(setting.kind, setting.min),
+                                 format_number(setting.kind, setting.max));
+  if (setting.power_of_two) text += ", a power of two";
+  if (setting.kind == SettingKind::bytes) text += " (as 65536, \"64KiB\", \"1MiB\")";
+  if (setting.kind == SettingKind::duration) text += " (as \"250ms\", \"10s\", \"2m\")";
+  return text;
+}
+
+std::string quote_toml(std::string_view text) {
+  std::string quoted = "\"";
+  for (const char letter : text) {
+    if (letter == '"' || letter == '\\') {
+      quoted += '\\';
+      quoted += letter;
+    } else if (static_cast<unsigned char>(letter) < 0x20 || letter == 0x7f) {
+      quoted += fmt::format("\\u{:04X}", static_cast<unsigned>(letter));
+    } else {
+      quoted += letter;
+    }
+  }
+  return quoted + "\"";
+}
+
+std::string setting_toml(const Setting& setting, const ServerConfig& config) {
+  // The slots give references into a configuration that may be written; reading needs a copy of it.
+  ServerConfig copy = config;
+  return std::visit(
+      [&](auto* slot) -> std::string {
+        const auto& value = slot(copy);
+        using Value = std::decay_t<decltype(value)>;
+        if constexpr (std::is_same_v<Value, bool>) {
+          return value ? "true" : "false";
+        } else if constexpr (std::is_same_v<Value, std::string>) {
+          return quote_toml(value);
+        } else if constexpr (std::is_same_v<Value, std::vector<std::string>>) {
+          std::string list;
+          for (const std::string& part : value) {
+            list += (list.empty() ? "" : ", ") + quote_toml(part);
+          }
+          return "[" + list + "]";
+        } else {
+          const std::string text = format_number(setting.kind, static_cast<std::uint64_t>(value));
+          return parse_count(text).value ? text : quote_toml(text);
+        }
+      },
+      setting.slot);
+}
+
+ValueProblem set_value(const Setting& setting, const RawValue& raw, ServerConfig& config) {
+  switch (setting.kind) {
+    case SettingKind::boolean:
+      return set_boolean(setting, raw, config);
+    case SettingKind::text:
+      return set_text(setting, raw, config);
+    case SettingKind::list:
+      return set_list(setting, raw, config);
+    case SettingKind::count:
+    case SettingKind::bytes:
+    case SettingKind::duration:
+      return set_number(setting, raw, config);
+  }
+  return {"has an unknown kind", {}};
+}
+
+}  // namespace tools

@@ -1,0 +1,51 @@
+#pragma once
+// The three places that settings come from besides their defaults: a TOML file, environment
+// variables, flags. Each source hands over what it found, unchecked and in the order of precedence;
+// tools/config.cpp checks and merges. Errors of the source itself (bad TOML, an unknown name) are
+// appended to `errors`.
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tools/config.hpp"
+#include "tools/config_schema.hpp"
+
+namespace tools {
+
+enum class Source : std::uint8_t { file, environment, flag };
+
+struct SourceValue {
+  const Setting* setting = nullptr;
+  Source source{};
+  RawValue raw;
+  std::string where;  // for errors: "corelane.toml:12", "environment", "command line"
+  std::string name;   // the name used there: message_bytes_max, CORELANE_..., --max-message
+  std::string shown;  // name and value as written there
+};
+
+// How `value` (text, as in ValueProblem) is written for this setting in the source it came from.
+std::string write_fix(const SourceValue& from, std::string_view value);
+// Where a value came from, for --print-config: "file corelane.toml:12", "flag --max-message".
+std::string origin_of(const SourceValue& value);
+
+// `path` is for messages only.
+std::vector<SourceValue> read_file_settings(const std::string& path, std::string_view text,
+                                            std::vector<ConfigError>& errors);
+
+// Variables that are no setting but look like a misspelt one end in `warnings`: the environment may
+// hold names of other programs, so they are no errors.
+std::vector<SourceValue> read_environment_settings(const Environment& environment,
+                                                   std::vector<std::string>& warnings);
+
+struct FlagSettings {
+  std::vector<SourceValue> values;
+  std::string config_path;  // of --config; empty if not given
+  ConfigAction action = ConfigAction::run;
+  std::string help;
+};
+FlagSettings read_flag_settings(const std::string& command,
+                                const std::vector<std::string>& arguments,
+                                std::vector<ConfigError>& errors);
+
+}  // namespace tools
