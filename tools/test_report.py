@@ -118,27 +118,28 @@ def ending(record):
     return f'exit status {code}'
 
 
-def is_gtest(record):
-    return any(argument.startswith('--gtest_output') for argument in record.get('command') or [])
-
-
-def is_tap(record):
+def protocol_of(record, protocols):
+    """gtest, tap or exitcode: what Meson's list of tests says, else what the output looks like."""
     stdout = record.get('stdout') or ''
-    return bool(re.match(r'\s*TAP version \d+\b', stdout)) or (
-        bool(TAP_PLAN.search(stdout)) and bool(re.search(r'^(not )?ok\b', stdout, re.MULTILINE)))
+    known = protocols.get(record['name'].rpartition(' / ')[2])
+    if known:
+        return known
+    if re.search(r'^\[==========\] Running \d+ tests? from', stdout, re.MULTILINE):
+        return 'gtest'
+    return 'tap' if re.match(r'\s*TAP version \d+\b', stdout) else 'exitcode'
 
 
-def count(record):
+def count(record, protocol):
     """The outcome of one line of testlog.json."""
     outcome = Outcome()
     good = record['result'] in GOOD_RESULTS
-    if record['result'] == 'SKIP' and not is_tap(record):
+    if record['result'] == 'SKIP' and protocol != 'tap':
         outcome.skipped += 1
         outcome.skips.append(record['name'])
         return outcome
-    if is_gtest(record):
+    if protocol == 'gtest':
         count_gtest(record, outcome)
-    elif is_tap(record):
+    elif protocol == 'tap':
         count_tap(record, outcome)
     elif good:
         outcome.passed += 1
@@ -172,9 +173,13 @@ def main():
         with arguments.log.open(encoding='utf-8', errors='replace') as log:
             records = [json.loads(line) for line in log if line.strip()]
 
+    listing = arguments.log.parent.parent / 'meson-info' / 'intro-tests.json'
+    tests = json.loads(listing.read_text(encoding='utf-8')) if listing.exists() else []
+    protocols = {test['name']: test['protocol'] for test in tests}
+
     passed = failed = skipped = 0
     for record in records:
-        outcome = count(record)
+        outcome = count(record, protocol_of(record, protocols))
         passed += outcome.passed
         failed += len(outcome.failures)
         skipped += outcome.skipped

@@ -32,17 +32,22 @@ def gtest(*cases, summary=True):
     return '\n'.join(lines) + '\n'
 
 
-def record(stdout='', result='OK', code=0, kind='exe', stderr=''):
-    command = ['./program'] + (['--gtest_output=xml:a.xml'] if kind == 'gtest' else [])
-    return {'name': 'the program', 'stdout': stdout, 'result': result, 'duration': 0.1, 'returncode': code,
-            'command': command, 'stderr': stderr}
+def record(stdout='', result='OK', code=0, kind='exitcode', stderr=''):
+    return {'name': f'corelane:unit / {kind}', 'stdout': stdout, 'result': result, 'duration': 0.1,
+            'returncode': code, 'command': ['./program'], 'stderr': stderr}
 
 
 class Totals(unittest.TestCase):
 
-    def report(self, *records, status=0):
+    def report(self, *records, status=0, listed=True):
         with tempfile.TemporaryDirectory() as folder:
-            log = pathlib.Path(folder, 'testlog.json')
+            log = pathlib.Path(folder, 'meson-logs', 'testlog.json')
+            log.parent.mkdir()
+            listing = pathlib.Path(folder, 'meson-info', 'intro-tests.json')
+            listing.parent.mkdir()
+            if listed:
+                listing.write_text(json.dumps([{'name': kind, 'protocol': kind}
+                                               for kind in ('gtest', 'tap', 'exitcode')]), encoding='utf-8')
             if records:
                 log.write_text(''.join(json.dumps(line) + '\n' for line in records), encoding='utf-8')
             run = subprocess.run([sys.executable, PROGRAM, log, '--runner-status', str(status)],
@@ -91,13 +96,34 @@ class Totals(unittest.TestCase):
     def test_a_gtest_executable_that_ran_nothing_is_a_failure(self):
         self.assertEqual(self.report(record(gtest(), kind='gtest'))[0], '0 passed, 1 failed')
 
+    def test_a_gtest_executable_whose_output_is_gone_is_a_failure(self):
+        self.assertEqual(self.report(record('', kind='gtest'))[0], '0 passed, 1 failed')
+
+    def test_without_the_list_of_tests_the_output_tells_the_protocol(self):
+        self.assertEqual(self.report(record(gtest(('A.one', 'OK'), ('A.two', 'OK'))),
+                                     record('TAP version 13\n1..2\nok 1\nok 2\n'), record('x'),
+                                     listed=False)[0], '5 passed, 0 failed')
+
+    def test_the_report_counts_a_real_gtest_program(self):
+        # Guards against made-up records: what gtest prints, and what Meson logs of it.
+        program = sys.argv[1] if len(sys.argv) > 1 else ''
+        if not program:
+            self.skipTest('no gtest program was given')
+        run = subprocess.run([program], capture_output=True, text=True, check=False)
+        listed = subprocess.run([program, '--gtest_list_tests'], capture_output=True, text=True, check=False)
+        cases = sum(line.startswith('  ') for line in listed.stdout.splitlines())
+        self.assertGreater(cases, 1)
+        for listing in (True, False):
+            self.assertEqual(self.report(record(run.stdout, kind='gtest'), listed=listing)[0],
+                             f'{cases} passed, 0 failed')
+
     def test_a_gtest_case_that_its_output_hides_is_a_failure(self):
         stdout = gtest(('A.one', 'OK')).replace('1 tests from', '2 tests from')
         self.assertEqual(self.report(record(stdout, kind='gtest'))[0], '1 passed, 1 failed')
 
     def test_tap_lines_count_one_by_one(self):
         stdout = 'TAP version 13\n1..3\nok 1 - a\nnot ok 2 - b\n# why b\nok 3 - c # SKIP no kernel feature\n'
-        last, out = self.report(record(stdout, 'FAIL', 1), status=1)
+        last, out = self.report(record(stdout, 'FAIL', 1, 'tap'), status=1)
         self.assertEqual(last, '1 passed, 1 failed, 1 skipped')
         self.assertIn('# why b', out)
 
@@ -105,7 +131,8 @@ class Totals(unittest.TestCase):
         for stdout in ('TAP version 13\n1..3\nok 1 - a\n', 'TAP version 13\nok 1 - a\n', 'TAP version 13\n'):
             with self.subTest(stdout=stdout):
                 passed = stdout.count('ok 1')
-                self.assertEqual(self.report(record(stdout, 'ERROR', 1), status=1)[0], f'{passed} passed, 1 failed')
+        listed = subprocess.run([program, '--gtest_list_tests'], capture_output=True, text=True,
+                                check=False)
 
     def test_any_other_executable_is_one_case(self):
         self.assertEqual(self.report(record(), record('1..2 is a range\n'), record('', 'SKIP', 77))[0],

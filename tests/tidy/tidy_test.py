@@ -49,7 +49,8 @@ class Planted(unittest.TestCase):
             'protocol/a.hpp': ('#include <vector>\n#include "runtime/a.hpp"\n', [2]),
             'services/a.hpp': ('#include "ws/a.hpp"\n#include "tools/a.hpp"\n', [2]),
             'perf/a.cpp': ('#include "services/a.hpp"\n#include "tests/a.hpp"\n', [2]),
-        }, {'tests/a.cpp': '#include "tools/a.hpp"\n#include "runtime/a.hpp"\n',
+        }, {'net/http/server.hpp': '#include "net/a.hpp"\n',
+            'tests/a.cpp': '#include "tools/a.hpp"\n#include "runtime/a.hpp"\n',
             'tools/a.hpp': '#include "services/a.hpp"\n'})
 
     def test_include_direction_sees_angle_brackets_too(self):
