@@ -32,26 +32,7 @@ struct Gathered {
   bool has_transfer_encoding = false;
   bool is_upgrade_to_websocket = false;
   bool has_connection_upgrade = false;
-  bool has_broken_list = false;
 };
-
-// Finds `wanted` in a list field. Upgrade may name versions ("HTTP/2.0"), so members are split at
-// commas and compared whole rather than read as tokens.
-bool list_has(std::string_view value, std::string_view wanted) noexcept {
-  while (true) {
-    const std::size_t comma = value.find(',');
-    std::string_view member = value.substr(0, comma);
-    while (!member.empty() && (member.front() == ' ' || member.front() == '\t')) {
-      member.remove_prefix(1);
-    }
-    while (!member.empty() && (member.back() == ' ' || member.back() == '\t')) {
-      member.remove_suffix(1);
-    }
-    if (equal_without_case(member, wanted)) return true;
-    if (comma == std::string_view::npos) return false;
-    value.remove_prefix(comma + 1);
-  }
-}
 
 Gathered gather(std::span<const net::http::Field> fields) noexcept {
   Gathered found;
@@ -62,9 +43,9 @@ Gathered gather(std::span<const net::http::Field> fields) noexcept {
     if (is("Host")) {
       found.host.add(field.value);
     } else if (is("Upgrade")) {
-      found.is_upgrade_to_websocket |= list_has(field.value, "websocket");
+      found.is_upgrade_to_websocket |= net::http::list_has_token(field.value, "websocket");
     } else if (is("Connection")) {
-      found.has_connection_upgrade |= list_has(field.value, "upgrade");
+      found.has_connection_upgrade |= net::http::list_has_token(field.value, "upgrade");
     } else if (is("Sec-WebSocket-Key")) {
       found.key.add(field.value);
     } else if (is("Sec-WebSocket-Version")) {

@@ -1,0 +1,395 @@
+// Goal: a MessageReader tells its sink the same events however the stream is cut, hands messages
+// over where they lie, keeps its limits, and stops and goes on where the sink says. Method:
+// addresses and room of what is handed over, each limit at the limit and one past it, and random
+// frame sequences with random flaws against a model that knows whole frames only.
+#include "ws/message_reader.hpp"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <string>
+#include <vector>
+
+#include "tests/support/seed.hpp"
+#include "tests/unit/ws/wire.hpp"
+#include "ws/utf8.hpp"
+
+namespace {
+
+using tests::wire::Cuts;
+using tests::wire::feed;
+using tests::wire::frame;
+using tests::wire::FrameSpec;
+using tests::wire::Recorder;
+using ws::MessageReader;
+using ws::ReaderLimits;
+using ws::ReadStatus;
+using ws::Role;
+
+std::vector<std::byte> buffer_of(std::string_view wire) {
+  const auto bytes = tests::wire::as_bytes(wire);
+  return {bytes.begin(), bytes.end()};
+}
+
+struct PlaceSink {
+  const std::byte* at = nullptr;
+  std::size_t room = 0;
+  bool is_owned = false;
+  ws::OwnedBytes taken;
+  bool takes = false;
+
+  bool on_message(ws::Message message) {
+    at = message.payload().data();
+    room = message.header_room();
+    is_owned = message.is_owned();
+    if (takes) taken = message.take_or_copy();
+    return true;
+  }
+  bool on_ping(std::span<const std::byte>) { return true; }
+  bool on_pong(std::span<const std::byte>) { return true; }
+  bool on_close(ws::CloseCode, std::string_view) { return true; }
+};
+
+TEST(MessageReader, AWholeMessageIsHandedOverWhereItLies) {
+  for (const std::size_t size : {0U, 1U, 125U, 126U, 65535U, 65536U}) {
+    const std::string wire = frame({.opcode = 2, .payload = std::string(size, 'p')});
+    std::vector<std::byte> bytes = buffer_of("--" + wire + wire);
+    MessageReader reader{Role::server};
+    PlaceSink sink;
+    const auto result = reader.consume(std::span{bytes}.subspan(2), ReaderLimits{}, sink);
+    EXPECT_EQ(result.status, ReadStatus::drained);
+    EXPECT_EQ(result.consumed, 2 * wire.size());
+    EXPECT_FALSE(sink.is_owned);
+    EXPECT_EQ(sink.room, wire.size() - size);
+    EXPECT_EQ(sink.at, bytes.data() + bytes.size() - size);
+    EXPECT_GE(sink.room, ws::server_header_bytes(size));
+    EXPECT_FALSE(reader.unfinished());
+  }
+}
+
+TEST(MessageReader, AMessageAcrossReceivesIsJoinedInAlignedMemoryWithRoom) {
+  const std::string payload(5000, 'j');
+  const std::string wire = frame({.opcode = 2, .payload = payload});
+  MessageReader reader{Role::server};
+  PlaceSink sink;
+  sink.takes = true;
+  std::vector<std::byte> first = buffer_of(wire.substr(0, 3000));
+  std::vector<std::byte> second = buffer_of(wire.substr(3000));
+  EXPECT_EQ(reader.consume(first, ReaderLimits{}, sink).status, ReadStatus::drained);
+  EXPECT_EQ(sink.at, nullptr);
+  first.assign(first.size(), std::byte{0xEE});
+  EXPECT_EQ(reader.consume(second, ReaderLimits{}, sink).status, ReadStatus::drained);
+  EXPECT_TRUE(sink.is_owned);
+  EXPECT_GE(sink.room, ws::kServerHeaderBytesMax);
+  EXPECT_EQ(std::bit_cast<std::uintptr_t>(sink.at) % 16, 0U);
+  EXPECT_EQ(sink.taken.data(), sink.at) << "taking what is owned moves it";
+  EXPECT_EQ(tests::wire::as_string(sink.taken.bytes()), payload);
+}
+
+TEST(MessageReader, ATakenMessageOutlivesTheReceiveBuffer) {
+  std::vector<std::byte> bytes = buffer_of(frame({.payload = "stay"}));
+  MessageReader reader{Role::server};
+  PlaceSink sink;
+  sink.takes = true;
+  static_cast<void>(reader.consume(bytes, ReaderLimits{}, sink));
+  bytes.assign(bytes.size(), std::byte{0});
+  EXPECT_EQ(tests::wire::as_string(sink.taken.bytes()), "stay");
+}
+
+TEST(MessageReader, SaysWhatIsMissingAfterEveryByte) {
+  const std::string wire = frame({.opcode = 2, .payload = std::string(300, 'm')});
+  constexpr std::size_t kHeaderBytes = 8;
+  MessageReader reader{Role::server};
+  Recorder sink;
+  EXPECT_FALSE(reader.unfinished());
+  for (std::size_t at = 0; at < wire.size(); ++at) {
+    std::vector<std::byte> byte = buffer_of(wire.substr(at, 1));
+    static_cast<void>(reader.consume(byte, ReaderLimits{}, sink));
+    const std::size_t arrived = at + 1;
+    EXPECT_EQ(reader.unfinished(), arrived < wire.size());
+    EXPECT_EQ(reader.bytes_missing(), arrived < kHeaderBytes ? 0 : wire.size() - arrived);
+  }
+  EXPECT_EQ(sink.events.size(), 1U);
+}
+
+TEST(MessageReader, AFragmentedMessageIsUnfinishedBetweenItsFrames) {
+  MessageReader reader{Role::server};
+  Recorder sink;
+  std::vector<std::byte> bytes = buffer_of(frame({.payload = "a", .is_final = false}));
+  static_cast<void>(reader.consume(bytes, ReaderLimits{}, sink));
+  EXPECT_TRUE(reader.unfinished());
+  EXPECT_EQ(reader.bytes_missing(), 0U);
+  bytes = buffer_of(frame({.opcode = 9}));
+  static_cast<void>(reader.consume(bytes, ReaderLimits{}, sink));
+  EXPECT_TRUE(reader.unfinished());
+  bytes = buffer_of(frame({.opcode = 0, .payload = "b"}));
+  static_cast<void>(reader.consume(bytes, ReaderLimits{}, sink));
+  EXPECT_FALSE(reader.unfinished());
+  EXPECT_EQ(sink.events, (std::vector<std::string>{"ping:", "text:ab"}));
+}
+
+TEST(MessageReader, StopsAfterTheEventThatTheSinkRefusesToPass) {
+  const std::string first = frame({.payload = "one"});
+  const std::string second =
+      frame({.payload = "t", .is_final = false}) + frame({.opcode = 0, .payload = "wo"});
+  const std::string third = frame({.opcode = 9, .payload = "three"});
+  const std::string wire = first + second + third + frame({.payload = "four"});
+  const std::vector<std::size_t> ends = {first.size(), first.size() + second.size(),
+                                         first.size() + second.size() + third.size()};
+  std::vector<std::byte> bytes = buffer_of(wire);
+  MessageReader reader{Role::server};
+  Recorder sink;
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < ends.size(); ++i) {
+    sink.pause_after = i + 1;
+    const auto result = reader.consume(std::span{bytes}.subspan(at), ReaderLimits{}, sink);
+    ASSERT_EQ(result.status, ReadStatus::paused);
+    at += result.consumed;
+    ASSERT_EQ(at, ends[i]);
+    ASSERT_EQ(sink.events.size(), i + 1);
+  }
+  sink.pause_after = SIZE_MAX;
+  EXPECT_EQ(reader.consume(std::span{bytes}.subspan(at), ReaderLimits{}, sink).status,
+            ReadStatus::drained);
+  EXPECT_EQ(sink.events.back(), "text:four");
+}
+
+TEST(MessageReader, DropsEverythingAfterACloseFrameAndAfterAFault) {
+  for (const std::string& end : {frame({.opcode = 8}), frame({.opcode = 3})}) {
+    MessageReader reader{Role::server};
+    Recorder sink;
+    std::vector<std::byte> bytes = buffer_of(end + frame({.payload = "late"}));
+    const auto result = reader.consume(bytes, ReaderLimits{}, sink);
+    EXPECT_NE(result.status, ReadStatus::drained);
+    EXPECT_EQ(result.consumed, bytes.size());
+    std::vector<std::byte> more = buffer_of(frame({.payload = "later"}));
+    EXPECT_EQ(reader.consume(more, ReaderLimits{}, sink).status, ReadStatus::closed);
+    EXPECT_LE(sink.events.size(), 1U);
+    EXPECT_FALSE(reader.unfinished());
+  }
+}
+
+std::vector<std::string> events_of(std::string_view wire, const ReaderLimits& limits,
+                                   const Cuts& cuts, Role role = Role::server) {
+  MessageReader reader{role};
+  Recorder sink;
+  feed(reader, sink, wire, limits, cuts);
+  return sink.events;
+}
+
+TEST(MessageReader, MessageSizeHoldsAtTheLimitAndOnePastIt) {
+  const ReaderLimits limits{.message_bytes_max = 1000};
+  const std::string largest(1000, 'x');
+  const auto fragmented = [](std::size_t first, std::size_t second) {
+    return frame({.opcode = 2, .payload = std::string(first, 'x'), .is_final = false}) +
+           frame({.opcode = 0, .payload = std::string(second, 'x')});
+  };
+  const std::vector<std::string> whole = {"binary:" + largest};
+  const std::vector<std::string> refused = {"fail:1009"};
+  for (const Cuts& cuts : {Cuts::whole(), Cuts::every(1), Cuts::every(17)}) {
+    EXPECT_EQ(events_of(frame({.opcode = 2, .payload = largest}), limits, cuts), whole);
+    EXPECT_EQ(events_of(frame({.opcode = 2, .payload = largest + 'x'}), limits, cuts), refused);
+    EXPECT_EQ(events_of(fragmented(600, 400), limits, cuts), whole);
+    EXPECT_EQ(events_of(fragmented(1000, 0), limits, cuts), whole);
+    EXPECT_EQ(events_of(fragmented(600, 401), limits, cuts), refused);
+    EXPECT_EQ(events_of(fragmented(1000, 1), limits, cuts), refused);
+  }
+}
+
+TEST(MessageReader, AnOversizeMessageIsRefusedAtItsHeader) {
+  for (const std::uint64_t announced : {(1ULL << 20) + 1, 1ULL << 40, (1ULL << 63) - 1}) {
+    const std::string wire = tests::wire::header({.opcode = 2}, announced, true) + "keyk";
+    EXPECT_EQ(events_of(wire, ReaderLimits{}, Cuts::whole()),
+              std::vector<std::string>{"fail:1009"});
+  }
+}
+
+TEST(MessageReader, FragmentCountHoldsAtTheLimitAndOnePastItAlsoForEmptyFragments) {
+  const ReaderLimits limits{.fragments_max = 10};
+  for (const std::string& piece : {std::string{}, std::string{"f"}}) {
+    const auto message = [&piece](std::size_t fragments) {
+      std::string wire = frame({.payload = piece, .is_final = false});
+      for (std::size_t i = 2; i < fragments; ++i) {
+        wire += frame({.opcode = 0, .payload = piece, .is_final = false});
+      }
+      return wire + frame({.opcode = 0, .payload = piece});
+    };
+    for (const Cuts& cuts : {Cuts::whole(), Cuts::every(1)}) {
+      EXPECT_EQ(events_of(message(10), limits, cuts).back().substr(0, 5), "text:");
+      EXPECT_EQ(events_of(message(11), limits, cuts), std::vector<std::string>{"fail:1009"});
+    }
+  }
+}
+
+TEST(MessageReader, AMillionEmptyContinuationsEndAtTheLimit) {
+  std::string wire = frame({.payload = {}, .is_final = false});
+  const std::string piece = frame({.opcode = 0, .is_final = false});
+  for (int i = 0; i < 1'000'000; ++i) wire += piece;
+  EXPECT_EQ(events_of(wire, ReaderLimits{}, Cuts::every(4096)),
+            std::vector<std::string>{"fail:1009"});
+}
+
+TEST(MessageReader, AMovedReaderGoesOnWhereItWas) {
+  const std::string wire = frame({.payload = "moved"});
+  MessageReader first{Role::server};
+  Recorder sink;
+  std::vector<std::byte> head = buffer_of(wire.substr(0, 8));
+  static_cast<void>(first.consume(head, ReaderLimits{}, sink));
+  MessageReader second{std::move(first)};
+  std::vector<std::byte> tail = buffer_of(wire.substr(8));
+  static_cast<void>(second.consume(tail, ReaderLimits{}, sink));
+  EXPECT_EQ(sink.events, std::vector<std::string>{"text:moved"});
+}
+
+// The model: knows frames, not bytes. Writes the events that a stream of frames means.
+class Model {
+ public:
+  Model(Role role, const ReaderLimits& limits) : role_(role), limits_(limits) {}
+  const std::vector<std::string>& events() const { return events_; }
+
+  // False once nothing more is listened to.
+  bool take(const FrameSpec& spec) {
+    if (const unsigned fault = fault_of(spec)) {
+      events_.push_back("fail:" + std::to_string(fault));
+      return false;
+    }
+    if (spec.opcode < 8) return take_data(spec);
+    if (spec.opcode == 9) events_.push_back("ping:" + spec.payload);
+    if (spec.opcode == 10) events_.push_back("pong:" + spec.payload);
+    if (spec.opcode != 8) return true;
+    const std::string& payload = spec.payload;
+    const unsigned code = payload.empty() ? 1005U
+                                          : static_cast<unsigned char>(payload[0]) * 256U +
+                                                static_cast<unsigned char>(payload[1]);
+    events_.push_back("close:" + std::to_string(code) + ":" +
+                      (payload.empty() ? "" : payload.substr(2)));
+    return false;
+  }
+
+ private:
+  unsigned fault_of(const FrameSpec& spec) const {
+    const bool is_known = spec.opcode <= 2 || (spec.opcode >= 8 && spec.opcode <= 10);
+    if (!is_known || spec.rsv != 0) return 1002;
+    if (spec.masked >= 0 && (spec.masked != 0) != (role_ == Role::server)) return 1002;
+    if (spec.opcode >= 8) {
+      if (!spec.is_final || spec.payload.size() > 125) return 1002;
+      if (spec.opcode == 8 && spec.payload.size() == 1) return 1002;
+      return 0;
+    }
+    if ((spec.opcode == 0) != in_message_) return 1002;
+    const std::size_t fragments = in_message_ ? fragments_ + 1 : 1;
+    const std::size_t size = spec.payload.size() + (in_message_ ? message_.size() : 0);
+    return size > limits_.message_bytes_max || fragments > limits_.fragments_max ? 1009 : 0;
+  }
+
+  bool take_data(const FrameSpec& spec) {
+    if (spec.opcode != 0) {
+      message_.clear();
+      is_text_ = spec.opcode == 1;
+      fragments_ = 0;
+    }
+    ++fragments_;
+    message_ += spec.payload;
+    in_message_ = !spec.is_final;
+    ws::Utf8Validator validator;
+    const bool is_possible = validator.consume(tests::wire::as_bytes(message_));
+    if (is_text_ && (!is_possible || (spec.is_final && !validator.complete()))) {
+      events_.push_back("fail:1007");
+      return false;
+    }
+    if (spec.is_final) events_.push_back((is_text_ ? "text:" : "binary:") + message_);
+    return true;
+  }
+
+  Role role_;
+  ReaderLimits limits_;
+  std::vector<std::string> events_;
+  std::string message_;
+  std::size_t fragments_ = 0;
+  bool in_message_ = false;
+  bool is_text_ = false;
+};
+
+std::string random_payload(tests::Prng& prng, std::size_t size_max) {
+  static const std::array<std::string, 5> kPieces = {"a", "plain ", "\xC3\xA9", "\xE2\x82\xAC",
+                                                     "\xF0\x9F\x98\x80"};
+  std::string payload;
+  const std::size_t size = prng.below(size_max + 1);
+  while (payload.size() < size) payload += kPieces[prng.below(kPieces.size())];
+  // Cutting anywhere splits code points, as fragments may.
+  payload.resize(size);
+  return payload;
+}
+
+enum FrameKind : std::size_t { unfragmented, begin, go_on, finish, ping, pong, close, flawed };
+
+FrameSpec random_frame(tests::Prng& prng, std::size_t kind) {
+  const std::size_t size_max = prng.chance(1, 20) ? 70000 : prng.chance(1, 3) ? 600 : 20;
+  const unsigned data_opcode = prng.chance(1, 2) ? 1 : 2;
+  switch (kind) {
+    case unfragmented:
+      return {.opcode = data_opcode, .payload = random_payload(prng, size_max)};
+    case begin:
+      return {.opcode = data_opcode, .payload = random_payload(prng, size_max), .is_final = false};
+    case go_on:
+      return {.opcode = 0, .payload = random_payload(prng, size_max), .is_final = false};
+    case finish:
+      return {.opcode = 0, .payload = random_payload(prng, size_max)};
+    case ping:
+    case pong:
+      return {.opcode = kind == ping ? 9U : 10U, .payload = random_payload(prng, 125)};
+    case close:
+      return {.opcode = 8, .payload = prng.chance(1, 3) ? "" : tests::wire::close_payload(1000)};
+    default:
+      return {.opcode = static_cast<unsigned>(prng.below(16)),
+              .payload = random_payload(prng, 140),
+              .is_final = prng.chance(3, 4),
+              .rsv = prng.chance(1, 4) ? static_cast<unsigned>(prng.below(8)) : 0,
+              .masked = prng.chance(1, 4) ? static_cast<int>(prng.below(2)) : -1};
+  }
+}
+
+// Steers towards sequences that make sense, so that runs are long; the model judges all others.
+std::size_t likely_kind(tests::Prng& prng, const tests::EventMix<8>& mix, bool in_message) {
+  for (int tries = 0; tries < 20; ++tries) {
+    const std::size_t kind = mix.draw(prng);
+    if (kind == close || kind == flawed) {
+      if (prng.chance(1, 10)) return kind;
+      continue;
+    }
+    if (kind >= ping || (kind == go_on || kind == finish) == in_message) return kind;
+  }
+  return in_message ? finish : unfragmented;
+}
+
+TEST(MessageReader, RandomFramesInRandomCutsGiveTheModelsEvents) {
+  const tests::Seed seed = tests::test_seed();
+  tests::Prng prng = seed.prng();
+  for (int round = 0; round < 1500; ++round) {
+    const Role role = prng.chance(1, 2) ? Role::server : Role::client;
+    const ReaderLimits limits{.message_bytes_max = prng.chance(1, 2) ? 1000U : 200000U,
+                              .fragments_max = prng.chance(1, 2) ? 5U : 100U};
+    const tests::EventMix<8> mix{prng};
+    Model model{role, limits};
+    std::string wire;
+    bool in_message = false;
+    bool is_open = true;
+    for (std::uint64_t left = 1 + prng.below(30); left > 0 && is_open; --left) {
+      const std::size_t kind = likely_kind(prng, mix, in_message);
+      FrameSpec spec = random_frame(prng, kind);
+      // A close payload that is no code is the conformance tables' matter.
+      if (spec.opcode == 8 && spec.payload.size() > 1) spec.payload = "\x03\xE8";
+      if (spec.opcode < 8) in_message = !spec.is_final;
+      wire += frame(spec, role);
+      is_open = model.take(spec);
+    }
+    if (!is_open) wire += frame({.payload = "never seen"}, role);
+    ASSERT_EQ(events_of(wire, limits, Cuts::whole(), role), model.events()) << round;
+    ASSERT_EQ(events_of(wire, limits, Cuts::random(prng), role), model.events()) << round;
+    if (wire.size() < 5000) {
+      ASSERT_EQ(events_of(wire, limits, Cuts::every(1), role), model.events()) << round;
+    }
+  }
+}
+
+}  // namespace
