@@ -12,9 +12,9 @@
 // multiple of 8: builders that follow the FlatBuffers convention, ours among them, align every
 // field to the start of the frame.
 //
-// Cost. At most 20 us for any message of up to 64 KiB, whatever it contains: depth and number of
-// tables are bounded (VerifyLimits), and so is the number of strings in a list of channels, which
-// the verifier alone would not count (16,000 offsets to one string fit in 64 KiB).
+// Cost. At most 20 us for any message of up to 64 KiB to a built-in, whatever it contains: depth
+// and number of tables are bounded (VerifyLimits), and so is the number of strings in a list of
+// channels, which the verifier alone would not count (16,000 offsets to one string fit in 64 KiB).
 //
 // Not checked here: that text is UTF-8, that a channel name is well formed, that an enumerator has
 // a name.

@@ -20,6 +20,10 @@ void* operator new(std::size_t bytes) {
   if (void* memory = std::malloc(bytes)) return memory;
   std::abort();
 }
+#if defined(__GNUC__) && !defined(__clang__)
+// g++ inlines one of the two and then sees free() for memory from operator new, which is the point.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#endif
 void operator delete(void* memory) noexcept {
   std::free(memory);
 }

@@ -83,7 +83,7 @@ TEST(FrameCursor, EveryCutInsideAFrameIsMalformedAndEndsTheWalk) {
   const std::size_t first = protocol::append_frame(message, {}, protocol::WhoAmIBody{});
   protocol::append_frame(message, {}, protocol::PingBody{.data = sample::bytes("data")});
   for (std::size_t cut = 0; cut < message.size(); ++cut) {
-    protocol::FrameCursor cursor(std::span(message).first(cut), 4096);
+    protocol::FrameCursor cursor(protocol::Bytes(message).first(cut), 4096);
     std::size_t complete = 0;
     FrameStatus last = FrameStatus::complete;
     while (!cursor.at_end()) {
