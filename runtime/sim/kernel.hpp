@@ -4,9 +4,10 @@
 // or finds nothing to do and parks it until what it waits for happens. So completions of different
 // operations come in any order, while the bytes of one stream stay in order.
 //
-// Belongs to the World; nothing outside runtime/sim uses it. Its parts: kernel.cpp (events,
-// operations, descriptors, cancel), kernel_connections.cpp (listen, connect, accept, close, reset),
-// kernel_streams.cpp (send, receive, shutdown), kernel_files.cpp (files and outside descriptors).
+// Belongs to the World; nothing outside runtime/sim uses it. Its parts: kernel.cpp (rings, events,
+// descriptors), kernel_operations.cpp (from the handing over to the completion, cancel),
+// kernel_connections.cpp (listen, connect, accept, close, reset), kernel_streams.cpp (send,
+// receive, shutdown), kernel_files.cpp (files and outside descriptors).
 
 #include <cstddef>
 #include <cstdint>
@@ -60,6 +61,8 @@ class Kernel {
 
   // --- For reports ---
   std::size_t operations_in_flight() const noexcept { return operations_.size() - free_.size(); }
+  // Those that nobody waits for are under way.
+  bool ignored_in_flight() const noexcept;
   std::string describe_operations(std::size_t most) const;
   std::string describe_descriptors(std::size_t most) const;
 
@@ -120,6 +123,7 @@ class Kernel {
   void step_connect(Operation& operation);
   void connect_arrives(Operation& operation, Stream& client);
   void step_accept(Operation& operation);
+  void fail_accept(Operation& operation, Listener& listener, bool direct);
   void close_stream(Stream& stream);
   void close_listener(Listener& listener);
   void send_reset(ObjectId stream);

@@ -137,8 +137,7 @@ Address Kernel::ephemeral(int family) {
   return *address;
 }
 
-// --- Connect
-// --------------------------------------------------------------------------------------
+// --- Connect -------------------------------------------------------------------------------------
 
 Listener* Kernel::pick_listener(const Address& address) {
   std::vector<Listener*> candidates;
@@ -187,29 +186,23 @@ void Kernel::connect_arrives(Operation& operation, Stream& client) {
   schedule(operation, world_.draw(world_.faults().network_delay));
 }
 
-// --- Accept
-// ---------------------------------------------------------------------------------------
+// --- Accept --------------------------------------------------------------------------------------
 
 void Kernel::step_accept(Operation& operation) {
   auto& listener = object_of<Listener>(operation);
   if (listener.queue.empty()) return;
-  if (world_.roll(Fault::accept_failure)) {
-    constexpr int kErrors[] = {EMFILE, ENFILE, ECONNABORTED};
-    const int error = kErrors[world_.random().below(std::size(kErrors))];
-    if (error == ECONNABORTED) {
-      const ObjectId aborted = listener.queue.front();
-      listener.queue.pop_front();
-      break_connection(*find<Stream>(aborted));
-      release(aborted);
-    }
-    return complete(operation, -error, false);
-  }
   const bool direct = operation.flags != 0;
+  if (world_.roll(Fault::accept_failure)) return fail_accept(operation, listener, direct);
+  const ObjectId accepted = listener.queue.front();
   DescriptorTable& descriptors = direct ? ring_of(operation).direct : plain_;
-  // The number comes first: without one the connection stays in the queue.
-  const std::int32_t number = descriptors.add(listener.queue.front());
+  const std::int32_t number = descriptors.add(accepted);
   if (number == DescriptorTable::kFull) {
-    return complete(operation, direct ? -ENFILE : -EMFILE, false);
+    // A plain number is taken before the connection, which stays in the queue without one. A direct
+    // one is taken after it, and without one the connection is lost.
+    if (!direct) return complete(operation, -EMFILE, false);
+    listener.queue.pop_front();
+    release(accepted);
+    return complete(operation, -ENFILE, false);
   }
   listener.queue.pop_front();
   const bool more = !world_.roll(Fault::multishot_end);
@@ -219,8 +212,19 @@ void Kernel::step_accept(Operation& operation) {
   if (waiting) wake(id, step_delay());
 }
 
-// --- Ends
-// -----------------------------------------------------------------------------------------
+void Kernel::fail_accept(Operation& operation, Listener& listener, bool direct) {
+  constexpr int kErrors[] = {ECONNABORTED, ENFILE, EMFILE};
+  const int error = kErrors[world_.random().below(direct ? 2 : 3)];
+  if (error == ECONNABORTED) {
+    const ObjectId aborted = listener.queue.front();
+    listener.queue.pop_front();
+    break_connection(*find<Stream>(aborted));
+    release(aborted);
+  }
+  complete(operation, -error, false);
+}
+
+// --- Ends ----------------------------------------------------------------------------------------
 
 // The last reference is gone. Bytes that nobody received make it a reset, as with TCP.
 void Kernel::close_stream(Stream& stream) {

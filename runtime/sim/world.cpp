@@ -106,8 +106,7 @@ World* World::current() noexcept {
   return current_world;
 }
 
-// --- Chance and time
-// --------------------------------------------------------------------------------
+// --- Chance and time -----------------------------------------------------------------------------
 
 bool World::roll(Fault kind) noexcept {
   const std::uint32_t chance = faults_.chance_of(kind);
@@ -135,8 +134,7 @@ void World::outside_ready(std::int32_t descriptor) {
   kernel_->outside_ready(descriptor);
 }
 
-// --- The loop
-// ---------------------------------------------------------------------------------------
+// --- The loop ------------------------------------------------------------------------------------
 
 namespace {
 
@@ -215,10 +213,14 @@ void World::turn(Actor& actor, std::size_t index) {
   now_ += draw(faults_.turn_cost);
 }
 
-// --- Ends
-// -------------------------------------------------------------------------------------------
+// --- Ends ----------------------------------------------------------------------------------------
 
 void World::check_end() {
+  // What was handed over with Sink::ignore runs to its end without its program.
+  while (kernel_->ignored_in_flight() && kernel_->next_event() != kNever) {
+    now_ = std::max(now_, kernel_->next_event());
+    kernel_->run_due();
+  }
   if (checks_.operations_done && kernel_->operations_in_flight() != 0) {
     fail("the run has ended with operations in flight");
   }
@@ -264,8 +266,7 @@ void World::fail(std::string_view reason) {
   std::abort();
 }
 
-// --- Reports
-// ----------------------------------------------------------------------------------------
+// --- Reports -------------------------------------------------------------------------------------
 
 Report World::report() const {
   Report report = report_;

@@ -12,8 +12,7 @@ using runtime::Completion;
 using runtime::Descriptor;
 using runtime::Token;
 
-// --- Server
-// ---------------------------------------------------------------------------------------
+// --- Server --------------------------------------------------------------------------------------
 
 struct RingEchoServer::Connection {
   Descriptor socket;
@@ -143,8 +142,7 @@ void RingEchoServer::remove(Connection& connection) {
   if (accept_paused_ && !stopping_) accept();
 }
 
-// --- Client
-// ---------------------------------------------------------------------------------------
+// --- Client --------------------------------------------------------------------------------------
 
 RingEchoClient::RingEchoClient(RingLoop& loop, const runtime::Address& address, std::uint64_t seed,
                                std::size_t bytes)
@@ -200,8 +198,9 @@ void RingEchoClient::receive() {
       incoming_.insert(incoming_.end(), piece_.begin(), piece_.begin() + completion.result);
       return receive();
     }
+    // The end can also come early: a server without a descriptor closes what it accepted.
     ended_ = true;
-    broken_ = broken_ || completion.result < 0;
+    broken_ = broken_ || completion.result < 0 || incoming_.size() != outgoing_.size();
     close_when_idle();
   }));
 }

@@ -277,8 +277,12 @@ TEST(SimulatedRing, GivesOutTheLowestFreeDescriptorAndReportsAFullTable) {
   RingLoop::run({&loop}, [&] { return accepted.size() == 3; });
   EXPECT_EQ(accepted, (std::vector{0, 1, -ENFILE}));
   EXPECT_FALSE(loop.ring().peer_address({.number = 0, .direct = true}));
-  // The third connection has waited in the queue and takes over the number that is closed first.
-  loop.ring().close({.number = 0, .direct = true}, loop.on([&](const Completion&) { accept(); }));
+  // The third connection is lost; the next one takes over the number that is closed first.
+  const Descriptor fourth = *loop.ring().open_socket(AF_INET);
+  loop.ring().close({.number = 0, .direct = true}, loop.on([&](const Completion&) {
+    accept();
+    loop.ring().connect(fourth, where, loop.on([](const Completion&) {}));
+  }));
   RingLoop::run({&loop}, [&] { return accepted.size() == 4; });
   EXPECT_EQ(accepted.back(), 0);
 }

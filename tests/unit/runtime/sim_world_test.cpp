@@ -82,22 +82,23 @@ TEST(SimulatedWorld, RunsDifferentlyForDifferentSeeds) {
   EXPECT_EQ(hashes.size(), 50u);
 }
 
-TEST(SimulatedWorld, RunsAnHourOfAnIdleProgramInAMomentAndAtLeastAThousandTimesRealTime) {
+// A thousand times real time is what is wanted of low load; the figure is printed, and what it
+// depends on, which repeats exactly, is checked: three turns a request, none while all sleep.
+TEST(SimulatedWorld, RunsAnHourOfLowLoadInThreeTurnsARequest) {
+  constexpr int kRequests = 100 * 3600;
   sim::World world(1);
   Runtime runtime(two_cores());
   ASSERT_TRUE(runtime.run([]() -> Task<int> {
-    // Low load: a request to the other core every 10 ms.
-    for (int i = 0; i < 100 * 3600; ++i) {
+    for (int i = 0; i < kRequests; ++i) {
       co_await sleep_for(10 * kMillisecond);
       co_await submit_to(1, [] {});
     }
     co_return 0;
   }));
   const sim::Report report = world.report();
-  RecordProperty("report", report.text());
   fmt::print("{}\n", report.text());
   EXPECT_GE(report.virtual_time, 3600 * kSecond);
-  EXPECT_GE(report.virtual_time / report.real_time, 1000);
+  EXPECT_LE(report.turns, 3u * kRequests + 10);
 }
 
 TEST(SimulatedWorld, SwarmSwitchesKindsOffAndOnAndKeepsBreakingOnesForThoseWhoAsk) {
@@ -117,8 +118,7 @@ TEST(SimulatedWorld, SwarmSwitchesKindsOffAndOnAndKeepsBreakingOnesForThoseWhoAs
   }
 }
 
-// --- Planted bugs
-// -----------------------------------------------------------------------------------
+// --- Planted bugs --------------------------------------------------------------------------------
 
 // A connection on one ring, made without faults.
 struct Connected {
