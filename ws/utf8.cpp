@@ -5,6 +5,12 @@
 #include <array>
 #include <atomic>
 
+// g++ 12 warns of its own header's _mm512_undefined_epi32() (GCC bug 105593, mended in 13).
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
 namespace ws {
 namespace {
 

@@ -102,12 +102,15 @@ TEST(WsDeflate, Groups12And13EveryKindSizeFragmentAndMode) {
 }
 
 TEST(WsDeflate, CompressedAndPlainMessagesMix) {
+  // One after the other: with takeover the second refers to the first.
   Deflater deflater{15, false};
-  const std::string stream =
-      frame({.payload = "plain"}) + fragmented(deflated(deflater, "compressed"), SIZE_MAX, 1) +
-      frame({.opcode = 9, .payload = "p"}) + fragmented(deflated(deflater, "compressed"), 3, 1) +
-      frame({.payload = "pla", .is_final = false}) + frame({.opcode = 0, .payload = "in"}) +
-      fragmented(deflated(deflater, ""), SIZE_MAX, 1) + frame({.payload = {}, .rsv = kRsv1});
+  std::string stream = frame({.payload = "plain"});
+  stream += fragmented(deflated(deflater, "compressed"), SIZE_MAX, 1);
+  stream += frame({.opcode = 9, .payload = "p"});
+  stream += fragmented(deflated(deflater, "compressed"), 3, 1);
+  stream += frame({.payload = "pla", .is_final = false}) + frame({.opcode = 0, .payload = "in"});
+  stream += fragmented(deflated(deflater, ""), SIZE_MAX, 1);
+  stream += frame({.payload = {}, .rsv = kRsv1});
   expect(stream, {"text:plain", "text:compressed", "ping:p", "text:compressed", "text:plain",
                   "text:", "text:"});
 }
