@@ -69,6 +69,11 @@ class Stream {
     owner_ = owner;
   }
   void* owner() const noexcept { return owner_; }
+  // For a handler that has switched to another one inside on_data (HTTP to WebSocket): gives the
+  // new one the bytes behind those it used, a part of what it received.
+  void redeliver(const Received& rest) noexcept {
+    if (state_ == State::open) handler_->on_data(*this, rest);
+  }
   runtime::Descriptor descriptor() const noexcept { return descriptor_; }
 
   // --- Sending. False: the queue would pass the limit (or the stream is closing), nothing was

@@ -106,26 +106,39 @@ runtime::Result<void> write_response(Bytes& out, Status status, const ResponseCo
 void write_error(Bytes& out, Status status, const ErrorOptions& options) {
   RT_ASSERT(static_cast<unsigned>(status) >= 400);
   RT_ASSERT(is_field_value(options.allow));
+  RT_ASSERT(is_field_value(options.date));
+  RT_ASSERT(options.extra_fields.empty() || options.extra_fields.ends_with("\r\n"));
   Bytes text;
-  append_number(text, static_cast<std::uint64_t>(status));
-  append(text, " ");
-  append(text, reason_phrase(status));
+  if (options.reason.empty()) {
+    append_number(text, static_cast<std::uint64_t>(status));
+    append(text, " ");
+    append(text, reason_phrase(status));
+  } else {
+    append(text, options.reason);
+  }
   append(text, "\n");
 
   append_status_line(out, status);
+  if (!options.date.empty()) append_field(out, "Date", options.date);
   append_field(out, "Content-Type", "text/plain; charset=utf-8");
   append(out, "Content-Length: ");
   append_number(out, text.size());
   append(out, "\r\n");
-  if (status == Status::method_not_allowed) append_field(out, "Allow", options.allow);
+  append(out, options.extra_fields);
+  const bool own_fields = options.extra_fields.empty();
+  if (status == Status::method_not_allowed && own_fields) {
+    append_field(out, "Allow", options.allow);
+  }
   if (status == Status::service_unavailable) {
     append(out, "Retry-After: ");
     append_number(out, options.retry_after_s);
     append(out, "\r\n");
   }
   if (status == Status::upgrade_required) {
-    append_field(out, "Upgrade", "websocket");
-    append_field(out, "Sec-WebSocket-Version", "13");
+    if (own_fields) {
+      append_field(out, "Upgrade", "websocket");
+      append_field(out, "Sec-WebSocket-Version", "13");
+    }
     // Upgrade is a hop-by-hop field and has to be named (RFC 9110 section 7.8).
     append(out, options.context.keep_alive ? "Connection: Upgrade\r\n"
                                            : "Connection: Upgrade, close\r\n");

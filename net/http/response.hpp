@@ -53,6 +53,11 @@ struct ErrorOptions {
   ResponseContext context = {};     // closes unless told otherwise
   std::string_view allow = {};      // for 405 (it must list the methods), from Router::allow()
   std::uint32_t retry_after_s = 1;  // for 503
+  std::string_view date = {};       // from format_date(); left out if empty
+  std::string_view reason = {};     // the text instead of the status' own
+  // Whole field lines, each with CR LF, in place of Allow, Upgrade and Sec-WebSocket-Version. They
+  // are not checked: a literal, or built from checked values.
+  std::string_view extra_fields = {};
 };
 
 // Appends an error response: one line of text ("404 Not Found"), and what its status demands: 405

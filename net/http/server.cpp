@@ -1,0 +1,490 @@
+#include "net/http/server.hpp"
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
+
+#include "runtime/assert.hpp"
+
+namespace net::http {
+
+using Wait = ServerConnection::Wait;
+
+namespace {
+
+// A shorter static response is copied behind the one before it: an iovec of its own costs the
+// kernel more than so many bytes.
+constexpr std::size_t kStaticCopyBytesMax = 1024;
+// What a peer must read of a last answer to have all of it: 1 MiB in 64 s.
+constexpr runtime::Nanoseconds kReaderBytesPerSecondMin = 16 * 1024;
+// What the scratch vector keeps of a large response.
+constexpr std::size_t kScratchKeptBytes = 64 * 1024;
+
+ServerConnection& connection_of(Stream& stream) noexcept {
+  return *static_cast<ServerConnection*>(stream.owner());
+}
+
+// Cheap and generous: what a handshake needs to be looked at by who knows about it, also if a proxy
+// has damaged it.
+bool may_be_upgrade(const Request& request) noexcept {
+  static constexpr std::string_view kPrefix = "sec-websocket-";
+  return std::ranges::any_of(request.fields, [](const Field& field) {
+    const char first = static_cast<char>(field.name.front() | 0x20);
+    if (first == 'u') return field_name_equal(field.name, "upgrade");
+    return first == 's' && field.name.size() > kPrefix.size() &&
+           field_name_equal(field.name.substr(0, kPrefix.size()), kPrefix);
+  });
+}
+
+}  // namespace
+
+const StreamHandler Server::kHandler{"http", on_data, on_end, on_closed, on_timer, on_writable};
+const StreamHandler Server::kRefusedHandler{
+    "http, refused",         [](Stream&, const Received&) noexcept {},
+    [](Stream&) noexcept {}, [](Stream&, runtime::Error) noexcept {},
+    [](Stream&) noexcept {}, nullptr};
+
+Server::Server(Network& network, const ServerOptions& options, const Routes& routes)
+    : network_(network),
+      options_(options),
+      routes_(routes),
+      connections_(options.connections_max),
+      backlog_timer_(*this, [](runtime::Timer& timer) noexcept {
+        static_cast<OwnTimer&>(timer).server.serve_backlog();
+      }) {}
+
+Server::~Server() {
+  RT_ASSERT(connections_.count() == 0);
+  network_.core().timers().cancel(backlog_timer_);
+}
+
+bool Server::accept(void* context, Stream& stream) noexcept {
+  auto& self = *static_cast<Server*>(context);
+  if (self.draining_) {
+    self.refuse_connection(stream);
+    return true;
+  }
+  const auto made = self.connections_.emplace(self, stream.id(), self.options_.limits);
+  if (made.value == nullptr) {
+    self.refuse_connection(stream);
+    return true;
+  }
+  ++self.counters_.accepted;
+  made.value->slot = made.id.slot;
+  stream.set_handler(kHandler, made.value);
+  self.await(*made.value, stream, Wait::header);
+  return true;
+}
+
+void Server::refuse_connection(Stream& stream) noexcept {
+  ++counters_.refused;
+  stream.set_handler(kRefusedHandler, nullptr);
+  std::vector<std::byte>& out = empty_scratch();
+  write_error(out, Status::service_unavailable, {.date = date()});
+  // It cannot fail but for a queue smaller than one error response; then it closes all the same.
+  (void)stream.send_copy(out);
+  close(stream);
+}
+
+void Server::drain() noexcept {
+  draining_ = true;
+  connections_.for_each([this](auto, ServerConnection& connection) {
+    if (connection.wait != Wait::idle) return;
+    Stream* stream = network_.find(connection.stream);
+    if (stream != nullptr) close(*stream);
+  });
+}
+
+// --- What the stream tells
+// ------------------------------------------------------------------------
+
+void Server::on_data(Stream& stream, const Received& received) noexcept {
+  ServerConnection& connection = connection_of(stream);
+  Server& self = connection.server;
+  RT_ASSERT(connection.rest.empty());
+  RT_ASSERT(!connection.closing);
+  Input input{.bytes = received.bytes, .received = &received};
+  if (self.serve(connection, stream, input) != Verdict::go_on) return;
+  if (input.bytes.empty() && !connection.has_unsent()) {
+    self.await_input(connection, stream);
+    return;
+  }
+  connection.rest.assign(input.bytes.begin(), input.bytes.end());
+  connection.rest_at = 0;
+  self.go_on_later(connection, stream);
+}
+
+// Nothing more will come. A stream that pauses is told later, so everything has been served.
+void Server::on_end(Stream& stream) noexcept {
+  ServerConnection& connection = connection_of(stream);
+  RT_ASSERT(connection.rest.empty());
+  if (connection.parser.is_idle()) {
+    connection.server.close(stream);
+  } else {
+    connection.server.refuse(connection, stream, Status::bad_request);
+  }
+}
+
+void Server::on_closed(Stream& stream, runtime::Error /*why*/) noexcept {
+  ServerConnection& connection = connection_of(stream);
+  connection.server.release(connection);
+}
+
+void Server::on_timer(Stream& stream) noexcept {
+  ServerConnection& connection = connection_of(stream);
+  Server& self = connection.server;
+  const Wait wait = std::exchange(connection.wait, Wait::none);
+  if (wait == Wait::none) return;  // set before an answer: no longer meant
+  if (wait == Wait::header || wait == Wait::body) {
+    ++self.counters_.timeouts;
+    self.refuse(connection, stream, Status::request_timeout);
+    return;
+  }
+  // A slow reader of a large answer is no idle one while it reads.
+  const std::size_t queued = stream.queued_bytes() + connection.unsent.size();
+  if (queued != 0 && queued < connection.queued_before) {
+    self.await(connection, stream, wait);
+    return;
+  }
+  ++self.counters_.timeouts;
+  if (queued == 0) {
+    self.close(stream);
+  } else {
+    stream.abort({runtime::ErrorCode::timed_out, 0});
+  }
+}
+
+void Server::on_writable(Stream& stream) noexcept {
+  ServerConnection& connection = connection_of(stream);
+  if (connection.backlogged) return;  // its turn comes
+  connection.server.go_on(connection, stream);
+}
+
+// --- Requests
+// -------------------------------------------------------------------------------------
+
+// Parses and answers until the input ends, the queue is full, or the connection has had its share.
+// `input` is left with what was not looked at.
+Server::Verdict Server::serve(ServerConnection& connection, Stream& stream, Input& input) {
+  for (std::size_t served = 0; served < kRequestsPerTurn;) {
+    if (connection.has_unsent() || !stream.writable() || input.bytes.empty()) break;
+    const RequestParser::Progress progress = connection.parser.feed(input.bytes);
+    input.bytes = input.bytes.subspan(progress.consumed);
+    Verdict verdict = Verdict::go_on;
+    switch (progress.event) {
+      case RequestParser::Event::need_more:
+        RT_ASSERT(input.bytes.empty());
+        break;
+      case RequestParser::Event::expect_continue:
+        verdict = on_expect_continue(connection, stream);
+        break;
+      case RequestParser::Event::complete:
+        ++served;
+        verdict = answer(connection, stream, input);
+        break;
+      case RequestParser::Event::error:
+        verdict = refuse(connection, stream, connection.parser.status());
+        break;
+    }
+    if (verdict != Verdict::go_on) return verdict;
+  }
+  return Verdict::go_on;
+}
+
+Server::Verdict Server::answer(ServerConnection& connection, Stream& stream, const Input& rest) {
+  const Request& request = connection.parser.request();
+  ++counters_.requests;
+  connection.wait = Wait::none;  // a new deadline begins with what comes next
+  ResponseContext context = ResponseContext::of(request);
+  if (draining_) context.keep_alive = false;
+  if (options_.upgrade != nullptr && may_be_upgrade(request)) {
+    const std::optional<Verdict> verdict = try_upgrade(connection, stream, context, rest);
+    if (verdict) return *verdict;
+  }
+  const RouteHandler* route = routes_.lookup(request.method, request.path, match_);
+  if (match_.outcome() == RouteMatch::Outcome::options) {
+    return answer_options(connection, stream, context);
+  }
+  if (route == nullptr || route->run == nullptr) {
+    return refuse_unrouted(connection, stream, context);
+  }
+  Responder responder{*this, connection, stream, context};
+  route->run(route->context, request, match_, responder);
+  if (!responder.answered()) {
+    return refuse(connection, stream, Status::internal_server_error, {.context = context});
+  }
+  connection.answered = true;
+  connection.parser.reset();
+  return context.keep_alive ? Verdict::go_on : finish(connection, stream);
+}
+
+// After a lookup that found nothing to run.
+Server::Verdict Server::refuse_unrouted(ServerConnection& connection, Stream& stream,
+                                        const ResponseContext& context) {
+  switch (match_.outcome()) {
+    case RouteMatch::Outcome::malformed:
+      return refuse(connection, stream, Status::bad_request, {.context = context});
+    case RouteMatch::Outcome::method_not_allowed: {
+      const std::string allow = routes_.allow(match_);
+      return refuse(connection, stream, Status::method_not_allowed,
+                    {.context = context, .allow = allow});
+    }
+    case RouteMatch::Outcome::found:
+      return refuse(connection, stream, Status::upgrade_required, {.context = context});
+    case RouteMatch::Outcome::not_found:
+    case RouteMatch::Outcome::options:
+      break;
+  }
+  return refuse(connection, stream, Status::not_found, {.context = context});
+}
+
+Server::Verdict Server::answer_options(ServerConnection& connection, Stream& stream,
+                                       const ResponseContext& context) {
+  const std::string allow = routes_.allow(match_);
+  const std::array<Field, 1> fields{Field{.name = "Allow", .value = allow}};
+  Responder responder{*this, connection, stream, context};
+  const bool sent = responder.respond(Status::no_content, {.fields = fields}, {});
+  RT_ASSERT(sent);  // methods are tokens
+  connection.answered = true;
+  connection.parser.reset();
+  return context.keep_alive ? Verdict::go_on : finish(connection, stream);
+}
+
+std::optional<Server::Verdict> Server::try_upgrade(ServerConnection& connection, Stream& stream,
+                                                   const ResponseContext& context,
+                                                   const Input& rest) {
+  const Request& request = connection.parser.request();
+  if (draining_ && request.has_token("upgrade", "websocket")) {
+    return refuse(connection, stream, Status::service_unavailable, {.context = context});
+  }
+  // A client waits for our 101 before it goes on (RFC 6455 section 4.1). We are patient with one
+  // that does not, unless its bytes lie in a copy that has no receive buffer for the new handler.
+  if (!rest.bytes.empty() && rest.received == nullptr) {
+    return refuse(connection, stream, Status::bad_request, {.context = context});
+  }
+  stream.cancel_timer();
+  stream.resume_receiving();
+  const UpgradeOutcome outcome = options_.upgrade(options_.upgrade_context, stream, request);
+  switch (outcome.kind) {
+    case UpgradeOutcome::Kind::not_an_upgrade:
+      break;
+    case UpgradeOutcome::Kind::rejected:
+      return refuse(
+          connection, stream, outcome.status,
+          {.context = context, .reason = outcome.reason, .extra_fields = outcome.extra_fields});
+    case UpgradeOutcome::Kind::taken:
+      ++counters_.upgrades;
+      RT_ASSERT(stream.owner() != &connection);
+      RT_ASSERT(!stream.receiving_paused() || stream.closing());
+      release(connection);
+      if (!rest.bytes.empty()) {
+        stream.redeliver({.bytes = rest.bytes, .buffer = rest.received->buffer});
+      }
+      return Verdict::gone;
+  }
+  return std::nullopt;
+}
+
+// The client waits with its body for a word of ours, which is the last one at once if no route
+// would take the request. It must not be any other: the body may come all the same.
+Server::Verdict Server::on_expect_continue(ServerConnection& connection, Stream& stream) {
+  const Request& request = connection.parser.request();
+  const RouteHandler* route = routes_.lookup(request.method, request.path, match_);
+  const bool runs = route != nullptr && route->run != nullptr;
+  const bool is_options = match_.outcome() == RouteMatch::Outcome::options;
+  if (!runs && !is_options && !may_be_upgrade(request)) {
+    return refuse_unrouted(connection, stream, ResponseContext::of(request));
+  }
+  send(connection, stream, std::as_bytes(std::span{kContinueResponse}), Memory::copied);
+  return Verdict::go_on;
+}
+
+Server::Verdict Server::refuse(ServerConnection& connection, Stream& stream, Status status,
+                               const ErrorOptions& options) {
+  ++counters_.errors;
+  ErrorOptions full = options;
+  full.context.keep_alive = false;
+  full.date = date();
+  std::vector<std::byte>& out = empty_scratch();
+  write_error(out, status, full);
+  send(connection, stream, out, Memory::copied);
+  return finish(connection, stream);
+}
+
+// --- Going on
+// -------------------------------------------------------------------------------------
+
+// The queue is full, or the connection has had its share of this turn.
+void Server::go_on_later(ServerConnection& connection, Stream& stream) {
+  stream.pause_receiving();
+  const bool writable = stream.writable();  // asking has on_writable called
+  if (connection.has_unsent() || !writable) {
+    await(connection, stream, Wait::room);
+    return;
+  }
+  connection.backlogged = true;
+  backlog_.push_back(connection.stream);
+  // Not now: that would still be the same step of the loop, before anybody else's turn.
+  if (!backlog_timer_.queued()) {
+    network_.core().timers().add(backlog_timer_, network_.core().now() + 1);
+  }
+}
+
+void Server::serve_backlog() noexcept {
+  resuming_.swap(backlog_);
+  for (const StreamId id : resuming_) {
+    Stream* stream = network_.find(id);
+    if (stream == nullptr || stream->closing()) continue;
+    ServerConnection& connection = connection_of(*stream);
+    connection.backlogged = false;
+    go_on(connection, *stream);
+  }
+  resuming_.clear();
+}
+
+void Server::go_on(ServerConnection& connection, Stream& stream) {
+  send_unsent(connection, stream);
+  if (connection.closing) {
+    finish(connection, stream);
+    return;
+  }
+  Input input{.bytes = std::span{connection.rest}.subspan(connection.rest_at), .received = nullptr};
+  if (serve(connection, stream, input) != Verdict::go_on) return;
+  if (!input.bytes.empty() || connection.has_unsent()) {
+    connection.rest_at = connection.rest.size() - input.bytes.size();
+    go_on_later(connection, stream);
+    return;
+  }
+  std::vector<std::byte>{}.swap(connection.rest);
+  connection.rest_at = 0;
+  stream.resume_receiving();
+  await_input(connection, stream);
+}
+
+void Server::await_input(ServerConnection& connection, Stream& stream) noexcept {
+  if (connection.parser.is_in_body()) {
+    await(connection, stream, Wait::body);
+  } else if (connection.answered && connection.parser.is_idle()) {
+    await(connection, stream, Wait::idle);
+  } else {
+    await(connection, stream, Wait::header);
+  }
+}
+
+// Deadlines are absolute: who waits for the same thing already waits on.
+void Server::await(ServerConnection& connection, Stream& stream, Wait wait) noexcept {
+  if (connection.wait == wait) return;
+  connection.wait = wait;
+  connection.queued_before = stream.queued_bytes() + connection.unsent.size();
+  switch (wait) {
+    case Wait::none:
+      stream.cancel_timer();
+      break;
+    case Wait::header:
+      stream.set_timer(options_.header_deadline);
+      break;
+    case Wait::body:
+      stream.set_timer(options_.body_deadline);
+      break;
+    case Wait::idle:
+    case Wait::room:
+      stream.set_timer(options_.idle_timeout);
+      break;
+  }
+}
+
+// --- Output
+// ---------------------------------------------------------------------------------------
+
+void Server::send(ServerConnection& connection, Stream& stream, std::span<const std::byte> bytes,
+                  Memory memory) {
+  RT_ASSERT(!connection.has_unsent());
+  const bool copy = memory == Memory::copied || bytes.size() <= kStaticCopyBytesMax;
+  if (copy ? stream.send_copy(bytes) : stream.send_static(bytes)) [[likely]]
+    return;
+  if (stream.closing()) return;
+  // An answer that is larger than the queue's room leaves in parts.
+  if (memory == Memory::copied) {
+    connection.unsent_memory.assign(bytes.begin(), bytes.end());
+    connection.unsent = connection.unsent_memory;
+  } else {
+    connection.unsent = bytes;
+  }
+  send_unsent(connection, stream);
+}
+
+void Server::send_unsent(ServerConnection& connection, Stream& stream) {
+  if (!connection.has_unsent()) return;
+  const std::size_t limit = network_.options().queued_bytes_max;
+  const std::size_t queued = stream.queued_bytes();
+  const std::size_t bytes = std::min(connection.unsent.size(), limit - std::min(limit, queued));
+  const bool is_static = connection.unsent_memory.empty();
+  const std::span<const std::byte> part = connection.unsent.first(bytes);
+  if (bytes != 0 && !(is_static ? stream.send_static(part) : stream.send_copy(part))) return;
+  connection.unsent = connection.unsent.subspan(bytes);
+  connection.wait = Wait::none;  // the peer reads: its time begins anew
+  if (!connection.has_unsent()) std::vector<std::byte>{}.swap(connection.unsent_memory);
+}
+
+// The last answer has been given. Closes when it is in the queue.
+Server::Verdict Server::finish(ServerConnection& connection, Stream& stream) noexcept {
+  connection.closing = true;
+  if (connection.has_unsent()) {
+    go_on_later(connection, stream);
+  } else {
+    close(stream);
+  }
+  return Verdict::closing;
+}
+
+// With time for a slow reader to take what is queued, beside the time to see it end.
+void Server::close(Stream& stream) noexcept {
+  const auto queued = static_cast<runtime::Nanoseconds>(stream.queued_bytes());
+  stream.close(options_.linger + queued * (runtime::kSecond / kReaderBytesPerSecondMin));
+}
+
+void Server::release(ServerConnection& connection) noexcept {
+  connections_.erase(connection.slot);
+}
+
+std::vector<std::byte>& Server::empty_scratch() {
+  if (scratch_.capacity() > kScratchKeptBytes) std::vector<std::byte>{}.swap(scratch_);
+  scratch_.clear();
+  return scratch_;
+}
+
+std::string_view Server::date() noexcept {
+  const auto now = static_cast<std::int64_t>(network_.core().wall_now() / runtime::kSecond);
+  if (now != date_s_) {
+    date_ = format_date(now);
+    date_s_ = now;
+  }
+  return to_view(date_);
+}
+
+bool Responder::respond(Status status, std::string_view content_type, std::string_view body) {
+  return respond(status, {.content_type = content_type}, std::as_bytes(std::span{body}));
+}
+
+bool Responder::respond(Status status, const ResponseOptions& options,
+                        std::span<const std::byte> body) {
+  RT_ASSERT(static_cast<unsigned>(status) >= 200);
+  if (answered_) return false;
+  ResponseOptions full = options;
+  if (full.date.empty()) full.date = server_.date();
+  std::vector<std::byte>& out = server_.empty_scratch();
+  if (!write_response(out, status, context_, full, body)) return false;
+  answered_ = true;
+  server_.send(connection_, stream_, out, Server::Memory::copied);
+  return true;
+}
+
+bool Responder::respond_static(const StaticResponse& response) {
+  if (answered_) return false;
+  answered_ = true;
+  server_.send(connection_, stream_, response.bytes(context_), Server::Memory::stays);
+  return true;
+}
+
+}  // namespace net::http

@@ -1,0 +1,171 @@
+#pragma once
+// Server: HTTP/1.1 on net::Stream, one a core, made and destroyed there. The interface between a
+// listener, which hands it streams (Server::accept), the routes' handlers, and whoever takes a
+// connection over by an upgrade.
+//
+// The path of a request: Stream -> on_data -> RequestParser -> upgrade function, or route ->
+// handler -> Responder -> the stream's queue. Requests are answered in order; the next one is
+// parsed when the one before it has been answered and the queue has room. An error response of the
+// server's own (a malformed request, no route, a deadline, ...) is the last thing on its
+// connection: nothing behind it is parsed (RFC 9112 section 9.6 for how it is closed).
+//
+// Streams refer to the server: Network::shutdown() comes before its destruction.
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "net/http/limits.hpp"
+#include "net/http/responder.hpp"
+#include "net/http/response.hpp"
+#include "net/http/server_connection.hpp"
+#include "net/network.hpp"
+#include "runtime/slab.hpp"
+#include "runtime/timer_heap.hpp"
+#include "runtime/types.hpp"
+
+namespace net::http {
+
+struct UpgradeOutcome {
+  enum class Kind : std::uint8_t {
+    not_an_upgrade,  // goes on to the routes
+    taken,           // the function has answered and switched the stream's handler and owner
+    rejected,        // answered with the rest of this struct, then closed
+  };
+  Kind kind = Kind::not_an_upgrade;
+  Status status = Status::bad_request;
+  std::string_view reason = {};        // one line for the body; empty: the status' own
+  std::string_view extra_fields = {};  // whole field lines, each with CR LF
+};
+
+// Asked before routing about each request with an Upgrade or Sec-WebSocket field. When it takes
+// the stream it must not pause receiving; the bytes behind the head reach the new handler's on_data
+// right after it returns. The stream's timer is off when it is called.
+using UpgradeFunction = UpgradeOutcome (*)(void* context, Stream& stream,
+                                           const Request& request) noexcept;
+
+struct ServerOptions {
+  Limits limits;
+  // Absolute: from accept, or from the first byte of a later request, to the end of the head; and
+  // from there to the end of the body. Passing them is 408.
+  runtime::Nanoseconds header_deadline = 10 * runtime::kSecond;
+  runtime::Nanoseconds body_deadline = 30 * runtime::kSecond;
+  // Between two requests, closes silently; and for a peer that does not read what we send.
+  runtime::Nanoseconds idle_timeout = 60 * runtime::kSecond;
+  // How long a connection that we close waits for the peer's end (Stream::close).
+  runtime::Nanoseconds linger = 5 * runtime::kSecond;
+  // Connections that speak HTTP, on this core; one more is answered 503. At 16 KiB each in the
+  // worst head, 256 MiB. Upgraded ones are not counted.
+  std::uint32_t connections_max = 16 * 1024;
+  UpgradeFunction upgrade = nullptr;  // null: there are no upgrades
+  void* upgrade_context = nullptr;
+};
+
+class Server {
+ public:
+  // On the network's core. `network` and `routes` outlive it.
+  Server(Network& network, const ServerOptions& options, const Routes& routes);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // For Network::listen; the context is the Server.
+  static bool accept(void* context, Stream& stream) noexcept;
+
+  // From now on every answer closes its connection, idle ones are closed at once, and new
+  // connections and WebSocket handshakes are answered 503.
+  void drain() noexcept;
+  bool draining() const noexcept { return draining_; }
+
+  std::uint32_t connection_count() const noexcept { return connections_.count(); }
+
+  struct Counters {
+    std::uint64_t accepted = 0;
+    std::uint64_t refused = 0;   // 503 at accept
+    std::uint64_t requests = 0;  // whole ones
+    std::uint64_t errors = 0;    // error responses of the server's own
+    std::uint64_t timeouts = 0;  // 408, idle, and peers that do not read
+    std::uint64_t upgrades = 0;
+  };
+  const Counters& counters() const noexcept { return counters_; }
+
+ private:
+  friend class Responder;
+
+  // Requests of one connection in one go: at about a microsecond each a tenth of what a handler
+  // may hold the core.
+  static constexpr std::size_t kRequestsPerTurn = 256;
+
+  // Bytes to parse, and the receive buffer they lie in if it is still there.
+  struct Input {
+    std::span<std::byte> bytes;
+    const Received* received;
+  };
+  enum class Verdict : std::uint8_t {
+    go_on,
+    closing,  // the last answer has been given
+    gone,     // another owner has the stream, the connection is freed
+  };
+  struct OwnTimer : runtime::Timer {
+    OwnTimer(Server& owner, Fire fire_function) noexcept : Timer(fire_function), server(owner) {}
+    Server& server;
+  };
+
+  static void on_data(Stream& stream, const Received& received) noexcept;
+  static void on_end(Stream& stream) noexcept;
+  static void on_closed(Stream& stream, runtime::Error why) noexcept;
+  static void on_timer(Stream& stream) noexcept;
+  static void on_writable(Stream& stream) noexcept;
+  static const StreamHandler kHandler;
+  static const StreamHandler kRefusedHandler;
+
+  Verdict serve(ServerConnection& connection, Stream& stream, Input& input);
+  Verdict answer(ServerConnection& connection, Stream& stream, const Input& rest);
+  // Nothing: it is for the routes.
+  std::optional<Verdict> try_upgrade(ServerConnection& connection, Stream& stream,
+                                     const ResponseContext& context, const Input& rest);
+  Verdict on_expect_continue(ServerConnection& connection, Stream& stream);
+  Verdict refuse_unrouted(ServerConnection& connection, Stream& stream,
+                          const ResponseContext& context);
+  Verdict answer_options(ServerConnection& connection, Stream& stream,
+                         const ResponseContext& context);
+  // An error response of our own, and the end.
+  [[gnu::cold]] Verdict refuse(ServerConnection& connection, Stream& stream, Status status,
+                               const ErrorOptions& options = {});
+  void refuse_connection(Stream& stream) noexcept;
+
+  // What comes when `serve` has stopped.
+  void go_on_later(ServerConnection& connection, Stream& stream);
+  void go_on(ServerConnection& connection, Stream& stream);
+  void serve_backlog() noexcept;
+  void await_input(ServerConnection& connection, Stream& stream) noexcept;
+  void await(ServerConnection& connection, Stream& stream, ServerConnection::Wait wait) noexcept;
+
+  enum class Memory : std::uint8_t { copied, stays };
+  void send(ServerConnection& connection, Stream& stream, std::span<const std::byte> bytes,
+            Memory memory);
+  void send_unsent(ServerConnection& connection, Stream& stream);
+  Verdict finish(ServerConnection& connection, Stream& stream) noexcept;
+  void close(Stream& stream) noexcept;
+  void release(ServerConnection& connection) noexcept;
+  std::vector<std::byte>& empty_scratch();
+  std::string_view date() noexcept;
+
+  Network& network_;
+  const ServerOptions options_;
+  const Routes& routes_;
+  runtime::Slab<ServerConnection> connections_;
+  std::vector<StreamId> backlog_;
+  std::vector<StreamId> resuming_;
+  OwnTimer backlog_timer_;
+  std::vector<std::byte> scratch_;  // a response while it is written
+  RouteMatch match_;
+  DateText date_{};
+  std::int64_t date_s_ = -1;
+  bool draining_ = false;
+  Counters counters_;
+};
+
+}  // namespace net::http

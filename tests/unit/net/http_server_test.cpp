@@ -1,0 +1,589 @@
+// Goal: over a real socket every request gets exactly its answer, in order, however it was cut; and
+// every fault gets exactly one error response, after which the connection ends and nothing is
+// parsed. Method: raw clients against a server with tiny buffers and queues on one core, over both
+// rings.
+#include "net/http/server.hpp"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "net/network.hpp"
+#include "runtime/await.hpp"
+#include "tests/support/http_site.hpp"
+
+namespace {
+
+using namespace runtime;
+using net::http::Limits;
+using net::http::Status;
+using net::http::UpgradeOutcome;
+using tests::answers_in;
+using tests::HttpAnswer;
+using tests::HttpClient;
+using tests::HttpSite;
+using tests::run_site;
+using tests::SiteOptions;
+
+std::string get(std::string_view path, std::string_view fields = "") {
+  return "GET " + std::string{path} + " HTTP/1.1\r\nHost: a\r\n" + std::string{fields} + "\r\n";
+}
+std::string post(std::string_view fields, std::string_view body, std::string_view path = "/echo") {
+  return "POST " + std::string{path} + " HTTP/1.1\r\nHost: a\r\n" + std::string{fields} + "\r\n" +
+         std::string{body};
+}
+const std::string kLast = get("/hello", "Connection: close\r\n");
+
+// The answers to `text`, which ends the connection.
+std::vector<HttpAnswer> answers_to(const std::string& text, SiteOptions options = {}) {
+  std::vector<HttpAnswer> answers;
+  run_site(options, [&](HttpSite& site) -> Task<void> {
+    answers = answers_in(co_await site.exchange(text));
+  });
+  return answers;
+}
+
+SiteOptions byte_by_byte() {
+  SiteOptions options;
+  options.network.receive_buffer_bytes = 1;
+  options.network.receive_buffers = 64;
+  return options;
+}
+
+// --- Requests and answers
+// -------------------------------------------------------------------------
+
+TEST(HttpServer, AnswersOneRequestAfterTheOtherOnOneConnection) {
+  run_site({}, [](HttpSite& site) -> Task<void> {
+    HttpClient client;
+    co_await client.connect(site.network, site.address);
+    for (int i = 0; i < 5; ++i) {
+      client.received.clear();
+      client.send(get("/users/n" + std::to_string(i)));
+      co_await client.until_contains("n" + std::to_string(i));
+      const auto answers = answers_in(client.received);
+      EXPECT_EQ(answers.size(), 1u);
+      EXPECT_EQ(answers.front().status, 200);
+      EXPECT_TRUE(answers.front().keep_alive);
+      EXPECT_EQ(answers.front().date.size(), 29u);
+    }
+    EXPECT_FALSE(client.ended);
+    EXPECT_EQ(site.server.counters().accepted, 1u);
+    EXPECT_EQ(site.server.counters().requests, 5u);
+    co_await client.half_close();
+    co_await client.until_closed();
+    EXPECT_TRUE(client.ended);
+  });
+}
+
+std::string a_hundred() {
+  std::string text;
+  for (int i = 0; i < 100; ++i) text += get("/users/n" + std::to_string(i));
+  return text + kLast;
+}
+void expect_a_hundred(const std::vector<HttpAnswer>& answers) {
+  ASSERT_EQ(answers.size(), 101u);
+  for (std::size_t i = 0; i < 100; ++i) {
+    EXPECT_EQ(answers[i].status, 200);
+    EXPECT_EQ(answers[i].body, "n" + std::to_string(i));
+    EXPECT_TRUE(answers[i].keep_alive);
+  }
+  EXPECT_EQ(answers[100].body, "hello");
+  EXPECT_FALSE(answers[100].keep_alive);
+}
+
+TEST(HttpServer, AnswersAHundredPipelinedRequestsInOrder) {
+  expect_a_hundred(answers_to(a_hundred()));
+}
+
+TEST(HttpServer, AnswersAHundredPipelinedRequestsThatComeByteByByte) {
+  expect_a_hundred(answers_to(a_hundred(), byte_by_byte()));
+}
+
+TEST(HttpServer, AnswersAHundredPipelinedRequestsFromOneBuffer) {
+  SiteOptions options;
+  options.network.receive_buffer_bytes = 8192;
+  expect_a_hundred(answers_to(a_hundred(), options));
+}
+
+TEST(HttpServer, LosesNothingOfABufferWhenItsShareOfTheTurnIsUsedUp) {
+  SiteOptions options;
+  options.network.receive_buffer_bytes = 64 * 1024;
+  options.network.queued_bytes_max = 1024 * 1024;
+  std::string text;
+  for (int i = 0; i < 1000; ++i) text += get("/users/n" + std::to_string(i));
+  const auto answers = answers_to(text + kLast, options);
+  ASSERT_EQ(answers.size(), 1001u);
+  for (std::size_t i = 0; i < 1000; ++i) EXPECT_EQ(answers[i].body, "n" + std::to_string(i));
+}
+
+TEST(HttpServer, GoesOnWhereItStoppedWhenTheQueueWasFull) {
+  SiteOptions options;
+  options.network.queued_bytes_max = 512;  // less than three answers
+  options.network.receive_buffer_bytes = 8192;
+  expect_a_hundred(answers_to(a_hundred(), options));
+}
+
+TEST(HttpServer, SendsAnswersThatAreLargerThanTheQueue) {
+  const auto answers =
+      answers_to(get("/big") + get("/static/big") + get("/big", "Connection: close\r\n"));
+  ASSERT_EQ(answers.size(), 3u);
+  EXPECT_EQ(answers[0].body, std::string(tests::site_routes::kBigBytes, 'b'));
+  EXPECT_EQ(answers[1].body, std::string(tests::site_routes::kBigBytes, 's'));
+  EXPECT_EQ(answers[2].body, answers[0].body);
+}
+
+TEST(HttpServer, AnswersHeadLikeGetWithoutTheBody) {
+  run_site({}, [](HttpSite& site) -> Task<void> {
+    for (const std::string path : {"/hello", "/static"}) {
+      const std::string text = co_await site.exchange("HEAD " + path +
+                                                      " HTTP/1.1\r\nHost: a\r\n"
+                                                      "Connection: close\r\n\r\n");
+      EXPECT_NE(text.find("Content-Length: 5\r\n"), std::string::npos);
+      EXPECT_TRUE(text.ends_with("\r\n\r\n")) << text;
+      EXPECT_EQ(answers_in(text, true).size(), 1u);
+    }
+    const std::string missing = co_await site.exchange("HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT_EQ(answers_in(missing, true).at(0).status, 404);
+    EXPECT_TRUE(missing.ends_with("\r\n\r\n")) << missing;
+  });
+}
+
+TEST(HttpServer, ReadsBodiesOfEitherFraming) {
+  const std::string body(3000, 'x');
+  const std::string text =
+      post("Content-Length: 3000\r\n", body) +
+      post("Transfer-Encoding: chunked\r\n", "3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\nT: 1\r\n\r\n") +
+      post("Content-Length: 0\r\n", "") + kLast;
+  for (const SiteOptions& options : {SiteOptions{}, byte_by_byte()}) {
+    const auto answers = answers_to(text, options);
+    ASSERT_EQ(answers.size(), 4u);
+    EXPECT_EQ(answers[0].body, body);
+    EXPECT_EQ(answers[1].body, "abcdefg");
+    EXPECT_EQ(answers[2].body, "");
+  }
+}
+
+TEST(HttpServer, TellsAClientThatWaitsToSendItsBody) {
+  run_site({}, [](HttpSite& site) -> Task<void> {
+    HttpClient client;
+    co_await client.connect(site.network, site.address);
+    client.send(post("Content-Length: 3\r\nExpect: 100-continue\r\n", ""));
+    co_await client.until_received(1);
+    EXPECT_EQ(client.received, net::http::kContinueResponse);
+    client.send("abc" + kLast);
+    co_await client.until_end();
+    const auto answers = answers_in(client.received);
+    EXPECT_EQ(answers.size(), 3u);
+    EXPECT_EQ(answers.at(0).status, 100);
+    EXPECT_EQ(answers.at(1).body, "abc");
+    co_await client.until_closed();
+  });
+}
+
+TEST(HttpServer, RefusesABodyThatNoRouteTakesBeforeItIsSent) {
+  const auto answers =
+      answers_to(post("Content-Length: 3\r\nExpect: 100-continue\r\n", "", "/nowhere"));
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].status, 404);
+}
+
+TEST(HttpServer, KeepsOrClosesByVersionAndConnection) {
+  const std::string old = "GET /hello HTTP/1.0\r\n\r\n";
+  const std::string old_kept = "GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+  EXPECT_EQ(answers_to(old + get("/hello")).size(), 1u);
+  EXPECT_EQ(answers_to(old_kept + old).size(), 2u);
+  EXPECT_EQ(answers_to(kLast + get("/hello")).size(), 1u);
+  EXPECT_EQ(answers_to(get("/static") + get("/static", "Connection: close\r\n")).size(), 2u);
+}
+
+TEST(HttpServer, ListsTheMethodsOfARouteAndGoesOn) {
+  const auto answers = answers_to(
+      "OPTIONS /hello HTTP/1.1\r\nHost: a\r\n\r\n"
+      "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n" +
+      kLast);
+  ASSERT_EQ(answers.size(), 3u);
+  EXPECT_EQ(answers[0].status, 204);
+  EXPECT_EQ(answers[0].allow, "GET, HEAD, OPTIONS");
+  EXPECT_EQ(answers[1].status, 204);
+  EXPECT_EQ(answers[2].status, 200);
+}
+
+// The text, then FIN; everything the server still says.
+std::vector<HttpAnswer> answers_after_half_close(const std::string& text) {
+  std::vector<HttpAnswer> answers;
+  run_site({}, [&](HttpSite& site) -> Task<void> {
+    HttpClient client;
+    co_await client.connect(site.network, site.address);
+    client.send(text);
+    co_await client.half_close();
+    co_await client.until_closed();
+    EXPECT_TRUE(client.ended);
+    answers = answers_in(client.received);
+  });
+  return answers;
+}
+
+TEST(HttpServer, AnswersAPeerThatHasHalfClosed) {
+  const auto one = answers_after_half_close(get("/hello"));
+  ASSERT_EQ(one.size(), 1u);
+  EXPECT_EQ(one[0].body, "hello");
+  const auto large = answers_after_half_close(get("/big") + get("/hello"));
+  ASSERT_EQ(large.size(), 2u);
+  EXPECT_EQ(large[0].body.size(), tests::site_routes::kBigBytes);
+  EXPECT_EQ(answers_after_half_close("").size(), 0u);
+}
+
+TEST(HttpServer, RefusesARequestThatEndsBeforeItIsWhole) {
+  for (const std::string& text :
+       {get("/hello").substr(0, 20), post("Content-Length: 9\r\n", "x")}) {
+    const auto answers = answers_after_half_close(text);
+    ASSERT_EQ(answers.size(), 1u);
+    EXPECT_EQ(answers[0].status, 400);
+  }
+}
+
+// --- Faults
+// ---------------------------------------------------------------------------------------
+
+struct Fault {
+  std::string name;
+  std::string text;
+  int status;
+};
+
+const std::string kHidden = get("/users/hidden");
+
+std::vector<Fault> faults() {
+  const std::string long_target = "/" + std::string(Limits{}.request_line_bytes_max, 'a');
+  const std::string long_field = "X: " + std::string(Limits{}.header_bytes_max, 'a') + "\r\n";
+  return {
+      {"Malformed", get("/hello", "X : 1\r\n"), 400},
+      {"DotSegment", get("/a/../b"), 400},
+      {"NoRoute", get("/nowhere"), 404},
+      {"NoMethod", post("Content-Length: 3\r\n", "abc", "/hello"), 405},
+      {"Body", post("Content-Length: 1048577\r\n", ""), 413},
+      {"Target", get(long_target), 414},
+      {"Expectation", get("/hello", "Expect: a miracle\r\n"), 417},
+      {"WebSocketOnly", get("/ws"), 426},
+      {"Header", get("/hello", long_field), 431},
+      {"NoAnswer", get("/silent"), 500},
+      {"AnswerThatCannotBeSent", get("/unsendable"), 500},
+      {"Version", "GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505},
+  };
+}
+
+TEST(HttpServer, AnswersEachFaultOnceWithItsStatusAndCloses) {
+  for (const Fault& fault : faults()) {
+    const auto answers = answers_to(get("/hello") + fault.text + kHidden);
+    ASSERT_EQ(answers.size(), 2u) << fault.name;
+    EXPECT_EQ(answers[0].body, "hello");
+    EXPECT_EQ(answers[1].status, fault.status) << fault.name;
+    EXPECT_FALSE(answers[1].keep_alive) << fault.name;
+    EXPECT_EQ(answers[1].date.size(), 29u) << fault.name;
+    EXPECT_EQ(answers[1].allow, fault.status == 405 ? "GET, HEAD, OPTIONS" : "") << fault.name;
+    EXPECT_EQ(answers[1].version_of_websocket, fault.status == 426 ? "13" : "") << fault.name;
+  }
+}
+
+// Where the limits are the same for all who count: one is taken, one more is not.
+TEST(HttpServer, TakesEachLimitAndRefusesOnePastIt) {
+  SiteOptions options;
+  Limits& limits = options.server.limits;
+  limits = {
+      .request_line_bytes_max = 40, .header_bytes_max = 60, .fields_max = 3, .body_bytes_max = 10};
+  const auto status_of = [&](const std::string& text) {
+    const auto answers = answers_to(text, options);
+    return answers.size() == 1 ? answers[0].status : -1;
+  };
+  const auto line_of = [](std::size_t bytes) {
+    const std::string target = "/users/" + std::string(bytes - 13 - 7, 'a');
+    return "GET " + target + " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+  };
+  EXPECT_EQ(status_of(line_of(40)), 200);
+  EXPECT_EQ(status_of(line_of(41)), 414);
+  const auto header_of = [](std::size_t bytes) {  // 9 of Host, 19 of Connection, 5 around the value
+    return get("/hello", "Connection: close\r\nX: " + std::string(bytes - 33, 'a') + "\r\n");
+  };
+  EXPECT_EQ(status_of(header_of(60)), 200);
+  EXPECT_EQ(status_of(header_of(61)), 431);
+  EXPECT_EQ(status_of(get("/hello", "Connection: close\r\nA: 1\r\n")), 200);
+  EXPECT_EQ(status_of(get("/hello", "Connection: close\r\nA: 1\r\nB: 2\r\n")), 431);
+  const std::string close = "Connection: close\r\n";
+  EXPECT_EQ(status_of(post(close + "Content-Length: 10\r\n", "0123456789")), 200);
+  EXPECT_EQ(status_of(post(close + "Content-Length: 11\r\n", "0123456789a")), 413);
+  const std::string coding = close + "Transfer-Encoding: chunked\r\n";
+  limits.header_bytes_max = 200;
+  EXPECT_EQ(status_of(post(coding, "a\r\n0123456789\r\n0\r\n\r\n")), 200);
+  EXPECT_EQ(status_of(post(coding, "9\r\n012345678\r\n2\r\n90\r\n0\r\n\r\n")), 413);
+}
+
+TEST(HttpServer, AnAnswerReachesAPeerThatGoesOnSendingItsBody) {
+  const std::string body(200'000, 'x');
+  const auto answers = answers_to(post("Content-Length: 2000000\r\n", body));
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].status, 413);
+}
+
+TEST(HttpServer, RefusesConnectionsOverItsLimit) {
+  SiteOptions options;
+  options.server.connections_max = 1;
+  run_site(options, [](HttpSite& site) -> Task<void> {
+    HttpClient first;
+    co_await first.connect(site.network, site.address);
+    first.send(get("/hello"));
+    co_await first.until_contains("hello");
+    const auto refused = answers_in(co_await site.exchange(get("/hello")));
+    EXPECT_EQ(refused.size(), 1u);
+    EXPECT_EQ(refused.at(0).status, 503);
+    EXPECT_EQ(site.server.counters().refused, 1u);
+    co_await first.half_close();
+    co_await first.until_closed();
+    while (site.server.connection_count() > 0) co_await Yield{};
+    const auto taken = answers_in(co_await site.exchange(kLast));
+    EXPECT_EQ(taken.at(0).status, 200);
+  });
+}
+
+TEST(HttpServer, DrainsByClosingWhatIsIdleAndAfterEachAnswer) {
+  run_site({}, [](HttpSite& site) -> Task<void> {
+    HttpClient idle;
+    HttpClient busy;
+    co_await idle.connect(site.network, site.address);
+    idle.send(get("/hello"));
+    co_await idle.until_contains("hello");
+    co_await busy.connect(site.network, site.address);
+    busy.send(get("/hello") + get("/hello").substr(0, 10));
+    co_await busy.until_contains("hello");
+    while (site.network.counters().bytes_received < 2 * get("/hello").size() + 10) {
+      co_await Yield{};
+    }
+    site.server.drain();
+    co_await idle.until_end();
+    EXPECT_TRUE(idle.ended);
+    EXPECT_EQ(answers_in(idle.received).size(), 1u);
+    EXPECT_FALSE(busy.ended);
+    busy.send(get("/hello").substr(10) + kHidden);
+    co_await busy.until_end();
+    const auto answers = answers_in(busy.received);
+    EXPECT_EQ(answers.size(), 2u);
+    EXPECT_EQ(answers.at(1).status, 200);
+    EXPECT_FALSE(answers.at(1).keep_alive);
+    const auto late = answers_in(co_await site.exchange(get("/hello")));
+    EXPECT_EQ(late.at(0).status, 503);
+    co_await idle.until_closed();
+    co_await busy.until_closed();
+  });
+}
+
+// --- Deadlines: short ones, so that they end over a real ring too
+// --------------------------------
+
+constexpr Nanoseconds kShort = 250 * kMillisecond;
+
+// Sends byte by byte until the server says something.
+Task<void> dribble(HttpClient& client, std::string text) {
+  for (const char byte : text) {
+    if (!client.received.empty() || client.closed) co_return;
+    client.send({&byte, 1});
+    co_await sleep_for(kShort / 10);
+  }
+}
+
+TEST(HttpServer, ADribbledHeadIsCutOffByItsDeadline) {
+  SiteOptions options;
+  options.server.header_deadline = kShort;
+  for (const std::string& before : {std::string{}, get("/hello")}) {
+    run_site(options, [&](HttpSite& site) -> Task<void> {
+      HttpClient client;
+      co_await client.connect(site.network, site.address);
+      if (!before.empty()) {
+        client.send(before);
+        co_await client.until_contains("hello");
+        client.received.clear();
+      }
+      const Nanoseconds start = Core::current().now();
+      co_await dribble(client, get("/hello", std::string(200, 'x')));
+      co_await client.until_end();
+      const Nanoseconds took = Core::current().now() - start;
+      EXPECT_GE(took, kShort);
+      EXPECT_LT(took, 8 * kShort);
+      const auto answers = answers_in(client.received);
+      EXPECT_EQ(answers.size(), 1u);
+      EXPECT_EQ(answers.at(0).status, 408);
+      EXPECT_EQ(site.server.counters().timeouts, 1u);
+      co_await client.until_closed();
+    });
+  }
+}
+
+TEST(HttpServer, ADribbledBodyIsCutOffByItsDeadline) {
+  SiteOptions options;
+  options.server.body_deadline = kShort;
+  run_site(options, [](HttpSite& site) -> Task<void> {
+    HttpClient client;
+    co_await client.connect(site.network, site.address);
+    client.send(post("Content-Length: 1000\r\n", ""));
+    co_await dribble(client, std::string(1000, 'x'));
+    co_await client.until_end();
+    EXPECT_EQ(answers_in(client.received).at(0).status, 408);
+    co_await client.until_closed();
+  });
+}
+
+TEST(HttpServer, AConnectionThatSaysNothingIsTold) {
+  SiteOptions options;
+  options.server.header_deadline = kShort;
+  const auto answers = answers_to("", options);
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].status, 408);
+}
+
+TEST(HttpServer, AnIdleConnectionClosesSilently) {
+  SiteOptions options;
+  options.server.idle_timeout = kShort;
+  const auto answers = answers_to(get("/hello") + "\r\n", options);
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].status, 200);
+}
+
+// --- Upgrades
+// -------------------------------------------------------------------------------------
+
+// Takes connections whose Upgrade is "echo", refuses "bad", leaves the rest.
+struct EchoUpgrade {
+  std::string received;
+  std::vector<std::size_t> pieces;
+  bool closed = false;
+
+  static UpgradeOutcome upgrade(void* context, net::Stream& stream,
+                                const net::http::Request& request) noexcept {
+    const std::string_view wanted = request.single("upgrade");
+    if (wanted == "bad") {
+      return {.kind = UpgradeOutcome::Kind::rejected,
+              .status = Status::forbidden,
+              .reason = "not you",
+              .extra_fields = "Allow: ECHO\r\n"};
+    }
+    if (wanted != "echo") return {};
+    EXPECT_TRUE(stream.send_static(std::as_bytes(std::span{kSwitching})));
+    stream.set_handler(kHandler, context);
+    return {.kind = UpgradeOutcome::Kind::taken};
+  }
+  static void on_data(net::Stream& stream, const net::Received& got) noexcept {
+    auto& self = *static_cast<EchoUpgrade*>(stream.owner());
+    self.received.append(reinterpret_cast<const char*>(got.bytes.data()), got.bytes.size());
+    self.pieces.push_back(got.bytes.size());
+    EXPECT_TRUE(stream.send_in_place(got, got.bytes));
+  }
+  static void on_end(net::Stream& stream) noexcept { stream.close(0); }
+  static void on_closed(net::Stream& stream, Error) noexcept {
+    static_cast<EchoUpgrade*>(stream.owner())->closed = true;
+  }
+  static void on_timer(net::Stream&) noexcept { ADD_FAILURE() << "the server's timer is off"; }
+  static constexpr net::StreamHandler kHandler{"echo upgrade", on_data,  on_end,
+                                               on_closed,      on_timer, nullptr};
+  static constexpr std::string_view kSwitching = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
+};
+
+SiteOptions with_upgrade(EchoUpgrade& upgrade) {
+  SiteOptions options;
+  options.server.upgrade = EchoUpgrade::upgrade;
+  options.server.upgrade_context = &upgrade;
+  options.server.header_deadline = kShort;
+  return options;
+}
+
+void expect_taken(SiteOptions options, EchoUpgrade& upgrade, const std::string& before,
+                  std::size_t cut) {
+  const std::string text = get("/x", "Upgrade: echo\r\nConnection: upgrade\r\n");
+  const std::string behind = "bytes of the other protocol";
+  run_site(options, [&](HttpSite& site) -> Task<void> {
+    HttpClient client;
+    co_await client.connect(site.network, site.address);
+    const std::string all = before + text + behind;
+    client.send(std::string_view{all}.substr(0, cut));
+    if (cut < all.size()) {
+      while (site.network.counters().bytes_received < cut) co_await Yield{};
+      client.send(std::string_view{all}.substr(cut));
+    }
+    co_await client.until_contains(behind);
+    EXPECT_EQ(upgrade.received, behind);
+    EXPECT_NE(client.received.find(EchoUpgrade::kSwitching), std::string::npos);
+    EXPECT_EQ(site.server.connection_count(), 0u) << "freed at the upgrade";
+    EXPECT_EQ(site.server.counters().upgrades, 1u);
+    client.send("more");
+    co_await client.until_contains("more");
+    co_await client.half_close();
+    co_await client.until_closed();
+  });
+  EXPECT_TRUE(upgrade.closed);
+}
+
+TEST(HttpServer, AnUpgradeGetsTheBytesBehindTheHeadInTheSameBuffer) {
+  EchoUpgrade upgrade;
+  SiteOptions options = with_upgrade(upgrade);
+  options.network.receive_buffer_bytes = 4096;
+  expect_taken(options, upgrade, get("/hello"), SIZE_MAX);
+  EXPECT_EQ(upgrade.pieces.front(), 27u);
+}
+
+TEST(HttpServer, AnUpgradeGetsTheBytesBehindAHeadThatWasCut) {
+  const std::size_t bytes = get("/x", "Upgrade: echo\r\nConnection: upgrade\r\n").size() + 27;
+  for (std::size_t cut = 1; cut < bytes; cut += 3) {
+    EchoUpgrade upgrade;
+    expect_taken(with_upgrade(upgrade), upgrade, "", cut);
+  }
+}
+
+TEST(HttpServer, AnUpgradeBehindABlockedAnswerWaitsForIt) {
+  EchoUpgrade upgrade;
+  SiteOptions options = with_upgrade(upgrade);
+  options.network.receive_buffer_bytes = 8192;
+  run_site(options, [&](HttpSite& site) -> Task<void> {
+    HttpClient client;
+    co_await client.connect(site.network, site.address);
+    client.send(get("/big") + get("/x", "Upgrade: echo\r\n"));
+    co_await client.until_contains("101 Switching");
+    EXPECT_GT(client.received.size(), tests::site_routes::kBigBytes);
+    client.send("frames");
+    co_await client.until_contains("frames");
+    EXPECT_EQ(upgrade.received, "frames");
+    co_await client.half_close();
+    co_await client.until_closed();
+  });
+}
+
+TEST(HttpServer, AnUpgradeThatIsRejectedGetsOneAnswerWithItsFields) {
+  EchoUpgrade upgrade;
+  const auto answers = answers_to(get("/x", "Upgrade: bad\r\n") + kHidden, with_upgrade(upgrade));
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].status, 403);
+  EXPECT_EQ(answers[0].body, "not you\n");
+  EXPECT_EQ(answers[0].allow, "ECHO");
+  EXPECT_FALSE(answers[0].keep_alive);
+}
+
+TEST(HttpServer, AnUpgradeThatNobodyKnowsIsAnOrdinaryRequest) {
+  EchoUpgrade upgrade;
+  const auto answers = answers_to(get("/hello", "Upgrade: h2c\r\nConnection: upgrade\r\n") + kLast,
+                                  with_upgrade(upgrade));
+  ASSERT_EQ(answers.size(), 2u);
+  EXPECT_EQ(answers[0].status, 200);
+}
+
+TEST(HttpServer, AHandshakeWhileDrainingIsRefused) {
+  EchoUpgrade upgrade;
+  run_site(with_upgrade(upgrade), [](HttpSite& site) -> Task<void> {
+    HttpClient client;
+    co_await client.connect(site.network, site.address);
+    while (site.server.connection_count() == 0) co_await Yield{};
+    site.server.drain();
+    client.send(get("/x", "Upgrade: websocket\r\nConnection: upgrade\r\n"));
+    co_await client.until_closed();
+    EXPECT_EQ(answers_in(client.received).at(0).status, 503);
+  });
+}
+
+}  // namespace
