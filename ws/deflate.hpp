@@ -42,7 +42,8 @@ struct DeflatePolicy {
   bool server_no_context_takeover = false;
   bool client_no_context_takeover = false;
   std::uint8_t server_window_bits_max = kWindowBitsMax;  // 9..15
-  // 8..15. Clients that do not allow it to be set keep 15 (RFC 7692 section 7.1.2.2).
+  // 8..15, for a client of ours 9..15. Clients that do not let the server set it keep 15 (RFC 7692
+  // section 7.1.2.2).
   std::uint8_t client_window_bits_max = kWindowBitsMax;
   int level = 1;         // 1..9; 1 costs a third of 6 and loses about a tenth of its gain
   int memory_level = 8;  // 1..9, of zlib
