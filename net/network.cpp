@@ -222,10 +222,8 @@ runtime::Task<void> Network::stop_listening() {
   }
   for (std::size_t i = 0; i < listeners_.size(); ++i) {
     while (listeners_[i].armed) {
-      runtime::WaitQueue::Waiter waiter{listeners_closed_, nullptr, 1};
-      const auto outcome = co_await waiter;
-      // A cancelled caller does not get to destroy a network that still accepts.
-      RT_ASSERT(outcome == runtime::WaitQueue::Outcome::granted);
+      runtime::WaitQueue::Waiter waiter{listeners_closed_, runtime::WaitQueue::OnCancel::ignore};
+      co_await waiter;
     }
     if (listeners_[i].descriptor.valid()) core_.ring().close_now(listeners_[i].descriptor);
     listeners_[i].descriptor = {};
@@ -326,7 +324,8 @@ void Network::on_bytes(Stream& stream, runtime::BufferId buffer, std::uint32_t b
   if (stream.state_ != Stream::State::open) {
     buffers_.release(buffer);
     stream.discarded_ += bytes;
-    if (stream.discarded_ > Stream::kDiscardBytesMax) stream.abort();
+    // More is left in the socket: the peer can still read what we sent, until the deadline.
+    if (stream.discarded_ > Stream::kDiscardBytesMax) stream.pause_receiving();
     return;
   }
   if (stream.paused_ || stream.held_ > 0 || core_.lanes().congested()) {
@@ -568,9 +567,8 @@ runtime::Task<void> Network::shutdown() {
   co_await stop_listening();
   streams_.for_each([](auto, Stream& stream) { stream.abort(); });
   while (streams_.count() > 0) {
-    runtime::WaitQueue::Waiter waiter{streams_gone_, nullptr, 1};
-    const auto outcome = co_await waiter;
-    RT_ASSERT(outcome == runtime::WaitQueue::Outcome::granted);
+    runtime::WaitQueue::Waiter waiter{streams_gone_, runtime::WaitQueue::OnCancel::ignore};
+    co_await waiter;
   }
 }
 

@@ -50,6 +50,11 @@ void SendPool::release(const Piece& piece) noexcept {
     case PieceOwner::heap:
       delete[] static_cast<std::byte*>(piece.handle);
       break;
+    case PieceOwner::foreign: {
+      auto* foreign = static_cast<ForeignBytes*>(piece.handle);
+      foreign->release(*foreign);
+      break;
+    }
     case PieceOwner::block:
       give_block(static_cast<std::byte*>(piece.handle));
       break;
@@ -69,38 +74,46 @@ std::size_t SendQueue::first_waiting() const noexcept {
   return head_ + begun;
 }
 
-void SendQueue::push_control(const Piece& piece) {
-  std::size_t at = first_waiting();
-  while (at < pieces_.size() && pieces_[at].control) ++at;
-  const bool last = at == pieces_.size();
-  pieces_.insert(pieces_.begin() + static_cast<std::ptrdiff_t>(at), piece);
+void SendQueue::push_control(const Piece& piece, SendPool& pool) {
+  RT_ASSERT(piece.control != ControlKind::none);
   bytes_ += piece.bytes;
-  if (last) block_used_ = SendPool::kBlockBytes;
-}
-
-void SendQueue::append(std::span<const std::byte> bytes, SendPool& pool) {
-  if (bytes.size() > SendPool::kBlockBytes) {
-    auto* memory = new std::byte[bytes.size()];
-    std::memcpy(memory, bytes.data(), bytes.size());
-    push({.data = memory,
-          .bytes = static_cast<std::uint32_t>(bytes.size()),
-          .owner = PieceOwner::heap,
-          .handle = memory});
+  std::size_t at = first_waiting();
+  for (; at < pieces_.size() && pieces_[at].control != ControlKind::none; ++at) {
+    if (pieces_[at].control != piece.control) continue;
+    bytes_ -= pieces_[at].bytes;
+    pool.release(pieces_[at]);
+    pieces_[at] = piece;
     return;
   }
+  if (at == pieces_.size()) block_used_ = SendPool::kBlockBytes;
+  pieces_.insert(pieces_.begin() + static_cast<std::ptrdiff_t>(at), piece);
+}
+
+std::byte* SendQueue::append(std::size_t bytes, SendPool& pool) {
+  RT_ASSERT(bytes > 0);
+  if (bytes > SendPool::kBlockBytes) {
+    auto* memory = new std::byte[bytes];
+    push({.data = memory,
+          .bytes = static_cast<std::uint32_t>(bytes),
+          .owner = PieceOwner::heap,
+          .handle = memory});
+    return memory;
+  }
   const bool room = !empty() && pieces_.back().owner == PieceOwner::block &&
+                    pieces_.back().control == ControlKind::none &&
                     pieces_.size() > first_waiting() &&
-                    SendPool::kBlockBytes - block_used_ >= bytes.size();
+                    SendPool::kBlockBytes - block_used_ >= bytes;
   if (!room) {
     std::byte* block = pool.take_block();
     pieces_.push_back({.data = block, .bytes = 0, .owner = PieceOwner::block, .handle = block});
     block_used_ = 0;
   }
   Piece& last = pieces_.back();
-  std::memcpy(static_cast<std::byte*>(last.handle) + block_used_, bytes.data(), bytes.size());
-  last.bytes += static_cast<std::uint32_t>(bytes.size());
-  block_used_ += static_cast<std::uint32_t>(bytes.size());
-  bytes_ += bytes.size();
+  std::byte* start = static_cast<std::byte*>(last.handle) + block_used_;
+  last.bytes += static_cast<std::uint32_t>(bytes);
+  block_used_ += static_cast<std::uint32_t>(bytes);
+  bytes_ += bytes;
+  return start;
 }
 
 std::byte* SendQueue::end_in_buffer(runtime::BufferId buffer) noexcept {

@@ -27,20 +27,29 @@ namespace net {
 
 // Who owns a piece's bytes, and gets them back.
 enum class PieceOwner : std::uint8_t {
-  nobody,  // static memory
-  buffer,  // a lease on a receive buffer
-  shared,  // a runtime::SharedBytes handle
-  heap,    // a block of new std::byte[]
-  block,   // an append block of the pool
+  nobody,   // static memory
+  buffer,   // a lease on a receive buffer
+  shared,   // a runtime::SharedBytes handle
+  heap,     // a block of new std::byte[]
+  block,    // an append block of the pool
+  foreign,  // something of the layer above
 };
+
+// Memory of the layer above, lent until sent: embed it and give a function that takes it back.
+struct ForeignBytes {
+  void (*release)(ForeignBytes& self) noexcept;
+};
+
+// What a control piece is. A newer pong takes the place of one that has not been begun.
+enum class ControlKind : std::uint8_t { none, pong, ping, close };
 
 struct Piece {
   const std::byte* data;
   std::uint32_t bytes;
   PieceOwner owner;
-  bool control = false;
+  ControlKind control = ControlKind::none;
   runtime::BufferId buffer{};
-  void* handle = nullptr;  // shared: the released handle; heap, block: the memory
+  void* handle = nullptr;  // shared: the released handle; heap, block: the memory; foreign: it
 };
 static_assert(sizeof(Piece) == 32);
 
@@ -83,10 +92,12 @@ class SendQueue {
 
   // Takes over the piece's owner.
   void push(const Piece& piece);
-  // Before everything that waits, behind what has been begun and other control pieces.
-  void push_control(const Piece& piece);
-  // Copies: into the last append block if it has room. Bytes of one call stay together.
-  void append(std::span<const std::byte> bytes, SendPool& pool);
+  // Before everything that waits, behind what has been begun and other control pieces. A piece of
+  // the same kind that waits is replaced.
+  void push_control(const Piece& piece, SendPool& pool);
+  // Room for `bytes` at the end, to be filled at once: in the last append block if it has so much,
+  // so that small writes of a turn leave in one piece. Bytes of one call stay together.
+  std::byte* append(std::size_t bytes, SendPool& pool);
   // Extends the last piece if `more` lies right behind it in the same receive buffer.
   bool extend_last(runtime::BufferId buffer, std::span<const std::byte> more) noexcept;
   // The last waiting piece, if it is of this receive buffer: its end. nullptr otherwise.

@@ -25,10 +25,15 @@ bool Stream::room_for(std::size_t bytes) noexcept {
   return true;
 }
 
+std::byte* Stream::send_space(std::size_t bytes) {
+  return room_for(bytes) ? queue().append(bytes, network_.send_pool_) : nullptr;
+}
+
 bool Stream::send_copy(std::span<const std::byte> bytes) {
   if (bytes.empty()) return state_ == State::open;
-  if (!room_for(bytes.size())) return false;
-  queue().append(bytes, network_.send_pool_);
+  std::byte* space = send_space(bytes.size());
+  if (space == nullptr) return false;
+  std::memcpy(space, bytes.data(), bytes.size());
   return true;
 }
 
@@ -59,7 +64,7 @@ bool Stream::send_in_place(const Received& received, std::span<const std::byte> 
   if (queue_ != nullptr && queue_->extend_last(received.buffer, bytes)) return true;
   if (network_.buffers_.scarce(received.buffer.group)) {
     // A peer that does not read must not keep the last buffers from everybody else.
-    queue().append(bytes, network_.send_pool_);
+    std::memcpy(queue().append(bytes.size(), network_.send_pool_), bytes.data(), bytes.size());
     return true;
   }
   network_.buffers_.share(received.buffer);
@@ -78,7 +83,16 @@ bool Stream::send_static(std::span<const std::byte> bytes) {
   return true;
 }
 
-void Stream::send_control(std::span<const std::byte> bytes) {
+bool Stream::send_foreign(ForeignBytes& owner, std::span<const std::byte> bytes) {
+  if (!room_for(bytes.size())) return false;
+  queue().push({.data = bytes.data(),
+                .bytes = static_cast<std::uint32_t>(bytes.size()),
+                .owner = PieceOwner::foreign,
+                .handle = &owner});
+  return true;
+}
+
+void Stream::send_control(ControlKind kind, std::span<const std::byte> bytes) {
   RT_ASSERT(bytes.size() <= SendPool::kBlockBytes);
   if (state_ != State::open) return;
   mark_dirty();
@@ -87,8 +101,15 @@ void Stream::send_control(std::span<const std::byte> bytes) {
   queue().push_control({.data = block,
                         .bytes = static_cast<std::uint32_t>(bytes.size()),
                         .owner = PieceOwner::block,
-                        .control = true,
-                        .handle = block});
+                        .control = kind,
+                        .handle = block},
+                       network_.send_pool_);
+}
+
+void Stream::send_last(std::span<const std::byte> bytes) {
+  if (state_ != State::open) return;
+  mark_dirty();
+  std::memcpy(queue().append(bytes.size(), network_.send_pool_), bytes.data(), bytes.size());
 }
 
 bool Stream::writable() noexcept {

@@ -80,6 +80,9 @@ class Stream {
   // taken, and whoever calls decides what that costs the peer. What was taken leaves in order with
   // the end of the turn.
 
+  // Room for `bytes` (not 0) at the end of the queue, to be filled before the handler returns.
+  // nullptr instead of false.
+  [[nodiscard]] std::byte* send_space(std::size_t bytes);
   // Copies.
   [[nodiscard]] bool send_copy(std::span<const std::byte> bytes);
   // Holds a handle until sent.
@@ -95,9 +98,13 @@ class Stream {
   std::byte* end_in_place(const Received& received) noexcept;
   // Static memory.
   [[nodiscard]] bool send_static(std::span<const std::byte> bytes);
-  // Ahead of everything that has not been begun, and beyond the limit (bounded by the caller: one
-  // pong, one close frame). Copies.
-  void send_control(std::span<const std::byte> bytes);
+  // Memory of the layer above, given back by its release function once sent (or dropped).
+  [[nodiscard]] bool send_foreign(ForeignBytes& owner, std::span<const std::byte> bytes);
+  // Ahead of everything that has not been begun, and beyond the limit: one piece of each kind waits
+  // at most. Copies.
+  void send_control(ControlKind kind, std::span<const std::byte> bytes);
+  // Behind everything, beyond the limit: the last thing before close(). Copies.
+  void send_last(std::span<const std::byte> bytes);
 
   // Bytes queued and in flight.
   std::size_t queued_bytes() const noexcept { return queue_ != nullptr ? queue_->bytes() : 0; }
@@ -115,7 +122,7 @@ class Stream {
   // --- Ending
   // How long close(0) lets the queue take to empty before the stream is aborted.
   static constexpr runtime::Nanoseconds kFlushDeadline = 5 * runtime::kSecond;
-  // Bytes accepted and thrown away after close(); a peer that sends more is cut off.
+  // Bytes received and thrown away after close(); then receiving stops until the deadline.
   static constexpr std::uint32_t kDiscardBytesMax = 64 * 1024;
 
   // Flushes, and then closes: at once if `linger` is 0, otherwise after FIN and the peer's end, at

@@ -1,8 +1,8 @@
 #pragma once
 // Assertions. RT_ASSERT is always on, also in release: one compare, and on failure file, line and
-// expression on stderr, then abort. RT_DEBUG_ASSERT is for what costs more and vanishes with NDEBUG.
-// Neither may have side effects. Never assert what a peer sent or what the kernel may legally
-// return: those are errors (runtime/result.hpp).
+// expression on stderr, then abort. RT_DEBUG_ASSERT is for what costs more and vanishes with
+// NDEBUG. Neither may have side effects. Never assert what a peer sent or what the kernel may
+// legally return: those are errors (runtime/result.hpp).
 
 namespace runtime {
 
@@ -12,9 +12,9 @@ namespace runtime {
 
 }  // namespace runtime
 
-#define RT_ASSERT(expression)    \
+#define RT_ASSERT(expression)                         \
   (__builtin_expect(static_cast<bool>(expression), 1) \
-       ? static_cast<void>(0)                          \
+       ? static_cast<void>(0)                         \
        : ::runtime::assertion_failed(#expression, __FILE__, __LINE__))
 
 #ifdef NDEBUG

@@ -22,7 +22,7 @@ class Channel {
     if (closed_) co_return fail(ErrorCode::closed);
     if (!offer(value)) {
       std::optional<T> slot{std::move(value)};
-      WaitQueue::Waiter waiter{senders_, &slot, 1};
+      WaitQueue::Waiter waiter{senders_, WaitQueue::OnCancel::wake, &slot};
       const WaitQueue::Outcome outcome = co_await waiter;
       if (outcome == WaitQueue::Outcome::closed) co_return fail(ErrorCode::closed);
       if (outcome == WaitQueue::Outcome::cancelled) co_return fail(ErrorCode::cancelled);
@@ -37,7 +37,7 @@ class Channel {
     if (!items_.empty()) co_return Result<T>{pop()};
     if (closed_) co_return fail(ErrorCode::closed);
     std::optional<T> slot;
-    WaitQueue::Waiter waiter{receivers_, &slot, 1};
+    WaitQueue::Waiter waiter{receivers_, WaitQueue::OnCancel::wake, &slot};
     const WaitQueue::Outcome outcome = co_await waiter;
     if (outcome == WaitQueue::Outcome::granted) co_return Result<T>{std::move(*slot)};
     co_return fail(outcome == WaitQueue::Outcome::closed ? ErrorCode::closed

@@ -72,6 +72,12 @@ class Core {
   using SinkFunction = void (*)(void* context, const Completion& completion) noexcept;
   void set_sink(Sink sink, SinkFunction function, void* context, const char* name) noexcept;
 
+  // Where the per-core instance of a service is found from anywhere on the core. Slots are given
+  // out by the layer that has the services (services/local.hpp).
+  static constexpr std::size_t kServicesMax = 16;
+  void set_service(std::size_t slot, void* instance) noexcept { services_[slot] = instance; }
+  void* service(std::size_t slot) const noexcept { return services_[slot]; }
+
   // Calls function(context) at the end of this turn, once however often it was requested.
   struct FlushHook {
     void (*function)(void* context) noexcept;
@@ -147,6 +153,7 @@ class Core {
   std::vector<Ready> ready_;
   std::vector<Ready> resuming_;
   std::array<SinkEntry, kSinksMax> sinks_{};
+  std::array<void*, kServicesMax> services_{};
   std::array<std::vector<FlushHook*>, kFlushPhases> hooks_;
   std::vector<FlushHook*> running_hooks_;
   std::vector<Completion> batch_;

@@ -4,8 +4,8 @@
 // (std::expected needs -std=c++23, which Meson 1.0.1 does not accept; Boost.System's result throws
 // from value() and is not [[nodiscard]].)
 //
-// An Error is small and trivially copyable: a code, and an errno or detail. Text is made where it is
-// logged, by describe().
+// An Error is small and trivially copyable: a code, and an errno or detail. Text is made where it
+// is logged, by describe().
 
 #include <cstdint>
 #include <new>

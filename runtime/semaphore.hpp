@@ -17,7 +17,7 @@ class Semaphore {
       available_ -= amount;
       co_return Result<void>{};
     }
-    WaitQueue::Waiter waiter{waiting_, nullptr, amount};
+    WaitQueue::Waiter waiter{waiting_, WaitQueue::OnCancel::wake, nullptr, amount};
     const WaitQueue::Outcome outcome = co_await waiter;
     if (outcome == WaitQueue::Outcome::granted) co_return Result<void>{};
     // Whoever was queued behind a large request that gave up may go on now.

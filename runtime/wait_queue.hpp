@@ -16,23 +16,33 @@ class WaitQueue {
  public:
   enum class Outcome : std::uint8_t { waiting, granted, cancelled, closed };
 
-  // One wait, living in the frame of the coroutine that waits.
+  enum class OnCancel : std::uint8_t {
+    wake,    // the wait ends with `cancelled`
+    ignore,  // for ends that must be awaited: only granted or closed end the wait
+  };
+
+  // One wait, living in the frame of the coroutine that waits. `slot` and `amount` are for whoever
+  // wakes it.
   class Waiter final : private Cancellable {
    public:
-    Waiter(WaitQueue& queue, void* slot, std::size_t amount) noexcept
-        : slot(slot), amount(amount), queue_(queue) {}
+    explicit Waiter(WaitQueue& queue, OnCancel on_cancel = OnCancel::wake, void* slot = nullptr,
+                    std::size_t amount = 1) noexcept
+        : slot(slot),
+          amount(amount),
+          queue_(queue),
+          ignores_cancel_(on_cancel == OnCancel::ignore) {}
     bool await_ready() const noexcept { return false; }
     template <class Promise>
     bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
       CancelScope* scope = scope_of(handle);
-      if (scope != nullptr && scope->cancelled()) {
+      if (!ignores_cancel_ && scope != nullptr && scope->cancelled()) {
         outcome_ = Outcome::cancelled;
         return false;
       }
       name_ = scope != nullptr ? scope->name() : "wait";
       handle_ = handle;
       queue_.append(*this);
-      if (scope != nullptr) scope->add(*this);
+      if (!ignores_cancel_ && scope != nullptr) scope->add(*this);
       return true;
     }
     Outcome await_resume() const noexcept { return outcome_; }
@@ -58,6 +68,7 @@ class WaitQueue {
     std::coroutine_handle<> handle_;
     const char* name_ = "";
     Outcome outcome_ = Outcome::waiting;
+    bool ignores_cancel_;
   };
 
   WaitQueue() = default;

@@ -98,7 +98,7 @@ struct EchoClient {
     }
     client.send_more(*network.find(*stream));
     while (!client.closed && !(client.keep_open && client.received == client.total)) {
-      runtime::WaitQueue::Waiter waiter{client.done, nullptr, 1};
+      runtime::WaitQueue::Waiter waiter{client.done};
       co_await waiter;
     }
   }

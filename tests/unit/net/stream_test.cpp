@@ -113,7 +113,7 @@ struct Flood {
     std::byte chunk[1000] = {};
     while (stream.send_copy(chunk)) self.most = std::max(self.most, stream.queued_bytes());
     self.refused = true;
-    stream.send_control(std::span{chunk}.first(10));
+    stream.send_control(net::ControlKind::pong, std::span{chunk}.first(10));
     stream.abort();
   }
   static void on_end(net::Stream& stream) noexcept { stream.close(0); }
