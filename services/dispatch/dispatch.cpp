@@ -1,0 +1,305 @@
+#include "services/dispatch/dispatch.hpp"
+
+#include <array>
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+
+#include "services/pubsub/pubsub.hpp"
+#include "services/sessions/sessions.hpp"
+
+namespace services {
+
+using protocol::ErrorCode;
+using protocol::FrameStatus;
+using protocol::MessageView;
+using protocol::Opcode;
+using runtime::Core;
+
+// --- Handlers and requests
+// --------------------------------------------------------------------------
+
+void HandlerTable::add(std::uint16_t opcode, CustomHandler handler) {
+  if (opcode < protocol::kCustomOpcodeMin) {
+    throw std::invalid_argument("custom opcodes begin at 200, not " + std::to_string(opcode));
+  }
+  if (!handlers_.emplace(opcode, std::move(handler)).second) {
+    throw std::invalid_argument("opcode " + std::to_string(opcode) + " has a handler already");
+  }
+}
+
+Session* Request::find() const noexcept {
+  return Sessions::local().find(session_);
+}
+
+protocol::Uuid Request::session_uuid() const noexcept {
+  const Session* session = find();
+  return session != nullptr ? session->uuid() : protocol::kNilUuid;
+}
+
+bool Request::reply(std::span<const std::byte> payload) const {
+  Session* session = find();
+  return session != nullptr &&
+         session->send(
+             {.transaction_id = header_.transaction_id, .timestamp = Core::current().wall_now()},
+             protocol::RawBody{.kOpcode = opcode_, .payload = payload});
+}
+
+bool Request::fail(ErrorCode code, std::string_view text, std::uint32_t retry_after_ms) const {
+  Session* session = find();
+  return session != nullptr &&
+         session->send_error(header_.transaction_id, opcode_, code, text, retry_after_ms);
+}
+
+Request Request::copy() const {
+  MessageView view;
+  view.opcode = opcode_;
+  view.transaction_id = header_.transaction_id;
+  view.timestamp = header_.timestamp;
+  view.trace_id = header_.trace_id;
+  view.span_id = header_.span_id;
+  Request request(session_, view);
+  if (!payload_.empty()) {
+    request.memory_ = std::make_unique<std::byte[]>(payload_.size());
+    std::memcpy(request.memory_.get(), payload_.data(), payload_.size());
+    request.payload_ = {request.memory_.get(), payload_.size()};
+  }
+  return request;
+}
+
+// --- Frames
+// -----------------------------------------------------------------------------------------
+
+Dispatch::Dispatch(DispatchOptions options, const HandlerTable& handlers)
+    : options_(std::move(options)), handlers_(handlers) {
+  set_local(ServiceSlot::dispatch, this);
+}
+
+Dispatch::~Dispatch() {
+  set_local(ServiceSlot::dispatch, nullptr);
+}
+
+runtime::Task<void> Dispatch::stop() {
+  running_.cancel();
+  co_await running_.join();
+}
+
+void Dispatch::on_message(Session& session, std::span<const std::byte> message) {
+  for (protocol::FrameCursor cursor(message, options_.frame_bytes_max); !cursor.at_end();) {
+    const protocol::Frame frame = cursor.next();
+    if (frame.status != FrameStatus::complete) {
+      refuse_frame(session, frame.status);
+      return;
+    }
+    on_frame(session, frame.message);
+  }
+}
+
+Dispatch::StreamProgress Dispatch::on_stream(Session& session, std::span<const std::byte> bytes) {
+  StreamProgress progress;
+  for (;;) {
+    const protocol::Frame frame =
+        protocol::next_frame(bytes.subspan(progress.consumed), options_.frame_bytes_max);
+    if (frame.status == FrameStatus::need_more) {
+      progress.needed = frame.needed;
+      return progress;
+    }
+    if (frame.status != FrameStatus::complete) {
+      refuse_frame(session, frame.status);
+      progress.lost = true;
+      return progress;
+    }
+    on_frame(session, frame.message);
+    progress.consumed += frame.consumed;
+    if (session.stream().closing()) return progress;
+  }
+}
+
+void Dispatch::on_frame(Session& session, std::span<const std::byte> message) {
+  ++counters_.requests;
+  const protocol::VerifiedMessage verified = protocol::verify_message(message);
+  if (!verified.ok) {
+    refuse(session, {}, ErrorCode::malformed_message, "the frame holds no valid Message");
+    return;
+  }
+  const BuiltIn function = built_in(verified.view.opcode);
+  if (function != nullptr) {
+    (this->*function)(session, verified.view);
+  } else {
+    on_custom(session, verified.view);
+  }
+}
+
+Dispatch::BuiltIn Dispatch::built_in(Opcode opcode) noexcept {
+  static constexpr auto kTable = [] {
+    std::array<BuiltIn, protocol::kServerOpcodeMax + 1> table{};
+    const auto set = [&table](Opcode of, BuiltIn function) {
+      table[protocol::number(of)] = function;
+    };
+    set(Opcode::WhoAmI, &Dispatch::who_am_i);
+    set(Opcode::Ping, &Dispatch::ping);
+    set(Opcode::ClientSubscribe, &Dispatch::subscribe);
+    set(Opcode::ClientUnsubscribe, &Dispatch::unsubscribe);
+    set(Opcode::Publish, &Dispatch::publish);
+    set(Opcode::Send, &Dispatch::send);
+    set(Opcode::Broadcast, &Dispatch::broadcast);
+    return table;
+  }();
+  const std::uint16_t number = protocol::number(opcode);
+  return number < kTable.size() ? kTable[number] : nullptr;
+}
+
+void Dispatch::on_custom(Session& session, const MessageView& message) {
+  const CustomHandler* handler = handlers_.find(message.opcode);
+  if (handler == nullptr) {
+    refuse_opcode(session, message);
+    return;
+  }
+  Request request(session.id(), message);
+  if (handler->plain) {
+    handler->plain(request);
+    return;
+  }
+  if (running_.running() >= options_.handlers_running_max) {
+    refuse(session, message, ErrorCode::overloaded, "too many handlers are running", 100);
+    return;
+  }
+  running_.spawn(
+      handler->name.c_str(),
+      [](const CustomHandler* serves, Request own) -> runtime::Task<void> {
+        co_await serves->coroutine(std::move(own));
+      },
+      handler, request.copy());
+}
+
+// --- Refusing
+// ---------------------------------------------------------------------------------------
+
+void Dispatch::refuse(Session& session, const MessageView& message, ErrorCode code,
+                      std::string_view text, std::uint32_t retry_after_ms) {
+  ++counters_.errors;
+  session.send_error(message.transaction_id, message.opcode, code, text, retry_after_ms);
+}
+
+void Dispatch::refuse_frame(Session& session, FrameStatus status) {
+  if (status == FrameStatus::too_large) {
+    refuse(session, {}, ErrorCode::frame_too_large, "the frame passes the server's limit");
+  } else {
+    refuse(session, {}, ErrorCode::malformed_frame, "the size of the frame is impossible");
+  }
+}
+
+void Dispatch::refuse_opcode(Session& session, const MessageView& message) {
+  switch (protocol::classify(message.opcode)) {
+    case protocol::OpcodeClass::server:
+      refuse(session, message, ErrorCode::unexpected_opcode, "only the server sends this opcode");
+      break;
+    case protocol::OpcodeClass::request:
+      if (message.opcode == Opcode::Pong) return;  // allowed from either side, and asks for nothing
+      refuse(session, message, ErrorCode::unsupported_opcode, "this server does not serve it");
+      break;
+    case protocol::OpcodeClass::reserved:
+    case protocol::OpcodeClass::custom:
+      refuse(session, message, ErrorCode::unknown_opcode, "nobody serves this opcode");
+      break;
+  }
+}
+
+template <class Table>
+const Table* Dispatch::payload_of(Session& session, const MessageView& message) {
+  const auto verified = protocol::verify_payload<Table>(message.payload, scratch_);
+  if (verified) return verified.table;
+  refuse(session, message, verified.code,
+         verified.code == ErrorCode::too_many_channels ? "the request names too many channels"
+                                                       : "the payload is not of the opcode's type");
+  return nullptr;
+}
+
+protocol::MessageHeader Dispatch::reply_header(const MessageView& message) const noexcept {
+  return {.transaction_id = message.transaction_id, .timestamp = Core::current().wall_now()};
+}
+
+// --- Built-ins
+// --------------------------------------------------------------------------------------
+
+void Dispatch::who_am_i(Session& session, const MessageView& message) {
+  if (payload_of<protocol::fbs::WhoAmIRequest>(session, message) == nullptr) return;
+  std::string address;
+  // The kernel has no way to ask a direct descriptor for its peer.
+  if (!session.stream().descriptor().direct) {
+    const auto peer = Core::current().ring().peer_address(session.stream().descriptor());
+    if (peer) address = peer->text();
+  }
+  session.send(
+      reply_header(message),
+      protocol::WhoAmIReplyBody{
+          .session = session.uuid(),
+          .core = session.id().core,
+          .transport = session.transport(),
+          .remote_address = address,
+          .node = options_.node_name,
+          .server_version = options_.server_version,
+          .frame_bytes_max = static_cast<std::uint32_t>(options_.frame_bytes_max),
+          .subscriptions_max = static_cast<std::uint32_t>(options_.subscriptions_per_session_max)});
+}
+
+void Dispatch::ping(Session& session, const MessageView& message) {
+  const auto* request = payload_of<protocol::fbs::PingRequest>(session, message);
+  if (request == nullptr) return;
+  session.send(reply_header(message),
+               protocol::PongBody{.data = protocol::bytes_of(request->data()),
+                                  .server_time = Core::current().wall_now()});
+}
+
+template <class Names>
+std::span<const std::string_view> Dispatch::channel_names(const Names& names) {
+  names_.clear();
+  for (const auto* name : names) names_.emplace_back(name->c_str(), name->size());
+  return names_;
+}
+
+void Dispatch::subscribe(Session& session, const MessageView& message) {
+  const auto* request = payload_of<protocol::fbs::SubscribeRequest>(session, message);
+  if (request == nullptr) return;
+  PubSub::local().subscribe(session, message.transaction_id, channel_names(*request->channels()));
+}
+
+void Dispatch::unsubscribe(Session& session, const MessageView& message) {
+  const auto* request = payload_of<protocol::fbs::UnsubscribeRequest>(session, message);
+  if (request == nullptr) return;
+  PubSub::local().unsubscribe(session, message.transaction_id, channel_names(*request->channels()));
+}
+
+namespace {
+
+protocol::MessageHeader header_of(const MessageView& message) noexcept {
+  return {.transaction_id = message.transaction_id,
+          .timestamp = message.timestamp,
+          .trace_id = message.trace_id,
+          .span_id = message.span_id};
+}
+
+}  // namespace
+
+void Dispatch::publish(Session& session, const MessageView& message) {
+  const auto* request = payload_of<protocol::fbs::PublishRequest>(session, message);
+  if (request == nullptr) return;
+  PubSub::local().publish(session, header_of(message), request->channel()->string_view(),
+                          protocol::bytes_of(request->data()), request->requires_ack());
+}
+
+void Dispatch::send(Session& session, const MessageView& message) {
+  const auto* request = payload_of<protocol::fbs::SendRequest>(session, message);
+  if (request == nullptr) return;
+  Sessions::local().send(session, header_of(message), protocol::from_fbs(request->session()),
+                         protocol::bytes_of(request->data()), request->requires_ack());
+}
+
+void Dispatch::broadcast(Session& session, const MessageView& message) {
+  const auto* request = payload_of<protocol::fbs::BroadcastRequest>(session, message);
+  if (request == nullptr) return;
+  Sessions::local().broadcast(session, header_of(message), protocol::bytes_of(request->data()),
+                              request->requires_ack(), request->include_self());
+}
+
+}  // namespace services

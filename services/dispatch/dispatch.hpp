@@ -1,0 +1,111 @@
+#pragma once
+// Dispatch: from the bytes of one client to the service that serves them. One a core, pure
+// functions over the core's services; a frame is verified once and looked at in place.
+//
+//   WebSocket message -> frames -> verify_message -> table of built-ins (1..63) or custom (200..)
+//   TCP bytes         -> frames -> the same
+//
+// Whatever is wrong with a frame is answered by an Error under its transaction id (nil if that
+// could not be read); a WebSocket goes on with the next message, a TCP stream that has lost its
+// place is closed. Nothing is ignored.
+
+#include <tsl/robin_map.h>
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "protocol/frame.hpp"
+#include "protocol/verify.hpp"
+#include "runtime/task_group.hpp"
+#include "services/dispatch/request.hpp"
+#include "services/local.hpp"
+#include "services/sessions/session.hpp"
+
+namespace services {
+
+// Custom handlers by opcode. Filled before the cores start, then read by all.
+class HandlerTable {
+ public:
+  // Throws std::invalid_argument for an opcode below 200 or one that is taken.
+  void add(std::uint16_t opcode, CustomHandler handler);
+  const CustomHandler* find(protocol::Opcode opcode) const noexcept {
+    const auto found = handlers_.find(protocol::number(opcode));
+    return found == handlers_.end() ? nullptr : &found->second;
+  }
+
+ private:
+  tsl::robin_map<std::uint16_t, CustomHandler> handlers_;
+};
+
+struct DispatchOptions {
+  std::string node_name;
+  std::string server_version;
+  std::size_t frame_bytes_max = protocol::kFrameBytesMaxDefault;
+  std::size_t subscriptions_per_session_max = 1000;
+  std::size_t handlers_running_max = 100'000;  // coroutines of custom handlers on this core
+};
+
+class Dispatch {
+ public:
+  Dispatch(DispatchOptions options, const HandlerTable& handlers);
+  ~Dispatch();
+  Dispatch(const Dispatch&) = delete;
+  Dispatch& operator=(const Dispatch&) = delete;
+
+  static Dispatch& local() noexcept { return services::local<Dispatch>(ServiceSlot::dispatch); }
+
+  // A binary WebSocket message: whole frames.
+  void on_message(Session& session, std::span<const std::byte> message);
+
+  struct StreamProgress {
+    std::size_t consumed = 0;  // bytes of whole frames
+    std::size_t needed = 0;    // bytes of the frame that is unfinished, as far as known
+    bool lost = false;         // an impossible size: the stream must be closed
+  };
+  // Bytes of a TCP stream, as many whole frames as there are.
+  StreamProgress on_stream(Session& session, std::span<const std::byte> bytes);
+
+  // Cancels the coroutines of custom handlers and waits for them.
+  runtime::Task<void> stop();
+
+  struct Counters {
+    std::uint64_t requests = 0;
+    std::uint64_t errors = 0;  // Error replies made here
+  };
+  const Counters& counters() const noexcept { return counters_; }
+
+ private:
+  using BuiltIn = void (Dispatch::*)(Session&, const protocol::MessageView&);
+  static BuiltIn built_in(protocol::Opcode opcode) noexcept;
+
+  void on_frame(Session& session, std::span<const std::byte> message);
+  void on_custom(Session& session, const protocol::MessageView& message);
+  [[gnu::cold]] void refuse_frame(Session& session, protocol::FrameStatus status);
+  [[gnu::cold]] void refuse(Session& session, const protocol::MessageView& message,
+                            protocol::ErrorCode code, std::string_view text,
+                            std::uint32_t retry_after_ms = 0);
+  [[gnu::cold]] void refuse_opcode(Session& session, const protocol::MessageView& message);
+  protocol::MessageHeader reply_header(const protocol::MessageView& message) const noexcept;
+
+  void who_am_i(Session& session, const protocol::MessageView& message);
+  void ping(Session& session, const protocol::MessageView& message);
+  void subscribe(Session& session, const protocol::MessageView& message);
+  void unsubscribe(Session& session, const protocol::MessageView& message);
+  void publish(Session& session, const protocol::MessageView& message);
+  void send(Session& session, const protocol::MessageView& message);
+  void broadcast(Session& session, const protocol::MessageView& message);
+  template <class Table>
+  const Table* payload_of(Session& session, const protocol::MessageView& message);
+  template <class Names>
+  std::span<const std::string_view> channel_names(const Names& names);
+
+  DispatchOptions options_;
+  const HandlerTable& handlers_;
+  protocol::AlignedScratch scratch_;
+  std::vector<std::string_view> names_;  // of the request that is being served
+  runtime::TaskGroup running_{"handlers"};
+  Counters counters_;
+};
+
+}  // namespace services

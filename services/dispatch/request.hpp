@@ -1,0 +1,71 @@
+#pragma once
+// Request: one message of a client on its way to a custom handler (opcodes from 200 up), and the
+// way back. A plain handler gets it by reference, its payload lying in the receive buffer; a
+// coroutine gets one of its own, whose payload is a copy, and may answer after any suspension: if
+// the client is gone by then, answers go nowhere and say so.
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocol/message.hpp"
+#include "protocol/opcode.hpp"
+#include "protocol/verify.hpp"
+#include "runtime/task.hpp"
+#include "services/sessions/session.hpp"
+
+namespace services {
+
+class Request {
+ public:
+  Request(const SessionId& session, const protocol::MessageView& message) noexcept
+      : session_(session),
+        opcode_(message.opcode),
+        header_{.transaction_id = message.transaction_id,
+                .timestamp = message.timestamp,
+                .trace_id = message.trace_id,
+                .span_id = message.span_id},
+        payload_(message.payload) {}
+  Request(Request&&) noexcept = default;
+  Request& operator=(Request&&) noexcept = default;
+
+  protocol::Opcode opcode() const noexcept { return opcode_; }
+  const protocol::MessageHeader& header() const noexcept { return header_; }
+  std::span<const std::byte> payload() const noexcept { return payload_; }
+  SessionId session() const noexcept { return session_; }
+  // nil if the session has ended.
+  protocol::Uuid session_uuid() const noexcept;
+
+  // Answers under the request's opcode and transaction id. False: the client is gone, or was closed
+  // as a slow reader. Any number of answers may be given.
+  bool reply(std::span<const std::byte> payload) const;
+  bool reply(std::string_view text) const { return reply(std::as_bytes(std::span{text})); }
+  bool fail(protocol::ErrorCode code, std::string_view text,
+            std::uint32_t retry_after_ms = 0) const;
+
+  // The same request with a payload of its own, for a coroutine.
+  Request copy() const;
+
+ private:
+  Session* find() const noexcept;
+
+  SessionId session_;
+  protocol::Opcode opcode_;
+  protocol::MessageHeader header_;
+  std::span<const std::byte> payload_;
+  std::unique_ptr<std::byte[]> memory_;  // of the payload, if it is a copy
+};
+
+// What serves a custom opcode: one of the two functions. Shared by all cores, so it must not have
+// state of its own that is not per core.
+struct CustomHandler {
+  std::string name;  // in stall reports; lives as long as the table
+  std::function<void(Request&)> plain;
+  std::function<runtime::Task<void>(Request)> coroutine;
+};
+
+}  // namespace services

@@ -1,0 +1,185 @@
+#include "services/node/node.hpp"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "runtime/await.hpp"
+#include "runtime/task_group.hpp"
+
+namespace services {
+
+using runtime::Core;
+using runtime::CoreId;
+using runtime::Task;
+
+namespace {
+
+constexpr runtime::Nanoseconds kDrainLook = 10 * runtime::kMillisecond;
+
+std::uint32_t share_of(std::uint32_t total) noexcept {
+  const std::uint32_t cores = Core::current().cores();
+  return std::max(1u, (total + cores - 1) / cores);
+}
+
+net::NetworkOptions network_options(const NodeOptions& options) noexcept {
+  net::NetworkOptions network = options.network;
+  network.streams_max = share_of(options.connections_max);
+  return network;
+}
+
+void serve_health(void* context, const net::http::Request&, const net::http::RouteMatch&,
+                  net::http::Responder& responder) noexcept {
+  const auto& node = *static_cast<const CoreNode*>(context);
+  if (node.draining()) {
+    responder.respond(net::http::Status::service_unavailable, "text/plain", "draining\n");
+  } else {
+    responder.respond(net::http::Status::ok, "text/plain", "ok\n");
+  }
+}
+
+}  // namespace
+
+const ws::ConnectionHandler CoreNode::kHandler{on_open, on_message, on_close, nullptr};
+
+CoreNode::CoreNode(const NodeOptions& options, const HandlerTable& handlers)
+    : sessions_(share_of(options.connections_max)),
+      pubsub_(options.pubsub),
+      dispatch_(options.dispatch, handlers),
+      network_(network_options(options)),
+      endpoint_(network_, options.websocket, kHandler, nullptr),
+      routes_(routes(*this)),
+      http_(network_, http_options(options), routes_),
+      tcp_(options.tcp, share_of(options.connections_max)) {
+  set_local(ServiceSlot::node, this);
+}
+
+CoreNode::~CoreNode() {
+  set_local(ServiceSlot::node, nullptr);
+}
+
+net::http::ServerOptions CoreNode::http_options(const NodeOptions& options) noexcept {
+  net::http::ServerOptions http = options.http;
+  http.upgrade = ws::Endpoint::upgrade;
+  http.upgrade_context = &endpoint_;
+  return http;
+}
+
+net::http::Routes CoreNode::routes(CoreNode& self) {
+  net::http::Routes routes;
+  routes.add("GET", "/healthz", {.run = serve_health, .context = &self});
+  routes.add("GET", "/ws", {});  // WebSocket only; any path may be upgraded
+  return routes;
+}
+
+runtime::Result<runtime::Address> CoreNode::listen(const runtime::Address& address, bool tcp) {
+  const auto listener = tcp ? network_.listen(address, {}, TcpSessions::accept, &tcp_)
+                            : network_.listen(address, {}, net::http::Server::accept, &http_);
+  if (!listener) return runtime::Unexpected{listener.error()};
+  return network_.address_of(*listener);
+}
+
+// --- WebSocket sessions
+// -----------------------------------------------------------------------------
+
+void CoreNode::on_open(ws::Connection& connection) noexcept {
+  Session* session = Sessions::local().open(connection);
+  connection.set_context(session);
+  if (session == nullptr) {
+    connection.close(ws::CloseCode::try_again_later, "no room for another session");
+  }
+}
+
+void CoreNode::on_message(ws::Connection& connection, ws::Message& message) noexcept {
+  auto* session = static_cast<Session*>(connection.context());
+  if (message.kind() != ws::MessageKind::binary) {
+    connection.close(ws::CloseCode::unsupported_data, "the protocol is binary");
+    return;
+  }
+  Dispatch::local().on_message(*session, message.payload());
+}
+
+void CoreNode::on_close(ws::Connection& connection, ws::CloseCode, std::string_view) noexcept {
+  auto* session = static_cast<Session*>(connection.context());
+  if (session == nullptr) return;
+  connection.set_context(nullptr);
+  PubSub::local().leave_all(*session);
+  Sessions::local().erase(*session);
+}
+
+// --- Draining
+// ---------------------------------------------------------------------------------------
+
+Task<std::uint32_t> CoreNode::drain(runtime::Nanoseconds deadline) {
+  draining_ = true;
+  const runtime::Nanoseconds until = Core::current().now() + deadline;
+  http_.drain();
+  co_await network_.stop_listening();
+  sessions_.for_each([](Session& session) {
+    session.close(ws::CloseCode::going_away, "the server is going away");
+  });
+  while (network_.stream_count() > 0 && Core::current().now() < until) {
+    if (!co_await runtime::sleep_until(std::min(until, Core::current().now() + kDrainLook))) break;
+  }
+  const std::uint32_t cut_off = network_.stream_count();
+  co_await network_.shutdown();
+  co_await dispatch_.stop();
+  co_return cut_off;
+}
+
+// --- The node on all cores
+// --------------------------------------------------------------------------
+
+Task<void> Node::start() {
+  if (options_.handlers == nullptr) options_.handlers = &no_handlers_;
+  if (options_.pubsub.hash_seed == 0) options_.pubsub.hash_seed = Core::current().random().next();
+  co_await cores_.start(std::cref(options_), std::cref(*options_.handlers));
+}
+
+Task<std::optional<Node::ListenError>> Node::listen() {
+  for (const runtime::Address& address : options_.listen) {
+    if (auto error = co_await listen_on(address, false)) co_return error;
+  }
+  for (const runtime::Address& address : options_.tcp_listen) {
+    if (auto error = co_await listen_on(address, true)) co_return error;
+  }
+  co_return std::nullopt;
+}
+
+Task<std::optional<Node::ListenError>> Node::listen_on(runtime::Address address, bool tcp) {
+  // Core 0 turns port 0 into a number, on which the others listen too.
+  const auto first = cores_->listen(address, tcp);
+  if (!first) co_return ListenError{first.error(), address.text()};
+  const runtime::Address bound = *first;
+  (tcp ? tcp_addresses_ : addresses_).push_back(bound);
+  if (address.family() == AF_UNIX) co_return std::nullopt;  // has no SO_REUSEPORT
+  for (CoreId core = 1; core < Core::current().cores(); ++core) {
+    const auto other = co_await runtime::submit_to(
+        core, [this, bound, tcp] { return cores_->listen(bound, tcp); });
+    if (!other) co_return ListenError{other.error(), bound.text()};
+  }
+  co_return std::nullopt;
+}
+
+Task<std::uint32_t> Node::drain(runtime::Nanoseconds deadline) {
+  std::uint32_t cut_off = 0;
+  runtime::TaskGroup group("drain");
+  for (CoreId core = 0; core < Core::current().cores(); ++core) {
+    group.spawn(
+        "drain",
+        [](Node* node, CoreId on, runtime::Nanoseconds limit, std::uint32_t* total) -> Task<void> {
+          *total += co_await runtime::submit_to(
+              on, [node, limit]() -> Task<std::uint32_t> { return node->cores_->drain(limit); });
+        },
+        this, core, deadline, &cut_off);
+  }
+  co_await group.join();
+  co_return cut_off;
+}
+
+Task<void> Node::stop() {
+  co_await cores_.stop();
+}
+
+}  // namespace services

@@ -1,0 +1,113 @@
+#pragma once
+// Node: a whole server on all cores of a runtime: sockets, HTTP, WebSocket, TCP, and one instance
+// of each service a core. The composition that `corelane serve`, framework::app and the tests
+// share.
+//
+// Used from the main task on core 0: start, listen, (serve), drain, stop, in this order.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "net/http/server.hpp"
+#include "net/network.hpp"
+#include "runtime/address.hpp"
+#include "runtime/sharded.hpp"
+#include "runtime/task.hpp"
+#include "services/dispatch/dispatch.hpp"
+#include "services/node/tcp_sessions.hpp"
+#include "services/pubsub/pubsub.hpp"
+#include "services/sessions/sessions.hpp"
+#include "ws/endpoint.hpp"
+
+namespace services {
+
+struct NodeOptions {
+  std::vector<runtime::Address> listen;      // HTTP and WebSocket; port 0 is an ephemeral one
+  std::vector<runtime::Address> tcp_listen;  // the opcode protocol without WebSocket
+  net::NetworkOptions network;
+  net::http::ServerOptions http;
+  ws::EndpointOptions websocket;
+  TcpOptions tcp;
+  PubSubOptions pubsub;
+  DispatchOptions dispatch;
+  std::uint32_t connections_max = 1'000'000;  // of the node; each core takes its share
+  const HandlerTable* handlers = nullptr;     // of custom opcodes; must outlive the node
+};
+
+// One core's part.
+class CoreNode {
+ public:
+  CoreNode(const NodeOptions& options, const HandlerTable& handlers);
+  ~CoreNode();
+
+  runtime::Result<runtime::Address> listen(const runtime::Address& address, bool tcp);
+  // Stops accepting, says 1001 to every WebSocket, ends TCP sessions, and waits until all streams
+  // are gone or the deadline has passed; then cuts the rest off. Returns how many were cut off.
+  runtime::Task<std::uint32_t> drain(runtime::Nanoseconds deadline);
+
+  net::Network& network() noexcept { return network_; }
+  Sessions& sessions() noexcept { return sessions_; }
+  PubSub& pubsub() noexcept { return pubsub_; }
+  ws::Endpoint& endpoint() noexcept { return endpoint_; }
+  bool draining() const noexcept { return draining_; }
+
+ private:
+  static void on_open(ws::Connection& connection) noexcept;
+  static void on_message(ws::Connection& connection, ws::Message& message) noexcept;
+  static void on_close(ws::Connection& connection, ws::CloseCode code,
+                       std::string_view reason) noexcept;
+  static const ws::ConnectionHandler kHandler;
+  static net::http::UpgradeOutcome upgrade(void* context, net::Stream& stream,
+                                           const net::http::Request& request) noexcept;
+  net::http::ServerOptions http_options(const NodeOptions& options) noexcept;
+  static net::http::Routes routes(CoreNode& self);
+
+  bool draining_ = false;
+  Sessions sessions_;
+  PubSub pubsub_;
+  Dispatch dispatch_;
+  net::Network network_;
+  ws::Endpoint endpoint_;
+  net::http::Routes routes_;
+  net::http::Server http_;
+  TcpSessions tcp_;
+};
+
+class Node {
+ public:
+  explicit Node(NodeOptions options) : options_(std::move(options)) {}
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  // Makes every core's part. Throws (in the core's thread: aborts) only if buffers cannot be had.
+  runtime::Task<void> start();
+
+  struct ListenError {
+    runtime::Error error;
+    std::string address;
+  };
+  // Listens on all addresses on all cores; Unix sockets on core 0. The first failure, if any.
+  runtime::Task<std::optional<ListenError>> listen();
+  // What listen() bound, in the order of the options, ephemeral ports resolved.
+  const std::vector<runtime::Address>& addresses() const noexcept { return addresses_; }
+  const std::vector<runtime::Address>& tcp_addresses() const noexcept { return tcp_addresses_; }
+
+  // All cores at once. Returns how many connections had to be cut off.
+  runtime::Task<std::uint32_t> drain(runtime::Nanoseconds deadline);
+  // After drain().
+  runtime::Task<void> stop();
+
+  runtime::Sharded<CoreNode>& cores() noexcept { return cores_; }
+
+ private:
+  runtime::Task<std::optional<ListenError>> listen_on(runtime::Address address, bool tcp);
+
+  NodeOptions options_;
+  HandlerTable no_handlers_;
+  runtime::Sharded<CoreNode> cores_;
+  std::vector<runtime::Address> addresses_;
+  std::vector<runtime::Address> tcp_addresses_;
+};
+
+}  // namespace services

@@ -1,0 +1,100 @@
+#include "services/node/tcp_sessions.hpp"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "services/dispatch/dispatch.hpp"
+#include "services/pubsub/pubsub.hpp"
+#include "services/sessions/sessions.hpp"
+
+namespace services {
+
+const net::StreamHandler TcpSessions::kHandler{"tcp session", on_data,  on_end,
+                                               on_closed,     on_timer, on_writable};
+
+bool TcpSessions::accept(void* context, net::Stream& stream) noexcept {
+  auto& self = *static_cast<TcpSessions*>(context);
+  const auto made = self.clients_.emplace(Client{.table = self, .gathered = {}});
+  if (made.value == nullptr) return false;
+  made.value->slot = made.id.slot;
+  made.value->session = Sessions::local().open(stream, protocol::Transport::tcp);
+  stream.set_handler(kHandler, made.value);
+  return made.value->session != nullptr;
+}
+
+void TcpSessions::on_data(net::Stream& stream, const net::Received& received) noexcept {
+  auto& client = *static_cast<Client*>(stream.owner());
+  client.table.consume(client, received.bytes);
+  if (!stream.writable()) stream.pause_receiving();
+}
+
+void TcpSessions::consume(Client& client, std::span<const std::byte> bytes) {
+  Dispatch& dispatch = Dispatch::local();
+  net::Stream& stream = client.session->stream();
+  // At most two rounds more than there are unfinished frames: the size, then the rest.
+  while (!client.gathered.empty() && !bytes.empty()) {
+    bytes = finish_frame(client, bytes);
+    const auto progress = dispatch.on_stream(*client.session, client.gathered);
+    if (progress.lost) return lose(client);
+    if (stream.closing()) return;
+    client.needed = progress.needed;
+    if (progress.consumed > 0) {
+      RT_ASSERT(progress.consumed == client.gathered.size());
+      client.gathered.clear();
+      stream.cancel_timer();
+    }
+  }
+  if (bytes.empty()) return;
+  const auto progress = dispatch.on_stream(*client.session, bytes);
+  if (progress.lost) return lose(client);
+  if (stream.closing()) return;
+  const auto rest = bytes.subspan(progress.consumed);
+  if (rest.empty()) {
+    if (client.gathered.capacity() > 64 * 1024) client.gathered.shrink_to_fit();
+    return;
+  }
+  client.gathered.assign(rest.begin(), rest.end());
+  client.needed = progress.needed;
+  stream.set_timer(options_.message_deadline);
+}
+
+// Moves what the unfinished frame lacks, as far as it has come, and returns what is behind it.
+std::span<const std::byte> TcpSessions::finish_frame(Client& client,
+                                                     std::span<const std::byte> bytes) {
+  RT_ASSERT(client.needed > client.gathered.size());
+  const std::size_t take = std::min(bytes.size(), client.needed - client.gathered.size());
+  client.gathered.insert(client.gathered.end(), bytes.begin(),
+                         bytes.begin() + static_cast<std::ptrdiff_t>(take));
+  return bytes.subspan(take);
+}
+
+void TcpSessions::lose(Client& client) noexcept {
+  client.session->stream().close(options_.close_timeout);
+}
+
+void TcpSessions::on_end(net::Stream& stream) noexcept {
+  stream.close(0);
+}
+
+void TcpSessions::on_writable(net::Stream& stream) noexcept {
+  stream.resume_receiving();
+}
+
+void TcpSessions::on_timer(net::Stream& stream) noexcept {
+  auto& client = *static_cast<Client*>(stream.owner());
+  client.session->send_error({}, protocol::Opcode::None, protocol::ErrorCode::timed_out,
+                             "a frame must be finished within its deadline");
+  stream.close(client.table.options_.close_timeout);
+}
+
+void TcpSessions::on_closed(net::Stream& stream, runtime::Error) noexcept {
+  auto& client = *static_cast<Client*>(stream.owner());
+  if (client.session != nullptr) {
+    PubSub::local().leave_all(*client.session);
+    Sessions::local().erase(*client.session);
+  }
+  client.table.clients_.erase(client.slot);
+}
+
+}  // namespace services

@@ -1,0 +1,56 @@
+#pragma once
+// The opcode protocol over plain TCP and Unix streams: the same frames without WebSocket around
+// them. One a core. A stream's unfinished frame is gathered here; whole frames are served where
+// they lie.
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "net/network.hpp"
+#include "runtime/slab.hpp"
+#include "services/sessions/session.hpp"
+
+namespace services {
+
+struct TcpOptions {
+  std::size_t frame_bytes_max = 1024 * 1024;
+  runtime::Nanoseconds message_deadline = 30 * runtime::kSecond;  // for an unfinished frame
+  runtime::Nanoseconds close_timeout = 5 * runtime::kSecond;
+};
+
+class TcpSessions {
+ public:
+  TcpSessions(const TcpOptions& options, std::uint32_t streams_max)
+      : options_(options), clients_(streams_max) {}
+  TcpSessions(const TcpSessions&) = delete;
+  TcpSessions& operator=(const TcpSessions&) = delete;
+
+  // For Network::listen; the context is the TcpSessions.
+  static bool accept(void* context, net::Stream& stream) noexcept;
+
+ private:
+  struct Client {
+    TcpSessions& table;
+    Session* session = nullptr;
+    std::uint32_t slot = 0;
+    std::vector<std::byte> gathered;  // the beginning of a frame
+    std::size_t needed = 0;           // bytes of that frame, as far as known
+  };
+
+  static void on_data(net::Stream& stream, const net::Received& received) noexcept;
+  static void on_end(net::Stream& stream) noexcept;
+  static void on_closed(net::Stream& stream, runtime::Error why) noexcept;
+  static void on_timer(net::Stream& stream) noexcept;
+  static void on_writable(net::Stream& stream) noexcept;
+  static const net::StreamHandler kHandler;
+
+  void consume(Client& client, std::span<const std::byte> bytes);
+  std::span<const std::byte> finish_frame(Client& client, std::span<const std::byte> bytes);
+  void lose(Client& client) noexcept;
+
+  TcpOptions options_;
+  runtime::Slab<Client> clients_;
+};
+
+}  // namespace services

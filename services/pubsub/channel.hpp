@@ -1,0 +1,96 @@
+#pragma once
+// The two halves of a channel: what its owner core knows (position, interested cores, the run that
+// is being laid out) and what a core with subscribers knows (who they are). Both belong to PubSub.
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocol/message.hpp"
+#include "runtime/shared_bytes.hpp"
+#include "runtime/types.hpp"
+#include "services/sessions/sessions.hpp"
+
+namespace services {
+
+// Names a LocalChannel on its core, for the owner; a stale one is ignored.
+struct LocalChannelId {
+  std::uint32_t slot = 0;
+  std::uint32_t generation = 0;
+  friend bool operator==(const LocalChannelId&, const LocalChannelId&) = default;
+};
+
+struct LocalChannel {
+  struct Subscriber {
+    Session* session;
+    std::uint32_t subscription;  // index in session->subscriptions()
+  };
+
+  explicit LocalChannel(std::string_view channel_name, std::uint64_t name_hash)
+      : name(channel_name), hash(name_hash) {}
+
+  const std::string name;  // other cores read it while a SubscribeAsk is on its way
+  const std::uint64_t hash;
+  LocalChannelId id;
+  std::vector<Subscriber> subscribers;
+  std::uint32_t pending = 0;  // SubscribeAsks that have not been answered
+};
+
+// A publish that wants an Ack: its place in a run, and who asked.
+struct AckRequest {
+  Requester to;
+  std::uint64_t offset;
+};
+
+// Acks of one block of a run, until all interested cores have said how many sessions took it.
+struct PendingAcks {
+  std::uint64_t epoch = 0;
+  std::uint32_t cores_left = 0;
+  std::uint32_t delivered = 0;
+  std::vector<AckRequest> requests;
+};
+
+// A SubscribeRequest whose owners have not all answered.
+struct PendingSubscribe {
+  Requester from;
+  std::uint32_t left = 0;
+  std::vector<protocol::fbs::ChannelResult> results;
+};
+
+struct OwnedChannel {
+  struct Interested {
+    runtime::CoreId core;
+    LocalChannelId channel;
+  };
+
+  OwnedChannel(std::string_view channel_name, std::uint64_t name_hash, std::uint64_t first_epoch)
+      : name(channel_name),
+        hash(name_hash),
+        epoch(first_epoch),
+        events(channel_name, first_epoch, true) {}
+
+  // Appends one event to the run; starts another block if this one is full.
+  void append(const protocol::EventStamp& stamp, protocol::Bytes data);
+  struct Block {
+    runtime::SharedBytes bytes;
+    std::size_t used = 0;
+    std::uint32_t events = 0;
+  };
+
+  const std::string name;
+  const std::uint64_t hash;
+  const std::uint64_t epoch;
+  const protocol::EventTemplate events;
+  std::uint64_t offset = 0;  // of the newest event
+  std::uint32_t slot = 0;
+  bool dirty = false;
+  runtime::Nanoseconds last_used = 0;
+  std::vector<Interested> interested;  // at most one entry a core
+  std::vector<Block> run;              // of this turn; usually one block
+  std::size_t run_bytes_before = 0;    // of the last run: the next one is probably as large
+  std::vector<AckRequest> acks;        // for events of this run
+};
+
+}  // namespace services

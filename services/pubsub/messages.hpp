@@ -1,0 +1,86 @@
+#pragma once
+// What the PubSub instances of two cores say to each other.
+// Requests form no cycle: subscriber -> owner -> subscriber ends there, and so does publisher ->
+// owner -> subscribers -> owner -> publisher.
+
+#include "services/pubsub/pubsub.hpp"
+
+namespace services {
+
+// --- Subscribing
+// ------------------------------------------------------------------------------------
+
+struct PubSub::SubscribeAsk {
+  const char* name;  // lies in the asking core's LocalChannel, which waits for the answer
+  std::uint64_t hash;
+  LocalChannelId channel;
+  std::uint32_t name_bytes;
+  std::uint32_t pending_slot;
+  std::uint32_t pending_generation;
+  std::uint32_t index;
+  void deliver(runtime::CoreId from) const { PubSub::local().owner_subscribe(*this, from); }
+};
+
+struct PubSub::SubscribeAnswer {
+  LocalChannelId channel;
+  std::uint64_t epoch;
+  std::uint64_t offset;
+  std::uint32_t pending_slot;
+  std::uint32_t pending_generation;
+  std::uint32_t index;
+  void deliver(runtime::CoreId) const { PubSub::local().finish_subscribe(*this); }
+};
+
+struct PubSub::LeaveMessage {
+  runtime::SharedBytes::Loan name;
+  std::uint64_t hash;
+  LocalChannelId channel;
+  std::uint32_t name_bytes;
+  void deliver(runtime::CoreId from) const { PubSub::local().owner_leave(*this, from); }
+};
+
+// --- Publishing
+// -------------------------------------------------------------------------------------
+
+// At the start of the block of a PublishAsk; name and data come behind it.
+struct PubSub::PublishRecord {
+  Requester from;
+  protocol::Uuid publisher;
+  std::uint64_t hash;
+  std::uint32_t name_bytes;
+  std::uint32_t data_bytes;
+  bool requires_ack;
+};
+
+struct PubSub::PublishAsk {
+  runtime::SharedBytes::Loan block;
+  void deliver(runtime::CoreId) const;
+};
+
+struct PubSub::RunMessage {
+  runtime::SharedBytes::Loan block;
+  std::uint64_t bytes;
+  LocalChannelId channel;
+  std::uint32_t events;
+  std::uint32_t acks_slot;  // who counts, at the owner; kNoAcks: nobody
+  std::uint32_t acks_generation;
+  static constexpr std::uint32_t kNoAcks = UINT32_MAX;
+  void deliver(runtime::CoreId owner) const { PubSub::local().fan_out(*this, owner); }
+};
+
+struct PubSub::RunCount {
+  std::uint32_t acks_slot;
+  std::uint32_t acks_generation;
+  std::uint32_t sessions;
+  void deliver(runtime::CoreId) const { PubSub::local().count_run(*this); }
+};
+
+struct PubSub::AckMessage {
+  Requester to;
+  std::uint64_t epoch;
+  std::uint64_t offset;
+  std::uint32_t delivered;
+  void deliver(runtime::CoreId) const { PubSub::local().send_ack(*this); }
+};
+
+}  // namespace services

@@ -1,0 +1,117 @@
+#include "services/sessions/session.hpp"
+
+#include <cstring>
+
+#include "services/sessions/sessions.hpp"
+#include "ws/frame.hpp"
+
+namespace services {
+namespace {
+
+// UUID version 8 (RFC 9562: free to use), variant 10.
+//   bytes 0-3 slot | 4-5 core | 6 version and 4 bits of generation | 7 generation | 8-15 secret
+constexpr std::uint8_t kVersion = 0x80;
+constexpr std::uint8_t kVariant = 0x80;
+
+}  // namespace
+
+protocol::Uuid Session::uuid() const noexcept {
+  protocol::Uuid uuid{};
+  for (int i = 0; i < 4; ++i) uuid.data[i] = static_cast<std::uint8_t>(id_.slot >> (24 - 8 * i));
+  uuid.data[4] = static_cast<std::uint8_t>(id_.core >> 8);
+  uuid.data[5] = static_cast<std::uint8_t>(id_.core);
+  uuid.data[6] = static_cast<std::uint8_t>(kVersion | (id_.generation >> 8 & 0xf));
+  uuid.data[7] = static_cast<std::uint8_t>(id_.generation);
+  for (int i = 0; i < 8; ++i) {
+    uuid.data[8 + i] = static_cast<std::uint8_t>(secret_ >> (56 - 8 * i));
+  }
+  return uuid;
+}
+
+Sessions::Named Sessions::parse(const protocol::Uuid& uuid, runtime::CoreId cores) noexcept {
+  Named named;
+  named.id.slot = 0;
+  for (int i = 0; i < 4; ++i) named.id.slot = named.id.slot << 8 | uuid.data[i];
+  named.id.core = static_cast<runtime::CoreId>(uuid.data[4] << 8 | uuid.data[5]);
+  named.id.generation = (uuid.data[6] & 0xfu) << 8 | uuid.data[7];
+  for (int i = 0; i < 8; ++i) named.secret = named.secret << 8 | uuid.data[8 + i];
+  named.valid = (uuid.data[6] & 0xf0) == kVersion && (uuid.data[8] & 0xc0) == kVariant &&
+                named.id.core < cores;
+  return named;
+}
+
+std::byte* Session::frame_space(std::size_t bytes) {
+  if (connection_ != nullptr) {
+    // A peer that negotiated compression gets its frame from the scratch buffer, see end_frame().
+    if (!direct_) return Sessions::local().scratch(bytes);
+    return connection_->send_space(ws::MessageKind::binary, bytes);
+  }
+  std::byte* space = stream_->send_space(bytes);
+  if (space == nullptr) slow_reader();
+  return space;
+}
+
+bool Session::end_frame(const std::byte* space, std::size_t bytes) {
+  if (direct_) return true;
+  return connection_->send(ws::MessageKind::binary, {space, bytes});
+}
+
+bool Session::send_error(const protocol::Uuid& transaction_id, protocol::Opcode failed,
+                         protocol::ErrorCode code, std::string_view text,
+                         std::uint32_t retry_after_ms) {
+  const protocol::ErrorBody body{
+      .code = code, .text = text, .failed_opcode = failed, .retry_after_ms = retry_after_ms};
+  return send({.transaction_id = transaction_id, .timestamp = runtime::Core::current().wall_now()},
+              body);
+}
+
+bool Session::send_run(const EventRun& run) {
+  if (direct_ && connection_ != nullptr) return connection_->send_frames(run.block, run.bytes);
+  return send_run_unframed(run);
+}
+
+// Takes the protocol frames out of their WebSocket frames again: for TCP, and for compression.
+bool Session::send_run_unframed(const EventRun& run) {
+  std::span<const std::byte> rest = run.bytes;
+  while (!rest.empty()) {
+    ws::FrameHeader header;
+    const ws::FrameRules rules{.receiver = ws::Role::client};
+    const auto status = ws::parse_frame_header(rest, rules, header);
+    RT_ASSERT(status == ws::HeaderStatus::complete);
+    const auto frame = rest.subspan(header.header_bytes, header.payload_bytes);
+    if (connection_ != nullptr) {
+      if (!connection_->send(ws::MessageKind::binary, frame)) return false;
+    } else if (!stream_->send_copy(frame)) {
+      return slow_reader();
+    }
+    rest = rest.subspan(header.header_bytes + frame.size());
+  }
+  return true;
+}
+
+// TCP's side of what ws::Connection does for WebSocket: the limit of the queue was reached.
+bool Session::slow_reader() {
+  if (stream_->closing()) return false;
+  ++Sessions::local().counters().slow_readers;
+  stream_->drop_unsent();
+  const protocol::ErrorBody body{.code = protocol::ErrorCode::slow_reader,
+                                 .text = "the outgoing queue has reached its limit",
+                                 .failed_opcode = protocol::Opcode::None,
+                                 .retry_after_ms = 0};
+  std::byte frame[256];
+  const std::size_t bytes =
+      protocol::write_frame(frame, {.timestamp = runtime::Core::current().wall_now()}, body);
+  stream_->send_last(std::span{frame}.first(bytes));
+  stream_->close(5 * runtime::kSecond);
+  return false;
+}
+
+void Session::close(ws::CloseCode code, std::string_view reason) {
+  if (connection_ != nullptr) {
+    connection_->close(code, reason);
+  } else {
+    stream_->close(5 * runtime::kSecond);
+  }
+}
+
+}  // namespace services

@@ -1,0 +1,102 @@
+#pragma once
+// Session: one client of the opcode protocol, over WebSocket or plain TCP, on the core that
+// accepted it. It is where replies and events go; it knows nothing of what they mean. Stable
+// address in its core's table (services/sessions/sessions.hpp) until it ends; across a suspension
+// keep its id.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "net/stream.hpp"
+#include "protocol/message.hpp"
+#include "protocol/opcode.hpp"
+#include "protocol/uuid.hpp"
+#include "runtime/shared_bytes.hpp"
+#include "runtime/types.hpp"
+#include "ws/connection.hpp"
+
+namespace services {
+
+// Names a session inside the process.
+struct SessionId {
+  runtime::CoreId core = runtime::kNoCore;
+  std::uint32_t slot = UINT32_MAX;
+  std::uint32_t generation = 0;
+  friend bool operator==(const SessionId&, const SessionId&) = default;
+};
+
+// A published run: events of one channel laid out one after the other, each a WebSocket frame that
+// holds one protocol frame. Sessions on WebSocket send it as it is; others take the frames out.
+struct EventRun {
+  const runtime::SharedBytes& block;
+  std::span<const std::byte> bytes;
+};
+
+// One subscription of a session, and where it stands in the channel's list (services/pubsub).
+struct Subscription {
+  std::uint32_t channel;   // slot in the core's channel table
+  std::uint32_t position;  // in the channel's subscribers
+};
+
+class Session {
+ public:
+  Session(ws::Connection& connection) noexcept
+      : stream_(&connection.stream()), connection_(&connection) {}
+  Session(net::Stream& stream, protocol::Transport transport) noexcept
+      : stream_(&stream), transport_(transport) {}
+
+  SessionId id() const noexcept { return id_; }
+  // How clients name it: not to be guessed, and never used again.
+  protocol::Uuid uuid() const noexcept;
+  protocol::Transport transport() const noexcept { return transport_; }
+  net::Stream& stream() noexcept { return *stream_; }
+
+  // Writes one frame. False: the session is closing, or was closed as a slow reader just now.
+  template <class Body>
+  bool send(const protocol::MessageHeader& header, const Body& body) {
+    const std::size_t bytes = protocol::frame_bytes(header, body);
+    std::byte* space = frame_space(bytes);
+    if (space == nullptr) return false;
+    protocol::write_frame({space, bytes}, header, body);
+    return end_frame(space, bytes);
+  }
+  bool send_error(const protocol::Uuid& transaction_id, protocol::Opcode failed,
+                  protocol::ErrorCode code, std::string_view text,
+                  std::uint32_t retry_after_ms = 0);
+  // Events: shared, not copied, where the transport allows it.
+  bool send_run(const EventRun& run);
+
+  // Ends it: a close code for WebSocket, the end of the stream for TCP.
+  void close(ws::CloseCode code, std::string_view reason);
+
+  // For services/pubsub: the channels it holds, and how many more it has asked for.
+  std::vector<Subscription>& subscriptions() noexcept { return subscriptions_; }
+  bool holds(std::uint32_t channel) const noexcept {
+    return std::any_of(subscriptions_.begin(), subscriptions_.end(),
+                       [&](const Subscription& entry) { return entry.channel == channel; });
+  }
+  std::size_t subscribed_or_asking() const noexcept { return subscriptions_.size() + asking_; }
+  void count_asking(int change) noexcept { asking_ = static_cast<std::uint16_t>(asking_ + change); }
+
+ private:
+  friend class Sessions;
+
+  std::byte* frame_space(std::size_t bytes);
+  bool end_frame(const std::byte* space, std::size_t bytes);
+  bool send_run_unframed(const EventRun& run);
+  bool slow_reader();
+
+  net::Stream* stream_;
+  ws::Connection* connection_ = nullptr;  // null: TCP
+  std::uint64_t secret_ = 0;
+  SessionId id_;
+  std::vector<Subscription> subscriptions_;
+  std::uint16_t asking_ = 0;
+  protocol::Transport transport_ = protocol::Transport::websocket;
+  bool direct_ = true;  // WebSocket without compression: frames go to the stream as they are
+};
+
+}  // namespace services

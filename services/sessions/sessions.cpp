@@ -1,0 +1,251 @@
+#include "services/sessions/sessions.hpp"
+
+#include <cstring>
+#include <utility>
+
+#include "runtime/random.hpp"
+#include "ws/frame.hpp"
+
+namespace services {
+
+using runtime::Core;
+using runtime::CoreId;
+using runtime::SharedBytes;
+
+namespace {
+
+// One protocol frame inside one server's WebSocket frame, in memory that sessions share.
+template <class Body>
+SharedBytes frame_for_all(const protocol::MessageHeader& header, const Body& body,
+                          std::size_t& bytes) {
+  const std::size_t frame = protocol::frame_bytes(header, body);
+  const std::size_t head = ws::server_header_bytes(frame);
+  bytes = head + frame;
+  SharedBytes block = SharedBytes::allocate(bytes);
+  ws::write_server_header(block.data(), {.opcode = ws::Opcode::binary}, frame);
+  protocol::write_frame({block.data() + head, frame}, header, body);
+  return block;
+}
+
+}  // namespace
+
+struct Sessions::PendingBroadcast {
+  Requester from;
+  std::uint32_t delivered = 0;
+  std::uint32_t cores_left = 0;
+  bool requires_ack = false;
+};
+
+// What travels with a Send to another core, at the start of a block; the data comes behind it.
+struct Sessions::DirectRecord {
+  Requester from;
+  protocol::Uuid from_uuid;
+  protocol::Uuid trace_id;
+  std::uint64_t span_id;
+  std::uint64_t timestamp;
+  std::uint64_t data_bytes;
+  bool requires_ack;
+};
+
+struct Sessions::DirectAnswer {
+  Requester from;
+  bool delivered;
+  void deliver(CoreId) const { Sessions::local().answer_direct(from, true, delivered); }
+};
+
+struct Sessions::DirectAsk {
+  SharedBytes::Loan block;
+  Named target;
+  void deliver(CoreId home) const {
+    const SharedBytes held = SharedBytes::adopt(block);
+    DirectRecord record;
+    std::memcpy(&record, held.data(), sizeof record);
+    const protocol::Bytes data{held.data() + sizeof record,
+                               static_cast<std::size_t>(record.data_bytes)};
+    const bool delivered = Sessions::local().deliver_direct(target, record, data);
+    if (delivered && !record.requires_ack) return;
+    Core::current().lanes().send(home, DirectAnswer{.from = record.from, .delivered = delivered});
+  }
+};
+
+struct Sessions::BroadcastAnswer {
+  std::uint32_t pending_slot;
+  std::uint32_t pending_generation;
+  std::uint32_t count;
+  void deliver(CoreId) const {
+    Sessions& sessions = Sessions::local();
+    PendingBroadcast* pending = sessions.pending_->get(pending_slot, pending_generation);
+    RT_ASSERT(pending != nullptr);
+    pending->delivered += count;
+    if (--pending->cores_left > 0) return;
+    if (Session* from = pending->requires_ack ? sessions.find(pending->from.session) : nullptr) {
+      from->send(
+          {.transaction_id = pending->from.transaction_id, .timestamp = Core::current().wall_now()},
+          protocol::AckBody{.delivered = pending->delivered});
+    }
+    sessions.pending_->erase(pending_slot);
+  }
+};
+
+struct Sessions::BroadcastAsk {
+  SharedBytes::Loan block;
+  std::uint64_t bytes;
+  SessionId except;
+  std::uint32_t pending_slot;
+  std::uint32_t pending_generation;
+  void deliver(CoreId home) const {
+    const SharedBytes held = SharedBytes::adopt(block);
+    const std::uint32_t count = Sessions::local().deliver_broadcast(
+        held, {held.data(), static_cast<std::size_t>(bytes)}, except);
+    Core::current().lanes().send(home, BroadcastAnswer{.pending_slot = pending_slot,
+                                                       .pending_generation = pending_generation,
+                                                       .count = count});
+  }
+};
+
+Sessions::Sessions(std::uint32_t sessions_max)
+    : sessions_(sessions_max),
+      pending_(std::make_unique<runtime::Slab<PendingBroadcast>>(UINT32_MAX)) {
+  set_local(ServiceSlot::sessions, this);
+}
+
+Sessions::~Sessions() {
+  pending_->clear();
+  set_local(ServiceSlot::sessions, nullptr);
+}
+
+template <class... Arguments>
+Session* Sessions::add(Arguments&&... arguments) {
+  const auto made = sessions_.emplace(std::forward<Arguments>(arguments)...);
+  if (made.value == nullptr) return nullptr;
+  Core& core = Core::current();
+  made.value->id_ = {.core = core.id(), .slot = made.id.slot, .generation = made.id.generation};
+  // The two highest bits are the UUID's variant.
+  made.value->secret_ = (core.random().next() >> 2) | std::uint64_t{1} << 63;
+  ++counters_.opened;
+  return made.value;
+}
+
+Session* Sessions::open(ws::Connection& connection) {
+  Session* session = add(connection);
+  if (session != nullptr) session->direct_ = !connection.is_deflated();
+  return session;
+}
+
+Session* Sessions::open(net::Stream& stream, protocol::Transport transport) {
+  return add(stream, transport);
+}
+
+void Sessions::erase(Session& session) noexcept {
+  RT_ASSERT(session.subscriptions_.empty());
+  ++counters_.closed;
+  sessions_.erase(session.id_.slot);
+}
+
+Session* Sessions::find(const SessionId& id) noexcept {
+  RT_DEBUG_ASSERT(id.core == Core::current().id());
+  return sessions_.get({id.slot, id.generation});
+}
+
+std::byte* Sessions::scratch(std::size_t bytes) {
+  if (scratch_.size() < bytes) scratch_.resize(bytes);
+  return scratch_.data();
+}
+
+// --- Send
+// -------------------------------------------------------------------------------------------
+
+void Sessions::send(Session& from, const protocol::MessageHeader& header,
+                    const protocol::Uuid& target, protocol::Bytes data, bool requires_ack) {
+  Core& core = Core::current();
+  const Named named = parse(target, core.cores());
+  const Requester requester{.session = from.id(), .transaction_id = header.transaction_id};
+  if (!named.valid) {
+    answer_direct(requester, requires_ack, false);
+    return;
+  }
+  const DirectRecord record{.from = requester,
+                            .from_uuid = from.uuid(),
+                            .trace_id = header.trace_id,
+                            .span_id = header.span_id,
+                            .timestamp = core.wall_now(),
+                            .data_bytes = data.size(),
+                            .requires_ack = requires_ack};
+  if (named.id.core == core.id()) {
+    answer_direct(requester, requires_ack, deliver_direct(named, record, data));
+    return;
+  }
+  SharedBytes block = SharedBytes::allocate(sizeof record + data.size());
+  std::memcpy(block.data(), &record, sizeof record);
+  if (!data.empty()) std::memcpy(block.data() + sizeof record, data.data(), data.size());
+  core.lanes().send(named.id.core, DirectAsk{.block = block.lend(), .target = named});
+}
+
+bool Sessions::deliver_direct(const Named& target, const DirectRecord& record,
+                              protocol::Bytes data) {
+  Session* session = find(target.id);
+  if (session == nullptr || session->secret_ != target.secret) {
+    ++counters_.unknown;
+    return false;
+  }
+  ++counters_.sent;
+  const protocol::MessageHeader header{.transaction_id = {},
+                                       .timestamp = record.timestamp,
+                                       .trace_id = record.trace_id,
+                                       .span_id = record.span_id};
+  return session->send(header, protocol::DirectMessageBody{.from = record.from_uuid, .data = data});
+}
+
+void Sessions::answer_direct(const Requester& requester, bool requires_ack, bool delivered) {
+  Session* from = find(requester.session);
+  if (from == nullptr) return;
+  if (!delivered) {
+    from->send_error(requester.transaction_id, protocol::Opcode::Send,
+                     protocol::ErrorCode::unknown_session, "no session has this id");
+  } else if (requires_ack) {
+    from->send(
+        {.transaction_id = requester.transaction_id, .timestamp = Core::current().wall_now()},
+        protocol::AckBody{.delivered = 1});
+  }
+}
+
+// --- Broadcast
+// --------------------------------------------------------------------------------------
+
+void Sessions::broadcast(Session& from, const protocol::MessageHeader& header, protocol::Bytes data,
+                         bool requires_ack, bool include_self) {
+  ++counters_.broadcasts;
+  Core& core = Core::current();
+  std::size_t bytes = 0;
+  const SharedBytes block =
+      frame_for_all({.transaction_id = {},
+                     .timestamp = core.wall_now(),
+                     .trace_id = header.trace_id,
+                     .span_id = header.span_id},
+                    protocol::BroadcastMessageBody{.from = from.uuid(), .data = data}, bytes);
+  const auto pending = pending_->emplace(
+      PendingBroadcast{.from = {.session = from.id(), .transaction_id = header.transaction_id},
+                       .cores_left = core.cores(),
+                       .requires_ack = requires_ack});
+  for (CoreId to = 0; to < core.cores(); ++to) {
+    core.lanes().send(to, BroadcastAsk{.block = block.lend(),
+                                       .bytes = bytes,
+                                       .except = include_self ? SessionId{} : from.id(),
+                                       .pending_slot = pending.id.slot,
+                                       .pending_generation = pending.id.generation});
+  }
+}
+
+std::uint32_t Sessions::deliver_broadcast(const SharedBytes& block,
+                                          std::span<const std::byte> frame,
+                                          const SessionId& except) {
+  std::uint32_t count = 0;
+  for_each([&](Session& session) {
+    if (session.id() == except) return;
+    if (session.send_run({.block = block, .bytes = frame})) ++count;
+  });
+  counters_.broadcast_to += count;
+  return count;
+}
+
+}  // namespace services

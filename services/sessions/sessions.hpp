@@ -1,0 +1,102 @@
+#pragma once
+// Sessions: the table of one core's sessions, and what reaches a session from anywhere: Send and
+// Broadcast. One a core.
+//
+// Owner of a session: the core that accepted its socket. Its UUID names core, slot and generation
+// and carries 62 random bits, so that any core finds the owner without a table, and nobody finds a
+// session by guessing. Send goes to the owner over a lane and comes back as an acknowledgement or
+// an error; Broadcast goes to every core, each hands it to its sessions, and the counts come back.
+// A session that ends meanwhile is an unknown session.
+
+#include <cstdint>
+#include <memory>
+
+#include "protocol/verify.hpp"
+#include "runtime/core.hpp"
+#include "runtime/sharded.hpp"
+#include "runtime/slab.hpp"
+#include "services/local.hpp"
+#include "services/sessions/session.hpp"
+
+namespace services {
+
+// Who asked for something and how to answer: kept or sent along until the answer is known.
+struct Requester {
+  SessionId session;
+  protocol::Uuid transaction_id{};
+};
+
+class Sessions {
+ public:
+  explicit Sessions(std::uint32_t sessions_max);
+  ~Sessions();
+
+  // nullptr: the table is full. The session must be erased before its connection is gone.
+  Session* open(ws::Connection& connection);
+  Session* open(net::Stream& stream, protocol::Transport transport);
+  void erase(Session& session) noexcept;
+
+  // On this core only; nullptr if it has ended.
+  Session* find(const SessionId& id) noexcept;
+  std::uint32_t count() const noexcept { return sessions_.count(); }
+  template <class Visit>
+  void for_each(Visit&& visit) {
+    sessions_.for_each([&](auto, Session& session) { visit(session); });
+  }
+
+  // Which session a UUID names, if it has the form of one of ours; find() or the owner decides.
+  struct Named {
+    SessionId id;
+    std::uint64_t secret = 0;
+    bool valid = false;
+  };
+  static Named parse(const protocol::Uuid& uuid, runtime::CoreId cores) noexcept;
+
+  // Hands `data` to the session `target` wherever it is, and answers `from`: an Ack if
+  // `requires_ack`, an Error unknown_session in any case. Copies the data once if the target is on
+  // another core.
+  void send(Session& from, const protocol::MessageHeader& header, const protocol::Uuid& target,
+            protocol::Bytes data, bool requires_ack);
+  // Hands `data` to every session of every core but, unless `include_self`, the sender.
+  void broadcast(Session& from, const protocol::MessageHeader& header, protocol::Bytes data,
+                 bool requires_ack, bool include_self);
+
+  // This core's table, of those that were started together.
+  static Sessions& local() noexcept { return services::local<Sessions>(ServiceSlot::sessions); }
+
+  // Memory for a frame that is compressed before it is sent; valid until the next call.
+  std::byte* scratch(std::size_t bytes);
+
+  struct Counters {
+    std::uint64_t opened = 0;
+    std::uint64_t closed = 0;
+    std::uint64_t sent = 0;          // Send requests delivered on this core
+    std::uint64_t unknown = 0;       // and those whose target was not there
+    std::uint64_t broadcasts = 0;    // taken in on this core
+    std::uint64_t broadcast_to = 0;  // sessions they were handed to here
+    std::uint64_t slow_readers = 0;
+  };
+  Counters& counters() noexcept { return counters_; }
+
+ private:
+  struct DirectRecord;
+  struct DirectAsk;
+  struct DirectAnswer;
+  struct BroadcastAsk;
+  struct BroadcastAnswer;
+  struct PendingBroadcast;
+
+  template <class... Arguments>
+  Session* add(Arguments&&... arguments);
+  bool deliver_direct(const Named& target, const DirectRecord& record, protocol::Bytes data);
+  void answer_direct(const Requester& requester, bool requires_ack, bool delivered);
+  std::uint32_t deliver_broadcast(const runtime::SharedBytes& block,
+                                  std::span<const std::byte> frame, const SessionId& except);
+
+  runtime::Slab<Session, 12> sessions_;  // as many bits of the generation as a UUID carries
+  std::vector<std::byte> scratch_;
+  std::unique_ptr<runtime::Slab<PendingBroadcast>> pending_;
+  Counters counters_;
+};
+
+}  // namespace services

@@ -1,0 +1,17 @@
+#pragma once
+// The compression state of one connection. With context takeover a direction has a stream of its
+// own; without, the endpoint's shared one serves.
+
+#include <memory>
+
+#include "ws/connection.hpp"
+#include "ws/deflate.hpp"
+
+namespace ws {
+
+struct Connection::Compression {
+  std::unique_ptr<Inflater> inflater;
+  std::unique_ptr<Deflater> deflater;
+};
+
+}  // namespace ws

@@ -1,0 +1,378 @@
+#include "ws/connection.hpp"
+
+#include <array>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "ws/compression.hpp"
+#include "ws/endpoint.hpp"
+#include "ws/kept_bytes.hpp"
+
+namespace ws {
+namespace {
+
+// Frames up to this size are moved up to the one before them in the receive buffer, so that a batch
+// leaves as one piece (each is 4 bytes shorter than it came); larger ones are pieces of their own.
+constexpr std::size_t kCompactBytesMax = 4096;
+constexpr std::size_t kControlFrameBytesMax = kClientHeaderBytesMax + kControlPayloadBytesMax;
+
+constexpr std::uint32_t to_ticks(runtime::Nanoseconds span) noexcept {
+  return static_cast<std::uint32_t>(span / (runtime::kSecond / 8));
+}
+
+constexpr Opcode opcode_of(MessageKind kind) noexcept {
+  return static_cast<Opcode>(kind);
+}
+
+}  // namespace
+
+const net::StreamHandler Connection::kStreamHandler{"websocket", on_data,  on_end,
+                                                    on_closed,   on_timer, on_writable};
+
+Connection::Connection(Endpoint& endpoint, net::Stream& stream, Role role, bool deflated) noexcept
+    : endpoint_(endpoint), stream_(stream), reader_(role, deflated), role_(role) {}
+
+Connection::~Connection() = default;
+
+// --- The stream's side
+// ------------------------------------------------------------------------------
+
+void Connection::on_data(net::Stream& stream, const net::Received& received) noexcept {
+  static_cast<Connection*>(stream.owner())->consume(received);
+}
+
+void Connection::consume(const net::Received& received) {
+  active_ = true;
+  endpoint_.current_ = &received;
+  const ReadResult result = reader_.consume(received.bytes, endpoint_.options_.reader, *this);
+  endpoint_.current_ = nullptr;
+  if (result.status == ReadStatus::failed) {
+    if (state_ != State::ended) fail(result.code, "");
+    return;
+  }
+  if (state_ == State::open && endpoint_.handler_.on_batch_end != nullptr) {
+    endpoint_.handler_.on_batch_end(*this);
+  }
+  if (state_ == State::ended) return;
+  watch_unfinished();
+  if (!stream_.writable()) stream_.pause_receiving();
+}
+
+void Connection::on_end(net::Stream& stream) noexcept {
+  auto& self = *static_cast<Connection*>(stream.owner());
+  self.state_ = State::ended;
+  stream.close(0);
+}
+
+void Connection::on_closed(net::Stream& stream, runtime::Error) noexcept {
+  auto& self = *static_cast<Connection*>(stream.owner());
+  self.state_ = State::ended;
+  self.tell_closed(self.close_code_, "");
+  self.endpoint_.erase(self);
+}
+
+void Connection::on_writable(net::Stream& stream) noexcept {
+  stream.resume_receiving();
+}
+
+void Connection::on_timer(net::Stream& stream) noexcept {
+  static_cast<Connection*>(stream.owner())->tick();
+}
+
+// --- Time
+// -----------------------------------------------------------------------------------------
+
+// One timer serves three purposes: a ping each interval, its answer (any byte counts) within
+// pong_timeout, and the deadline of an unfinished message.
+void Connection::tick() {
+  const EndpointOptions& options = endpoint_.options_;
+  if (state_ == State::close_sent) {
+    stream_.abort({runtime::ErrorCode::timed_out, 0});
+    return;
+  }
+  if (unfinished_since_ != 0 &&
+      endpoint_.tick() - unfinished_since_ >= to_ticks(options.message_deadline)) {
+    fail(CloseCode::policy_violation, "a message must be finished within its deadline");
+    return;
+  }
+  if (stream_.receiving_paused()) {
+    // We do not read because the peer does not, so no pong can come: what counts is that it takes
+    // anything at all.
+    const auto queued = static_cast<std::uint32_t>(stream_.queued_bytes());
+    if (queued == queued_before_) {
+      ++endpoint_.counters_.slow_readers;
+      close_now(CloseCode::policy_violation, "slow reader");
+      return;
+    }
+    queued_before_ = queued;
+  } else if (awaiting_pong_) {
+    if (!active_) {
+      ++endpoint_.counters_.pong_timeouts;
+      close_now(CloseCode::policy_violation, "no pong");
+      return;
+    }
+    awaiting_pong_ = false;
+  } else if (options.ping_interval != 0) {
+    ping({});
+    awaiting_pong_ = true;
+    active_ = false;
+  }
+  start_timer();
+}
+
+void Connection::start_timer() noexcept {
+  const EndpointOptions& options = endpoint_.options_;
+  runtime::Nanoseconds next = runtime::kNever;
+  if (options.ping_interval != 0) {
+    next = awaiting_pong_ ? options.pong_timeout : options.ping_interval;
+  }
+  if (unfinished_since_ != 0) {
+    const runtime::Nanoseconds passed =
+        (endpoint_.tick() - unfinished_since_) * (runtime::kSecond / 8);
+    next = std::min(next, std::max<runtime::Nanoseconds>(options.message_deadline - passed, 0));
+  }
+  if (next != runtime::kNever) stream_.set_timer(next);
+}
+
+// A batch is often cut inside a message, so this is on the hot path: the timer is only touched if
+// the next ping would come too late to notice.
+void Connection::watch_unfinished() noexcept {
+  if (!reader_.unfinished()) {
+    unfinished_since_ = 0;
+    return;
+  }
+  if (unfinished_since_ != 0) return;
+  unfinished_since_ = endpoint_.tick();
+  const EndpointOptions& options = endpoint_.options_;
+  if (options.ping_interval == 0 || options.message_deadline < options.ping_interval) {
+    start_timer();
+  }
+}
+
+// --- The reader's side
+// ------------------------------------------------------------------------------
+
+bool Connection::on_message(Message message) {
+  ++endpoint_.counters_.messages_received;
+  if (state_ == State::open) endpoint_.handler_.on_message(*this, message);
+  return state_ != State::ended;
+}
+
+bool Connection::on_ping(std::span<const std::byte> payload) {
+  const auto second = static_cast<std::uint16_t>(endpoint_.tick() / 8);
+  if (second != ping_second_) {
+    ping_second_ = second;
+    pings_in_second_ = 0;
+  }
+  if (++pings_in_second_ > endpoint_.options_.pings_per_second_max) {
+    close_now(CloseCode::policy_violation, "too many pings");
+    return false;
+  }
+  if (state_ != State::open) return true;
+  std::array<std::byte, kControlFrameBytesMax> frame;
+  const std::size_t bytes = write_control(frame, Opcode::pong, payload);
+  stream_.send_control(net::ControlKind::pong, std::span{frame}.first(bytes));
+  return true;
+}
+
+bool Connection::on_pong(std::span<const std::byte>) {
+  return true;
+}
+
+bool Connection::on_close(CloseCode code, std::string_view reason) {
+  close_code_ = code;
+  if (state_ == State::open) send_close_frame(code, "", false);
+  state_ = State::ended;
+  tell_closed(code, reason);
+  // The server closes the stream first (RFC 6455 section 7.1.1); a client waits for that.
+  stream_.close(role_ == Role::server ? 0 : endpoint_.options_.close_timeout);
+  return false;
+}
+
+Inflater& Connection::inflater() {
+  RT_ASSERT(compression_ != nullptr);
+  return compression_->inflater ? *compression_->inflater : endpoint_.shared_inflater();
+}
+
+// --- Sending
+// --------------------------------------------------------------------------------------
+
+std::byte* Connection::send_space(MessageKind kind, std::size_t bytes) {
+  RT_ASSERT(role_ == Role::server);
+  if (state_ != State::open) return nullptr;
+  const std::size_t header = server_header_bytes(bytes);
+  std::byte* to = stream_.send_space(header + bytes);
+  if (to == nullptr) {
+    refused();
+    return nullptr;
+  }
+  write_server_header(to, {.opcode = opcode_of(kind)}, bytes);
+  return to + header;
+}
+
+bool Connection::send(MessageKind kind, std::span<const std::byte> payload) {
+  if (state_ != State::open) return false;
+  if (compression_ != nullptr && payload.size() >= endpoint_.options_.deflate_bytes_min) {
+    return send_deflated(kind, payload);
+  }
+  if (role_ == Role::server) {
+    std::byte* to = send_space(kind, payload.size());
+    if (to == nullptr) return false;
+    if (!payload.empty()) std::memcpy(to, payload.data(), payload.size());
+    return true;
+  }
+  std::byte* to = stream_.send_space(client_header_bytes(payload.size()) + payload.size());
+  if (to == nullptr) return refused();
+  const MaskKey key = endpoint_.next_mask_key();
+  to += write_client_header(to, {.opcode = opcode_of(kind)}, payload.size(), key);
+  copy_masked(payload, to, key);
+  return true;
+}
+
+bool Connection::send_frames(const runtime::SharedBytes& block, std::span<const std::byte> frames) {
+  RT_ASSERT(role_ == Role::server);
+  if (state_ != State::open) return false;
+  return stream_.send_shared(block, frames) || refused();
+}
+
+bool Connection::send_deflated(MessageKind kind, std::span<const std::byte> payload) {
+  OwnedBytes compressed;
+  Deflater& deflater =
+      compression_->deflater ? *compression_->deflater : endpoint_.shared_deflater();
+  deflater.deflate(payload, compressed);
+  const FrameStart start{.opcode = opcode_of(kind), .is_final = true, .rsv1 = true};
+  const std::size_t size = compressed.size();
+  const std::size_t header =
+      role_ == Role::server ? server_header_bytes(size) : client_header_bytes(size);
+  std::byte* to = stream_.send_space(header + size);
+  if (to == nullptr) return refused();
+  if (role_ == Role::server) {
+    write_server_header(to, start, size);
+    std::memcpy(to + header, compressed.data(), size);
+  } else {
+    const MaskKey key = endpoint_.next_mask_key();
+    write_client_header(to, start, size, key);
+    copy_masked(compressed.bytes(), to + header, key);
+  }
+  return true;
+}
+
+bool Connection::echo(Message& message) {
+  if (state_ != State::open) return false;
+  if (role_ == Role::client || compression_ != nullptr) {
+    return send(message.kind(), message.payload());
+  }
+  if (message.is_owned()) return echo_owned(message);
+  return endpoint_.current_ != nullptr ? echo_in_place(message)
+                                       : send(message.kind(), message.payload());
+}
+
+bool Connection::echo_in_place(Message& message) {
+  const std::span<std::byte> payload = message.payload();
+  const std::size_t header = server_header_bytes(payload.size());
+  RT_DEBUG_ASSERT(header <= message.header_room());
+  std::byte* frame = payload.data() - header;
+  const std::size_t bytes = header + payload.size();
+  if (bytes <= kCompactBytesMax) {
+    std::byte* end = stream_.end_in_place(*endpoint_.current_);
+    if (end != nullptr) {
+      std::memmove(end + header, payload.data(), payload.size());
+      frame = end;
+    }
+  }
+  write_server_header(frame, {.opcode = opcode_of(message.kind())}, payload.size());
+  return stream_.send_in_place(*endpoint_.current_, {frame, bytes}) || refused();
+}
+
+bool Connection::echo_owned(Message& message) {
+  const MessageKind kind = message.kind();
+  Endpoint::KeptBytes& kept = endpoint_.keep(message.take_or_copy());
+  const std::size_t size = kept.bytes.size();
+  const std::size_t header = server_header_bytes(size);
+  std::byte* frame = kept.bytes.data() - header;
+  write_server_header(frame, {.opcode = opcode_of(kind)}, size);
+  if (stream_.send_foreign(kept, {frame, header + size})) return true;
+  kept.release(kept);
+  return refused();
+}
+
+bool Connection::refused() {
+  if (role_ == Role::client || state_ != State::open) return false;
+  ++endpoint_.counters_.slow_readers;
+  close_now(CloseCode::policy_violation, "slow reader");
+  return false;
+}
+
+std::size_t Connection::write_control(std::span<std::byte> to, Opcode opcode,
+                                      std::span<const std::byte> payload) noexcept {
+  const FrameStart start{.opcode = opcode};
+  if (role_ == Role::server) {
+    const std::size_t header = write_server_header(to.data(), start, payload.size());
+    if (!payload.empty()) std::memcpy(to.data() + header, payload.data(), payload.size());
+    return header + payload.size();
+  }
+  const MaskKey key = endpoint_.next_mask_key();
+  const std::size_t header = write_client_header(to.data(), start, payload.size(), key);
+  copy_masked(payload, to.data() + header, key);
+  return header + payload.size();
+}
+
+void Connection::ping(std::span<const std::byte> payload) {
+  RT_ASSERT(payload.size() <= kControlPayloadBytesMax);
+  if (state_ != State::open) return;
+  std::array<std::byte, kControlFrameBytesMax> frame;
+  const std::size_t bytes = write_control(frame, Opcode::ping, payload);
+  stream_.send_control(net::ControlKind::ping, std::span{frame}.first(bytes));
+}
+
+// --- Closing
+// --------------------------------------------------------------------------------------
+
+void Connection::send_close_frame(CloseCode code, std::string_view reason, bool ahead) {
+  std::array<std::byte, kControlPayloadBytesMax> payload;
+  const std::size_t size = write_close_payload(payload, code, reason);
+  std::array<std::byte, kControlFrameBytesMax> frame;
+  const std::size_t bytes = write_control(frame, Opcode::close, std::span{payload}.first(size));
+  if (ahead) {
+    stream_.send_control(net::ControlKind::close, std::span{frame}.first(bytes));
+  } else {
+    stream_.send_last(std::span{frame}.first(bytes));
+  }
+}
+
+void Connection::close(CloseCode code, std::string_view reason) {
+  if (state_ != State::open) return;
+  send_close_frame(code, reason, false);
+  state_ = State::close_sent;
+  close_code_ = code;
+  // The peer's frame can only come if we read, also from one that made us pause.
+  stream_.resume_receiving();
+  stream_.set_timer(endpoint_.options_.close_timeout);
+}
+
+void Connection::close_now(CloseCode code, std::string_view reason) {
+  if (state_ == State::ended) return;
+  stream_.drop_unsent();
+  if (state_ == State::open) send_close_frame(code, reason, true);
+  state_ = State::ended;
+  close_code_ = code;
+  stream_.close(endpoint_.options_.close_timeout);
+}
+
+void Connection::fail(CloseCode code, std::string_view reason) {
+  ++endpoint_.counters_.protocol_errors;
+  if (state_ == State::open) send_close_frame(code, reason, false);
+  state_ = State::ended;
+  close_code_ = code;
+  tell_closed(code, reason);
+  stream_.close(endpoint_.options_.close_timeout);
+}
+
+void Connection::tell_closed(CloseCode code, std::string_view reason) noexcept {
+  if (told_closed_) return;
+  told_closed_ = true;
+  endpoint_.handler_.on_close(*this, code, reason);
+}
+
+}  // namespace ws

@@ -1,0 +1,145 @@
+#pragma once
+// Connection: one open WebSocket on a net::Stream, in either role: messages in, messages out,
+// pings, deadlines and the closing handshake. The layer above is a table of plain functions.
+//
+// Lives in its Endpoint's table, on the stream's core. A Connection& is valid during a callback and
+// until on_close; keep a ConnectionId across anything that suspends, and look it up again. No
+// function suspends or calls back.
+//
+// Closing (RFC 6455 section 7): close() sends our frame behind what is queued and waits for the
+// peer's; a peer's close is answered; a breach is answered with its code, and the stream lingers so
+// that the peer can read it. Whoever does not answer within close_timeout is cut off.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "net/stream.hpp"
+#include "runtime/shared_bytes.hpp"
+#include "runtime/types.hpp"
+#include "ws/close_code.hpp"
+#include "ws/deflate.hpp"
+#include "ws/frame.hpp"
+#include "ws/message_reader.hpp"
+
+namespace ws {
+
+class Connection;
+class Endpoint;
+
+struct ConnectionId {
+  std::uint32_t slot = UINT32_MAX;
+  std::uint32_t generation = 0;
+  friend bool operator==(const ConnectionId&, const ConnectionId&) = default;
+};
+
+struct ConnectionHandler {
+  // The handshake is done. May be null.
+  void (*on_open)(Connection& connection) noexcept;
+  void (*on_message)(Connection& connection, Message& message) noexcept;
+  // The last call, once, however it ended: the peer's code, ours for a breach, or `abnormal` when
+  // the stream ended without a close frame.
+  void (*on_close)(Connection& connection, CloseCode code, std::string_view reason) noexcept;
+  // All messages of one receive have been handed over. For whoever gathers. May be null.
+  void (*on_batch_end)(Connection& connection) noexcept;
+};
+
+class Connection {
+ public:
+  Connection(Endpoint& endpoint, net::Stream& stream, Role role, bool deflated) noexcept;
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  ConnectionId id() const noexcept { return id_; }
+  Endpoint& endpoint() noexcept { return endpoint_; }
+  net::Stream& stream() noexcept { return stream_; }
+  // What the layer above keeps with the connection.
+  void set_context(void* context) noexcept { context_ = context; }
+  void* context() const noexcept { return context_; }
+
+  // --- Sending. False: the outgoing queue would pass its limit (then the peer is a slow reader and
+  // is closed with 1008, unless the policy says otherwise), or the connection is closing.
+
+  // Copies; compresses if that was negotiated and `payload` is not tiny.
+  bool send(MessageKind kind, std::span<const std::byte> payload);
+  // Room for a binary message of `bytes`, to be filled before the handler returns: header and, for
+  // a client, nothing else is written yet, so this is for servers without compression only.
+  std::byte* send_space(MessageKind kind, std::size_t bytes);
+  // Whole frames that somebody has laid out already, in a server's form and uncompressed: published
+  // messages. Holds a handle until sent.
+  bool send_frames(const runtime::SharedBytes& block, std::span<const std::byte> frames);
+  // Sends a message that is being handed over back to where it came from, without copying it where
+  // it can be framed in place.
+  bool echo(Message& message);
+  bool is_deflated() const noexcept { return compression_ != nullptr; }
+
+  void ping(std::span<const std::byte> payload);
+  // Starts the closing handshake. `reason`: UTF-8, cut to 123 bytes.
+  void close(CloseCode code, std::string_view reason = {});
+  // Throws away what is queued, tells the code ahead of everything and cuts the stream off after
+  // close_timeout: for peers that do not read, or that must go now.
+  void close_now(CloseCode code, std::string_view reason);
+  bool closing() const noexcept { return state_ != State::open; }
+
+ private:
+  friend class Endpoint;
+  friend class MessageReader;
+
+  enum class State : std::uint8_t {
+    open,
+    close_sent,  // waiting for the peer's close frame
+    ended,       // both were exchanged, or it failed: only the stream's end is left
+  };
+  struct Compression;
+
+  // The stream's side.
+  static void on_data(net::Stream& stream, const net::Received& received) noexcept;
+  static void on_end(net::Stream& stream) noexcept;
+  static void on_closed(net::Stream& stream, runtime::Error why) noexcept;
+  static void on_timer(net::Stream& stream) noexcept;
+  static void on_writable(net::Stream& stream) noexcept;
+  static const net::StreamHandler kStreamHandler;
+
+  // The reader's side.
+  bool on_message(Message message);
+  bool on_ping(std::span<const std::byte> payload);
+  bool on_pong(std::span<const std::byte> payload);
+  bool on_close(CloseCode code, std::string_view reason);
+  Inflater& inflater();
+
+  void consume(const net::Received& received);
+  void tick();
+  void start_timer() noexcept;
+  void watch_unfinished() noexcept;
+  bool echo_in_place(Message& message);
+  bool echo_owned(Message& message);
+  bool send_deflated(MessageKind kind, std::span<const std::byte> payload);
+  bool refused();
+  void send_close_frame(CloseCode code, std::string_view reason, bool ahead);
+  void fail(CloseCode code, std::string_view reason);
+  void tell_closed(CloseCode code, std::string_view reason) noexcept;
+  std::size_t write_control(std::span<std::byte> to, Opcode opcode,
+                            std::span<const std::byte> payload) noexcept;
+
+  Endpoint& endpoint_;
+  net::Stream& stream_;
+  void* context_ = nullptr;
+  std::unique_ptr<Compression> compression_;
+  MessageReader reader_;
+  ConnectionId id_;
+  std::uint32_t unfinished_since_ = 0;  // in the endpoint's ticks; 0: nothing is unfinished
+  std::uint32_t queued_before_ = 0;     // bytes queued at the last tick while paused
+  std::uint16_t pings_in_second_ = 0;
+  std::uint16_t ping_second_ = 0;
+  CloseCode close_code_ = CloseCode::abnormal;  // what on_close will say
+  State state_ = State::open;
+  Role role_;
+  bool active_ = false;  // something came since the last tick
+  bool awaiting_pong_ = false;
+  bool told_closed_ = false;
+};
+
+}  // namespace ws

@@ -1,0 +1,249 @@
+#include "ws/endpoint.hpp"
+
+#include <cstring>
+#include <utility>
+
+#include "net/http/response_parser.hpp"
+#include "runtime/await.hpp"
+#include "runtime/core.hpp"
+#include "runtime/wait_queue.hpp"
+#include "ws/compression.hpp"
+#include "ws/kept_bytes.hpp"
+
+namespace ws {
+
+using runtime::ErrorCode;
+using runtime::Result;
+
+namespace {
+
+constexpr runtime::Nanoseconds kHandshakeTimeout = 10 * runtime::kSecond;
+
+std::span<const std::byte> as_bytes(std::string_view text) noexcept {
+  return std::as_bytes(std::span{text});
+}
+
+}  // namespace
+
+Endpoint::Endpoint(net::Network& network, EndpointOptions options, const ConnectionHandler& handler,
+                   void* context)
+    : network_(network),
+      options_(std::move(options)),
+      handler_(handler),
+      context_(context),
+      connections_(network.options().streams_max) {}
+
+Endpoint::~Endpoint() {
+  RT_ASSERT(connections_.count() == 0);
+  while (spare_kept_ != nullptr) delete std::exchange(spare_kept_, spare_kept_->next);
+}
+
+std::uint32_t Endpoint::tick() const noexcept {
+  return static_cast<std::uint32_t>(network_.core().now() / (runtime::kSecond / 8)) | 1u << 31;
+}
+
+MaskKey Endpoint::next_mask_key() noexcept {
+  const auto bits = static_cast<std::uint32_t>(network_.core().random().next());
+  MaskKey key;
+  std::memcpy(key.data(), &bits, sizeof bits);
+  return key;
+}
+
+Inflater& Endpoint::shared_inflater() {
+  if (inflater_ == nullptr) inflater_ = std::make_unique<Inflater>(kWindowBitsMax, true);
+  return *inflater_;
+}
+
+Deflater& Endpoint::shared_deflater() {
+  if (deflater_ == nullptr) {
+    deflater_ = std::make_unique<Deflater>(kWindowBitsMax, true, options_.handshake.deflate.level,
+                                           options_.handshake.deflate.memory_level);
+  }
+  return *deflater_;
+}
+
+Endpoint::KeptBytes& Endpoint::keep(OwnedBytes bytes) {
+  KeptBytes* kept = spare_kept_;
+  if (kept != nullptr) {
+    spare_kept_ = kept->next;
+  } else {
+    kept = new KeptBytes;
+    kept->endpoint = this;
+    kept->release = [](net::ForeignBytes& foreign) noexcept {
+      auto& self = static_cast<KeptBytes&>(foreign);
+      self.bytes.reset();
+      self.next = std::exchange(self.endpoint->spare_kept_, &self);
+    };
+  }
+  kept->bytes = std::move(bytes);
+  return *kept;
+}
+
+Connection* Endpoint::open(net::Stream& stream, Role role,
+                           const std::optional<DeflateParameters>& deflate, void* context) {
+  const auto made = connections_.emplace(*this, stream, role, deflate.has_value());
+  if (made.value == nullptr) return nullptr;
+  Connection& connection = *made.value;
+  connection.id_ = {made.id.slot, made.id.generation};
+  connection.context_ = context;
+  if (deflate) {
+    const DeflatePolicy& policy = options_.handshake.deflate;
+    const bool server = role == Role::server;
+    const bool shared_out =
+        server ? deflate->server_no_context_takeover : deflate->client_no_context_takeover;
+    const bool shared_in =
+        server ? deflate->client_no_context_takeover : deflate->server_no_context_takeover;
+    const std::uint8_t bits_out =
+        server ? deflate->server_window_bits : deflate->client_window_bits;
+    const std::uint8_t bits_in = server ? deflate->client_window_bits : deflate->server_window_bits;
+    connection.compression_ = std::make_unique<Connection::Compression>();
+    if (!shared_in) connection.compression_->inflater = std::make_unique<Inflater>(bits_in, false);
+    if (!shared_out || bits_out != kWindowBitsMax) {
+      connection.compression_->deflater =
+          std::make_unique<Deflater>(bits_out, shared_out, policy.level, policy.memory_level);
+    }
+  }
+  stream.set_handler(Connection::kStreamHandler, &connection);
+  connection.start_timer();
+  ++counters_.opened;
+  return &connection;
+}
+
+void Endpoint::erase(Connection& connection) noexcept {
+  ++counters_.closed;
+  connections_.erase(connection.id_.slot);
+}
+
+// --- Server
+// -----------------------------------------------------------------------------------------
+
+net::http::UpgradeOutcome Endpoint::upgrade(void* endpoint, net::Stream& stream,
+                                            const net::http::Request& request) noexcept {
+  using Outcome = net::http::UpgradeOutcome;
+  auto& self = *static_cast<Endpoint*>(endpoint);
+  const Upgrade upgrade = check_upgrade(request, self.options_.handshake);
+  switch (upgrade.kind) {
+    case UpgradeKind::not_an_upgrade:
+      return {.kind = Outcome::Kind::not_an_upgrade};
+    case UpgradeKind::rejected:
+      return {.kind = Outcome::Kind::rejected,
+              .status = static_cast<net::http::Status>(upgrade.rejection.status),
+              .reason = upgrade.rejection.reason,
+              .extra_fields = upgrade.rejection.extra_fields};
+    case UpgradeKind::accepted:
+      break;
+  }
+  std::string response;
+  write_upgrade_response(response, upgrade);
+  Connection* connection = nullptr;
+  if (stream.send_copy(as_bytes(response))) {
+    connection = self.open(stream, Role::server, upgrade.deflate, self.context_);
+  }
+  if (connection == nullptr) {
+    return {.kind = Outcome::Kind::rejected,
+            .status = net::http::Status::service_unavailable,
+            .reason = "no room for another connection"};
+  }
+  if (self.handler_.on_open != nullptr) self.handler_.on_open(*connection);
+  return {.kind = Outcome::Kind::taken};
+}
+
+// --- Client
+// -----------------------------------------------------------------------------------------
+
+// A client's stream until the server has answered the handshake. Lives in connect()'s frame.
+struct Endpoint::Handshaking {
+  Endpoint& endpoint;
+  ClientHandshake handshake;
+  void* context;
+  net::http::ResponseParser parser{};
+  Connection* connection = nullptr;
+  runtime::Error error{};
+  bool done = false;
+  runtime::WaitQueue waiting{};
+
+  static Handshaking& of(net::Stream& stream) { return *static_cast<Handshaking*>(stream.owner()); }
+  void finish() noexcept {
+    done = true;
+    waiting.wake_all(runtime::WaitQueue::Outcome::granted);
+  }
+  void refuse(net::Stream& stream, runtime::Error why) noexcept {
+    error = why;
+    stream.abort(why);
+  }
+  static void on_data(net::Stream& stream, const net::Received& received) noexcept {
+    of(stream).read_answer(stream, received);
+  }
+  void read_answer(net::Stream& stream, const net::Received& received) noexcept {
+    using Event = net::http::ResponseParser::Event;
+    const auto progress = parser.feed(received.bytes);
+    if (progress.event == Event::need_more) return;
+    if (progress.event == Event::error) return refuse(stream, {ErrorCode::closed, 0});
+    const int status = static_cast<int>(parser.response().status);
+    const auto answer = check_upgrade_response(status, parser.response().fields, handshake);
+    if (!answer) return refuse(stream, {ErrorCode::closed, status});
+    connection = endpoint.open(stream, Role::client, answer->deflate, context);
+    if (connection == nullptr) return refuse(stream, {ErrorCode::limit_exceeded, 0});
+    finish();
+    if (endpoint.handler_.on_open != nullptr) endpoint.handler_.on_open(*connection);
+    const net::Received rest{.bytes = received.bytes.subspan(progress.consumed),
+                             .buffer = received.buffer};
+    if (!rest.bytes.empty()) connection->consume(rest);
+  }
+  static void on_end(net::Stream& stream) noexcept {
+    of(stream).refuse(stream, {ErrorCode::closed, 0});
+  }
+  static void on_closed(net::Stream& stream, runtime::Error why) noexcept {
+    Handshaking& self = of(stream);
+    self.error = why;
+    self.finish();
+  }
+  static void on_timer(net::Stream& stream) noexcept {
+    of(stream).refuse(stream, {ErrorCode::timed_out, 0});
+  }
+  static constexpr net::StreamHandler kHandler{"handshake", on_data,  on_end,
+                                               on_closed,   on_timer, nullptr};
+};
+
+runtime::Task<Result<ConnectionId>> Endpoint::connect(runtime::Address address, std::string host,
+                                                      std::string target, void* context) {
+  std::vector<std::string_view> subprotocols(options_.handshake.subprotocols.begin(),
+                                             options_.handshake.subprotocols.end());
+  Handshaking state{.endpoint = *this,
+                    .handshake = {.host = host,
+                                  .target = target,
+                                  .origin = {},
+                                  .subprotocols = subprotocols,
+                                  .extra_fields = {},
+                                  .deflate = options_.handshake.deflate,
+                                  .nonce = {}},
+                    .context = context};
+  network_.core().random().fill(state.handshake.nonce);
+  const auto stream_id = co_await network_.connect(address, Handshaking::kHandler, &state);
+  if (!stream_id) co_return runtime::Unexpected{stream_id.error()};
+  std::string request;
+  write_upgrade_request(request, state.handshake);
+  net::Stream& stream = *network_.find(*stream_id);
+  stream.set_timer(kHandshakeTimeout);
+  stream.send_last(as_bytes(request));
+  while (!state.done) {
+    runtime::WaitQueue::Waiter waiter{state.waiting};
+    if (co_await waiter == runtime::WaitQueue::Outcome::cancelled) break;
+  }
+  if (!state.done) co_await abandon(*stream_id, state);
+  if (state.connection == nullptr) co_return runtime::Unexpected{state.error};
+  co_return state.connection->id();
+}
+
+// The caller was cancelled: the stream must be gone before the frame that it points to is.
+runtime::Task<void> Endpoint::abandon(net::StreamId id, Handshaking& state) {
+  if (net::Stream* stream = network_.find(id)) {
+    stream->abort({ErrorCode::cancelled, 0});
+  }
+  while (!state.done) {
+    runtime::WaitQueue::Waiter waiter{state.waiting, runtime::WaitQueue::OnCancel::ignore};
+    co_await waiter;
+  }
+}
+
+}  // namespace ws

@@ -1,0 +1,99 @@
+#pragma once
+// Endpoint: what all WebSocket connections of one kind on one core share: policy, limits, handler,
+// their table. One a core; made, used and destroyed there, after its network has been shut down.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "net/http/message.hpp"
+#include "net/http/server.hpp"
+#include "net/network.hpp"
+#include "runtime/slab.hpp"
+#include "runtime/task.hpp"
+#include "ws/connection.hpp"
+#include "ws/handshake.hpp"
+
+namespace ws {
+
+struct EndpointOptions {
+  HandshakePolicy handshake;
+  ReaderLimits reader;
+  runtime::Nanoseconds message_deadline = 30 * runtime::kSecond;  // for an unfinished message
+  runtime::Nanoseconds close_timeout = 5 * runtime::kSecond;
+  runtime::Nanoseconds ping_interval = 25 * runtime::kSecond;  // 0: never
+  runtime::Nanoseconds pong_timeout = 10 * runtime::kSecond;
+  std::uint32_t pings_per_second_max = 1000;  // from a peer; more is 1008
+  std::size_t deflate_bytes_min = 64;         // smaller messages go out uncompressed
+};
+
+class Endpoint {
+ public:
+  Endpoint(net::Network& network, EndpointOptions options, const ConnectionHandler& handler,
+           void* context);
+  ~Endpoint();
+  Endpoint(const Endpoint&) = delete;
+  Endpoint& operator=(const Endpoint&) = delete;
+
+  net::Network& network() noexcept { return network_; }
+  const EndpointOptions& options() const noexcept { return options_; }
+  void* context() const noexcept { return context_; }
+
+  // The hook of net::http::Server (context: the Endpoint): checks the handshake, answers it and
+  // takes the stream over.
+  static net::http::UpgradeOutcome upgrade(void* endpoint, net::Stream& stream,
+                                           const net::http::Request& request) noexcept;
+
+  // Connects to a server and does the handshake. `target`: path and query. The subprotocols and
+  // extensions offered are those of the options. Errors: errnos of connect(2), timed_out,
+  // cancelled, and `closed` for an answer that is not a WebSocket's.
+  // `context` becomes the connection's; on_open is called before this returns.
+  runtime::Task<runtime::Result<ConnectionId>> connect(runtime::Address address, std::string host,
+                                                       std::string target, void* context);
+
+  Connection* find(ConnectionId id) noexcept { return connections_.get({id.slot, id.generation}); }
+  std::uint32_t connection_count() const noexcept { return connections_.count(); }
+  template <class Visit>
+  void for_each(Visit&& visit) {
+    connections_.for_each([&](auto, Connection& connection) { visit(connection); });
+  }
+
+  struct Counters {
+    std::uint64_t opened = 0;
+    std::uint64_t closed = 0;
+    std::uint64_t messages_received = 0;
+    std::uint64_t slow_readers = 0;
+    std::uint64_t protocol_errors = 0;  // closed with 1002, 1007 or 1009
+    std::uint64_t pong_timeouts = 0;
+  };
+  const Counters& counters() const noexcept { return counters_; }
+
+ private:
+  friend class Connection;
+  struct KeptBytes;
+  struct Handshaking;
+
+  Connection* open(net::Stream& stream, Role role, const std::optional<DeflateParameters>& deflate,
+                   void* context);
+  void erase(Connection& connection) noexcept;
+  runtime::Task<void> abandon(net::StreamId id, Handshaking& state);
+  MaskKey next_mask_key() noexcept;
+  std::uint32_t tick() const noexcept;  // now, in eighths of a second, never 0
+  Inflater& shared_inflater();
+  Deflater& shared_deflater();
+  KeptBytes& keep(OwnedBytes bytes);
+
+  net::Network& network_;
+  EndpointOptions options_;
+  const ConnectionHandler& handler_;
+  void* context_;
+  runtime::Slab<Connection> connections_;
+  const net::Received* current_ = nullptr;  // what is being consumed, for sends in place
+  std::unique_ptr<Inflater> inflater_;      // for peers without context takeover
+  std::unique_ptr<Deflater> deflater_;
+  KeptBytes* spare_kept_ = nullptr;  // a list
+  Counters counters_;
+};
+
+}  // namespace ws
