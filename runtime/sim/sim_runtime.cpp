@@ -4,9 +4,11 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <iterator>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -32,11 +34,24 @@ std::string describe_lanes(LaneMatrix& lanes) {
   return text;
 }
 
+sim::Faults faults_of_environment(std::uint64_t seed) {
+  const char* text = std::getenv("CORELANE_FAULTS");
+  const std::string_view name = text == nullptr ? "none" : text;
+  if (name == "harsh") return sim::Faults::harsh();
+  if (name == "swarm") return sim::Faults::swarm(seed, false);
+  if (name == "none") return sim::Faults::none();
+  fmt::print(stderr, "CORELANE_FAULTS={} is none of: none, harsh, swarm\n", name);
+  std::exit(2);
+}
+
 }  // namespace
 
 Result<int> Runtime::run(std::function<Task<int>()> main) {
   std::optional<sim::World> own;
-  if (sim::World::current() == nullptr) own.emplace(sim::seeds(1, 1).front());
+  if (sim::World::current() == nullptr) {
+    const std::uint64_t seed = sim::seeds(1, 1).front();
+    own.emplace(seed, faults_of_environment(seed));
+  }
   sim::World& world = *sim::World::current();
   // Polling waits for the others to do something; here nobody does while a core's turn lasts.
   options_.lane_poll = 0;
