@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <stdexcept>
 
 #include "runtime/await.hpp"
@@ -23,10 +24,8 @@ using runtime::Token;
 namespace {
 
 constexpr runtime::Nanoseconds kAcceptRetry = 100 * runtime::kMillisecond;
-constexpr runtime::Nanoseconds kHeldRetry = 50 * runtime::kMicrosecond;
 constexpr std::uint32_t kAcceptBurst = 4096;  // the backlog: accepted at once at most
 constexpr std::size_t kTimersMax = 1024;      // streams told in one go
-constexpr std::uint8_t kModeVotesMax = 8;
 
 template <class Owner, auto Member>
 void call(void* context, const Completion& completion) noexcept {
@@ -250,198 +249,6 @@ runtime::Task<Result<StreamId>> Network::connect(runtime::Address address,
   stream->set_handler(handler, owner);
   arm_receive(*stream);
   co_return stream->id_;
-}
-
-// --- Receiving
-// ------------------------------------------------------------------------------------
-
-void Network::arm_receive(Stream& stream) noexcept {
-  RT_ASSERT(!stream.receive_armed_);
-  if (stream.paused_ || stream.ended_ || stream.starved_) return;
-  if (stream.state_ == Stream::State::closing || stream.state_ == Stream::State::closed) return;
-  stream.receive_armed_ = true;
-  stream.mode_ = stream.wanted_mode_;
-  ++counters_.receives;
-  const Token receive = token(Sink::receive, stream);
-  if (stream.mode_ == Stream::ReceiveMode::small) {
-    core_.ring().receive_multishot(stream.descriptor_, small_group_, receive);
-  } else {
-    core_.ring().receive_selected(stream.descriptor_, large_group_, receive);
-  }
-}
-
-void Network::on_receive(const Completion& completion) noexcept {
-  Stream* stream = streams_.get(completion.token.slot(), completion.token.generation());
-  RT_ASSERT(stream != nullptr);  // a stream outlives its operations
-  if (!completion.more) {
-    stream->receive_armed_ = false;
-    stream->cancel_requested_ = false;
-  }
-  const std::uint32_t bytes =
-      completion.result > 0 ? static_cast<std::uint32_t>(completion.result) : 0;
-  if (completion.has_buffer) {
-    const runtime::BufferId buffer{.group = group_of(stream->mode_), .buffer = completion.buffer};
-    buffers_.taken(buffer, bytes);
-    if (bytes > 0) {
-      choose_mode(*stream, bytes, buffers_.buffer_bytes(buffer.group));
-      on_bytes(*stream, buffer, bytes);
-    } else {
-      buffers_.release(buffer);
-    }
-  }
-  if (!completion.more) on_receive_ended(*stream, completion.result);
-}
-
-// Small buffers serve many streams and stay in the cache; a stream in the middle of something large
-// fills one after the other, and each costs a completion and a join. It votes for large ones when a
-// buffer is filled, against when one is not; and goes back when little comes at a time.
-void Network::choose_mode(Stream& stream, std::uint32_t bytes, std::uint32_t room) noexcept {
-  if (large_group_ == small_group_) return;
-  std::uint8_t& votes = stream.mode_votes_;
-  if (stream.mode_ == Stream::ReceiveMode::small) {
-    if (bytes == room) {
-      ++votes;
-    } else {
-      votes = static_cast<std::uint8_t>(votes < 2 ? 0 : votes - 2);
-    }
-    if (votes < kModeVotesMax || stream.cancel_requested_) return;
-    stream.wanted_mode_ = Stream::ReceiveMode::large;
-    votes = 0;
-    if (stream.receive_armed_) {
-      stream.cancel_requested_ = true;
-      core_.ring().cancel(token(Sink::receive, stream));
-    }
-    return;
-  }
-  votes = static_cast<std::uint8_t>(bytes < 2 * options_.receive_buffer_bytes ? votes + 1 : 0);
-  if (votes < kModeVotesMax) return;
-  votes = 0;
-  stream.wanted_mode_ = Stream::ReceiveMode::small;
-}
-
-void Network::on_bytes(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept {
-  counters_.bytes_received += bytes;
-  if (stream.state_ != Stream::State::open) {
-    buffers_.release(buffer);
-    stream.discarded_ += bytes;
-    // More is left in the socket: the peer can still read what we sent, until the deadline.
-    if (stream.discarded_ > Stream::kDiscardBytesMax) stream.pause_receiving();
-    return;
-  }
-  if (stream.paused_ || stream.held_ > 0 || core_.lanes().congested()) {
-    hold(stream, buffer, bytes);
-    return;
-  }
-  deliver(stream, buffer, bytes);
-}
-
-void Network::deliver(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept {
-  stream.handler_->on_data(stream, {.bytes = buffers_.bytes(buffer, bytes), .buffer = buffer});
-  buffers_.release(buffer);
-}
-
-void Network::on_receive_ended(Stream& stream, std::int32_t result) noexcept {
-  if (stream.state_ == Stream::State::closing) {
-    close_if_idle(stream);
-    return;
-  }
-  if (result > 0 || result == -ECANCELED || result == -EINTR || result == -EAGAIN) {
-    arm_receive(stream);  // a multishot may end for no reason, a single receive always does
-  } else if (result == -ENOBUFS) {
-    starve(stream);
-  } else if (result == 0) {
-    stream.ended_ = true;
-    deliver_end(stream);
-  } else {
-    stream.abort(Error::from_errno(-result));
-  }
-}
-
-void Network::deliver_end(Stream& stream) noexcept {
-  if (stream.state_ != Stream::State::open) {
-    stream.mark_dirty();  // a lingering stream has what it waited for
-  } else if (stream.held_ > 0 || stream.paused_) {
-    stream.end_pending_ = true;
-  } else {
-    stream.end_pending_ = false;
-    stream.handler_->on_end(stream);
-  }
-}
-
-void Network::starve(Stream& stream) noexcept {
-  ++counters_.buffers_missing;
-  if (stream.mode_ == Stream::ReceiveMode::large) {
-    stream.wanted_mode_ = Stream::ReceiveMode::small;
-    stream.mode_votes_ = 0;
-    arm_receive(stream);
-    return;
-  }
-  if (buffers_.out(small_group_) < options_.receive_buffers) {
-    arm_receive(stream);  // some have come back meanwhile
-    return;
-  }
-  stream.starved_ = true;
-  starved_.push_back(stream.id_);
-  buffers_.notify_when_returned(
-      [](void* context) noexcept { static_cast<Network*>(context)->feed_starved(); }, this);
-}
-
-// One buffer has come home: one stream may try again, so that the others do not fail in vain.
-void Network::feed_starved() noexcept {
-  while (!starved_.empty()) {
-    Stream* stream = find(starved_.back());
-    starved_.pop_back();
-    if (stream == nullptr || !stream->starved_) continue;
-    stream->starved_ = false;
-    arm_receive(*stream);
-    break;
-  }
-  if (starved_.empty()) return;
-  buffers_.notify_when_returned(
-      [](void* context) noexcept { static_cast<Network*>(context)->feed_starved(); }, this);
-}
-
-void Network::hold(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept {
-  ++stream.held_;
-  held_.push_back({.stream = stream.id_, .buffer = buffer, .bytes = bytes});
-  if (!stream.paused_ && !held_retry_.queued()) {
-    core_.timers().add(held_retry_, core_.now() + kHeldRetry);
-  }
-}
-
-void Network::deliver_held() noexcept {
-  const std::size_t count = held_.size();
-  bool congested = false;
-  for (std::size_t i = 0; i < count; ++i) {
-    const Held held = held_.front();
-    held_.pop_front();
-    Stream* stream = find(held.stream);
-    RT_ASSERT(stream != nullptr);  // begin_closing drops what is held
-    if (stream->state_ != Stream::State::open) {
-      --stream->held_;
-      buffers_.release(held.buffer);
-      continue;
-    }
-    congested = congested || core_.lanes().congested();
-    if (stream->paused_ || congested) {
-      held_.push_back(held);
-      continue;
-    }
-    --stream->held_;
-    deliver(*stream, held.buffer, held.bytes);
-    if (stream->held_ == 0 && stream->end_pending_) deliver_end(*stream);
-  }
-  if (congested && !held_retry_.queued()) {
-    core_.timers().add(held_retry_, core_.now() + kHeldRetry);
-  }
-}
-
-void Network::drop_held(StreamId stream) noexcept {
-  std::erase_if(held_, [&](const Held& held) {
-    if (held.stream != stream) return false;
-    buffers_.release(held.buffer);
-    return true;
-  });
 }
 
 // --- Sending

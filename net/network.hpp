@@ -104,8 +104,9 @@ class Network {
   };
   struct Held {  // received while its stream was paused or the lanes were congested
     StreamId stream;
-    runtime::BufferId buffer;
+    runtime::BufferId buffer;  // runtime::kNoBuffer: the bytes are in `copy`
     std::uint32_t bytes;
+    std::unique_ptr<std::byte[]> copy;
   };
   struct TimerLinks {
     Network* network;
@@ -134,6 +135,8 @@ class Network {
   void choose_mode(Stream& stream, std::uint32_t bytes, std::uint32_t room) noexcept;
   void hold(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept;
   void deliver_held() noexcept;
+  void deliver(Stream& stream, const Held& held) noexcept;
+  void release(const Held& held) noexcept;
   void drop_held(StreamId stream) noexcept;
   void deliver_end(Stream& stream) noexcept;
   void feed_starved() noexcept;

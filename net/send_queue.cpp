@@ -119,10 +119,7 @@ std::byte* SendQueue::append(std::size_t bytes, SendPool& pool) {
 std::byte* SendQueue::end_in_buffer(runtime::BufferId buffer) noexcept {
   if (empty() || pieces_.size() <= first_waiting()) return nullptr;
   const Piece& last = pieces_.back();
-  if (last.owner != PieceOwner::buffer || last.buffer.buffer != buffer.buffer ||
-      last.buffer.group != buffer.group) {
-    return nullptr;
-  }
+  if (last.owner != PieceOwner::buffer || last.buffer != buffer) return nullptr;
   return const_cast<std::byte*>(last.data) + last.bytes;
 }
 

@@ -62,7 +62,7 @@ std::byte* Stream::end_in_place(const Received& received) noexcept {
 bool Stream::send_in_place(const Received& received, std::span<const std::byte> bytes) {
   if (!room_for(bytes.size())) return false;
   if (queue_ != nullptr && queue_->extend_last(received.buffer, bytes)) return true;
-  if (network_.buffers_.scarce(received.buffer.group)) {
+  if (received.buffer == runtime::kNoBuffer || network_.buffers_.scarce(received.buffer.group)) {
     // A peer that does not read must not keep the last buffers from everybody else.
     std::memcpy(queue().append(bytes.size(), network_.send_pool_), bytes.data(), bytes.size());
     return true;

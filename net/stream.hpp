@@ -38,7 +38,7 @@ struct StreamId {
 // on_data; to keep them longer (an echo in place), send them with Stream::send_in_place.
 struct Received {
   std::span<std::byte> bytes;
-  runtime::BufferId buffer;
+  runtime::BufferId buffer;  // kNoBuffer: a copy that was kept meanwhile, gone after on_data
 };
 
 struct StreamHandler {

@@ -22,14 +22,14 @@
 
 namespace runtime {
 
-class BufferPool;
-
 // Which buffer of which pool, for places that store many (send queues). Move it around freely; who
 // owns the right to it is the holder's business.
 struct BufferId {
   std::uint16_t group = 0;
   std::uint16_t buffer = 0;
+  friend bool operator==(const BufferId&, const BufferId&) = default;
 };
+inline constexpr BufferId kNoBuffer{.group = 0xffff, .buffer = 0xffff};
 
 class BufferPool {
  public:

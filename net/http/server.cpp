@@ -104,7 +104,7 @@ void Server::on_data(Stream& stream, const Received& received) noexcept {
   Server& self = connection.server;
   RT_ASSERT(connection.rest.empty());
   RT_ASSERT(!connection.closing);
-  Input input{.bytes = received.bytes, .received = &received};
+  Input input{.bytes = received.bytes, .buffer = received.buffer};
   if (self.serve(connection, stream, input) != Verdict::go_on) return;
   if (input.bytes.empty() && !connection.has_unsent()) {
     self.await_input(connection, stream);
@@ -258,11 +258,6 @@ std::optional<Server::Verdict> Server::try_upgrade(ServerConnection& connection,
   if (draining_ && request.has_token("upgrade", "websocket")) {
     return refuse(connection, stream, Status::service_unavailable, {.context = context});
   }
-  // A client waits for our 101 before it goes on (RFC 6455 section 4.1). We are patient with one
-  // that does not, unless its bytes lie in a copy that has no receive buffer for the new handler.
-  if (!rest.bytes.empty() && rest.received == nullptr) {
-    return refuse(connection, stream, Status::bad_request, {.context = context});
-  }
   stream.cancel_timer();
   stream.resume_receiving();
   const UpgradeOutcome outcome = options_.upgrade(options_.upgrade_context, stream, request);
@@ -273,15 +268,16 @@ std::optional<Server::Verdict> Server::try_upgrade(ServerConnection& connection,
       return refuse(
           connection, stream, outcome.status,
           {.context = context, .reason = outcome.reason, .extra_fields = outcome.extra_fields});
-    case UpgradeOutcome::Kind::taken:
+    case UpgradeOutcome::Kind::taken: {
       ++counters_.upgrades;
       RT_ASSERT(stream.owner() != &connection);
       RT_ASSERT(!stream.receiving_paused() || stream.closing());
+      // A client waits for our 101 before it goes on (RFC 6455 section 4.1), so this is rare.
+      const std::vector<std::byte> kept = std::move(connection.rest);  // `rest` may lie in it
       release(connection);
-      if (!rest.bytes.empty()) {
-        stream.redeliver({.bytes = rest.bytes, .buffer = rest.received->buffer});
-      }
+      if (!rest.bytes.empty()) stream.redeliver({.bytes = rest.bytes, .buffer = rest.buffer});
       return Verdict::gone;
+    }
   }
   return std::nullopt;
 }
@@ -349,7 +345,8 @@ void Server::go_on(ServerConnection& connection, Stream& stream) {
     finish(connection, stream);
     return;
   }
-  Input input{.bytes = std::span{connection.rest}.subspan(connection.rest_at), .received = nullptr};
+  Input input{.bytes = std::span{connection.rest}.subspan(connection.rest_at),
+              .buffer = runtime::kNoBuffer};
   if (serve(connection, stream, input) != Verdict::go_on) return;
   if (!input.bytes.empty() || connection.has_unsent()) {
     connection.rest_at = connection.rest.size() - input.bytes.size();

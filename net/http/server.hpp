@@ -22,6 +22,7 @@
 #include "net/http/response.hpp"
 #include "net/http/server_connection.hpp"
 #include "net/network.hpp"
+#include "runtime/buffer_pool.hpp"
 #include "runtime/slab.hpp"
 #include "runtime/timer_heap.hpp"
 #include "runtime/types.hpp"
@@ -98,10 +99,10 @@ class Server {
   // may hold the core.
   static constexpr std::size_t kRequestsPerTurn = 256;
 
-  // Bytes to parse, and the receive buffer they lie in if it is still there.
+  // Bytes to parse, and the receive buffer they lie in; kNoBuffer if it is gone.
   struct Input {
     std::span<std::byte> bytes;
-    const Received* received;
+    runtime::BufferId buffer;
   };
   enum class Verdict : std::uint8_t {
     go_on,

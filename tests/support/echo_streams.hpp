@@ -7,10 +7,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "net/network.hpp"
+#include "runtime/task_group.hpp"
 #include "runtime/wait_queue.hpp"
 
 namespace tests {
@@ -103,5 +105,52 @@ struct EchoClient {
     }
   }
 };
+
+// Small buffers and queues, so that running out is ordinary.
+inline net::NetworkOptions tiny() {
+  net::NetworkOptions options;
+  options.receive_buffer_bytes = 64;
+  options.receive_buffers = 4;
+  options.large_buffer_bytes = 1024;
+  options.large_buffers = 2;
+  options.queued_bytes_max = 16 * 1024;
+  return options;
+}
+
+inline runtime::Address loopback() {
+  return *runtime::Address::parse("127.0.0.1:0");
+}
+
+// Clients of `total` bytes each against an echo server in the same network.
+inline runtime::Task<void> exchange(net::NetworkOptions options, runtime::Address listen_on,
+                                    std::size_t clients, std::uint64_t total,
+                                    std::uint64_t window) {
+  net::Network network(options);
+  const auto listener = network.listen(listen_on, {}, EchoServer::accept, nullptr);
+  EXPECT_TRUE(listener) << describe(listener.error());
+  if (!listener) co_return;
+  const runtime::Address address = *network.address_of(*listener);
+  std::vector<std::unique_ptr<EchoClient>> all;
+  runtime::TaskGroup group("clients");
+  for (std::size_t i = 0; i < clients; ++i) {
+    all.push_back(std::make_unique<EchoClient>());
+    all.back()->number = i;
+    all.back()->total = total;
+    all.back()->window = window;
+    group.spawn(
+        "client",
+        [](net::Network* on, runtime::Address to, EchoClient* client) -> runtime::Task<void> {
+          co_await EchoClient::run(*on, to, *client);
+        },
+        &network, address, all.back().get());
+  }
+  co_await group.join();
+  for (const auto& client : all) {
+    EXPECT_EQ(client->received, total) << describe(client->why);
+    EXPECT_FALSE(client->wrong);
+  }
+  co_await network.shutdown();
+  EXPECT_EQ(network.stream_count(), 0u);
+}
 
 }  // namespace tests

@@ -21,50 +21,9 @@ using tests::EchoClient;
 using tests::EchoServer;
 using tests::run_on_cores;
 
-net::NetworkOptions tiny() {
-  net::NetworkOptions options;
-  options.receive_buffer_bytes = 64;
-  options.receive_buffers = 4;
-  options.large_buffer_bytes = 1024;
-  options.large_buffers = 2;
-  options.queued_bytes_max = 16 * 1024;
-  return options;
-}
-
-Address loopback() {
-  return *Address::parse("127.0.0.1:0");
-}
-
-// Clients of `total` bytes each against an echo server in the same network.
-Task<void> exchange(net::NetworkOptions options, Address listen_on, std::size_t clients,
-                    std::uint64_t total, std::uint64_t window) {
-  net::Network network(options);
-  const auto listener = network.listen(listen_on, {}, EchoServer::accept, nullptr);
-  EXPECT_TRUE(listener) << describe(listener.error());
-  if (!listener) co_return;
-  const Address address = *network.address_of(*listener);
-  std::vector<std::unique_ptr<EchoClient>> all;
-  TaskGroup group("clients");
-  for (std::size_t i = 0; i < clients; ++i) {
-    all.push_back(std::make_unique<EchoClient>());
-    all.back()->number = i;
-    all.back()->total = total;
-    all.back()->window = window;
-    group.spawn(
-        "client",
-        [](net::Network* on, Address to, EchoClient* client) -> Task<void> {
-          co_await EchoClient::run(*on, to, *client);
-        },
-        &network, address, all.back().get());
-  }
-  co_await group.join();
-  for (const auto& client : all) {
-    EXPECT_EQ(client->received, total) << describe(client->why);
-    EXPECT_FALSE(client->wrong);
-  }
-  co_await network.shutdown();
-  EXPECT_EQ(network.stream_count(), 0u);
-}
+using tests::exchange;
+using tests::loopback;
+using tests::tiny;
 
 TEST(Stream, EchoesEveryByteThroughFourBuffersOf64Bytes) {
   run_on_cores(1, [] { return exchange(tiny(), loopback(), 10, 20'000, 4096); });
@@ -100,6 +59,38 @@ TEST(Stream, AClientThatFindsNobodyLearnsWhy) {
     // Port 1 on loopback: nobody listens there, and binding it would need privileges.
     co_await EchoClient::run(network, *Address::parse("127.0.0.1:1"), client);
     EXPECT_EQ(client.why, Error::from_errno(ECONNREFUSED));
+    co_await network.shutdown();
+  });
+}
+
+TEST(Stream, AStreamPausedWithBytesHeldLeavesTheBuffersToOthers) {
+  run_on_cores(1, []() -> Task<void> {
+    net::Network network(tiny());
+    const auto listener = network.listen(loopback(), {}, EchoServer::accept, nullptr);
+    const Address address = *network.address_of(*listener);
+    // Sends far more than its echo's queue may hold, and reads none of it.
+    EchoClient greedy;
+    greedy.total = greedy.window = 64 * 1024 * 1024;
+    const auto stream = co_await network.connect(address, EchoClient::kHandler, &greedy);
+    network.find(*stream)->pause_receiving();
+    greedy.send_more(*network.find(*stream));
+    // Its server side pauses once the kernel's buffers and the queue are full.
+    const auto paused = [&network] {
+      bool found = false;
+      network.for_each([&](auto, net::Stream& each) {
+        found = found || (each.owner() == nullptr && each.receiving_paused());
+      });
+      return found;
+    };
+    while (!paused()) {
+      co_await Yield{};
+      greedy.send_more(*network.find(*stream));
+    }
+    EchoClient modest;
+    modest.number = 1;
+    modest.total = 10'000;
+    co_await EchoClient::run(network, address, modest);
+    EXPECT_EQ(modest.received, modest.total);
     co_await network.shutdown();
   });
 }
