@@ -1,0 +1,77 @@
+#include "perf/load/echo_checker.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "ws/frame.hpp"
+
+namespace perf {
+
+// The bytes at the front that are as expected, as far as one comparison tells: all up to the end of
+// the ring, or else those up to the end of the present frame, or none.
+std::size_t EchoChecker::matching(std::span<const std::byte> bytes) noexcept {
+  const std::span<const std::byte> expected = ring_.expected().subspan(at_);
+  const std::size_t most = std::min(bytes.size(), expected.size());
+  if (std::memcmp(bytes.data(), expected.data(), most) == 0) return most;
+  const std::size_t frame = ring_.echoed_bytes() - at_ % ring_.echoed_bytes();
+  if (frame >= most) return 0;
+  return std::memcmp(bytes.data(), expected.data(), frame) == 0 ? frame : 0;
+}
+
+EchoChecker::Result EchoChecker::feed(std::span<const std::byte> bytes) noexcept {
+  Result result;
+  while (result.consumed < bytes.size()) {
+    const std::span<const std::byte> rest = bytes.subspan(result.consumed);
+    const bool in_control = control_bytes_ != 0 && !control_done_;
+    const bool begins_control = ring_.is_framed() && at_frame_start() &&
+                                ws::is_control(static_cast<ws::Opcode>(rest[0] & std::byte{0x0F}));
+    if (in_control || begins_control) [[unlikely]] {
+      if (!take_control(rest, result)) return result;
+      continue;
+    }
+    const std::size_t good = matching(rest);
+    if (good == 0) {
+      result.found = Found::wrong;
+      return result;
+    }
+    result.messages += (at_ + good) / ring_.echoed_bytes() - at_ / ring_.echoed_bytes();
+    result.consumed += good;
+    at_ = (at_ + good) % ring_.expected().size();
+  }
+  return result;
+}
+
+// False if there is something to tell the caller.
+bool EchoChecker::take_control(std::span<const std::byte> bytes, Result& result) noexcept {
+  if (control_done_) {
+    control_bytes_ = 0;
+    control_done_ = false;
+  }
+  for (const std::byte byte : bytes) {
+    control_[control_bytes_++] = byte;
+    ++result.consumed;
+    const auto opening = std::to_integer<unsigned>(control_[0]);
+    const auto payload = std::to_integer<unsigned>(control_[1]);
+    if (control_bytes_ < 2) continue;
+    // Final, no reserved bits, unmasked, short.
+    if ((opening & 0xF0) != 0x80 || payload > ws::kControlPayloadBytesMax) {
+      result.found = Found::wrong;
+      return false;
+    }
+    if (control_bytes_ < 2 + payload) continue;
+    control_done_ = true;
+    switch (static_cast<ws::Opcode>(opening & 0x0F)) {
+      case ws::Opcode::ping:
+        result.found = Found::ping;
+        return false;
+      case ws::Opcode::close:
+        result.found = Found::close;
+        return false;
+      default:
+        return true;  // a pong that nobody asked for
+    }
+  }
+  return true;
+}
+
+}  // namespace perf

@@ -1,0 +1,51 @@
+#pragma once
+// EchoChecker: one connection's incoming side: compares the stream with what must come back, byte
+// for byte, and finds the control frames between messages. A pure codec, no I/O. It expects each
+// echo as one frame with the shortest header, as servers that do not fragment send it; anything
+// else counts as wrong.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "perf/load/message_ring.hpp"
+
+namespace perf {
+
+class EchoChecker {
+ public:
+  // `ring` outlives it; the first message expected is `first`.
+  EchoChecker(const MessageRing& ring, std::size_t first) noexcept
+      : ring_(ring), at_(first * ring.echoed_bytes()) {}
+
+  enum class Found : std::uint8_t {
+    drained,  // all bytes were good
+    ping,     // answer control_payload(), then feed the rest
+    close,    // the server says goodbye
+    wrong,    // these bytes were never sent
+  };
+  struct Result {
+    Found found = Found::drained;
+    std::size_t consumed = 0;
+    std::size_t messages = 0;  // whole echoes that ended in what was consumed
+  };
+  Result feed(std::span<const std::byte> bytes) noexcept;
+  // After `ping` or `close`, until the next feed().
+  std::span<const std::byte> control_payload() const noexcept {
+    return std::span{control_}.subspan(2, control_bytes_ - 2);
+  }
+
+ private:
+  bool at_frame_start() const noexcept { return at_ % ring_.echoed_bytes() == 0; }
+  std::size_t matching(std::span<const std::byte> bytes) noexcept;
+  bool take_control(std::span<const std::byte> bytes, Result& result) noexcept;
+
+  const MessageRing& ring_;
+  std::size_t at_;                            // in ring_.expected()
+  std::array<std::byte, 2 + 125> control_{};  // a control frame, as far as it has come
+  std::size_t control_bytes_ = 0;
+  bool control_done_ = false;  // it was reported: the next one begins anew
+};
+
+}  // namespace perf

@@ -1,0 +1,97 @@
+#include "perf/load/process_sample.hpp"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <charconv>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <string_view>
+
+namespace perf {
+namespace {
+
+std::optional<std::string> read_file(const std::string& path) {
+  const std::ifstream file(path);
+  if (!file) return std::nullopt;
+  std::ostringstream text;
+  text << file.rdbuf();
+  return std::move(text).str();
+}
+
+std::uint64_t number_at(std::string_view text) {
+  const std::size_t digit = text.find_first_of("0123456789");
+  if (digit == std::string_view::npos) return 0;
+  std::uint64_t value = 0;
+  std::from_chars(text.data() + digit, text.data() + text.size(), value);
+  return value;
+}
+
+// The number behind "NAME:" at the beginning of a line; 0 if there is no such line.
+std::uint64_t field(std::string_view status, std::string_view name) {
+  const std::string wanted = fmt::format("\n{}:", name);
+  const std::size_t at = status.find(wanted);
+  return at == std::string_view::npos ? 0 : number_at(status.substr(at + wanted.size()));
+}
+
+runtime::Unexpected<runtime::Error> no_such_process() {
+  return {runtime::Error::from_errno(ESRCH)};
+}
+
+std::uint64_t in_ns(const timespec& time) noexcept {
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(time.tv_nsec);
+}
+
+// Fields 14 and 15, counted behind the name, which may hold blanks and brackets.
+void read_ticks(std::string_view stat, ProcessSample& sample) {
+  std::string_view rest = stat.substr(stat.rfind(')') + 1);
+  for (int number = 2; number < 14 && !rest.empty(); ++number)
+    rest.remove_prefix(rest.find(' ') + 1);
+  sample.user_ticks = number_at(rest);
+  rest.remove_prefix(rest.find(' ') + 1);
+  sample.system_ticks = number_at(rest);
+}
+
+}  // namespace
+
+runtime::Result<ProcessSample> sample_process(pid_t pid) {
+  ProcessSample sample;
+  clockid_t clock{};
+  timespec used{};
+  if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) != 0) {
+    return no_such_process();
+  }
+  sample.cpu_ns = in_ns(used);
+  const auto stat = read_file(fmt::format("/proc/{}/stat", pid));
+  if (!stat) return no_such_process();
+  read_ticks(*stat, sample);
+  std::error_code error;
+  for (const auto& thread :
+       std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid), error)) {
+    const auto status = read_file(thread.path() / "status");
+    if (!status) continue;  // it has ended meanwhile
+    sample.voluntary_switches += field(*status, "voluntary_ctxt_switches");
+    sample.involuntary_switches += field(*status, "nonvoluntary_ctxt_switches");
+  }
+  return sample;
+}
+
+runtime::Result<ProcessMemory> sample_memory(pid_t pid) {
+  const auto status = read_file(fmt::format("/proc/{}/status", pid));
+  if (!status) return no_such_process();
+  return ProcessMemory{.resident_bytes = field(*status, "VmRSS") * 1024,
+                       .anonymous_bytes = field(*status, "RssAnon") * 1024};
+}
+
+std::uint64_t own_cpu_ns() noexcept {
+  timespec used{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  return in_ns(used);
+}
+
+}  // namespace perf

@@ -1,0 +1,34 @@
+#pragma once
+// What another process has used so far, read from /proc and its CPU clock: for the server's side of
+// a measurement. Plain blocking reads of a few small files, so at the edges of an interval only.
+// Sources: clock_getcpuclockid(3), proc_pid_stat(5), proc_pid_status(5).
+
+#include <sys/types.h>
+
+#include <cstdint>
+
+#include "runtime/result.hpp"
+
+namespace perf {
+
+struct ProcessSample {
+  std::uint64_t cpu_ns = 0;      // of all threads, exact
+  std::uint64_t user_ticks = 0;  // of sysconf(_SC_CLK_TCK): for the share of user time only
+  std::uint64_t system_ticks = 0;
+  std::uint64_t voluntary_switches = 0;    // times a thread went to sleep
+  std::uint64_t involuntary_switches = 0;  // times one was put aside for another process
+};
+
+struct ProcessMemory {
+  std::uint64_t resident_bytes = 0;   // VmRSS
+  std::uint64_t anonymous_bytes = 0;  // RssAnon: without the program's own pages
+};
+
+// Error: ESRCH, if there is no such process.
+runtime::Result<ProcessSample> sample_process(pid_t pid);
+runtime::Result<ProcessMemory> sample_memory(pid_t pid);
+
+// CPU time of the calling thread.
+std::uint64_t own_cpu_ns() noexcept;
+
+}  // namespace perf
