@@ -57,8 +57,17 @@ RequestParser::Progress RequestParser::feed_head(std::string_view input) {
   const std::size_t before = head_.size();
   std::string_view bytes = input;
   if (before != 0) {
-    // No head is longer than this, so the check comes to a verdict within it.
-    head_.append(input.substr(0, limits_.head_bytes_max() - before));
+    // No head is longer than this, so the check comes to a verdict within it; and the memory that a
+    // peer can make us keep for a head ends there, too.
+    const std::size_t head_bytes_max = limits_.head_bytes_max();
+    const std::string_view part = input.substr(0, head_bytes_max - before);
+    if (before + part.size() > head_.capacity()) {
+      std::string larger;  // a string that grows by itself doubles, whatever is reserved
+      larger.reserve(std::clamp(2 * head_.capacity(), before + part.size(), head_bytes_max));
+      larger.append(head_);
+      head_.swap(larger);
+    }
+    head_.append(part);
     bytes = head_;
   }
   const HeadCheck::Verdict verdict = check_.scan(bytes);

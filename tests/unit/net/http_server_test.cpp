@@ -537,19 +537,19 @@ TEST(HttpServer, AnUpgradeGetsTheBytesBehindAHeadThatWasCut) {
   }
 }
 
-TEST(HttpServer, AnUpgradeBehindABlockedAnswerWaitsForIt) {
+TEST(HttpServer, AnUpgradeBehindABlockedAnswerWaitsForItAndGetsTheBytesBehindIt) {
   EchoUpgrade upgrade;
   SiteOptions options = with_upgrade(upgrade);
   options.network.receive_buffer_bytes = 8192;
   run_site(options, [&](HttpSite& site) -> Task<void> {
     HttpClient client;
     co_await client.connect(site.network, site.address);
-    client.send(get("/big") + get("/x", "Upgrade: echo\r\n"));
+    client.send(get("/big") + get("/x", "Upgrade: echo\r\n") + "early ");
     co_await client.until_contains("101 Switching");
     EXPECT_GT(client.received.size(), tests::site_routes::kBigBytes);
     client.send("frames");
     co_await client.until_contains("frames");
-    EXPECT_EQ(upgrade.received, "frames");
+    EXPECT_EQ(upgrade.received, "early frames");
     co_await client.half_close();
     co_await client.until_closed();
   });
