@@ -1,0 +1,81 @@
+// Goal: the loop reports who holds a core too long, survives a completion queue that overflows, and
+// a core that has nothing to do makes no system calls. Method: small rings over io_uring.
+#include "runtime/core.hpp"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "runtime/await.hpp"
+#include "runtime/file.hpp"
+#include "runtime/task_group.hpp"
+#include "tests/support/on_cores.hpp"
+
+namespace {
+
+using namespace runtime;
+using tests::run_on_cores;
+
+void spin(Nanoseconds duration) {
+  const Nanoseconds until = Core::current().ring().now() + duration;
+  while (Core::current().ring().now() < until) {
+  }
+}
+
+TEST(Core, ReportsACoroutineThatHoldsItsCoreWithItsName) {
+  RuntimeOptions options = tests::small_options(1);
+  options.stall_threshold = 5 * kMillisecond;
+  std::vector<std::string> names;
+  std::vector<Nanoseconds> durations;
+  options.stall_sink = [&](const StallReport& report) {
+    names.emplace_back(report.name);
+    durations.push_back(report.duration_ns);
+  };
+  run_on_cores(options, []() -> Task<void> {
+    TaskGroup group("group");
+    group.spawn("greedy", []() -> Task<void> {
+      co_await sleep_for(kMillisecond);
+      spin(20 * kMillisecond);
+      co_await sleep_for(kMillisecond);
+      spin(2 * kMillisecond);  // below the threshold
+    });
+    co_await group.join();
+  });
+  ASSERT_EQ(names.size(), 1u);
+  EXPECT_EQ(names[0], "greedy");
+  EXPECT_GE(durations[0], 10 * kMillisecond);  // preemption by others is not counted
+}
+
+TEST(Core, CompletionsThatOverflowTheirQueueAllArrive) {
+  RuntimeOptions options = tests::small_options(1);
+  options.ring = {.entries = 64, .completion_entries = 64, .direct_descriptors = 0};
+  run_on_cores(options, []() -> Task<void> {
+    TaskGroup group("operations");
+    int done = 0;
+    for (int i = 0; i < 1000; ++i) {
+      group.spawn(
+          "stat",
+          [](int* counter) -> Task<void> {
+            const auto status = co_await File::status("/");
+            EXPECT_TRUE(status);
+            ++*counter;
+          },
+          &done);
+    }
+    co_await group.join();
+    EXPECT_EQ(done, 1000);
+  });
+}
+
+TEST(Core, AnIdleCoreSleepsInOneSystemCall) {
+  run_on_cores(1, []() -> Task<void> {
+    co_await sleep_for(kMillisecond);
+    const std::uint64_t before = Core::current().ring().counters().system_calls;
+    co_await sleep_for(20 * kMillisecond);
+    // One to sleep; an early wake-up (a signal, the timer's granularity) costs one more.
+    EXPECT_LE(Core::current().ring().counters().system_calls - before, 3u);
+  });
+}
+
+}  // namespace
