@@ -71,7 +71,7 @@ void SendQueue::push(const Piece& piece) {
 std::size_t SendQueue::first_waiting() const noexcept {
   // A piece that was sent in part must be finished first, whether or not its rest is in flight.
   const std::size_t begun = std::max<std::size_t>(in_flight_pieces_, offset_ > 0 ? 1 : 0);
-  return head_ + begun;
+  return head_ + std::max(begun, fenced_pieces_);
 }
 
 void SendQueue::push_control(const Piece& piece, SendPool& pool) {
@@ -173,6 +173,7 @@ void SendQueue::end(std::size_t sent, SendPool& pool) noexcept {
     offset_ = 0;
     pool.release(first);
     ++head_;
+    if (fenced_pieces_ > 0) --fenced_pieces_;
   }
   if (empty()) {
     pieces_.clear();
@@ -203,6 +204,7 @@ void SendQueue::drop_all(SendPool& pool) noexcept {
   head_ = 0;
   offset_ = 0;
   bytes_ = 0;
+  fenced_pieces_ = 0;
 }
 
 }  // namespace net

@@ -8,7 +8,7 @@
 //                                                       ^ control frames are put in here
 //
 // A piece consists of whole frames, so a control frame may stand between any two pieces, but never
-// inside one that has been sent in part.
+// inside one that has been sent in part, nor before a fence (a change of protocol).
 
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -95,6 +95,9 @@ class SendQueue {
   // Before everything that waits, behind what has been begun and other control pieces. A piece of
   // the same kind that waits is replaced.
   void push_control(const Piece& piece, SendPool& pool);
+  // What is in the queue now is neither overtaken by control pieces nor dropped: it belongs to the
+  // protocol that was spoken before.
+  void fence() noexcept { fenced_pieces_ = pieces_.size() - head_; }
   // Room for `bytes` at the end, to be filled at once: in the last append block if it has so much,
   // so that small writes of a turn leave in one piece. Bytes of one call stay together.
   std::byte* append(std::size_t bytes, SendPool& pool);
@@ -111,7 +114,7 @@ class SendQueue {
   Operation begin() noexcept;
   // The operation ended after `sent` bytes (0 on error): releases what is through.
   void end(std::size_t sent, SendPool& pool) noexcept;
-  // Releases what waits but is not in flight nor sent in part; returns the bytes dropped.
+  // Releases what waits but is not in flight, sent in part nor fenced; returns the bytes dropped.
   std::size_t drop_waiting(SendPool& pool) noexcept;
   void drop_all(SendPool& pool) noexcept;
 
@@ -123,7 +126,8 @@ class SendQueue {
   std::size_t offset_ = 0;  // bytes of pieces_[head_] already sent
   std::size_t bytes_ = 0;
   std::size_t in_flight_pieces_ = 0;
-  std::uint32_t block_used_ = 0;  // bytes of the last append block
+  std::size_t fenced_pieces_ = 0;  // of those at head_
+  std::uint32_t block_used_ = 0;   // bytes of the last append block
   msghdr message_{};
   std::vector<iovec> vectors_;  // the kernel reads them while the operation is in flight
 };

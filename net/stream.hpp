@@ -105,13 +105,18 @@ class Stream {
   void send_control(ControlKind kind, std::span<const std::byte> bytes);
   // Behind everything, beyond the limit: the last thing before close(). Copies.
   void send_last(std::span<const std::byte> bytes);
+  // What is queued now is neither overtaken by send_control() nor dropped by drop_unsent(): the old
+  // protocol's last words when the protocol changes.
+  void fence() noexcept {
+    if (queue_ != nullptr) queue_->fence();
+  }
 
   // Bytes queued and in flight.
   std::size_t queued_bytes() const noexcept { return queue_ != nullptr ? queue_->bytes() : 0; }
   // False from the moment the queue holds more than half of the limit until it is below again: a
   // source that can wait should (pause_receiving), and go on with on_writable.
   bool writable() noexcept;
-  // Drops what waits and has not been begun; returns the bytes dropped.
+  // Drops what waits, has not been begun and is not fenced; returns the bytes dropped.
   std::size_t drop_unsent() noexcept;
 
   // --- Receiving

@@ -133,17 +133,17 @@ net::http::UpgradeOutcome Endpoint::upgrade(void* endpoint, net::Stream& stream,
     case UpgradeKind::accepted:
       break;
   }
-  std::string response;
-  write_upgrade_response(response, upgrade);
-  Connection* connection = nullptr;
-  if (stream.send_copy(as_bytes(response))) {
-    connection = self.open(stream, Role::server, upgrade.deflate, self.context_);
-  }
+  Connection* connection = self.open(stream, Role::server, upgrade.deflate, self.context_);
   if (connection == nullptr) {
     return {.kind = Outcome::Kind::rejected,
             .status = net::http::Status::service_unavailable,
             .reason = "no room for another connection"};
   }
+  std::string response;
+  write_upgrade_response(response, upgrade);
+  stream.send_last(as_bytes(response));
+  // Frames may lie behind the request already: their pongs, or a close, come behind the answer.
+  stream.fence();
   if (self.handler_.on_open != nullptr) self.handler_.on_open(*connection);
   return {.kind = Outcome::Kind::taken};
 }
@@ -157,7 +157,8 @@ struct Endpoint::Handshaking {
   ClientHandshake handshake;
   void* context;
   net::http::ResponseParser parser{};
-  Connection* connection = nullptr;
+  ConnectionId opened{};  // by then the connection may be gone again
+  bool is_open = false;
   runtime::Error error{};
   bool done = false;
   runtime::WaitQueue waiting{};
@@ -182,8 +183,10 @@ struct Endpoint::Handshaking {
     const int status = static_cast<int>(parser.response().status);
     const auto answer = check_upgrade_response(status, parser.response().fields, handshake);
     if (!answer) return refuse(stream, {ErrorCode::closed, status});
-    connection = endpoint.open(stream, Role::client, answer->deflate, context);
+    Connection* connection = endpoint.open(stream, Role::client, answer->deflate, context);
     if (connection == nullptr) return refuse(stream, {ErrorCode::limit_exceeded, 0});
+    opened = connection->id();
+    is_open = true;
     finish();
     if (endpoint.handler_.on_open != nullptr) endpoint.handler_.on_open(*connection);
     const net::Received rest{.bytes = received.bytes.subspan(progress.consumed),
@@ -226,13 +229,14 @@ runtime::Task<Result<ConnectionId>> Endpoint::connect(runtime::Address address, 
   net::Stream& stream = *network_.find(*stream_id);
   stream.set_timer(kHandshakeTimeout);
   stream.send_last(as_bytes(request));
+  stream.fence();
   while (!state.done) {
     runtime::WaitQueue::Waiter waiter{state.waiting};
     if (co_await waiter == runtime::WaitQueue::Outcome::cancelled) break;
   }
   if (!state.done) co_await abandon(*stream_id, state);
-  if (state.connection == nullptr) co_return runtime::Unexpected{state.error};
-  co_return state.connection->id();
+  if (!state.is_open) co_return runtime::Unexpected{state.error};
+  co_return state.opened;
 }
 
 // The caller was cancelled: the stream must be gone before the frame that it points to is.
