@@ -1,0 +1,250 @@
+#include "services/node/process.hpp"
+
+#include <fmt/core.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+#include <utility>
+
+#include "runtime/features.hpp"
+#include "runtime/host.hpp"
+#include "runtime/signals.hpp"
+#include "runtime/task_group.hpp"
+
+namespace services {
+
+using runtime::Task;
+
+namespace {
+
+// Rings, listeners, signalfd, standard streams, log files, with room to spare.
+constexpr std::uint64_t kDescriptorsBesides = 1024;
+// Connections accepted before a pause takes hold (Network keeps up to this many slots free).
+constexpr std::uint64_t kAcceptSlack = 1024;
+// IORING_MAX_FIXED_FILES of Linux.
+constexpr std::uint64_t kDirectTableMax = 1 << 20;
+
+class Log {
+ public:
+  explicit Log(LogLevel level) noexcept : level_(level) {}
+  void operator()(LogLevel level, std::string_view text) const {
+    constexpr const char* kNames[] = {"error", "warning", "info", "debug"};
+    if (level > level_) return;
+    fmt::print(stderr, "{}: {}: {}\n", program_invocation_short_name,
+               kNames[static_cast<std::size_t>(level)], text);
+  }
+
+ private:
+  LogLevel level_;
+};
+
+std::string advice_for(const runtime::Error& error) {
+  if (error.code != runtime::ErrorCode::system) return {};
+  switch (error.detail) {
+    case EADDRINUSE:
+      return "; another process listens there (ss -ltnp shows which): stop it or choose another "
+             "port with --listen";
+    case EACCES:
+      return "; ports below 1024 need CAP_NET_BIND_SERVICE, and a Unix socket a folder that this "
+             "user may write to";
+    case EADDRNOTAVAIL:
+      return "; no interface of this host has this address (ip address shows them)";
+    case EMFILE:
+      return "; raise the limit of open files (ulimit -n)";
+    default:
+      return {};
+  }
+}
+
+std::string cannot_listen(const std::string& address, const runtime::Error& error) {
+  return fmt::format("cannot listen on {}: {}{}", address, describe(error), advice_for(error));
+}
+
+class Process {
+ public:
+  Process(const ProcessOptions& options, Served& served, const Log& log,
+          const runtime::BlockedSignals& blocked)
+      : options_(options), served_(served), log_(log), blocked_(blocked) {}
+
+  Task<int> main() {
+    co_await served_.start();
+    const auto failure = co_await served_.listen();
+    if (failure) {
+      log_(LogLevel::error, cannot_listen(failure->address, failure->error));
+      co_await served_.drain(0);
+      co_await served_.stop();
+      co_return kExitFailed;
+    }
+    tell_listening();
+    runtime::SignalStream signals(blocked_);
+    co_await until_stop_signal(signals);
+    co_await drain(signals);
+    co_await served_.stop();
+    co_return kExitOk;
+  }
+
+ private:
+  void tell_listening() const {
+    const runtime::CoreId cores = options_.runtime.cores;
+    for (const Served::Listening& one : served_.listening()) {
+      const std::string_view note = one.note;
+      fmt::print(stdout, "listening on {} ({} core{}{}{})\n", one.address.text(), cores,
+                 cores == 1 ? "" : "s", note.empty() ? "" : ", ", note);
+    }
+    std::fflush(stdout);
+  }
+
+  Task<void> until_stop_signal(runtime::SignalStream& signals) {
+    for (;;) {
+      const auto signal = co_await signals.next();
+      if (!signal) {
+        log_(LogLevel::error,
+             fmt::format("cannot receive signals: {}; stopping", describe(signal.error())));
+        co_return;
+      }
+      if (*signal == SIGTERM || *signal == SIGINT) co_return;
+      log_(LogLevel::info, "SIGHUP is ignored: restart to read the configuration again");
+    }
+  }
+
+  Task<void> drain(runtime::SignalStream& signals) {
+    log_(LogLevel::info, "stopping: no more connections, telling clients");
+    runtime::TaskGroup watch("signals");
+    watch.spawn("signals", end_at_second_signal, &signals);
+    const std::uint32_t cut_off = co_await served_.drain(options_.drain_deadline);
+    watch.cancel();
+    co_await watch.join();
+    if (cut_off != 0) {
+      log_(LogLevel::warning,
+           fmt::format("{} connections had not ended by the deadline and were cut off", cut_off));
+    }
+    log_(LogLevel::info, "stopped");
+  }
+
+  static Task<void> end_at_second_signal(runtime::SignalStream* signals) {
+    for (;;) {
+      const auto signal = co_await signals->next();
+      if (!signal) co_return;
+      // Whoever asks twice does not want to wait, and nothing here has to be put in order.
+      if (*signal == SIGTERM || *signal == SIGINT) std::_Exit(128 + *signal);
+    }
+  }
+
+  const ProcessOptions& options_;
+  Served& served_;
+  const Log& log_;
+  const runtime::BlockedSignals& blocked_;
+};
+
+// Raises the limit of descriptors and sizes the rings' tables by what it became.
+void take_descriptors(ProcessOptions& options, const Log& log) {
+  const std::uint32_t cores = options.runtime.cores;
+  const std::uint64_t share = (options.connections_max + cores - 1) / cores;
+  // A ring's table is bounded by the limit, although its slots are no descriptors of the process.
+  const std::uint64_t needed = options.direct_descriptors ? share : options.connections_max;
+  const std::uint64_t wanted = needed + kAcceptSlack + kDescriptorsBesides;
+  const auto limit = runtime::raise_descriptor_limit(wanted);
+  const std::uint64_t usable = limit ? *limit : kDescriptorsBesides;
+  if (options.direct_descriptors) {
+    options.runtime.ring.direct_descriptors =
+        direct_table_slots(options.connections_max, cores, usable);
+  }
+  if (usable < wanted) {
+    log(LogLevel::info,
+        fmt::format("the limit of open files is {}, for {} connections it would have to be {} "
+                    "(ulimit -n, LimitNOFILE=); more connections than it allows wait to be "
+                    "accepted",
+                    usable, options.connections_max, wanted));
+  }
+}
+
+class ServedNode final : public Served {
+ public:
+  explicit ServedNode(NodeOptions options) : node_(std::move(options)) {}
+
+  Task<void> start() override { return node_.start(); }
+  Task<std::optional<Node::ListenError>> listen() override { return node_.listen(); }
+  std::vector<Listening> listening() const override {
+    std::vector<Listening> all;
+    for (const runtime::Address& address : node_.addresses()) all.push_back({address});
+    for (const runtime::Address& address : node_.tcp_addresses()) all.push_back({address, "tcp"});
+    return all;
+  }
+  Task<std::uint32_t> drain(runtime::Nanoseconds deadline) override {
+    return node_.drain(deadline);
+  }
+  Task<void> stop() override { return node_.stop(); }
+
+ private:
+  Node node_;
+};
+
+}  // namespace
+
+std::optional<runtime::Error> address_taken(const runtime::Address& address) {
+  // Unix sockets and ephemeral ports are never shared.
+  if (address.family() == AF_UNIX || address.port() == 0) return std::nullopt;
+  const auto last_error = [] { return runtime::Error::from_errno(errno); };
+  const int socket = ::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (socket < 0) return last_error();
+  const int on = 1;
+  std::optional<runtime::Error> error;
+  // SO_REUSEADDR lets connections that linger from a server before us be; SO_REUSEPORT stays off,
+  // so that any listener is in the way.
+  if (::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+      (address.family() == AF_INET6 &&
+       ::setsockopt(socket, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0) ||
+      ::bind(socket, address.raw(), address.raw_bytes()) != 0) {
+    error = last_error();
+  }
+  ::close(socket);
+  return error;
+}
+
+std::uint32_t direct_table_slots(std::uint64_t connections_max, std::uint32_t cores,
+                                 std::uint64_t descriptor_limit) {
+  const std::uint64_t share = (connections_max + cores - 1) / cores;
+  return static_cast<std::uint32_t>(
+      std::min({share + kAcceptSlack, descriptor_limit, kDirectTableMax}));
+}
+
+int run_process(ProcessOptions options, Served& served) {
+  const Log log(options.log_level);
+  const runtime::Features features = runtime::probe_features();
+  if (!features.has_all_required()) {
+    log(LogLevel::error, explain_unavailable(features));
+    return kExitUnavailable;
+  }
+  for (const runtime::Address& address : options.listen) {
+    if (const auto error = address_taken(address)) {
+      log(LogLevel::error, cannot_listen(address.text(), *error));
+      return kExitFailed;
+    }
+  }
+  take_descriptors(options, log);
+  // A reader of our log that went away must not take the server with it.
+  std::signal(SIGPIPE, SIG_IGN);
+  const runtime::BlockedSignals blocked({SIGTERM, SIGINT, SIGHUP});
+  runtime::Runtime runtime(options.runtime);
+  Process process(options, served, log, blocked);
+  const auto code = runtime.run([&process] { return process.main(); });
+  if (!code) {
+    log(LogLevel::error, fmt::format("cannot make a ring: {}", describe(code.error())));
+    return kExitUnavailable;
+  }
+  return *code;
+}
+
+int run_node(ProcessOptions options, NodeOptions node) {
+  ServedNode served(std::move(node));
+  return run_process(std::move(options), served);
+}
+
+}  // namespace services

@@ -1,0 +1,262 @@
+#include "tools/client.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "protocol/frame.hpp"
+#include "runtime/combine.hpp"
+#include "runtime/core.hpp"
+
+namespace tools {
+
+using runtime::Core;
+using runtime::ErrorCode;
+using runtime::Result;
+using runtime::Task;
+using runtime::WaitQueue;
+
+namespace {
+
+// More than any server sends: frames and WebSocket messages are bounded by its own limit.
+constexpr std::size_t kFrameBytesMax = std::size_t{1} << 30;
+
+net::NetworkOptions network_options() {
+  net::NetworkOptions options;
+  options.receive_buffers = 64;
+  options.large_buffers = 4;
+  options.queued_bytes_max = Client::kQueuedBytesMax;
+  options.streams_max = 4;
+  options.direct_descriptors = false;
+  return options;
+}
+
+ws::EndpointOptions endpoint_options() {
+  ws::EndpointOptions options;
+  options.reader.message_bytes_max = kFrameBytesMax;
+  options.close_timeout = Client::kCloseTimeout;
+  return options;
+}
+
+}  // namespace
+
+std::optional<Incoming> Incoming::copy_of(std::span<const std::byte> message) {
+  // Builders align fields to the start of the frame, its size included.
+  constexpr std::size_t kBefore = protocol::kFrameSizeBytes;
+  Incoming incoming;
+  incoming.memory_ = std::make_unique<std::byte[]>(kBefore + message.size());
+  std::memcpy(incoming.memory_.get() + kBefore, message.data(), message.size());
+  const protocol::VerifiedMessage verified =
+      protocol::verify_message({incoming.memory_.get() + kBefore, message.size()});
+  if (!verified.ok) return std::nullopt;
+  incoming.view_ = verified.view;
+  incoming.scratch_ = std::make_unique<protocol::AlignedScratch>();
+  return incoming;
+}
+
+const ws::ConnectionHandler Client::kHandler{nullptr, on_message, on_close, nullptr};
+const net::StreamHandler Client::kStreamHandler{"client",  on_data,  on_end,
+                                                on_closed, on_timer, nullptr};
+
+Client::Client()
+    : network_(network_options()), endpoint_(network_, endpoint_options(), kHandler, this) {}
+
+Client::~Client() {
+  RT_ASSERT(!is_open_);
+  RT_ASSERT(pending_.empty());
+}
+
+// --- Connecting ------------------------------------------------------------------------------
+
+Task<Result<void>> Client::connect(ServerUrl url) {
+  RT_ASSERT(!is_open_);
+  RT_ASSERT(!url.addresses.empty());
+  is_websocket_ = url.is_websocket;
+  for (std::size_t i = 0;; ++i) {
+    const auto connected = co_await connect_to(url.addresses[i], url);
+    if (connected) {
+      is_open_ = true;
+      co_return Result<void>{};
+    }
+    const bool was_cancelled = connected.error().code == ErrorCode::cancelled;
+    if (was_cancelled || i + 1 == url.addresses.size()) {
+      co_return runtime::Unexpected{connected.error()};
+    }
+  }
+}
+
+Task<Result<void>> Client::connect_to(runtime::Address address, const ServerUrl& url) {
+  if (!url.is_websocket) {
+    const auto stream = co_await network_.connect(address, kStreamHandler, this);
+    if (!stream) co_return runtime::Unexpected{stream.error()};
+    stream_ = *stream;
+    co_return Result<void>{};
+  }
+  const auto connection = co_await endpoint_.connect(address, url.host, url.target, this);
+  if (!connection) co_return runtime::Unexpected{connection.error()};
+  connection_ = *connection;
+  co_return Result<void>{};
+}
+
+// --- Sending ---------------------------------------------------------------------------------
+
+protocol::Uuid Client::new_transaction_id() {
+  protocol::Uuid id;
+  network_.core().random().fill(std::as_writable_bytes(std::span{id.data}));
+  return id;
+}
+
+protocol::MessageHeader Client::header_of(const protocol::Uuid& id) const {
+  protocol::MessageHeader header;
+  header.transaction_id = id;
+  header.timestamp = Core::current().wall_now();
+  return header;
+}
+
+bool Client::transmit(const std::vector<std::byte>& frame) {
+  if (!is_open_) return false;
+  if (is_websocket_) {
+    ws::Connection* connection = endpoint_.find(connection_);
+    return connection != nullptr && connection->send(ws::MessageKind::binary, frame);
+  }
+  net::Stream* stream = network_.find(stream_);
+  return stream != nullptr && stream->send_copy(frame);
+}
+
+Task<Result<Incoming>> Client::await_reply(std::vector<std::byte> frame, protocol::Uuid id) {
+  if (!transmit(frame)) {
+    co_return runtime::fail(is_open_ ? ErrorCode::limit_exceeded : ErrorCode::closed);
+  }
+  Pending pending{.id = id, .reply = {}, .arrived = {}};
+  pending_.push_back(&pending);
+  WaitQueue::Waiter waiter{pending.arrived};
+  const WaitQueue::Outcome outcome = co_await waiter;
+  std::erase(pending_, &pending);
+  if (pending.reply) co_return std::move(*pending.reply);
+  co_return runtime::fail(outcome == WaitQueue::Outcome::cancelled ? ErrorCode::cancelled
+                                                                   : ErrorCode::closed);
+}
+
+// --- Receiving -------------------------------------------------------------------------------
+
+void Client::take_message(std::span<const std::byte> message) {
+  auto incoming = Incoming::copy_of(message);
+  if (!incoming) return ended("the server sent a malformed message");
+  const protocol::Uuid& id = incoming->view().transaction_id;
+  const auto found = std::find_if(pending_.begin(), pending_.end(),
+                                  [&](const Pending* one) { return one->id == id; });
+  if (found != pending_.end()) {
+    Pending& pending = **found;
+    if (pending.reply) return;
+    pending.reply = std::move(incoming);
+    pending.arrived.wake_all(WaitQueue::Outcome::granted);
+    return;
+  }
+  events_.push_back(std::move(*incoming));
+  if (!event_waiting_.empty()) event_waiting_.wake_front(WaitQueue::Outcome::granted);
+}
+
+std::optional<Incoming> Client::take_event() {
+  if (events_.empty()) return std::nullopt;
+  std::optional<Incoming> event{std::move(events_.front())};
+  events_.pop_front();
+  return event;
+}
+
+Task<Result<Incoming>> Client::event() {
+  for (;;) {
+    if (auto event = take_event()) co_return std::move(*event);
+    if (!is_open_) co_return runtime::fail(ErrorCode::closed);
+    WaitQueue::Waiter waiter{event_waiting_};
+    if (co_await waiter == WaitQueue::Outcome::cancelled && events_.empty()) {
+      co_return runtime::fail(ErrorCode::cancelled);
+    }
+  }
+}
+
+void Client::ended(std::string text) {
+  if (!is_open_) return;
+  is_open_ = false;
+  end_text_ = std::move(text);
+  for (Pending* pending : pending_) pending->arrived.wake_all(WaitQueue::Outcome::closed);
+  event_waiting_.wake_all(WaitQueue::Outcome::closed);
+  end_waiting_.wake_all(WaitQueue::Outcome::closed);
+}
+
+void Client::on_message(ws::Connection& connection, ws::Message& message) noexcept {
+  auto& self = *static_cast<Client*>(connection.context());
+  for (protocol::FrameCursor cursor(message.payload(), kFrameBytesMax); !cursor.at_end();) {
+    const protocol::Frame frame = cursor.next();
+    if (frame.status != protocol::FrameStatus::complete) {
+      return self.ended("the server sent a malformed frame");
+    }
+    self.take_message(frame.message);
+  }
+}
+
+void Client::on_close(ws::Connection& connection, ws::CloseCode code,
+                      std::string_view reason) noexcept {
+  auto& self = *static_cast<Client*>(connection.context());
+  if (code == ws::CloseCode::abnormal) return self.ended("the connection was cut");
+  self.ended(fmt::format("the server closed the connection: {}{}{}", static_cast<unsigned>(code),
+                         reason.empty() ? "" : " ", reason));
+}
+
+void Client::on_data(net::Stream& stream, const net::Received& received) noexcept {
+  static_cast<Client*>(stream.owner())->take_frames(received.bytes);
+}
+
+void Client::take_frames(std::span<const std::byte> bytes) {
+  gathered_.insert(gathered_.end(), bytes.begin(), bytes.end());
+  std::span<const std::byte> rest = gathered_;
+  for (;;) {
+    const protocol::Frame frame = protocol::next_frame(rest, kFrameBytesMax);
+    if (frame.status == protocol::FrameStatus::need_more) break;
+    if (frame.status != protocol::FrameStatus::complete) {
+      return ended("the server sent a malformed frame");
+    }
+    take_message(frame.message);
+    rest = rest.subspan(frame.consumed);
+  }
+  gathered_.erase(gathered_.begin(), gathered_.end() - static_cast<std::ptrdiff_t>(rest.size()));
+}
+
+void Client::on_end(net::Stream& stream) noexcept {
+  static_cast<Client*>(stream.owner())->ended("the server closed the connection");
+  stream.close(0);
+}
+
+void Client::on_closed(net::Stream& stream, runtime::Error why) noexcept {
+  static_cast<Client*>(stream.owner())->ended("the connection was cut: " + describe(why));
+}
+
+void Client::on_timer(net::Stream&) noexcept {}
+
+// --- Ending ----------------------------------------------------------------------------------
+
+Task<Result<void>> Client::until_ended() {
+  while (is_open_) {
+    WaitQueue::Waiter waiter{end_waiting_};
+    if (co_await waiter == WaitQueue::Outcome::cancelled) {
+      co_return runtime::fail(ErrorCode::cancelled);
+    }
+  }
+  co_return Result<void>{};
+}
+
+Task<void> Client::close() {
+  if (is_open_) {
+    if (ws::Connection* connection = is_websocket_ ? endpoint_.find(connection_) : nullptr) {
+      connection->close(ws::CloseCode::normal);
+    } else if (net::Stream* stream = is_websocket_ ? nullptr : network_.find(stream_)) {
+      stream->close(kCloseTimeout);
+    }
+    const auto said = co_await runtime::with_timeout(kCloseTimeout, until_ended());
+    if (!said) ended("the server did not answer the close");
+  }
+  co_await network_.shutdown();
+}
+
+}  // namespace tools

@@ -1,0 +1,142 @@
+#pragma once
+// Client: one connection of the opcode protocol to a server, over WebSocket or a plain stream, for
+// coroutines on one core. Requests are matched with their replies by transaction id; everything
+// else that the server says is an event.
+//
+//   Client client;
+//   auto connected = co_await with_timeout(limit, client.connect(url));
+//   auto reply = co_await with_timeout(limit, client.request(protocol::PingBody{.data = bytes}));
+//   while (auto event = co_await client.event()) { ... }
+//   co_await client.close();               // always, before it is destroyed
+//
+// Every wait may be cancelled: a request whose wait was cancelled is forgotten, and its reply, if
+// it comes, is dropped. Events wait in a queue; whoever takes them does so in the turn in which
+// they came, so that it stays as short as what one turn receives.
+
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "net/network.hpp"
+#include "protocol/message.hpp"
+#include "protocol/verify.hpp"
+#include "runtime/result.hpp"
+#include "runtime/task.hpp"
+#include "runtime/wait_queue.hpp"
+#include "tools/server_url.hpp"
+#include "ws/endpoint.hpp"
+
+namespace tools {
+
+// One message of the server, with memory of its own.
+class Incoming {
+ public:
+  // `message`: a frame without its size. Empty if it is not valid.
+  static std::optional<Incoming> copy_of(std::span<const std::byte> message);
+
+  const protocol::MessageView& view() const noexcept { return view_; }
+  protocol::Opcode opcode() const noexcept { return view_.opcode; }
+  // nullptr if the message is of another type, or its payload is damaged.
+  template <class Table>
+  const Table* as(protocol::Opcode opcode) {
+    if (view_.opcode != opcode) return nullptr;
+    return protocol::verify_payload<Table>(view_.payload, *scratch_).table;
+  }
+
+ private:
+  std::unique_ptr<std::byte[]> memory_;
+  std::unique_ptr<protocol::AlignedScratch> scratch_;
+  protocol::MessageView view_;
+};
+
+class Client {
+ public:
+  // On a core, which it must not leave.
+  Client();
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  // Tries all addresses of the URL. Errors: those of ws::Endpoint::connect for the last of them.
+  runtime::Task<runtime::Result<void>> connect(ServerUrl url);
+
+  // Sends one frame and waits for the reply to it, an Error among them. Errors: closed, cancelled,
+  // limit_exceeded (more than kQueuedBytesMax wait to be sent).
+  template <class Body>
+  runtime::Task<runtime::Result<Incoming>> request(const Body& body) {
+    const protocol::Uuid id = new_transaction_id();
+    return await_reply(frame_of(id, body), id);
+  }
+  // Sends one frame without waiting for anything. False as for request().
+  template <class Body>
+  bool post(const Body& body) {
+    return transmit(frame_of(new_transaction_id(), body));
+  }
+  // The next message that is no reply to a request in flight. Errors: closed, cancelled.
+  runtime::Task<runtime::Result<Incoming>> event();
+
+  // The same without waiting; empty if there is none.
+  std::optional<Incoming> take_event();
+
+  // Says good-bye, waits for the other side for at most kCloseTimeout, and frees everything.
+  runtime::Task<void> close();
+
+  bool is_open() const noexcept { return is_open_; }
+  // Why the connection ended, for people; empty while it is open or if there is nothing to say.
+  const std::string& end_text() const noexcept { return end_text_; }
+
+  static constexpr std::size_t kQueuedBytesMax = 64 * 1024 * 1024;
+  static constexpr runtime::Nanoseconds kCloseTimeout = 2 * runtime::kSecond;
+
+ private:
+  struct Pending {
+    protocol::Uuid id;
+    std::optional<Incoming> reply;
+    runtime::WaitQueue arrived;
+  };
+
+  static void on_message(ws::Connection& connection, ws::Message& message) noexcept;
+  static void on_close(ws::Connection& connection, ws::CloseCode code,
+                       std::string_view reason) noexcept;
+  static const ws::ConnectionHandler kHandler;
+  static void on_data(net::Stream& stream, const net::Received& received) noexcept;
+  static void on_end(net::Stream& stream) noexcept;
+  static void on_closed(net::Stream& stream, runtime::Error why) noexcept;
+  static void on_timer(net::Stream& stream) noexcept;
+  static const net::StreamHandler kStreamHandler;
+
+  template <class Body>
+  std::vector<std::byte> frame_of(const protocol::Uuid& id, const Body& body) {
+    std::vector<std::byte> frame;
+    protocol::append_frame(frame, header_of(id), body);
+    return frame;
+  }
+  protocol::Uuid new_transaction_id();
+  protocol::MessageHeader header_of(const protocol::Uuid& id) const;
+  runtime::Task<runtime::Result<Incoming>> await_reply(std::vector<std::byte> frame,
+                                                       protocol::Uuid id);
+  runtime::Task<runtime::Result<void>> connect_to(runtime::Address address, const ServerUrl& url);
+  runtime::Task<runtime::Result<void>> until_ended();
+  bool transmit(const std::vector<std::byte>& frame);
+  void take_message(std::span<const std::byte> message);
+  void take_frames(std::span<const std::byte> bytes);
+  void ended(std::string text);
+
+  net::Network network_;
+  ws::Endpoint endpoint_;
+  bool is_websocket_ = true;
+  bool is_open_ = false;
+  ws::ConnectionId connection_;
+  net::StreamId stream_;
+  std::vector<std::byte> gathered_;  // the beginning of a frame of a plain stream
+  std::vector<Pending*> pending_;    // each lives in the frame of its await_reply()
+  std::deque<Incoming> events_;
+  runtime::WaitQueue event_waiting_;
+  runtime::WaitQueue end_waiting_;
+  std::string end_text_;
+};
+
+}  // namespace tools

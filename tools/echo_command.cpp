@@ -1,0 +1,191 @@
+// `corelane echo`: a raw WebSocket echo on any path, for conformance and load tests and first
+// experiments. The same network, HTTP server and endpoint as `serve`, without services.
+
+#include <fmt/core.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "net/http/server.hpp"
+#include "net/network.hpp"
+#include "runtime/await.hpp"
+#include "runtime/sharded.hpp"
+#include "runtime/task_group.hpp"
+#include "services/node/process.hpp"
+#include "tools/commands.hpp"
+#include "tools/serve_command.hpp"
+#include "tools/server_options.hpp"
+#include "ws/endpoint.hpp"
+
+namespace tools {
+namespace {
+
+using runtime::Address;
+using runtime::Core;
+using runtime::CoreId;
+using runtime::Nanoseconds;
+using runtime::Task;
+
+constexpr Nanoseconds kDrainLook = 10 * runtime::kMillisecond;
+
+struct EchoOptions {
+  net::NetworkOptions network;
+  net::http::ServerOptions http;
+  ws::EndpointOptions websocket;
+};
+
+EchoOptions echo_options(const ServerConfig& config) {
+  EchoOptions options{network_options(config), http_options(config), websocket_options(config)};
+  // A message at its limit comes back from an empty queue, with what the same receive brought.
+  options.network.queued_bytes_max =
+      std::max(options.network.queued_bytes_max,
+               static_cast<std::size_t>(config.limits.message_bytes_max)) +
+      options.network.large_buffer_bytes;
+  return options;
+}
+
+// One core's part.
+class CoreEcho {
+ public:
+  explicit CoreEcho(const EchoOptions& options)
+      : network_(options.network),
+        endpoint_(network_, options.websocket, kHandler, nullptr),
+        routes_(make_routes()),
+        http_(network_, with_upgrade(options.http), routes_) {}
+
+  runtime::Result<Address> listen(const Address& address) {
+    const auto listener = network_.listen(address, {}, net::http::Server::accept, &http_);
+    if (!listener) return runtime::Unexpected{listener.error()};
+    return network_.address_of(*listener);
+  }
+
+  Task<std::uint32_t> drain(Nanoseconds deadline) {
+    const Nanoseconds until = Core::current().now() + deadline;
+    http_.drain();
+    co_await network_.stop_listening();
+    endpoint_.for_each([](ws::Connection& connection) {
+      connection.close(ws::CloseCode::going_away, "the server is going away");
+    });
+    while (network_.stream_count() > 0 && Core::current().now() < until) {
+      const Nanoseconds look = std::min(until, Core::current().now() + kDrainLook);
+      if (!co_await runtime::sleep_until(look)) break;
+    }
+    const std::uint32_t cut_off = network_.stream_count();
+    co_await network_.shutdown();
+    co_return cut_off;
+  }
+
+ private:
+  static void on_message(ws::Connection& connection, ws::Message& message) noexcept {
+    // False: it is closing, or was closed just now because it does not read.
+    static_cast<void>(connection.echo(message));
+  }
+  static void on_close(ws::Connection&, ws::CloseCode, std::string_view) noexcept {}
+  static constexpr ws::ConnectionHandler kHandler{nullptr, on_message, on_close, nullptr};
+
+  static void hello(void*, const net::http::Request&, const net::http::RouteMatch&,
+                    net::http::Responder& responder) noexcept {
+    responder.respond(net::http::Status::ok, "text/plain",
+                      "corelane echo: connect with a WebSocket\n");
+  }
+  static void count(void*, const net::http::Request& request, const net::http::RouteMatch&,
+                    net::http::Responder& responder) noexcept {
+    responder.respond(net::http::Status::ok, "text/plain",
+                      fmt::format("{}\n", request.body.size()));
+  }
+  static net::http::Routes make_routes() {
+    net::http::Routes routes;
+    routes.add("GET", "/*path", {.run = hello});
+    routes.add("POST", "/*path", {.run = count});
+    return routes;
+  }
+  net::http::ServerOptions with_upgrade(net::http::ServerOptions options) noexcept {
+    options.upgrade = ws::Endpoint::upgrade;
+    options.upgrade_context = &endpoint_;
+    return options;
+  }
+
+  net::Network network_;
+  ws::Endpoint endpoint_;
+  net::http::Routes routes_;
+  net::http::Server http_;
+};
+
+class ServedEcho final : public services::Served {
+ public:
+  ServedEcho(EchoOptions options, std::vector<Address> listen)
+      : options_(std::move(options)), listen_(std::move(listen)) {}
+
+  Task<void> start() override { co_await cores_.start(std::cref(options_)); }
+
+  Task<std::optional<services::Node::ListenError>> listen() override {
+    for (const Address& address : listen_) {
+      auto error = co_await listen_on(address);
+      if (error) co_return error;
+    }
+    co_return std::nullopt;
+  }
+
+  std::vector<Listening> listening() const override {
+    std::vector<Listening> all;
+    for (const Address& address : bound_) all.push_back({address, "echo"});
+    return all;
+  }
+
+  Task<std::uint32_t> drain(Nanoseconds deadline) override {
+    std::uint32_t cut_off = 0;
+    runtime::TaskGroup group("drain");
+    for (CoreId core = 0; core < Core::current().cores(); ++core) {
+      group.spawn("drain", drain_core, &cores_, core, deadline, &cut_off);
+    }
+    co_await group.join();
+    co_return cut_off;
+  }
+
+  Task<void> stop() override { return cores_.stop(); }
+
+ private:
+  using Cores = runtime::Sharded<CoreEcho>;
+
+  static Task<void> drain_core(Cores* cores, CoreId core, Nanoseconds deadline,
+                               std::uint32_t* cut_off) {
+    *cut_off += co_await runtime::submit_to(
+        core, [cores, deadline]() -> Task<std::uint32_t> { return (*cores)->drain(deadline); });
+  }
+
+  // Core 0 turns port 0 into a number, on which the others listen too.
+  Task<std::optional<services::Node::ListenError>> listen_on(Address address) {
+    const auto first = cores_->listen(address);
+    if (!first) co_return services::Node::ListenError{first.error(), address.text()};
+    const Address bound = *first;
+    bound_.push_back(bound);
+    const CoreId cores = address.family() == AF_UNIX ? CoreId{1} : Core::current().cores();
+    for (CoreId core = 1; core < cores; ++core) {
+      const auto other =
+          co_await runtime::submit_to(core, [this, bound] { return cores_->listen(bound); });
+      if (!other) co_return services::Node::ListenError{other.error(), bound.text()};
+    }
+    co_return std::nullopt;
+  }
+
+  EchoOptions options_;
+  std::vector<Address> listen_;
+  Cores cores_;
+  std::vector<Address> bound_;
+};
+
+}  // namespace
+
+int run_echo(const Arguments& arguments) {
+  LoadedConfig loaded = load_server_config("corelane echo", arguments);
+  if (loaded.exit_code) return *loaded.exit_code;
+  if (!loaded.config.server.tcp_listen.empty()) {
+    fmt::print(stderr, "corelane: warning: server.tcp_listen has no effect on echo\n");
+    loaded.config.server.tcp_listen.clear();
+  }
+  ServedEcho served(echo_options(loaded.config), parse_addresses(loaded.config.server.listen));
+  return services::run_process(process_options(loaded.config, loaded.cpus), served);
+}
+
+}  // namespace tools

@@ -1,0 +1,125 @@
+// The corelane program: finds the command that the first word names.
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+#include "tools/commands.hpp"
+#include "tools/config_value.hpp"
+#include "tools/doctor.hpp"
+#include "tools/exit_code.hpp"
+#include "tools/version.hpp"
+
+namespace tools {
+namespace {
+
+struct Command {
+  std::string_view name;
+  std::string_view arguments;
+  std::string_view summary;
+  int (*run)(const Arguments& arguments);
+};
+
+constexpr std::array kCommands{
+    Command{"serve", "", "the server: WebSocket, HTTP and TCP on all cores", run_serve},
+    Command{"echo", "--listen ADDR:PORT", "a raw WebSocket echo on any path", run_echo},
+    Command{"whoami", "", "who the server takes this connection for", run_whoami},
+    Command{"ping", "", "measure the way to the server and back", run_ping},
+    Command{"sub", "CHANNEL...", "subscribe and print what arrives", run_sub},
+    Command{"pub", "CHANNEL DATA|-", "publish; - reads lines from stdin", run_pub},
+    Command{"send", "SESSION DATA|-", "send to one session", run_send},
+    Command{"broadcast", "DATA|-", "send to all sessions", run_broadcast},
+    Command{"doctor", "[--json]", "can this host run Corelane at full speed", run_doctor_command},
+    Command{"version", "", "print the version", run_version},
+    Command{"help", "[COMMAND]", "print this text, or that of a command", run_help},
+};
+
+const Command* find_command(std::string_view name) {
+  const auto* const found = std::find_if(kCommands.begin(), kCommands.end(),
+                                         [&](const Command& one) { return one.name == name; });
+  return found == kCommands.end() ? nullptr : found;
+}
+
+void print_usage(std::FILE* to) {
+  fmt::print(to, "corelane: a real-time messaging server and its command line\n\n");
+  for (const Command& command : kCommands) {
+    fmt::print(to, "  corelane {:<30} {}\n", fmt::format("{} {}", command.name, command.arguments),
+               command.summary);
+  }
+  fmt::print(to,
+             "\n`corelane COMMAND --help` lists the flags of a command.\n"
+             "Try it: `corelane serve` in one terminal, `corelane sub news` in another one, and\n"
+             "`corelane pub news hello` in a third.\n");
+}
+
+int unknown_command(const std::string& name) {
+  std::vector<std::string> names;
+  for (const Command& command : kCommands) names.emplace_back(command.name);
+  const std::string_view nearest = nearest_name(name, names);
+  fmt::print(stderr, "corelane: there is no command {}{}; `corelane help` lists them\n", name,
+             nearest.empty() ? "" : fmt::format("; did you mean {}?", nearest));
+  return kExitUsage;
+}
+
+int run(const Arguments& words) {
+  if (words.empty()) {
+    print_usage(stderr);
+    return kExitUsage;
+  }
+  std::string name = words.front();
+  if (name == "--help" || name == "-h") name = "help";
+  if (name == "--version" || name == "-V") name = "version";
+  const Command* command = find_command(name);
+  if (command == nullptr) return unknown_command(name);
+  return command->run(Arguments(words.begin() + 1, words.end()));
+}
+
+}  // namespace
+
+int run_doctor_command(const Arguments& arguments) {
+  bool json = false;
+  for (const std::string& argument : arguments) {
+    if (argument == "--json") {
+      json = true;
+    } else if (argument == "--help" || argument == "-h") {
+      fmt::print(
+          "corelane doctor [--json]\n\nSays whether this host can run Corelane at full speed, and "
+          "what exactly to change.\nExit code: 0 all is well, 1 works but slower or smaller, 2 "
+          "cannot run.\n");
+      return kExitOk;
+    } else {
+      fmt::print(stderr, "corelane doctor: {} is no flag of it: --json, --help\n", argument);
+      return kExitUsage;
+    }
+  }
+  return run_doctor(json);
+}
+
+int run_version(const Arguments&) {
+  fmt::print("corelane {}\n", kVersion);
+  return kExitOk;
+}
+
+int run_help(const Arguments& arguments) {
+  if (arguments.empty()) {
+    print_usage(stdout);
+    return kExitOk;
+  }
+  const Command* command = find_command(arguments.front());
+  if (command == nullptr) return unknown_command(arguments.front());
+  if (command->name == "help" || command->name == "version") {
+    print_usage(stdout);
+    return kExitOk;
+  }
+  return command->run({"--help"});
+}
+
+}  // namespace tools
+
+int main(int argc, char** argv) {
+  return tools::run(tools::Arguments(argv + 1, argv + argc));
+}

@@ -1,0 +1,72 @@
+#include "tools/serve_command.hpp"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+
+#include "runtime/host.hpp"
+#include "tools/exit_code.hpp"
+#include "tools/server_options.hpp"
+
+#ifdef CORELANE_MIMALLOC
+#include <mimalloc.h>
+#endif
+
+namespace tools {
+namespace {
+
+std::string host_name() {
+  std::array<char, 65> name{};
+  if (gethostname(name.data(), name.size() - 1) != 0) return "node";
+  return name.data();
+}
+
+// Before the server allocates anything much: what exists already stays where it is.
+void choose_page_size(bool huge_pages) {
+#ifdef CORELANE_MIMALLOC
+  if (huge_pages) mi_option_enable(mi_option_large_os_pages);
+#else
+  static_cast<void>(huge_pages);
+#endif
+}
+
+}  // namespace
+
+LoadedConfig load_server_config(const std::string& command, const Arguments& arguments) {
+  ConfigResult result = load_config(command, arguments, process_environment(), read_whole_file);
+  LoadedConfig loaded;
+  if (result.action == ConfigAction::help && result.ok()) {
+    fmt::print("{}", result.help);
+    loaded.exit_code = kExitOk;
+    return loaded;
+  }
+  for (const std::string& warning : result.warnings) {
+    fmt::print(stderr, "corelane: warning: {}\n", warning);
+  }
+  for (const ConfigError& error : result.errors) fmt::print(stderr, "{}\n", error.text());
+  if (!result.ok()) {
+    loaded.exit_code = kExitUsage;
+  } else if (result.action == ConfigAction::print_config) {
+    fmt::print("{}", print_config(result));
+    loaded.exit_code = kExitOk;
+  } else if (result.action == ConfigAction::check_config) {
+    fmt::print("the configuration is in order\n");
+    loaded.exit_code = kExitOk;
+  }
+  loaded.config = std::move(result.config);
+  loaded.cpus = runtime::allowed_cpus();
+  resolve_host_defaults(loaded.config, loaded.cpus, host_name());
+  return loaded;
+}
+
+int run_serve(const Arguments& arguments) {
+  const LoadedConfig loaded = load_server_config("corelane serve", arguments);
+  if (loaded.exit_code) return *loaded.exit_code;
+  choose_page_size(loaded.config.runtime.huge_pages);
+  return services::run_node(process_options(loaded.config, loaded.cpus),
+                            node_options(loaded.config));
+}
+
+}  // namespace tools

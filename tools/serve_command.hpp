@@ -1,0 +1,23 @@
+#pragma once
+// What `serve` and `echo` have in common: reading the configuration, and the answers that need no
+// server (--help, --print-config, --check-config, errors).
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tools/commands.hpp"
+#include "tools/config.hpp"
+
+namespace tools {
+
+struct LoadedConfig {
+  ServerConfig config;           // with the host's defaults filled in
+  std::vector<int> cpus;         // that this process may use
+  std::optional<int> exit_code;  // nothing more is to be done
+};
+
+// Prints what is asked for, and all errors and warnings.
+LoadedConfig load_server_config(const std::string& command, const Arguments& arguments);
+
+}  // namespace tools

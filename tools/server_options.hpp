@@ -1,0 +1,30 @@
+#pragma once
+// From the configuration that people write (tools/config.hpp) to the options of what runs. Pure
+// functions of a ServerConfig that load_config() has checked.
+
+#include <vector>
+
+#include "net/http/server.hpp"
+#include "net/network.hpp"
+#include "runtime/address.hpp"
+#include "services/node/node.hpp"
+#include "services/node/process.hpp"
+#include "tools/config.hpp"
+#include "ws/endpoint.hpp"
+
+namespace tools {
+
+// `config` has resolved cores: see resolve_host_defaults().
+net::NetworkOptions network_options(const ServerConfig& config);
+net::http::ServerOptions http_options(const ServerConfig& config);
+ws::EndpointOptions websocket_options(const ServerConfig& config);
+services::NodeOptions node_options(const ServerConfig& config);
+services::ProcessOptions process_options(const ServerConfig& config, const std::vector<int>& cpus);
+
+std::vector<runtime::Address> parse_addresses(const std::vector<std::string>& texts);
+
+// Fills in what the configuration leaves to the host: the number of cores, the node's name.
+void resolve_host_defaults(ServerConfig& config, const std::vector<int>& cpus,
+                           const std::string& host_name);
+
+}  // namespace tools
