@@ -16,13 +16,11 @@
 #include "runtime/assert.hpp"
 #include "runtime/ring.hpp"
 #include "runtime/uring/sockets.hpp"
+#include "runtime/uring_constants.hpp"
 
 namespace runtime {
 namespace {
 
-constexpr unsigned kSetupFlags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                                 IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
-                                 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
 constexpr std::size_t kGroupsMax = 8;
 
 Nanoseconds read_clock(clockid_t clock) noexcept {
@@ -95,7 +93,7 @@ Ring::~Ring() = default;
 Result<std::unique_ptr<Ring>> Ring::create(CoreId, const RingOptions& options) {
   auto impl = std::make_unique<Impl>();
   io_uring_params params{};
-  params.flags = kSetupFlags;
+  params.flags = kRingSetupFlags;
   params.cq_entries = std::max(options.completion_entries, options.entries * 2);
   if (const int error = io_uring_queue_init_params(options.entries, &impl->uring, &params)) {
     return Unexpected{Error::from_errno(-error)};

@@ -195,7 +195,7 @@ void PubSub::fan_out(const RunMessage& run, CoreId owner) noexcept {
     const EventRun events{.block = block,
                           .bytes = {block.data(), static_cast<std::size_t>(run.bytes)}};
     for (const LocalChannel::Subscriber& subscriber : channel->subscribers) {
-      sessions += subscriber.session->send_run(events) ? 1 : 0;
+      if (subscriber.session->send_run(events)) ++sessions;
     }
     const auto all = static_cast<std::uint64_t>(channel->subscribers.size());
     counters_.delivered += std::uint64_t{sessions} * run.events;
