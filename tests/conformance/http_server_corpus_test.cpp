@@ -21,17 +21,13 @@ TEST_P(HttpServerCorpus, IsAnsweredOnceWithItsStatusAndClosed) {
     tests::SiteOptions options;
     options.network.receive_buffer_bytes = buffer_bytes;
     options.network.receive_buffers = 64;
-    std::string received;
-    std::uint64_t requests = 0;
-    tests::run_site(options, [&](tests::HttpSite& site) -> runtime::Task<void> {
-      received = co_await site.exchange(c.text + "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
-      requests = site.server.counters().requests;
-    });
-    const auto answers = tests::answers_in(received);
-    ASSERT_EQ(answers.size(), 1U) << received;
+    const tests::Exchange exchange =
+        tests::exchange_at(options, c.text + "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    const auto answers = tests::answers_in(exchange.received);
+    ASSERT_EQ(answers.size(), 1U) << exchange.received;
     EXPECT_EQ(answers[0].status, static_cast<int>(c.status));
     EXPECT_FALSE(answers[0].keep_alive);
-    EXPECT_EQ(requests, 0U);
+    EXPECT_EQ(exchange.requests, 0U);
   }
 }
 
@@ -52,11 +48,7 @@ class HttpServerLegal : public testing::TestWithParam<Case> {};
 
 TEST_P(HttpServerLegal, ReachesTheRoutes) {
   const std::string last = "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-  std::string received;
-  tests::run_site({}, [&](tests::HttpSite& site) -> runtime::Task<void> {
-    received = co_await site.exchange(GetParam().text + last);
-  });
-  const auto answers = tests::answers_in(received);
+  const auto answers = tests::answers_in(tests::exchange_at({}, GetParam().text + last).received);
   ASSERT_FALSE(answers.empty());
   EXPECT_EQ(answers[0].status, GetParam().text.starts_with("OPTIONS *") ? 204 : 404);
 }

@@ -32,10 +32,10 @@ std::string get(std::string_view path, std::string_view fields = "") {
   return "GET " + std::string{path} + " HTTP/1.1\r\nHost: a\r\n" + std::string{fields} + "\r\n";
 }
 
-void run_in(sim::World& world, const SiteOptions& options,
-            const std::function<Task<void>(HttpSite&)>& body) {
+template <class Body, class... Context>
+void run_in(sim::World& world, const SiteOptions& options, Body body, Context&... context) {
   world.checks().time_max = 3600 * kSecond;
-  tests::run_site(options, body);
+  tests::run_site(options, body, context...);
 }
 
 // --- Faults
@@ -95,35 +95,36 @@ void check(const Script& script, const HttpClient& client, Tally& tally, std::ui
   ++(whole ? tally.whole : tally.broken);
 }
 
+Task<void> follow(HttpSite* site, HttpClient* client, const std::string* text) {
+  const auto stream = co_await site->network.connect(site->address, HttpClient::kHandler, client);
+  if (!stream) co_return;
+  client->network = &site->network;
+  client->id = *stream;
+  client->send(*text);
+  co_await client->until_closed();
+}
+
+Task<void> follow_all(HttpSite& site, std::vector<Script>& scripts, Tally& tally,
+                      const std::uint64_t& seed) {
+  std::vector<HttpClient> clients(scripts.size());
+  TaskGroup group("clients");
+  for (std::size_t i = 0; i < scripts.size(); ++i) {
+    group.spawn("client", follow, &site, &clients[i], &scripts[i].text);
+  }
+  co_await group.join();
+  for (std::size_t i = 0; i < scripts.size(); ++i) check(scripts[i], clients[i], tally, seed);
+}
+
 Tally run_scripts(std::uint64_t seed, const sim::Faults& faults) {
   sim::World world(seed, faults);
   Tally tally;
   Random random(seed);
-  std::vector<Script> scripts;
-  for (std::size_t i = 0; i < kClients; ++i) scripts.push_back(make_script(random));
+  std::vector<Script> scripts(kClients);
+  for (Script& script : scripts) script = make_script(random);
   SiteOptions options;
   options.network.receive_buffers = 8;
   options.network.queued_bytes_max = std::size_t{1024} << random.below(5);
-  run_in(world, options, [&](HttpSite& site) -> Task<void> {
-    std::vector<HttpClient> clients(kClients);
-    TaskGroup group("clients");
-    for (std::size_t i = 0; i < kClients; ++i) {
-      group.spawn(
-          "client",
-          [](HttpSite* at, HttpClient* client, const std::string* text) -> Task<void> {
-            const auto stream =
-                co_await at->network.connect(at->address, HttpClient::kHandler, client);
-            if (!stream) co_return;
-            client->network = &at->network;
-            client->id = *stream;
-            client->send(*text);
-            co_await client->until_closed();
-          },
-          &site, &clients[i], &scripts[i].text);
-    }
-    co_await group.join();
-    for (std::size_t i = 0; i < kClients; ++i) check(scripts[i], clients[i], tally, seed);
-  });
+  run_in(world, options, follow_all, scripts, tally, seed);
   return tally;
 }
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -191,7 +192,7 @@ struct SiteOptions {
 };
 
 inline runtime::Task<void> serve_site(SiteOptions options,
-                                      const std::function<runtime::Task<void>(HttpSite&)>& body) {
+                                      std::function<runtime::Task<void>(HttpSite&)> body) {
   net::Network network(options.network);
   net::http::Server server(network, options.server, routes());
   const auto listener = network.listen(*runtime::Address::parse("127.0.0.1:0"), {},
@@ -204,10 +205,30 @@ inline runtime::Task<void> serve_site(SiteOptions options,
   EXPECT_EQ(server.connection_count(), 0u);
 }
 
-// `body` runs beside the server; clients in it are closed, or are its caller's.
-inline void run_site(const SiteOptions& options,
-                     const std::function<runtime::Task<void>(HttpSite&)>& body) {
-  run_on_cores(1, [&options, &body] { return serve_site(options, body); });
+// Runs body(site, context...) beside the server. A coroutine's captures would be the lambda's, not
+// its own: what it needs comes as context. Clients that outlive the body are the caller's.
+template <class Body, class... Context>
+void run_site(const SiteOptions& options, Body body, Context&... context) {
+  run_on_cores(1, [&] {
+    return serve_site(options, [&](HttpSite& site) { return body(site, context...); });
+  });
+}
+
+// Everything a server says to one connection that sends `text`, until the server ends it.
+struct Exchange {
+  std::string received;
+  std::uint64_t requests = 0;  // the server took for whole
+};
+inline Exchange exchange_at(const SiteOptions& options, const std::string& text) {
+  Exchange exchange;
+  run_site(
+      options,
+      [](HttpSite& site, Exchange& to, const std::string& all) -> runtime::Task<void> {
+        to.received = co_await site.exchange(all);
+        to.requests = site.server.counters().requests;
+      },
+      exchange, text);
+  return exchange;
 }
 
 // Responses one after the other, as a strict client reads them.
@@ -234,12 +255,13 @@ inline std::vector<HttpAnswer> answers_in(std::string_view text, bool to_head = 
       break;
     }
     const net::http::Response& got = parser.response();
-    answers.push_back({.status = static_cast<int>(got.status),
-                       .keep_alive = got.keep_alive,
-                       .body{reinterpret_cast<const char*>(got.body.data()), got.body.size()},
-                       .allow{got.single("allow")},
-                       .version_of_websocket{got.single("sec-websocket-version")},
-                       .date{got.single("date")}});
+    HttpAnswer& answer = answers.emplace_back();
+    answer.status = static_cast<int>(got.status);
+    answer.keep_alive = got.keep_alive;
+    answer.body.assign(reinterpret_cast<const char*>(got.body.data()), got.body.size());
+    answer.allow = got.single("allow");
+    answer.version_of_websocket = got.single("sec-websocket-version");
+    answer.date = got.single("date");
     text.remove_prefix(progress.consumed);
     parser.reset(to_head);
   }

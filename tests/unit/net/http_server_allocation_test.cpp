@@ -87,32 +87,40 @@ struct RepeatingClient {
                                                on_closed,          on_timer, nullptr};
 };
 
+struct Rounds {
+  std::string path;
+  std::size_t pipelined;
+  std::size_t allocations = 0;
+};
+
+Task<void> count_allocations(HttpSite& site, Rounds& rounds) {
+  const std::string once = co_await site.exchange(get(rounds.path, "Connection: close\r\n"));
+  RepeatingClient client;
+  for (std::size_t i = 0; i < rounds.pipelined; ++i) client.text += get(rounds.path);
+  const std::size_t one = once.size() - std::string_view{"Connection: close\r\n"}.size();
+  client.answer_bytes = rounds.pipelined * one;
+  client.warm_up = 100;
+  client.rounds_max = 600;
+  const auto stream =
+      co_await site.network.connect(site.address, RepeatingClient::kHandler, &client);
+  EXPECT_TRUE(site.network.find(*stream)->send_copy(std::as_bytes(std::span{client.text})));
+  while (!client.closed) {
+    WaitQueue::Waiter waiter{client.done};
+    co_await waiter;
+  }
+  rounds.allocations = client.after - client.before;
+  EXPECT_EQ(client.rounds, client.rounds_max);
+}
+
 std::size_t allocations_of(const std::string& path, std::size_t pipelined,
                            std::uint32_t buffer_bytes) {
-  std::size_t counted = 0;
   SiteOptions options;
   options.network.receive_buffer_bytes = buffer_bytes;
   options.network.receive_buffers = 64;
   options.network.queued_bytes_max = 1024 * 1024;
-  tests::run_site(options, [&](HttpSite& site) -> Task<void> {
-    const std::string once = co_await site.exchange(get(path, "Connection: close\r\n"));
-    RepeatingClient client;
-    for (std::size_t i = 0; i < pipelined; ++i) client.text += get(path);
-    const std::size_t one = once.size() - std::string_view{"Connection: close\r\n"}.size();
-    client.answer_bytes = pipelined * one;
-    client.warm_up = 100;
-    client.rounds_max = 600;
-    const auto stream =
-        co_await site.network.connect(site.address, RepeatingClient::kHandler, &client);
-    EXPECT_TRUE(site.network.find(*stream)->send_copy(std::as_bytes(std::span{client.text})));
-    while (!client.closed) {
-      WaitQueue::Waiter waiter{client.done};
-      co_await waiter;
-    }
-    counted = client.after - client.before;
-    EXPECT_EQ(client.rounds, client.rounds_max);
-  });
-  return counted;
+  Rounds rounds{.path = path, .pipelined = pipelined};
+  tests::run_site(options, count_allocations, rounds);
+  return rounds.allocations;
 }
 
 TEST(HttpServerAllocation, AGetCostsNoneWholeCutOrPipelined) {
@@ -134,35 +142,37 @@ std::string longest_head() {
   return head;
 }
 
+Task<void> hold_a_head(HttpSite& site, std::size_t& held_most) {
+  HttpClient client;
+  const std::string head = longest_head();
+  client.received.reserve(1024);
+  // Once to warm up what the core keeps, then what one connection has.
+  co_await site.exchange(head + "\r");
+  while (site.server.connection_count() > 0) co_await Yield{};
+  co_await client.connect(site.network, site.address);
+  while (site.server.connection_count() == 0) co_await Yield{};
+  const std::size_t before = live_bytes;
+  const std::uint64_t came = site.network.counters().bytes_received;
+  client.send(head);
+  while (client.stream()->queued_bytes() > 0) co_await Yield{};
+  client.unsent.shrink_to_fit();
+  while (site.network.counters().bytes_received < came + head.size()) co_await Yield{};
+  const std::size_t held = live_bytes - before + sizeof(net::http::ServerConnection);
+  held_most = std::max(held_most, held);
+  EXPECT_LE(held, 16u * 1024);
+  client.send("\n");
+  co_await client.until_contains("aaa");  // it was a good one
+  co_await client.half_close();
+  co_await client.until_closed();
+}
+
 TEST(HttpServerAllocation, AConnectionInItsHeadHoldsAtMost16KiB) {
   std::size_t held_most = 0;
   for (const std::uint32_t buffer_bytes : {1u, 100u, 4095u, 8192u}) {
     SiteOptions options;
     options.network.receive_buffer_bytes = buffer_bytes;
     options.network.receive_buffers = 64;
-    tests::run_site(options, [&](HttpSite& site) -> Task<void> {
-      HttpClient client;
-      const std::string head = longest_head();
-      client.received.reserve(1024);
-      // Once to warm up what the core keeps, then what one connection has.
-      co_await site.exchange(head + "\r");
-      while (site.server.connection_count() > 0) co_await Yield{};
-      co_await client.connect(site.network, site.address);
-      while (site.server.connection_count() == 0) co_await Yield{};
-      const std::size_t before = live_bytes;
-      const std::uint64_t came = site.network.counters().bytes_received;
-      client.send(head);
-      while (client.stream()->queued_bytes() > 0) co_await Yield{};
-      client.unsent.shrink_to_fit();
-      while (site.network.counters().bytes_received < came + head.size()) co_await Yield{};
-      const std::size_t held = live_bytes - before + sizeof(net::http::ServerConnection);
-      held_most = std::max(held_most, held);
-      EXPECT_LE(held, 16u * 1024);
-      client.send("\n");
-      co_await client.until_contains("aaa");  // it was a good one
-      co_await client.half_close();
-      co_await client.until_closed();
-    });
+    tests::run_site(options, hold_a_head, held_most);
   }
   fmt::print("{} bytes at most\n", held_most);
   EXPECT_GT(held_most, longest_head().size()) << "measured while it was held";

@@ -36,12 +36,8 @@ std::string post(std::string_view fields, std::string_view body, std::string_vie
 const std::string kLast = get("/hello", "Connection: close\r\n");
 
 // The answers to `text`, which ends the connection.
-std::vector<HttpAnswer> answers_to(const std::string& text, SiteOptions options = {}) {
-  std::vector<HttpAnswer> answers;
-  run_site(options, [&](HttpSite& site) -> Task<void> {
-    answers = answers_in(co_await site.exchange(text));
-  });
-  return answers;
+std::vector<HttpAnswer> answers_to(const std::string& text, const SiteOptions& options = {}) {
+  return answers_in(tests::exchange_at(options, text).received);
 }
 
 SiteOptions byte_by_byte() {
@@ -213,15 +209,17 @@ TEST(HttpServer, ListsTheMethodsOfARouteAndGoesOn) {
 // The text, then FIN; everything the server still says.
 std::vector<HttpAnswer> answers_after_half_close(const std::string& text) {
   std::vector<HttpAnswer> answers;
-  run_site({}, [&](HttpSite& site) -> Task<void> {
+  const auto body = [](HttpSite& site, const std::string& all,
+                       std::vector<HttpAnswer>& to) -> Task<void> {
     HttpClient client;
     co_await client.connect(site.network, site.address);
-    client.send(text);
+    client.send(all);
     co_await client.half_close();
     co_await client.until_closed();
     EXPECT_TRUE(client.ended);
-    answers = answers_in(client.received);
-  });
+    to = answers_in(client.received);
+  };
+  run_site({}, body, text, answers);
   return answers;
 }
 
@@ -395,11 +393,11 @@ TEST(HttpServer, ADribbledHeadIsCutOffByItsDeadline) {
   SiteOptions options;
   options.server.header_deadline = kShort;
   for (const std::string& before : {std::string{}, get("/hello")}) {
-    run_site(options, [&](HttpSite& site) -> Task<void> {
+    const auto body = [](HttpSite& site, const std::string& first) -> Task<void> {
       HttpClient client;
       co_await client.connect(site.network, site.address);
-      if (!before.empty()) {
-        client.send(before);
+      if (!first.empty()) {
+        client.send(first);
         co_await client.until_contains("hello");
         client.received.clear();
       }
@@ -414,7 +412,8 @@ TEST(HttpServer, ADribbledHeadIsCutOffByItsDeadline) {
       EXPECT_EQ(answers.at(0).status, 408);
       EXPECT_EQ(site.server.counters().timeouts, 1u);
       co_await client.until_closed();
-    });
+    };
+    run_site(options, body, before);
   }
 }
 
@@ -466,6 +465,11 @@ struct EchoUpgrade {
               .reason = "not you",
               .extra_fields = "Allow: ECHO\r\n"};
     }
+    if (wanted == "old") {
+      return {.kind = UpgradeOutcome::Kind::rejected,
+              .status = Status::upgrade_required,
+              .extra_fields = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"};
+    }
     if (wanted != "echo") return {};
     EXPECT_TRUE(stream.send_static(std::as_bytes(std::span{kSwitching})));
     stream.set_handler(kHandler, context);
@@ -495,29 +499,32 @@ SiteOptions with_upgrade(EchoUpgrade& upgrade) {
   return options;
 }
 
-void expect_taken(SiteOptions options, EchoUpgrade& upgrade, const std::string& before,
-                  std::size_t cut) {
-  const std::string text = get("/x", "Upgrade: echo\r\nConnection: upgrade\r\n");
+// Sends `before` and an upgrade with bytes behind it, the first `cut` bytes alone.
+Task<void> be_taken(HttpSite& site, EchoUpgrade& upgrade, const std::string& before,
+                    const std::size_t& cut) {
   const std::string behind = "bytes of the other protocol";
-  run_site(options, [&](HttpSite& site) -> Task<void> {
-    HttpClient client;
-    co_await client.connect(site.network, site.address);
-    const std::string all = before + text + behind;
-    client.send(std::string_view{all}.substr(0, cut));
-    if (cut < all.size()) {
-      while (site.network.counters().bytes_received < cut) co_await Yield{};
-      client.send(std::string_view{all}.substr(cut));
-    }
-    co_await client.until_contains(behind);
-    EXPECT_EQ(upgrade.received, behind);
-    EXPECT_NE(client.received.find(EchoUpgrade::kSwitching), std::string::npos);
-    EXPECT_EQ(site.server.connection_count(), 0u) << "freed at the upgrade";
-    EXPECT_EQ(site.server.counters().upgrades, 1u);
-    client.send("more");
-    co_await client.until_contains("more");
-    co_await client.half_close();
-    co_await client.until_closed();
-  });
+  const std::string all = before + get("/x", "Upgrade: echo\r\nConnection: upgrade\r\n") + behind;
+  HttpClient client;
+  co_await client.connect(site.network, site.address);
+  client.send(std::string_view{all}.substr(0, cut));
+  if (cut < all.size()) {
+    while (site.network.counters().bytes_received < cut) co_await Yield{};
+    client.send(std::string_view{all}.substr(cut));
+  }
+  co_await client.until_contains(behind);
+  EXPECT_EQ(upgrade.received, behind);
+  EXPECT_NE(client.received.find(EchoUpgrade::kSwitching), std::string::npos);
+  EXPECT_EQ(site.server.connection_count(), 0u) << "freed at the upgrade";
+  EXPECT_EQ(site.server.counters().upgrades, 1u);
+  client.send("more");
+  co_await client.until_contains("more");
+  co_await client.half_close();
+  co_await client.until_closed();
+}
+
+void expect_taken(const SiteOptions& options, EchoUpgrade& upgrade, const std::string& before,
+                  std::size_t cut) {
+  run_site(options, be_taken, upgrade, before, cut);
   EXPECT_TRUE(upgrade.closed);
 }
 
@@ -541,7 +548,7 @@ TEST(HttpServer, AnUpgradeBehindABlockedAnswerWaitsForItAndGetsTheBytesBehindIt)
   EchoUpgrade upgrade;
   SiteOptions options = with_upgrade(upgrade);
   options.network.receive_buffer_bytes = 8192;
-  run_site(options, [&](HttpSite& site) -> Task<void> {
+  const auto body = [](HttpSite& site, EchoUpgrade& taken) -> Task<void> {
     HttpClient client;
     co_await client.connect(site.network, site.address);
     client.send(get("/big") + get("/x", "Upgrade: echo\r\n") + "early ");
@@ -549,10 +556,11 @@ TEST(HttpServer, AnUpgradeBehindABlockedAnswerWaitsForItAndGetsTheBytesBehindIt)
     EXPECT_GT(client.received.size(), tests::site_routes::kBigBytes);
     client.send("frames");
     co_await client.until_contains("frames");
-    EXPECT_EQ(upgrade.received, "early frames");
+    EXPECT_EQ(taken.received, "early frames");
     co_await client.half_close();
     co_await client.until_closed();
-  });
+  };
+  run_site(options, body, upgrade);
 }
 
 TEST(HttpServer, AnUpgradeThatIsRejectedGetsOneAnswerWithItsFields) {
@@ -563,6 +571,14 @@ TEST(HttpServer, AnUpgradeThatIsRejectedGetsOneAnswerWithItsFields) {
   EXPECT_EQ(answers[0].body, "not you\n");
   EXPECT_EQ(answers[0].allow, "ECHO");
   EXPECT_FALSE(answers[0].keep_alive);
+}
+
+TEST(HttpServer, AnUpgradeOfAnotherVersionIsToldOursOnce) {
+  EchoUpgrade upgrade;
+  const auto answers = answers_to(get("/x", "Upgrade: old\r\n"), with_upgrade(upgrade));
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].status, 426);
+  EXPECT_EQ(answers[0].version_of_websocket, "13");  // empty if it came twice
 }
 
 TEST(HttpServer, AnUpgradeThatNobodyKnowsIsAnOrdinaryRequest) {
