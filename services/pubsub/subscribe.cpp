@@ -27,11 +27,11 @@ void PubSub::subscribe(Session& session, const protocol::Uuid& transaction_id,
     const std::uint64_t name_hash = hash(name);
     if (!valid_name(name)) {
       code = ErrorCode::channel_name_invalid;
-    } else if (session.subscribed_or_asking() >= options_.subscriptions_per_session_max) {
-      code = ErrorCode::too_many_subscriptions;
     } else if (const LocalChannel* channel = find_local(name, name_hash);
                channel != nullptr && session.holds(channel->id.slot)) {
       code = ErrorCode::already_subscribed;
+    } else if (session.subscriptions().size() >= options_.subscriptions_per_session_max) {
+      code = ErrorCode::too_many_subscriptions;
     }
     if (code != ErrorCode::none) {
       pending.results[i] = ChannelResult(0, 0, code, 0, 0);
@@ -40,20 +40,28 @@ void PubSub::subscribe(Session& session, const protocol::Uuid& transaction_id,
     LocalChannel& channel = local_channel(name, name_hash);
     ++channel.pending;
     ++pending.left;
-    session.count_asking(+1);
-    core_.lanes().send(owner_of(name_hash),
-                       SubscribeAsk{.name = channel.name.data(),
-                                    .hash = name_hash,
-                                    .channel = channel.id,
-                                    .name_bytes = static_cast<std::uint32_t>(name.size()),
-                                    .pending_slot = made.id.slot,
-                                    .pending_generation = made.id.generation,
-                                    .index = static_cast<std::uint32_t>(i)});
+    session.subscriptions().push_back(
+        {.channel = channel.id.slot, .position = Subscription::kAsked | made.id.slot});
+    const SubscribeAsk ask{.name = channel.name.data(),
+                           .hash = name_hash,
+                           .channel = channel.id,
+                           .name_bytes = static_cast<std::uint32_t>(name.size()),
+                           .pending_slot = made.id.slot,
+                           .pending_generation = made.id.generation,
+                           .index = static_cast<std::uint32_t>(i)};
+    // A publish on its owner's core takes effect at once, and so must a subscribe: a client that
+    // sends one behind the other relies on their order.
+    if (const CoreId owner = owner_of(name_hash); owner == core_.id()) {
+      owner_subscribe(ask, owner);
+    } else {
+      core_.lanes().send(owner, ask);
+    }
   }
   end_pending(made.id.slot);
 }
 
-// The owner's answer: from here on its runs are for this session too.
+// The owner's answer: from here on its runs are for this session too, unless it has ended or has
+// unsubscribed meanwhile.
 void PubSub::finish_subscribe(const SubscribeAnswer& answer) {
   LocalChannel* channel = local_.get(answer.channel.slot, answer.channel.generation);
   PendingSubscribe* pending =
@@ -62,26 +70,21 @@ void PubSub::finish_subscribe(const SubscribeAnswer& answer) {
   RT_ASSERT(pending != nullptr);
   RT_ASSERT(channel->pending > 0);
   --channel->pending;
-  Session* session = Sessions::local().find(pending->from.session);
-  ErrorCode code = ErrorCode::none;
-  if (session != nullptr) {
-    session->count_asking(-1);
-    if (session->holds(channel->id.slot)) {
-      code = ErrorCode::already_subscribed;  // asked for twice before the first answer came
-    } else {
+  if (Session* session = Sessions::local().find(pending->from.session)) {
+    std::vector<Subscription>& own = session->subscriptions();
+    const std::uint32_t asked = Subscription::kAsked | answer.pending_slot;
+    const auto entry = std::find_if(own.begin(), own.end(), [&](const Subscription& one) {
+      return one.channel == channel->id.slot && one.position == asked;
+    });
+    if (entry != own.end()) {
+      entry->position = static_cast<std::uint32_t>(channel->subscribers.size());
       channel->subscribers.push_back(
-          {.session = session,
-           .subscription = static_cast<std::uint32_t>(session->subscriptions().size())});
-      session->subscriptions().push_back(
-          {.channel = channel->id.slot,
-           .position = static_cast<std::uint32_t>(channel->subscribers.size() - 1)});
+          {.session = session, .subscription = static_cast<std::uint32_t>(entry - own.begin())});
     }
-  } else {
-    leave_if_unused(*channel);
   }
-  pending->results[answer.index] = code == ErrorCode::none
-                                       ? ChannelResult(answer.epoch, answer.offset, code, 0, 0)
-                                       : ChannelResult(0, 0, code, 0, 0);
+  leave_if_unused(*channel);
+  pending->results[answer.index] =
+      ChannelResult(answer.epoch, answer.offset, ErrorCode::none, 0, 0);
   end_pending(answer.pending_slot);
 }
 
@@ -123,24 +126,26 @@ void PubSub::leave_all(Session& session) noexcept {
   while (!session.subscriptions().empty()) remove(session, session.subscriptions().size() - 1);
 }
 
-// Both lists fill the hole with their last entry, and tell its partner where it is now.
+// Both lists fill the hole with their last entry, and tell its partner where it is now. What was
+// only asked for is in the session's list alone.
 void PubSub::remove(Session& session, std::size_t index) noexcept {
   std::vector<Subscription>& own = session.subscriptions();
   const Subscription gone = own[index];
   LocalChannel& channel = local_.at(gone.channel);
   std::vector<LocalChannel::Subscriber>& list = channel.subscribers;
-  RT_ASSERT(list[gone.position].session == &session);
-  RT_ASSERT(list[gone.position].subscription == index);
-
-  list[gone.position] = list.back();
-  list.pop_back();
-  if (gone.position < list.size()) {
-    const LocalChannel::Subscriber& moved = list[gone.position];
-    moved.session->subscriptions()[moved.subscription].position = gone.position;
+  if (!gone.asked()) {
+    RT_ASSERT(list[gone.position].session == &session);
+    RT_ASSERT(list[gone.position].subscription == index);
+    list[gone.position] = list.back();
+    list.pop_back();
+    if (gone.position < list.size()) {
+      const LocalChannel::Subscriber& moved = list[gone.position];
+      moved.session->subscriptions()[moved.subscription].position = gone.position;
+    }
   }
   own[index] = own.back();
   own.pop_back();
-  if (index < own.size()) {
+  if (index < own.size() && !own[index].asked()) {
     local_.at(own[index].channel).subscribers[own[index].position].subscription =
         static_cast<std::uint32_t>(index);
   }

@@ -94,21 +94,29 @@ bool Session::slow_reader() {
   if (stream_->closing()) return false;
   ++Sessions::local().counters().slow_readers;
   stream_->drop_unsent();
-  const protocol::ErrorBody body{.code = protocol::ErrorCode::slow_reader,
-                                 .text = "the outgoing queue has reached its limit",
-                                 .failed_opcode = protocol::Opcode::None,
-                                 .retry_after_ms = 0};
+  end_stream(protocol::ErrorCode::slow_reader, "the outgoing queue has reached its limit");
+  return false;
+}
+
+// TCP has no close codes: the last frame says why, whatever room the queue has.
+void Session::end_stream(protocol::ErrorCode code, std::string_view text) {
+  const protocol::ErrorBody body{
+      .code = code, .text = text, .failed_opcode = protocol::Opcode::None, .retry_after_ms = 0};
   std::byte frame[256];
   const std::size_t bytes =
       protocol::write_frame(frame, {.timestamp = runtime::Core::current().wall_now()}, body);
+  RT_ASSERT(bytes > 0);
   stream_->send_last(std::span{frame}.first(bytes));
   stream_->close(5 * runtime::kSecond);
-  return false;
 }
 
 void Session::close(ws::CloseCode code, std::string_view reason) {
   if (connection_ != nullptr) {
     connection_->close(code, reason);
+  } else if (stream_->closing()) {
+    return;
+  } else if (code == ws::CloseCode::going_away) {
+    end_stream(protocol::ErrorCode::draining, reason);
   } else {
     stream_->close(5 * runtime::kSecond);
   }

@@ -35,10 +35,15 @@ struct EventRun {
   std::span<const std::byte> bytes;
 };
 
-// One subscription of a session, and where it stands in the channel's list (services/pubsub).
+// One subscription of a session, and where it stands in the channel's list (services/pubsub). It is
+// there from the request on, so that a request that follows at once sees it.
 struct Subscription {
+  static constexpr std::uint32_t kAsked = std::uint32_t{1} << 31;
+
   std::uint32_t channel;   // slot in the core's channel table
-  std::uint32_t position;  // in the channel's subscribers
+  std::uint32_t position;  // in the channel's subscribers; kAsked + slot of the request until the
+                           // channel's owner has answered
+  bool asked() const noexcept { return (position & kAsked) != 0; }
 };
 
 class Session {
@@ -69,17 +74,16 @@ class Session {
   // Events: shared, not copied, where the transport allows it.
   bool send_run(const EventRun& run);
 
-  // Ends it: a close code for WebSocket, the end of the stream for TCP.
+  // Ends it: a close code for WebSocket; for TCP the end of the stream, behind an Error if it is
+  // because the server goes away.
   void close(ws::CloseCode code, std::string_view reason);
 
-  // For services/pubsub: the channels it holds, and how many more it has asked for.
+  // For services/pubsub: the channels it holds or has asked for.
   std::vector<Subscription>& subscriptions() noexcept { return subscriptions_; }
   bool holds(std::uint32_t channel) const noexcept {
     return std::any_of(subscriptions_.begin(), subscriptions_.end(),
                        [&](const Subscription& entry) { return entry.channel == channel; });
   }
-  std::size_t subscribed_or_asking() const noexcept { return subscriptions_.size() + asking_; }
-  void count_asking(int change) noexcept { asking_ = static_cast<std::uint16_t>(asking_ + change); }
 
  private:
   friend class Sessions;
@@ -88,13 +92,13 @@ class Session {
   bool end_frame(const std::byte* space, std::size_t bytes);
   bool send_run_unframed(const EventRun& run);
   bool slow_reader();
+  void end_stream(protocol::ErrorCode code, std::string_view text);
 
   net::Stream* stream_;
   ws::Connection* connection_ = nullptr;  // null: TCP
   std::uint64_t secret_ = 0;
   SessionId id_;
   std::vector<Subscription> subscriptions_;
-  std::uint16_t asking_ = 0;
   protocol::Transport transport_ = protocol::Transport::websocket;
   bool direct_ = true;  // WebSocket without compression: frames go to the stream as they are
 };
