@@ -5,8 +5,10 @@
 #include <stdexcept>
 #include <utility>
 
+#include "net/network.hpp"
 #include "services/pubsub/pubsub.hpp"
 #include "services/sessions/sessions.hpp"
+#include "ws/frame.hpp"
 
 namespace services {
 
@@ -215,6 +217,19 @@ const Table* Dispatch::payload_of(Session& session, const MessageView& message) 
   return nullptr;
 }
 
+template <class Body>
+bool Dispatch::can_be_sent(Session& session, const MessageView& message,
+                           const protocol::MessageHeader& header, const Body& body) {
+  const std::size_t bytes = protocol::frame_bytes(header, body);
+  const std::size_t queue_bytes_max = session.stream().network().options().queued_bytes_max;
+  if (bytes <= options_.frame_bytes_max &&
+      bytes + ws::server_header_bytes(bytes) <= queue_bytes_max) {
+    return true;
+  }
+  refuse(session, message, ErrorCode::payload_too_large, "the data does not fit in one frame");
+  return false;
+}
+
 protocol::MessageHeader Dispatch::reply_header(const MessageView& message) const noexcept {
   return {.transaction_id = message.transaction_id, .timestamp = Core::current().wall_now()};
 }
@@ -246,9 +261,10 @@ void Dispatch::who_am_i(Session& session, const MessageView& message) {
 void Dispatch::ping(Session& session, const MessageView& message) {
   const auto* request = payload_of<protocol::fbs::PingRequest>(session, message);
   if (request == nullptr) return;
-  session.send(reply_header(message),
-               protocol::PongBody{.data = protocol::bytes_of(request->data()),
-                                  .server_time = Core::current().wall_now()});
+  const protocol::PongBody pong{.data = protocol::bytes_of(request->data()),
+                                .server_time = Core::current().wall_now()};
+  if (!can_be_sent(session, message, reply_header(message), pong)) return;
+  session.send(reply_header(message), pong);
 }
 
 template <class Names>
@@ -279,27 +295,43 @@ protocol::MessageHeader header_of(const MessageView& message) noexcept {
           .span_id = message.span_id};
 }
 
+// What others get of it: not the transaction id.
+protocol::MessageHeader passed_on(const MessageView& message) noexcept {
+  protocol::MessageHeader header = header_of(message);
+  header.transaction_id = {};
+  return header;
+}
+
 }  // namespace
 
 void Dispatch::publish(Session& session, const MessageView& message) {
   const auto* request = payload_of<protocol::fbs::PublishRequest>(session, message);
   if (request == nullptr) return;
-  PubSub::local().publish(session, header_of(message), request->channel()->string_view(),
-                          protocol::bytes_of(request->data()), request->requires_ack());
+  const std::string_view channel = request->channel()->string_view();
+  const protocol::Bytes data = protocol::bytes_of(request->data());
+  const protocol::EventBody event{.channel = channel, .data = data, .publisher = session.uuid()};
+  if (!can_be_sent(session, message, {}, event)) return;
+  PubSub::local().publish(session, header_of(message), channel, data, request->requires_ack());
 }
 
 void Dispatch::send(Session& session, const MessageView& message) {
   const auto* request = payload_of<protocol::fbs::SendRequest>(session, message);
   if (request == nullptr) return;
-  Sessions::local().send(session, header_of(message), protocol::from_fbs(request->session()),
-                         protocol::bytes_of(request->data()), request->requires_ack());
+  const protocol::Bytes data = protocol::bytes_of(request->data());
+  const protocol::DirectMessageBody direct{.from = session.uuid(), .data = data};
+  if (!can_be_sent(session, message, passed_on(message), direct)) return;
+  Sessions::local().send(session, header_of(message), protocol::from_fbs(request->session()), data,
+                         request->requires_ack());
 }
 
 void Dispatch::broadcast(Session& session, const MessageView& message) {
   const auto* request = payload_of<protocol::fbs::BroadcastRequest>(session, message);
   if (request == nullptr) return;
-  Sessions::local().broadcast(session, header_of(message), protocol::bytes_of(request->data()),
-                              request->requires_ack(), request->include_self());
+  const protocol::Bytes data = protocol::bytes_of(request->data());
+  const protocol::BroadcastMessageBody all{.from = session.uuid(), .data = data};
+  if (!can_be_sent(session, message, passed_on(message), all)) return;
+  Sessions::local().broadcast(session, header_of(message), data, request->requires_ack(),
+                              request->include_self());
 }
 
 }  // namespace services

@@ -86,6 +86,11 @@ class Dispatch {
                             protocol::ErrorCode code, std::string_view text,
                             std::uint32_t retry_after_ms = 0);
   [[gnu::cold]] void refuse_opcode(Session& session, const protocol::MessageView& message);
+  // Refuses a request whose data would be sent on in a frame larger than the server itself takes,
+  // or than anyone's outgoing queue.
+  template <class Body>
+  bool can_be_sent(Session& session, const protocol::MessageView& message,
+                   const protocol::MessageHeader& header, const Body& body);
   protocol::MessageHeader reply_header(const protocol::MessageView& message) const noexcept;
 
   void who_am_i(Session& session, const protocol::MessageView& message);
