@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "runtime/await.hpp"
@@ -17,6 +18,29 @@ using runtime::Task;
 namespace {
 
 constexpr runtime::Nanoseconds kDrainLook = 10 * runtime::kMillisecond;
+// The longest ways over cores (services/pubsub): publisher -> owner -> subscriber, and from there
+// back to the publisher with the Ack.
+constexpr unsigned kHopsToSubscriber = 2;
+constexpr unsigned kHopsToAck = 4;
+
+// Runs function(core), a Task<void>, on all cores at once and waits for all.
+template <class Function>
+Task<void> on_all_cores(Function function) {
+  runtime::TaskGroup group("cores");
+  for (CoreId core = 0; core < Core::current().cores(); ++core) {
+    group.spawn(
+        "cores",
+        [](CoreId on, Function run) -> Task<void> {
+          co_await runtime::submit_to(on, [run, on] { return run(on); });
+        },
+        core, function);
+  }
+  co_await group.join();
+}
+
+Task<void> end_sessions_of(CoreNode& node, runtime::Nanoseconds until, std::uint32_t& cut_off) {
+  cut_off = co_await node.end_sessions(until);
+}
 
 std::uint32_t share_of(std::uint32_t total) noexcept {
   const std::uint32_t cores = Core::current().cores();
@@ -74,7 +98,9 @@ net::http::Routes CoreNode::routes(CoreNode& self) {
 }
 
 runtime::Result<runtime::Address> CoreNode::listen(const runtime::Address& address, bool tcp) {
-  const auto listener = tcp ? network_.listen(address, {}, TcpSessions::accept, &tcp_)
+  const auto accept_tcp =
+      address.family() == AF_UNIX ? TcpSessions::accept_unix : TcpSessions::accept;
+  const auto listener = tcp ? network_.listen(address, {}, accept_tcp, &tcp_)
                             : network_.listen(address, {}, net::http::Server::accept, &http_);
   if (!listener) return runtime::Unexpected{listener.error()};
   return network_.address_of(*listener);
@@ -111,11 +137,13 @@ void CoreNode::on_close(ws::Connection& connection, ws::CloseCode, std::string_v
 // --- Draining
 // ---------------------------------------------------------------------------------------
 
-Task<std::uint32_t> CoreNode::drain(runtime::Nanoseconds deadline) {
+Task<void> CoreNode::stop_accepting() {
   draining_ = true;
-  const runtime::Nanoseconds until = Core::current().now() + deadline;
   http_.drain();
   co_await network_.stop_listening();
+}
+
+Task<std::uint32_t> CoreNode::end_sessions(runtime::Nanoseconds until) {
   sessions_.for_each([](Session& session) {
     session.close(ws::CloseCode::going_away, "the server is going away");
   });
@@ -163,22 +191,26 @@ Task<std::optional<Node::ListenError>> Node::listen_on(runtime::Address address,
 }
 
 Task<std::uint32_t> Node::drain(runtime::Nanoseconds deadline) {
-  std::uint32_t cut_off = 0;
-  runtime::TaskGroup group("drain");
-  for (CoreId core = 0; core < Core::current().cores(); ++core) {
-    group.spawn(
-        "drain",
-        [](Node* node, CoreId on, runtime::Nanoseconds limit, std::uint32_t* total) -> Task<void> {
-          *total += co_await runtime::submit_to(
-              on, [node, limit]() -> Task<std::uint32_t> { return node->cores_->drain(limit); });
-        },
-        this, core, deadline, &cut_off);
+  const runtime::Nanoseconds until = Core::current().now() + deadline;
+  co_await on_all_cores([this](CoreId) { return cores_->stop_accepting(); });
+  co_await settle_lanes(kHopsToSubscriber);
+  std::vector<std::uint32_t> cut_off(Core::current().cores());
+  co_await on_all_cores([this, until, counts = cut_off.data()](CoreId core) {
+    return end_sessions_of(*cores_, until, counts[core]);
+  });
+  co_return std::accumulate(cut_off.begin(), cut_off.end(), 0u);
+}
+
+Task<void> Node::settle_lanes(unsigned hops) {
+  for (unsigned hop = 0; hop < hops; ++hop) {
+    co_await on_all_cores([](CoreId) { return runtime::on_every_core([] {}); });
   }
-  co_await group.join();
-  co_return cut_off;
 }
 
 Task<void> Node::stop() {
+  // The end of the sessions has sent messages (subscriptions that were given up, acknowledgements):
+  // each core's part must be there for those.
+  co_await settle_lanes(kHopsToAck);
   co_await cores_.stop();
 }
 

@@ -42,9 +42,11 @@ class CoreNode {
   ~CoreNode();
 
   runtime::Result<runtime::Address> listen(const runtime::Address& address, bool tcp);
-  // Stops accepting, says 1001 to every WebSocket, ends TCP sessions, and waits until all streams
-  // are gone or the deadline has passed; then cuts the rest off. Returns how many were cut off.
-  runtime::Task<std::uint32_t> drain(runtime::Nanoseconds deadline);
+  // Draining, in two steps (Node::drain). First: no more connections, no more requests over HTTP.
+  runtime::Task<void> stop_accepting();
+  // Second: says 1001 to every WebSocket and Error draining to TCP sessions, and waits until all
+  // streams are gone or Core::now() is `until`; then cuts the rest off. Returns how many.
+  runtime::Task<std::uint32_t> end_sessions(runtime::Nanoseconds until);
 
   net::Network& network() noexcept { return network_; }
   Sessions& sessions() noexcept { return sessions_; }
@@ -58,8 +60,6 @@ class CoreNode {
   static void on_close(ws::Connection& connection, ws::CloseCode code,
                        std::string_view reason) noexcept;
   static const ws::ConnectionHandler kHandler;
-  static net::http::UpgradeOutcome upgrade(void* context, net::Stream& stream,
-                                           const net::http::Request& request) noexcept;
   net::http::ServerOptions http_options(const NodeOptions& options) noexcept;
   static net::http::Routes routes(CoreNode& self);
 
@@ -93,7 +93,9 @@ class Node {
   const std::vector<runtime::Address>& addresses() const noexcept { return addresses_; }
   const std::vector<runtime::Address>& tcp_addresses() const noexcept { return tcp_addresses_; }
 
-  // All cores at once. Returns how many connections had to be cut off.
+  // All cores at once. What the server has taken in by then is still handed over: an event that was
+  // published reaches its subscribers ahead of their close frame. Returns how many connections had
+  // to be cut off.
   runtime::Task<std::uint32_t> drain(runtime::Nanoseconds deadline);
   // After drain().
   runtime::Task<void> stop();
@@ -101,6 +103,9 @@ class Node {
   runtime::Sharded<CoreNode>& cores() noexcept { return cores_; }
 
  private:
+  // Waits until chains of `hops` messages from core to core that exist now have come to their end:
+  // lanes keep order, so a round of messages between all cores is behind what was sent before.
+  static runtime::Task<void> settle_lanes(unsigned hops);
   runtime::Task<std::optional<ListenError>> listen_on(runtime::Address address, bool tcp);
 
   NodeOptions options_;

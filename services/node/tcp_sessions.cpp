@@ -14,11 +14,18 @@ const net::StreamHandler TcpSessions::kHandler{"tcp session", on_data,  on_end,
                                                on_closed,     on_timer, on_writable};
 
 bool TcpSessions::accept(void* context, net::Stream& stream) noexcept {
-  auto& self = *static_cast<TcpSessions*>(context);
-  const auto made = self.clients_.emplace(Client{.table = self, .gathered = {}});
+  return static_cast<TcpSessions*>(context)->open(stream, protocol::Transport::tcp);
+}
+
+bool TcpSessions::accept_unix(void* context, net::Stream& stream) noexcept {
+  return static_cast<TcpSessions*>(context)->open(stream, protocol::Transport::unix_stream);
+}
+
+bool TcpSessions::open(net::Stream& stream, protocol::Transport transport) {
+  const auto made = clients_.emplace(Client{.table = *this, .gathered = {}});
   if (made.value == nullptr) return false;
   made.value->slot = made.id.slot;
-  made.value->session = Sessions::local().open(stream, protocol::Transport::tcp);
+  made.value->session = Sessions::local().open(stream, transport);
   stream.set_handler(kHandler, made.value);
   return made.value->session != nullptr;
 }

@@ -26,8 +26,9 @@ class TcpSessions {
   TcpSessions(const TcpSessions&) = delete;
   TcpSessions& operator=(const TcpSessions&) = delete;
 
-  // For Network::listen; the context is the TcpSessions.
+  // For Network::listen; the context is the TcpSessions. One for TCP, one for Unix streams.
   static bool accept(void* context, net::Stream& stream) noexcept;
+  static bool accept_unix(void* context, net::Stream& stream) noexcept;
 
  private:
   struct Client {
@@ -45,6 +46,7 @@ class TcpSessions {
   static void on_writable(net::Stream& stream) noexcept;
   static const net::StreamHandler kHandler;
 
+  bool open(net::Stream& stream, protocol::Transport transport);
   void consume(Client& client, std::span<const std::byte> bytes);
   std::span<const std::byte> finish_frame(Client& client, std::span<const std::byte> bytes);
   void lose(Client& client) noexcept;
