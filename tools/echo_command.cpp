@@ -185,7 +185,7 @@ int run_echo(const Arguments& arguments) {
     loaded.config.server.tcp_listen.clear();
   }
   ServedEcho served(echo_options(loaded.config), parse_addresses(loaded.config.server.listen));
-  return services::run_process(process_options(loaded.config, loaded.cpus), served);
+  return services::run_process(process_options(loaded), served);
 }
 
 }  // namespace tools

@@ -7,8 +7,8 @@
 #include <cstdio>
 
 #include "runtime/host.hpp"
+#include "tools/config_schema.hpp"
 #include "tools/exit_code.hpp"
-#include "tools/server_options.hpp"
 
 #ifdef CORELANE_MIMALLOC
 #include <mimalloc.h>
@@ -55,18 +55,27 @@ LoadedConfig load_server_config(const std::string& command, const Arguments& arg
     fmt::print("the configuration is in order\n");
     loaded.exit_code = kExitOk;
   }
+  for (std::size_t i = 0; i < settings().size(); ++i) {
+    if (setting_path(settings()[i]) != "limits.connections_max") continue;
+    loaded.connections_chosen = result.origins[i] != "default";
+  }
   loaded.config = std::move(result.config);
   loaded.cpus = runtime::allowed_cpus();
   resolve_host_defaults(loaded.config, loaded.cpus, host_name());
   return loaded;
 }
 
+services::ProcessOptions process_options(const LoadedConfig& loaded) {
+  services::ProcessOptions options = process_options(loaded.config, loaded.cpus);
+  options.warns_if_fewer = loaded.connections_chosen;
+  return options;
+}
+
 int run_serve(const Arguments& arguments) {
   const LoadedConfig loaded = load_server_config("corelane serve", arguments);
   if (loaded.exit_code) return *loaded.exit_code;
   choose_page_size(loaded.config.runtime.huge_pages);
-  return services::run_node(process_options(loaded.config, loaded.cpus),
-                            node_options(loaded.config));
+  return services::run_node(process_options(loaded), node_options(loaded.config));
 }
 
 }  // namespace tools

@@ -8,14 +8,18 @@
 
 #include "tools/commands.hpp"
 #include "tools/config.hpp"
+#include "tools/server_options.hpp"
 
 namespace tools {
 
 struct LoadedConfig {
-  ServerConfig config;           // with the host's defaults filled in
-  std::vector<int> cpus;         // that this process may use
-  std::optional<int> exit_code;  // nothing more is to be done
+  ServerConfig config;              // with the host's defaults filled in
+  std::vector<int> cpus;            // that this process may use
+  bool connections_chosen = false;  // limits.connections_max is not the default
+  std::optional<int> exit_code;     // nothing more is to be done
 };
+
+services::ProcessOptions process_options(const LoadedConfig& loaded);
 
 // Prints what is asked for, and all errors and warnings.
 LoadedConfig load_server_config(const std::string& command, const Arguments& arguments);

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -30,6 +31,12 @@ constexpr std::uint64_t kDescriptorsBesides = 1024;
 constexpr std::uint64_t kAcceptSlack = 1024;
 // IORING_MAX_FIXED_FILES of Linux.
 constexpr std::uint64_t kDirectTableMax = 1 << 20;
+
+// The kernel takes the rings of a killed process down after the process is gone, and with them its
+// listeners: a supervisor that starts the next one at once finds the address taken for some
+// milliseconds more.
+constexpr int kTakenLooks = 50;
+constexpr int kTakenLookMs = 10;
 
 class Log {
  public:
@@ -157,11 +164,18 @@ void take_descriptors(ProcessOptions& options, const Log& log) {
         direct_table_slots(options.connections_max, cores, usable);
   }
   if (usable < wanted) {
-    log(LogLevel::info,
-        fmt::format("the limit of open files is {}, for {} connections it would have to be {} "
-                    "(ulimit -n, LimitNOFILE=); more connections than it allows wait to be "
-                    "accepted",
+    log(options.warns_if_fewer ? LogLevel::warning : LogLevel::debug,
+        fmt::format("the limit of open files is {}; {} connections need {} (ulimit -n, "
+                    "LimitNOFILE=). Connections beyond it wait to be accepted",
                     usable, options.connections_max, wanted));
+  }
+}
+
+std::optional<runtime::Error> taken_for_good(const runtime::Address& address) {
+  for (int look = 1;; ++look) {
+    const auto error = address_taken(address);
+    if (!error || error->detail != EADDRINUSE || look == kTakenLooks) return error;
+    ::poll(nullptr, 0, kTakenLookMs);
   }
 }
 
@@ -223,7 +237,7 @@ int run_process(ProcessOptions options, Served& served) {
     return kExitUnavailable;
   }
   for (const runtime::Address& address : options.listen) {
-    if (const auto error = address_taken(address)) {
+    if (const auto error = taken_for_good(address)) {
       log(LogLevel::error, cannot_listen(address.text(), *error));
       return kExitFailed;
     }

@@ -33,6 +33,7 @@ struct ProcessOptions {
   runtime::RuntimeOptions runtime;  // direct descriptors are filled in by run_process
   std::vector<runtime::Address> listen;
   std::uint64_t connections_max = 1'000'000;
+  bool warns_if_fewer = false;  // connections_max is somebody's wish, not a default
   bool direct_descriptors = true;
   runtime::Nanoseconds drain_deadline = 10 * runtime::kSecond;
   LogLevel log_level = LogLevel::info;

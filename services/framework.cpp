@@ -1,0 +1,108 @@
+#include "services/framework.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <optional>
+#include <string_view>
+
+#include "runtime/address.hpp"
+#include "runtime/host.hpp"
+#include "services/node/node.hpp"
+#include "services/node/process.hpp"
+
+namespace framework {
+namespace {
+
+constexpr int kExitUsage = 2;
+
+// False, and a line on stderr, if a text is no address.
+bool parse_addresses(const std::vector<std::string>& texts, std::vector<runtime::Address>& to) {
+  for (const std::string& text : texts) {
+    const auto address = runtime::Address::parse(text);
+    if (!address) {
+      fmt::print(stderr,
+                 "\"{}\" is no address to listen on: 127.0.0.1:8080, [::1]:8080, unix:/path\n",
+                 text);
+      return false;
+    }
+    to.push_back(*address);
+  }
+  return true;
+}
+
+std::optional<std::uint16_t> parse_cores(std::string_view text) {
+  std::uint16_t cores = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), cores);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  if (cores > runtime::kCoresMax) return std::nullopt;
+  return cores;
+}
+
+// Takes the flags into the options; the text of what is wrong, or empty.
+std::string read_flags(int argc, const char* const* argv, options& settings) {
+  std::vector<std::string> listen;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view flag = argv[i];
+    if (flag != "--listen" && flag != "--cores") return fmt::format("{} is no flag", flag);
+    if (++i == argc) return fmt::format("{} has no value", flag);
+    if (flag == "--listen") {
+      listen.emplace_back(argv[i]);
+      continue;
+    }
+    const auto cores = parse_cores(argv[i]);
+    if (!cores) return fmt::format("--cores {}: 0 to {}", argv[i], runtime::kCoresMax);
+    settings.cores = *cores;
+  }
+  if (!listen.empty()) settings.listen = std::move(listen);
+  return {};
+}
+
+}  // namespace
+
+app::app(options settings) : options_(std::move(settings)) {}
+
+int app::run(int argc, const char* const* argv) {
+  const std::string problem = read_flags(argc, argv, options_);
+  if (problem.empty()) return run();
+  fmt::print(stderr, "{}; flags: --listen ADDR:PORT, --cores N\n", problem);
+  return kExitUsage;
+}
+
+int app::run() {
+  services::NodeOptions node;
+  if (!parse_addresses(options_.listen, node.listen) ||
+      !parse_addresses(options_.tcp_listen, node.tcp_listen)) {
+    return kExitUsage;
+  }
+  if (node.listen.empty() && node.tcp_listen.empty()) {
+    fmt::print(stderr, "there is no address to listen on\n");
+    return kExitUsage;
+  }
+  node.websocket.reader.message_bytes_max = options_.message_bytes_max;
+  node.websocket.handshake.origins_allowed = options_.origins;
+  node.websocket.handshake.any_origin_allowed =
+      std::find(options_.origins.begin(), options_.origins.end(), "*") != options_.origins.end();
+  node.tcp.frame_bytes_max = options_.message_bytes_max;
+  node.dispatch.frame_bytes_max = options_.message_bytes_max;
+  // A reply as large as the largest request fits into an empty queue.
+  node.network.queued_bytes_max =
+      std::max(node.network.queued_bytes_max, options_.message_bytes_max) + 4096;
+  node.handlers = &handlers_;
+
+  services::ProcessOptions process;
+  const std::vector<int> cpus = runtime::allowed_cpus();
+  process.runtime.cores =
+      options_.cores != 0
+          ? options_.cores
+          : static_cast<core_id>(std::min<std::size_t>(cpus.size(), runtime::kCoresMax));
+  process.runtime.cpus = cpus;
+  process.listen = node.listen;
+  process.listen.insert(process.listen.end(), node.tcp_listen.begin(), node.tcp_listen.end());
+  process.drain_deadline = options_.drain_deadline;
+  return services::run_node(std::move(process), std::move(node));
+}
+
+}  // namespace framework

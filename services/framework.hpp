@@ -1,0 +1,125 @@
+#pragma once
+// framework: Corelane as a library. A server with opcodes of your own, on all cores:
+//
+//   #include "services/framework.hpp"
+//
+//   int main() {
+//     framework::app app({.listen = {"127.0.0.1:8080"}});
+//     app.on(200, "echo", [](framework::request& request) { request.reply(request.payload()); });
+//     app.on(201, "later", [](framework::request request) -> framework::task<> {
+//       co_await framework::sleep_for(framework::seconds(1));
+//       request.reply("now");
+//     });
+//     return app.run();
+//   }
+//
+// Handlers run on the core of the client that asks, many cores at once, each handler one at a time
+// a core. What they share must be per core (runtime::Sharded) or constant.
+//
+// - A plain handler takes `framework::request&` and answers before it returns. The payload lies in
+//   the receive buffer and is gone afterwards. It must be short: it holds its core, and one that
+//   takes longer than 5 ms is reported.
+// - A coroutine takes `framework::request` by value and may wait, for time, files
+// (runtime/file.hpp),
+//   other cores (submit_to). It may answer any number of times, also when the client has gone by
+//   then (reply() returns false). It must not be a lambda with captures: those die before it.
+//   When the server stops, what it awaits is cancelled.
+//
+// Beside your opcodes the server speaks everything that `corelane serve` does: the built-ins
+// (WhoAmI, Ping, Subscribe, Publish, Send, Broadcast), GET /healthz, WebSocket on any path.
+//
+// The names of this namespace are in lower case, unlike the rest of the project: it is meant to be
+// written by its users.
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "runtime/await.hpp"
+#include "runtime/combine.hpp"
+#include "runtime/sharded.hpp"
+#include "services/dispatch/dispatch.hpp"
+
+namespace framework {
+
+using request = services::Request;
+template <class T = void>
+using task = runtime::Task<T>;
+using error_code = protocol::ErrorCode;
+using core_id = runtime::CoreId;
+
+using runtime::sleep_for;
+using runtime::submit_to;
+using runtime::when_all;
+using runtime::when_any;
+using runtime::with_timeout;
+constexpr runtime::Nanoseconds milliseconds(std::int64_t count) noexcept {
+  return count * runtime::kMillisecond;
+}
+constexpr runtime::Nanoseconds seconds(std::int64_t count) noexcept {
+  return count * runtime::kSecond;
+}
+// The core that runs, and how many there are.
+inline core_id this_core() noexcept {
+  return runtime::Core::current().id();
+}
+inline core_id core_count() noexcept {
+  return runtime::Core::current().cores();
+}
+
+struct options {
+  // WebSocket and HTTP: "host:port" in numbers, "[v6]:port", "unix:/path"; port 0 is an ephemeral
+  // one. run() prints what it became.
+  std::vector<std::string> listen{"127.0.0.1:8080"};
+  std::vector<std::string> tcp_listen;  // the protocol without WebSocket
+  std::uint16_t cores = 0;              // 0: one for each CPU that the process may use
+  std::size_t message_bytes_max = 1024 * 1024;
+  std::vector<std::string> origins;  // web origins let in besides the server's own; "*": any
+  runtime::Nanoseconds drain_deadline = 10 * runtime::kSecond;
+};
+
+class app {
+ public:
+  explicit app(options settings = {});
+
+  // Serves `opcode`, 200 to 65,535, each once; throws std::invalid_argument otherwise. Before
+  // run(). `name` is for reports. `handler` is copied, and called on all cores.
+  template <class Handler>
+  app& on(std::uint16_t opcode, std::string name, Handler handler) {
+    services::CustomHandler entry;
+    entry.name = std::move(name);
+    if constexpr (requires(request by_value) {
+                    { handler(std::move(by_value)) } -> std::same_as<task<>>;
+                  }) {
+      static_assert(std::is_empty_v<Handler> || std::is_pointer_v<Handler>,
+                    "a coroutine is a function or a lambda without captures: captures would die "
+                    "before it has ended");
+      entry.coroutine = std::move(handler);
+    } else {
+      static_assert(std::is_invocable_r_v<void, Handler&, request&>,
+                    "a handler takes framework::request&, or takes framework::request and returns "
+                    "framework::task<>");
+      entry.plain = std::move(handler);
+    }
+    handlers_.add(opcode, std::move(entry));
+    return *this;
+  }
+
+  // Serves until SIGTERM or SIGINT, then drains. Returns the exit code for main(): 0; 1 if an
+  // address cannot be listened on; 2 if the options cannot be used; 6 if the host lacks io_uring.
+  // From the main thread, once.
+  int run();
+  // The same with flags that win over the options: --listen ADDR:PORT (may be repeated),
+  // --cores N. 2 for anything else.
+  int run(int argc, const char* const* argv);
+
+ private:
+  options options_;
+  services::HandlerTable handlers_;
+};
+
+}  // namespace framework

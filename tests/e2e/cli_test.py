@@ -1,0 +1,195 @@
+"""The client commands against a server of two cores.
+
+Goal: what one command sends another one prints, over WebSocket, TCP and Unix sockets, and exit codes tell scripts what
+happened. Method: real processes; `sub` says on stderr when it is subscribed, nothing else synchronises.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
+import tap                              # noqa: E402
+from corelane import Process, Server, run  # noqa: E402
+
+OK, SERVER_ERROR, USAGE, NOT_CONNECTED, TIMEOUT, LOST = range(6)
+
+
+class Subscriber(Process):
+    """`corelane sub`, subscribed once this is made."""
+
+    def __init__(self, url, *arguments):
+        super().__init__('sub', '--url', url, *arguments)
+        self.session = self.err.find(r'^subscribed to .* as session (\S+)$')[0].group(1)
+
+
+class Messaging(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = contextlib.ExitStack()
+        folder = cls.stack.enter_context(tempfile.TemporaryDirectory())
+        cls.unix_url = f'unix:{folder}/corelane.sock'
+        cls.server = cls.stack.enter_context(
+            Server('--tcp-listen', '127.0.0.1:0', '--tcp-listen', cls.unix_url, '--max-message', '1MiB'))
+        tcp = cls.server.out.find(r'^listening on (127\S+) \(2 cores, tcp\)')[0].group(1)
+        cls.urls = {'websocket': cls.server.url, 'tcp': f'tcp://{tcp}', 'unix': cls.unix_url}
+        cls.url = cls.server.url
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.stack.close()
+
+    def command(self, *arguments, expect=OK, **keywords):
+        result = run(*arguments, '--url', self.url, **keywords)
+        self.assertEqual(result.returncode, expect, f'{arguments}: {result.stdout}{result.stderr}')
+        return result.stdout
+
+    def test_what_is_published_arrives(self):
+        with Subscriber(self.url, 'quick', '--count', '1') as subscriber:
+            self.command('pub', 'quick', 'hello world')
+            self.assertEqual(subscriber.exit_code(), OK)
+            self.assertRegex(subscriber.out.text(), r'^quick \d+ hello world$')
+
+    def test_all_transports_exchange_messages(self):
+        for number, (name, url) in enumerate(self.urls.items()):
+            for publisher in self.urls.values():
+                with Subscriber(url, f'over-{name}', '-n', '1', '--json') as subscriber:
+                    self.assertEqual(run('pub', f'over-{name}', f'n{number}', '-u', publisher).returncode, OK)
+                    self.assertEqual(subscriber.exit_code(), OK)
+                    self.assertEqual(json.loads(subscriber.out.text())['data'], f'n{number}')
+
+    def test_lines_of_stdin_are_messages_in_order(self):
+        lines = [f'line {i} ' + 'x' * (i % 700) for i in range(2000)]
+        with Subscriber(self.url, 'lines', '--count', '2000') as subscriber:
+            self.command('pub', 'lines', '-', input='\n'.join(lines))
+            self.assertEqual(subscriber.exit_code(), OK)
+            got = [line.split(' ', 2) for line in subscriber.out.text().split('\n')]
+            self.assertEqual([data for _, _, data in got], lines)
+            offsets = [int(offset) for _, offset, _ in got]
+            self.assertEqual(offsets, list(range(offsets[0], offsets[0] + 2000)))
+
+    def test_stdin_may_be_a_file_and_one_message(self):
+        with tempfile.TemporaryFile('w+') as file, Subscriber(self.url, 'whole', '-n', '1', '--json') as subscriber:
+            file.write('first\nsecond\n')
+            file.seek(0)
+            self.command('pub', 'whole', '-', '--whole', stdin=file)
+            self.assertEqual(subscriber.exit_code(), OK)
+            self.assertEqual(json.loads(subscriber.out.text())['data'], 'first\nsecond\n')
+
+    def test_an_ack_counts_the_subscribers(self):
+        with Subscriber(self.url, 'count'), Subscriber(self.url, 'count'), Subscriber(self.urls['tcp'], 'count'):
+            ack = json.loads(self.command('pub', 'count', 'x', '--ack', '--json'))
+            self.assertEqual((ack['kind'], ack['delivered'], ack['level']), ('ack', 3, 'accepted'))
+        self.assertEqual(self.command('pub', 'nobody', 'x', '--ack'), 'delivered to 0\n')
+
+    def test_a_message_of_almost_the_limit_passes_and_one_above_it_is_refused(self):
+        with Subscriber(self.url, 'large', '-n', '1', '--json') as subscriber:
+            large = 'L' * (1024 * 1024 - 512)
+            self.command('pub', 'large', '-', '--whole', input=large)
+            self.assertEqual(subscriber.exit_code(), OK)
+            self.assertEqual(len(json.loads(subscriber.out.text())['data']), len(large))
+        result = run('pub', 'large', '-', '--whole', '--url', self.url, input='L' * (1024 * 1024 + 1))
+        self.assertEqual(result.returncode, LOST)
+        self.assertIn('1009', result.stderr)
+
+    def test_send_reaches_one_session_and_broadcast_all(self):
+        with Subscriber(self.url, 'a') as first, Subscriber(self.urls['tcp'], 'b') as second:
+            self.assertEqual(self.command('send', first.session, 'psst', '--ack'), 'delivered to 1\n')
+            first.out.find(r'^direct [0-9a-f-]{36} psst$')
+            delivered = int(self.command('broadcast', 'to all', '--ack').split()[-1])
+            self.assertGreaterEqual(delivered, 2)
+            for subscriber in first, second:
+                subscriber.out.find(r'^broadcast [0-9a-f-]{36} to all$')
+            self.assertEqual(len(second.out.lines), 1)
+
+    def test_errors_of_the_server_are_told(self):
+        nobody = '33333333-3333-3333-3333-333333333333'
+        self.command('send', nobody, 'x', expect=SERVER_ERROR)
+        error = json.loads(self.command('send', nobody, 'x', '--json', expect=SERVER_ERROR))
+        self.assertEqual((error['kind'], error['code'], error['number']), ('error', 'unknown_session', 300))
+        self.command('sub', 'x' * 256, expect=SERVER_ERROR)
+        self.command('pub', 'x' * 256, 'data', expect=SERVER_ERROR)
+        self.command('pub', 'x' * 256, 'data', '--ack', expect=SERVER_ERROR)
+
+    def test_binary_data_keeps_lines_whole(self):
+        with Subscriber(self.url, 'raw', '-n', '1') as text, Subscriber(self.url, 'raw', '-n', '1', '-j') as machine:
+            self.command('pub', 'raw', 'a\nb\x1b[2Jü\udcff')
+            self.assertEqual(text.exit_code(), OK)
+            self.assertRegex(text.out.text(), r'^raw \d+ a\\x0ab\\x1b\[2Jü\\xff$')
+            self.assertEqual(machine.exit_code(), OK)
+            self.assertEqual(json.loads(machine.out.text())['data_base64'], 'YQpiG1sySsO8/w==')
+
+    def test_whoami_and_ping_answer(self):
+        for name, url in self.urls.items():
+            who = json.loads(run('whoami', '--json', '-u', url).stdout)
+            self.assertEqual(who['transport'], {'unix': 'unix_stream'}.get(name, name))
+            self.assertRegex(who['session'], '^[0-9a-f-]{36}$')
+            self.assertIn(who['core'], (0, 1))
+        pongs = self.command('ping', '--count', '3', '--bytes', '100000').splitlines()
+        self.assertEqual(len(pongs), 3)
+        self.assertTrue(all(re.match(r'pong in [\d.]+ ms, 100000 bytes$', line) for line in pongs))
+
+    def test_localhost_is_resolved(self):
+        self.assertEqual(run('ping', '-u', f'ws://localhost:{self.server.port}/').returncode, OK)
+
+
+class ExitCodes(unittest.TestCase):
+    def test_wrong_arguments_are_2(self):
+        for arguments in (['pub', 'only-a-channel'], ['sub'], ['ping', '--timeout', 'soon'], ['ping', '--nope'],
+                          ['send', 'no-uuid', 'x'], ['ping', '-u', 'http://127.0.0.1/'], ['ping', '-u', 'wss://h/']):
+            result = run(*arguments)
+            self.assertEqual((result.returncode, result.stdout), (USAGE, ''), arguments)
+            self.assertIn(f'corelane {arguments[0]}: ', result.stderr)
+
+    def test_nobody_there_is_3(self):
+        with socket.socket() as unused:
+            unused.bind(('127.0.0.1', 0))   # bound, so that nobody else gets the port; not listening
+            result = run('ping', '-u', f'ws://127.0.0.1:{unused.getsockname()[1]}/')
+        self.assertEqual(result.returncode, NOT_CONNECTED)
+        self.assertIn('is `corelane serve` running', result.stderr)
+
+    def test_a_server_that_does_not_answer_is_4(self):
+        with socket.create_server(('127.0.0.1', 0)) as silent:
+            port = silent.getsockname()[1]
+            for url in f'ws://127.0.0.1:{port}/', f'tcp://127.0.0.1:{port}':
+                self.assertEqual(run('ping', '-u', url, '--timeout', '200ms').returncode, TIMEOUT, url)
+
+    def test_no_message_in_time_is_4(self):
+        with Server() as server:
+            result = run('sub', 'silence', '-u', server.url, '--timeout', '300ms')
+            self.assertEqual((result.returncode, result.stdout), (TIMEOUT, ''))
+
+    def test_a_server_that_goes_away_is_5(self):
+        with Server() as server, Subscriber(server.url, 'x') as subscriber:
+            server.signal(signal.SIGTERM)
+            self.assertEqual(subscriber.exit_code(), LOST)
+            self.assertIn('1001', subscriber.err.text())
+            self.assertEqual(server.exit_code(), 0)
+        with Server() as server, Subscriber(server.url, 'x') as subscriber:
+            server.signal(signal.SIGKILL)
+            self.assertEqual(subscriber.exit_code(), LOST)
+
+    def test_a_signal_closes_properly_and_is_128_and_its_number(self):
+        with Server() as server, Subscriber(server.url, 'x') as subscriber:
+            subscriber.signal(signal.SIGINT)
+            self.assertEqual(subscriber.exit_code(), 128 + signal.SIGINT)
+            read, write = os.pipe()
+            with Process('pub', 'x', '-', '-u', server.url, stdin=read) as publisher:
+                os.write(write, b'one line\n')
+                os.close(read)
+                publisher.signal(signal.SIGTERM)
+                # Before its first instruction the signal just kills it.
+                self.assertIn(publisher.exit_code(), (128 + signal.SIGTERM, -signal.SIGTERM))
+            os.close(write)
+
+
+if __name__ == '__main__':
+    tap.main()

@@ -1,0 +1,112 @@
+"""The examples in tools/examples do what their first lines say.
+
+Goal: a reader may copy them. Method: the programs themselves on ephemeral ports, spoken to with frames of the protocol
+over WebSocket. The second and third argument are the programs.
+"""
+
+import asyncio
+import pathlib
+import struct
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
+ECHO, COROUTINE = sys.argv.pop(2), sys.argv.pop(2)
+import tap                                                        # noqa: E402
+from corelane import PATIENCE_S, Example, Process, opcode_of, run, vectors  # noqa: E402
+
+try:
+    import websockets
+except ImportError:
+    print('1..0 # SKIP Python has no websockets (Debian: python3-websockets)')
+    sys.exit(0)
+
+ERROR = 20
+
+
+def custom(opcode, payload):
+    """The vector `custom` (opcode 65535, payload "hello") with another opcode and payload of at most 8 bytes."""
+    frame = bytearray(vectors()['custom'])
+    at = frame.index(b'\xff\xff')
+    struct.pack_into('<H', frame, at, opcode)
+    at = frame.index(b'\x05\0\0\0hello')
+    frame[at:] = struct.pack('<I', len(payload)) + payload.ljust(8, b'\0')
+    return bytes(frame)
+
+
+def payload_of(frame):
+    """The payload of a frame as our server lays it out (field 2 of the table)."""
+    body = frame[4:]
+    table = struct.unpack_from('<I', body, 0)[0]
+    vtable = table - struct.unpack_from('<i', body, table)[0]
+    field = table + struct.unpack_from('<H', body, vtable + 8)[0]
+    start = field + struct.unpack_from('<I', body, field)[0]
+    return body[start + 4:start + 4 + struct.unpack_from('<I', body, start)[0]]
+
+
+def talk(coroutine):
+    return asyncio.run(asyncio.wait_for(coroutine, PATIENCE_S))
+
+
+class Examples(unittest.TestCase):
+    def test_the_echo_server_echoes_and_serves_the_built_ins(self):
+        async def body(server):
+            async with websockets.connect(server.url) as client:
+                for payload in b'', b'hi', b'\0\xff':
+                    await client.send(custom(200, payload))
+                    answer = await client.recv()
+                    self.assertEqual((opcode_of(answer), payload_of(answer)), (200, payload))
+                await client.send(custom(201, b'nobody'))
+                self.assertEqual(opcode_of(await client.recv()), ERROR)
+            self.assertEqual(run('ping', '-u', server.url).returncode, 0)
+        with Example(ECHO) as server:
+            talk(body(server))
+            server.process.terminate()
+            self.assertEqual(server.exit_code(), 0)
+
+    def test_coroutines_wait_without_holding_each_other_up(self):
+        async def body(server):
+            async with websockets.connect(server.url) as client:
+                await client.send(custom(200, b'400'))
+                await client.send(custom(200, b'0'))
+                self.assertEqual([payload_of(await client.recv()) for _ in range(2)],
+                                 [b'waited 0 ms', b'waited 400 ms'])
+                await client.send(custom(200, b'soon'))
+                self.assertEqual(opcode_of(await client.recv()), ERROR)
+        with Example(COROUTINE) as server:
+            talk(body(server))
+
+    def test_counters_of_all_cores_are_added(self):
+        async def body(server):
+            for _ in range(8):   # a new connection each time, so that both cores get some
+                async with websockets.connect(server.url) as client:
+                    await client.send(custom(200, b'1'))
+                    await client.recv()
+            async with websockets.connect(server.url) as client:
+                await client.send(custom(201, b''))
+                self.assertEqual(payload_of(await client.recv()), b'8')
+        with Example(COROUTINE) as server:
+            talk(body(server))
+
+    def test_a_waiting_coroutine_does_not_hold_up_the_end(self):
+        async def body(server):
+            async with websockets.connect(server.url) as client:
+                await client.send(custom(200, b'60000'))
+                await client.send(custom(200, b'0'))
+                await client.recv()
+                server.process.terminate()
+                with self.assertRaises(websockets.ConnectionClosed):
+                    await client.recv()
+        with Example(COROUTINE) as server:
+            talk(body(server))
+            self.assertEqual(server.exit_code(), 0)
+
+    def test_wrong_flags_are_refused(self):
+        with Process('--nope', program=ECHO) as server:
+            self.assertEqual(server.exit_code(), 2)
+            self.assertIn('--nope is no flag', server.err.text())
+
+
+if __name__ == '__main__':
+    tap.main()
