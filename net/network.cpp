@@ -67,6 +67,10 @@ Network::Network(const NetworkOptions& options)
                   [](runtime::Timer& timer) noexcept {
                     static_cast<OwnTimer&>(timer).network.deliver_held();
                   }),
+      large_wait_(*this,
+                  [](runtime::Timer& timer) noexcept {
+                    static_cast<OwnTimer&>(timer).network.on_large_wait();
+                  }),
       flush_hook_{[](void* context) noexcept { static_cast<Network*>(context)->flush(); }, this,
                   false} {
   const auto small = buffers_.add_group(small_buffers(options));
@@ -95,6 +99,7 @@ Network::~Network() {
   core_.timers().cancel(tick_);
   core_.timers().cancel(accept_retry_);
   core_.timers().cancel(held_retry_);
+  core_.timers().cancel(large_wait_);
 }
 
 Token Network::token(Sink sink, const Stream& stream) const noexcept {
@@ -277,7 +282,9 @@ void Network::flush_stream(Stream& stream) noexcept {
     } else if (stream.end_pending_) {
       deliver_end(stream);
     }
-    if (!stream.receive_armed_) arm_receive(stream);
+  }
+  if (!stream.receive_armed_ && (stream.state_ == Stream::State::open || stream.linger_)) {
+    arm_receive(stream);
   }
   SendQueue* queue = stream.queue_;
   if (queue != nullptr && !stream.send_armed_) {

@@ -62,7 +62,8 @@ std::byte* Stream::end_in_place(const Received& received) noexcept {
 bool Stream::send_in_place(const Received& received, std::span<const std::byte> bytes) {
   if (!room_for(bytes.size())) return false;
   if (queue_ != nullptr && queue_->extend_last(received.buffer, bytes)) return true;
-  if (received.buffer == runtime::kNoBuffer || network_.buffers_.scarce(received.buffer.group)) {
+  if (received.buffer == runtime::kNoBuffer || (received.buffer.group == network_.small_group_ &&
+                                                network_.buffers_.scarce(received.buffer.group))) {
     // A peer that does not read must not keep the last buffers from everybody else.
     std::memcpy(queue().append(bytes.size(), network_.send_pool_), bytes.data(), bytes.size());
     return true;
@@ -141,6 +142,8 @@ void Stream::close(runtime::Nanoseconds linger) noexcept {
   if (state_ != State::open) return;
   state_ = State::flushing;
   linger_ = linger > 0;
+  // A lingering stream waits for the peer's end, which only a receive can tell.
+  if (linger_) resume_receiving();
   network_.set_timer(*this, linger > 0 ? linger : kFlushDeadline);
   mark_dirty();
 }
