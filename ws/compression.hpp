@@ -12,6 +12,8 @@ namespace ws {
 struct Connection::Compression {
   std::unique_ptr<Inflater> inflater;
   std::unique_ptr<Deflater> deflater;
+  std::uint8_t deflater_bits = kWindowBitsMax;
+  bool deflater_no_takeover = false;
 };
 
 }  // namespace ws

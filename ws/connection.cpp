@@ -73,6 +73,8 @@ void Connection::on_closed(net::Stream& stream, runtime::Error) noexcept {
 }
 
 void Connection::on_writable(net::Stream& stream) noexcept {
+  // The peer reads: if it makes us pause again, its time begins anew.
+  static_cast<Connection*>(stream.owner())->queued_before_ = 0;
   stream.resume_receiving();
 }
 
@@ -142,6 +144,7 @@ void Connection::watch_unfinished() noexcept {
     unfinished_since_ = 0;
     return;
   }
+  if (state_ != State::open) return;  // the timer counts down to the end
   if (unfinished_since_ != 0) return;
   unfinished_since_ = endpoint_.tick();
   const EndpointOptions& options = endpoint_.options_;
@@ -155,6 +158,7 @@ void Connection::watch_unfinished() noexcept {
 
 bool Connection::on_message(Message message) {
   ++endpoint_.counters_.messages_received;
+  unfinished_since_ = 0;  // what is unfinished after this has begun in this receive
   if (state_ == State::open) endpoint_.handler_.on_message(*this, message);
   return state_ != State::ended;
 }
@@ -246,7 +250,13 @@ bool Connection::send_deflated(MessageKind kind, std::span<const std::byte> payl
   const std::size_t header =
       role_ == Role::server ? server_header_bytes(size) : client_header_bytes(size);
   std::byte* to = stream_.send_space(header + size);
-  if (to == nullptr) return refused();
+  if (to == nullptr) {
+    // The peer will not see this message, so later ones must not refer to it. A server closes.
+    if (role_ == Role::client && compression_->deflater != nullptr) {
+      compression_->deflater = endpoint_.make_deflater(*compression_);
+    }
+    return refused();
+  }
   if (role_ == Role::server) {
     write_server_header(to, start, size);
     std::memcpy(to + header, compressed.data(), size);
@@ -276,7 +286,7 @@ bool Connection::echo_in_place(Message& message) {
   const std::size_t bytes = header + payload.size();
   if (bytes <= kCompactBytesMax) {
     std::byte* end = stream_.end_in_place(*endpoint_.current_);
-    if (end != nullptr) {
+    if (end != nullptr && end + header <= payload.data()) {
       std::memmove(end + header, payload.data(), payload.size());
       frame = end;
     }
@@ -353,8 +363,11 @@ void Connection::close(CloseCode code, std::string_view reason) {
 
 void Connection::close_now(CloseCode code, std::string_view reason) {
   if (state_ == State::ended) return;
-  stream_.drop_unsent();
-  if (state_ == State::open) send_close_frame(code, reason, true);
+  // After close() our frame is in the queue, behind what was promised before it.
+  if (state_ == State::open) {
+    stream_.drop_unsent();
+    send_close_frame(code, reason, true);
+  }
   state_ = State::ended;
   close_code_ = code;
   stream_.close(endpoint_.options_.close_timeout);

@@ -39,8 +39,8 @@ struct ConnectionHandler {
   // The handshake is done. May be null.
   void (*on_open)(Connection& connection) noexcept;
   void (*on_message)(Connection& connection, Message& message) noexcept;
-  // The last call, once, however it ended: the peer's code, ours for a breach, or `abnormal` when
-  // the stream ended without a close frame.
+  // The last call, once, however it ended: the code of the peer's close frame; without one, ours if
+  // we closed; else `abnormal`, the stream ended without either.
   void (*on_close)(Connection& connection, CloseCode code, std::string_view reason) noexcept;
   // All messages of one receive have been handed over. For whoever gathers. May be null.
   void (*on_batch_end)(Connection& connection) noexcept;
@@ -72,7 +72,7 @@ class Connection {
   // messages. Holds a handle until sent.
   bool send_frames(const runtime::SharedBytes& block, std::span<const std::byte> frames);
   // Sends a message that is being handed over back to where it came from, without copying it where
-  // it can be framed in place.
+  // it can be framed in place. Once a message, whose payload is used up by it.
   bool echo(Message& message);
   bool is_deflated() const noexcept { return compression_ != nullptr; }
 
@@ -80,7 +80,8 @@ class Connection {
   // Starts the closing handshake. `reason`: UTF-8, cut to 123 bytes.
   void close(CloseCode code, std::string_view reason = {});
   // Throws away what is queued, tells the code ahead of everything and cuts the stream off after
-  // close_timeout: for peers that do not read, or that must go now.
+  // close_timeout: for peers that do not read, or that must go now. After close() the frame of that
+  // stands, and what was queued before it is not thrown away.
   void close_now(CloseCode code, std::string_view reason);
   bool closing() const noexcept { return state_ != State::open; }
 

@@ -62,6 +62,12 @@ Deflater& Endpoint::shared_deflater() {
   return *deflater_;
 }
 
+std::unique_ptr<Deflater> Endpoint::make_deflater(const Connection::Compression& of) const {
+  const DeflatePolicy& policy = options_.handshake.deflate;
+  return std::make_unique<Deflater>(of.deflater_bits, of.deflater_no_takeover, policy.level,
+                                    policy.memory_level);
+}
+
 Endpoint::KeptBytes& Endpoint::keep(OwnedBytes bytes) {
   KeptBytes* kept = spare_kept_;
   if (kept != nullptr) {
@@ -87,7 +93,6 @@ Connection* Endpoint::open(net::Stream& stream, Role role,
   connection.id_ = {made.id.slot, made.id.generation};
   connection.context_ = context;
   if (deflate) {
-    const DeflatePolicy& policy = options_.handshake.deflate;
     const bool server = role == Role::server;
     const bool shared_out =
         server ? deflate->server_no_context_takeover : deflate->client_no_context_takeover;
@@ -96,12 +101,14 @@ Connection* Endpoint::open(net::Stream& stream, Role role,
     const std::uint8_t bits_out =
         server ? deflate->server_window_bits : deflate->client_window_bits;
     const std::uint8_t bits_in = server ? deflate->client_window_bits : deflate->server_window_bits;
-    connection.compression_ = std::make_unique<Connection::Compression>();
-    if (!shared_in) connection.compression_->inflater = std::make_unique<Inflater>(bits_in, false);
+    auto compression = std::make_unique<Connection::Compression>();
+    compression->deflater_bits = bits_out;
+    compression->deflater_no_takeover = shared_out;
+    if (!shared_in) compression->inflater = std::make_unique<Inflater>(bits_in, false);
     if (!shared_out || bits_out != kWindowBitsMax) {
-      connection.compression_->deflater =
-          std::make_unique<Deflater>(bits_out, shared_out, policy.level, policy.memory_level);
+      compression->deflater = make_deflater(*compression);
     }
+    connection.compression_ = std::move(compression);
   }
   stream.set_handler(Connection::kStreamHandler, &connection);
   connection.start_timer();

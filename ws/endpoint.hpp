@@ -82,6 +82,7 @@ class Endpoint {
   std::uint32_t tick() const noexcept;  // now, in eighths of a second, never 0
   Inflater& shared_inflater();
   Deflater& shared_deflater();
+  std::unique_ptr<Deflater> make_deflater(const Connection::Compression& of) const;
   KeptBytes& keep(OwnedBytes bytes);
 
   net::Network& network_;

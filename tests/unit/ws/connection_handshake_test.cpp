@@ -35,10 +35,10 @@ WsSiteOptions tiny_site() {
 
 Task<void> expect_early_frames_served(WsSite& site) {
   WsClient client;
-  co_await client.open(site, "",
-                       frame({.opcode = 9, .payload = "early"}) +
-                           frame({.opcode = 1, .payload = "first"}) +
-                           frame({.opcode = 2, .payload = "second"}));
+  std::string behind = frame({.opcode = 9, .payload = "early"}) +
+                       frame({.opcode = 1, .payload = "first"}) +
+                       frame({.opcode = 2, .payload = "second"});
+  co_await client.open(site, "", std::move(behind));
   co_await client.until_frames(3);
   const std::vector<tests::WireFrame> expected{{.opcode = 10, .payload = "early"},
                                                {.opcode = 1, .payload = "first"},
@@ -76,7 +76,8 @@ TEST(WsUpgrade, AHandlerMayRefuseInOnOpenAndTheClientSeesThe101First) {
       connection.close_now(ws::CloseCode::try_again_later, "later");
     };
     WsClient client;
-    co_await client.open(site, "", frame({.opcode = 1, .payload = "not delivered"}));
+    std::string behind = frame({.opcode = 1, .payload = "not delivered"});
+    co_await client.open(site, "", std::move(behind));
     co_await client.until_frames(1);
     EXPECT_EQ(client.frames.at(0), close_frame(1013, "later"));
     co_await client.until_closed();
