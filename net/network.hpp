@@ -30,9 +30,12 @@ struct NetworkOptions {
   // Small buffers take most receives: as many as can be ready at once, together within L2.
   std::uint32_t receive_buffer_bytes = 4096;
   std::uint32_t receive_buffers = 512;
-  // A stream that keeps filling small buffers receives into one of a few large ones instead.
+  // A stream that keeps filling small buffers receives into one of a few large ones instead, so few
+  // that what was received is sent, or handled, while it is in L2: streams wait for one in turn.
+  // (Echo of 16 KiB, 64 connections, 16 messages deep: 4 cost 25 % less than 8, and 40 % less than
+  // 8 with small buffers for whoever finds none; 2 wait too often.)
   std::uint32_t large_buffer_bytes = 256 * 1024;
-  std::uint32_t large_buffers = 8;             // 0: none
+  std::uint32_t large_buffers = 4;             // 0: none
   std::size_t queued_bytes_max = 1024 * 1024;  // a stream's outgoing queue
   std::uint32_t streams_max = 1'000'000;       // on this core, accepted and connected
   bool direct_descriptors = true;  // for accepted streams, if the ring has a table for them
@@ -140,6 +143,10 @@ class Network {
   void drop_held(StreamId stream) noexcept;
   void deliver_end(Stream& stream) noexcept;
   void feed_starved() noexcept;
+  void feed_one(std::deque<StreamId>& starved) noexcept;
+  void await_buffers() noexcept;
+  void go_small(Stream& stream) noexcept;
+  void on_large_wait() noexcept;
   std::uint16_t group_of(Stream::ReceiveMode mode) const noexcept {
     return mode == Stream::ReceiveMode::small ? small_group_ : large_group_;
   }
@@ -170,7 +177,9 @@ class Network {
   bool accept_paused_ = false;
   std::vector<StreamId> dirty_;
   std::vector<StreamId> flushing_;
-  std::vector<StreamId> starved_;
+  std::deque<StreamId> starved_;        // without a small buffer, the longest waiting first
+  std::deque<StreamId> starved_large_;  // without a large one
+  bool large_stuck_ = false;            // none of these has come home for kLargeWait
   std::deque<Held> held_;
   runtime::WaitQueue listeners_closed_;
   runtime::WaitQueue streams_gone_;
@@ -178,6 +187,7 @@ class Network {
   OwnTimer tick_;
   OwnTimer accept_retry_;
   OwnTimer held_retry_;
+  OwnTimer large_wait_;
   runtime::Core::FlushHook flush_hook_;
   Counters counters_;
 };

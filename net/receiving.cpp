@@ -18,6 +18,8 @@ namespace {
 
 constexpr runtime::Nanoseconds kHeldRetry = 50 * runtime::kMicrosecond;
 constexpr std::uint8_t kModeVotesMax = 8;
+// Far longer than a large buffer is out while its peer reads: a turn or two.
+constexpr runtime::Nanoseconds kLargeWait = runtime::kMillisecond;
 
 }  // namespace
 
@@ -55,7 +57,10 @@ void Network::on_receive(const Completion& completion) noexcept {
       buffers_.release(buffer);
     }
   }
-  if (!completion.more) on_receive_ended(*stream, completion.result);
+  if (completion.more) return;
+  // Whoever was fed and needs no buffer after all passes it on.
+  if (!completion.has_buffer && completion.result != -ENOBUFS) feed_starved();
+  on_receive_ended(*stream, completion.result);
 }
 
 // Small buffers serve many streams and stay in the cache; a stream in the middle of something large
@@ -66,11 +71,11 @@ void Network::choose_mode(Stream& stream, std::uint32_t bytes, std::uint32_t roo
   std::uint8_t& votes = stream.mode_votes_;
   if (stream.mode_ == Stream::ReceiveMode::small) {
     if (bytes == room) {
-      ++votes;
+      if (votes < kModeVotesMax) ++votes;
     } else {
       votes = static_cast<std::uint8_t>(votes < 2 ? 0 : votes - 2);
     }
-    if (votes < kModeVotesMax || stream.cancel_requested_) return;
+    if (votes < kModeVotesMax || stream.cancel_requested_ || large_stuck_) return;
     stream.wanted_mode_ = Stream::ReceiveMode::large;
     votes = 0;
     if (stream.receive_armed_) {
@@ -136,35 +141,68 @@ void Network::deliver_end(Stream& stream) noexcept {
 
 void Network::starve(Stream& stream) noexcept {
   ++counters_.buffers_missing;
-  if (stream.mode_ == Stream::ReceiveMode::large) {
-    stream.wanted_mode_ = Stream::ReceiveMode::small;
-    stream.mode_votes_ = 0;
-    arm_receive(stream);
+  const bool large = stream.mode_ == Stream::ReceiveMode::large;
+  if (large && large_stuck_) {
+    go_small(stream);
     return;
   }
-  if (buffers_.out(small_group_) < options_.receive_buffers) {
+  const std::uint16_t group = group_of(stream.mode_);
+  if (buffers_.out(group) < buffers_.count(group)) {
     arm_receive(stream);  // some have come back meanwhile
     return;
   }
   stream.starved_ = true;
-  starved_.push_back(stream.id_);
+  (large ? starved_large_ : starved_).push_back(stream.id_);
+  if (large && !large_wait_.queued()) core_.timers().add(large_wait_, core_.now() + kLargeWait);
+  await_buffers();
+}
+
+void Network::go_small(Stream& stream) noexcept {
+  stream.wanted_mode_ = Stream::ReceiveMode::small;
+  stream.mode_votes_ = 0;
+  arm_receive(stream);
+}
+
+void Network::await_buffers() noexcept {
   buffers_.notify_when_returned(
       [](void* context) noexcept { static_cast<Network*>(context)->feed_starved(); }, this);
 }
 
-// One buffer has come home: one stream may try again, so that the others do not fail in vain.
+// One buffer has come home: one stream may try again, so that the others do not fail in vain. What
+// it receives comes home, too, and feeds the next.
 void Network::feed_starved() noexcept {
-  while (!starved_.empty()) {
-    Stream* stream = find(starved_.back());
-    starved_.pop_back();
+  if (buffers_.out(large_group_) < buffers_.count(large_group_)) {
+    large_stuck_ = false;
+    feed_one(starved_large_);
+    if (large_wait_.queued()) core_.timers().reschedule(large_wait_, core_.now() + kLargeWait);
+  }
+  if (buffers_.out(small_group_) < buffers_.count(small_group_)) feed_one(starved_);
+  if (!starved_.empty() || !starved_large_.empty() || large_stuck_) await_buffers();
+}
+
+void Network::feed_one(std::deque<StreamId>& starved) noexcept {
+  while (!starved.empty()) {
+    Stream* stream = find(starved.front());
+    starved.pop_front();
     if (stream == nullptr || !stream->starved_) continue;
     stream->starved_ = false;
     arm_receive(*stream);
-    break;
+    if (stream->receive_armed_) return;
   }
-  if (starved_.empty()) return;
-  buffers_.notify_when_returned(
-      [](void* context) noexcept { static_cast<Network*>(context)->feed_starved(); }, this);
+}
+
+// All large buffers wait for peers that do not read. Whoever wanted one goes on with small ones.
+void Network::on_large_wait() noexcept {
+  if (starved_large_.empty()) return;
+  large_stuck_ = true;
+  while (!starved_large_.empty()) {
+    Stream* stream = find(starved_large_.front());
+    starved_large_.pop_front();
+    if (stream == nullptr || !stream->starved_) continue;
+    stream->starved_ = false;
+    go_small(*stream);
+  }
+  await_buffers();
 }
 
 // A pause lasts as long as the peer likes, so what is held for it must not be a buffer that others

@@ -61,6 +61,7 @@ class BufferPool {
   std::uint32_t buffer_bytes(std::uint16_t group) const noexcept {
     return groups_[group].buffer_bytes;
   }
+  std::uint32_t count(std::uint16_t group) const noexcept { return groups_[group].count; }
   // Buffers of a group that are not the kernel's.
   std::uint32_t out(std::uint16_t group) const noexcept { return groups_[group].out; }
   // True if so many are out that none should be kept for long: whoever would keep a lease copies.

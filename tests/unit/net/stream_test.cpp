@@ -95,6 +95,43 @@ TEST(Stream, AStreamPausedWithBytesHeldLeavesTheBuffersToOthers) {
   });
 }
 
+TEST(Stream, PeersThatDoNotReadMayHoldEveryLargeBufferWithoutStoppingOthers) {
+  run_on_cores(1, []() -> Task<void> {
+    net::NetworkOptions options;
+    options.receive_buffers = 64;
+    options.large_buffer_bytes = 32 * 1024;
+    options.large_buffers = 1;
+    options.queued_bytes_max = 256 * 1024;
+    net::Network network(options);
+    const auto listener = network.listen(loopback(), {}, EchoServer::accept, nullptr);
+    const Address address = *network.address_of(*listener);
+    EchoClient greedy;
+    greedy.total = greedy.window = 64 * 1024 * 1024;
+    const auto stream = co_await network.connect(address, EchoClient::kHandler, &greedy);
+    network.find(*stream)->pause_receiving();
+    const auto server_paused = [&network] {
+      bool found = false;
+      network.for_each([&](auto, net::Stream& each) {
+        found = found || (each.owner() == nullptr && each.receiving_paused());
+      });
+      return found;
+    };
+    while (!server_paused()) {
+      greedy.send_more(*network.find(*stream));
+      co_await Yield{};
+    }
+    EchoClient modest;
+    modest.number = 1;
+    modest.total = 2'000'000;
+    modest.window = 128 * 1024;
+    co_await EchoClient::run(network, address, modest);
+    EXPECT_EQ(modest.received, modest.total);
+    EXPECT_FALSE(modest.wrong);
+    EXPECT_GT(network.counters().buffers_missing, 0u);
+    co_await network.shutdown();
+  });
+}
+
 // A peer that never reads: the server's queue stops at its limit.
 struct Flood {
   bool refused = false;
