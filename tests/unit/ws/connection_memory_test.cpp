@@ -1,0 +1,179 @@
+// Goal: in steady state an echoed message costs no allocation, whatever its size and way, and bytes
+// that were only announced cost no memory. Method: this program counts every allocation it makes,
+// its client's included; it is built without sanitizers, which allocate for themselves.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "runtime/await.hpp"
+#include "tests/unit/ws/ws_site.hpp"
+
+namespace {
+
+std::size_t allocations = 0;
+std::size_t allocated_bytes = 0;
+
+void* counted_allocation(std::size_t size) {
+  ++allocations;
+  allocated_bytes += size;
+  void* const at = std::malloc(size);
+  if (at == nullptr) std::abort();
+  return at;
+}
+
+}  // namespace
+
+void* operator new(std::size_t size) {
+  return counted_allocation(size);
+}
+void operator delete(void* at) noexcept {
+  std::free(at);
+}
+void operator delete(void* at, std::size_t) noexcept {
+  std::free(at);
+}
+
+namespace {
+
+using namespace runtime;
+using tests::run_ws_site;
+using tests::WsClient;
+using tests::WsSite;
+using tests::WsSiteOptions;
+using tests::wire::frame;
+using tests::wire::header;
+
+// Takes a WsClient's stream over and exchanges one batch again and again. Allocates nothing itself.
+struct Pounder {
+  std::string_view batch;
+  std::size_t answer_bytes = 0;
+  std::size_t rounds = 0;
+  std::size_t received = 0;
+  bool closed = false;
+  WaitQueue done{};
+
+  void send(net::Stream& stream) {
+    EXPECT_TRUE(stream.send_static(std::as_bytes(std::span{batch})));
+  }
+  static Pounder& of(net::Stream& stream) { return *static_cast<Pounder*>(stream.owner()); }
+  static void on_data(net::Stream& stream, const net::Received& got) noexcept {
+    Pounder& self = of(stream);
+    self.received += got.bytes.size();
+    if (self.received < self.answer_bytes) return;
+    EXPECT_EQ(self.received, self.answer_bytes);
+    self.received = 0;
+    if (--self.rounds > 0) {
+      self.send(stream);
+    } else {
+      self.done.wake_all(WaitQueue::Outcome::granted);
+    }
+  }
+  static void on_end(net::Stream& stream) noexcept { stream.close(0); }
+  static void on_closed(net::Stream& stream, Error) noexcept {
+    of(stream).closed = true;
+    of(stream).done.wake_all(WaitQueue::Outcome::granted);
+  }
+  static void on_timer(net::Stream&) noexcept {}
+  static constexpr net::StreamHandler kHandler{"pounder", on_data,  on_end,
+                                               on_closed, on_timer, nullptr};
+
+  Task<void> run(net::Stream& stream, std::size_t count) {
+    rounds = count;
+    send(stream);
+    while (rounds > 0 && !closed) {
+      WaitQueue::Waiter waiter{done};
+      co_await waiter;
+    }
+  }
+};
+
+// What a thousand rounds allocate after the pools have filled.
+std::size_t steady_allocations(const std::string& batch, std::size_t answer_bytes,
+                               WsSiteOptions options = {}) {
+  std::size_t counted = 0;
+  options.network.queued_bytes_max = 8 << 20;
+  run_ws_site(options, [&](WsSite& site) -> Task<void> {
+    WsClient client;
+    co_await client.open(site);
+    Pounder pounder{.batch = batch, .answer_bytes = answer_bytes};
+    net::Stream& stream = *client.stream();
+    stream.set_handler(Pounder::kHandler, &pounder);
+    co_await pounder.run(stream, 500);
+    const std::size_t before = allocations;
+    co_await pounder.run(stream, 1000);
+    counted = allocations - before;
+    EXPECT_FALSE(pounder.closed);
+    stream.abort();
+    while (!pounder.closed) {
+      WaitQueue::Waiter waiter{pounder.done};
+      co_await waiter;
+    }
+  });
+  return counted;
+}
+
+TEST(WsMemory, AnEchoedBatchOfSmallMessagesCostsNoAllocation) {
+  std::string batch;
+  for (int i = 0; i < 16; ++i) batch += frame({.opcode = 2, .payload = std::string(125, 'm')});
+  EXPECT_EQ(steady_allocations(batch, std::size_t{16} * 127), 0u);
+}
+
+TEST(WsMemory, AnEchoedMessageThatIsCutCostsNoAllocation) {
+  EXPECT_EQ(steady_allocations(frame({.opcode = 1, .payload = std::string(10'000, 'm')}), 10'004),
+            0u);
+}
+
+TEST(WsMemory, AnEchoedFragmentedMessageCostsNoAllocation) {
+  const std::string batch = frame({.opcode = 1, .payload = "first", .is_final = false}) +
+                            frame({.opcode = 0, .payload = std::string(300, 'm')});
+  EXPECT_EQ(steady_allocations(batch, 4 + 305), 0u);
+}
+
+TEST(WsMemory, AnAnsweredPingCostsNoAllocation) {
+  // 1500 pings take less than a second, which is more than a peer is allowed by default.
+  WsSiteOptions options;
+  options.endpoint.pings_per_second_max = 100'000;
+  EXPECT_EQ(steady_allocations(frame({.opcode = 9, .payload = "m"}), 3, options), 0u);
+}
+
+TEST(WsMemory, ConnectionsThatOnlyAnnounceCostNoMemoryForIt) {
+  for (const bool is_allowed : {true, false}) {
+    WsSiteOptions options;
+    options.network.receive_buffers = 512;
+    RuntimeOptions runtime_options = tests::small_options(1);
+    runtime_options.ring = {.entries = 256, .completion_entries = 4096, .direct_descriptors = 0};
+    run_ws_site(
+        options,
+        [is_allowed](WsSite& site) -> Task<void> {
+          constexpr std::size_t kCount = 400;  // two descriptors each, and 1024 a process
+          std::vector<std::unique_ptr<WsClient>> clients;
+          for (std::size_t i = 0; i < kCount; ++i) {
+            clients.push_back(std::make_unique<WsClient>());
+            co_await clients.back()->open(site);
+          }
+          const std::uint64_t bytes = is_allowed ? 1 << 20 : std::uint64_t{1} << 40;
+          const std::string announcement = header({.opcode = 2}, bytes, true) + "keys";
+          const std::size_t before = allocated_bytes;
+          for (const auto& client : clients) client->send(announcement);
+          if (is_allowed) {
+            for (const auto& client : clients) client->send("a byte or two of it");
+            co_await sleep_for(20 * kMillisecond);
+            EXPECT_EQ(site.endpoint.connection_count(), kCount);
+          } else {
+            co_await site.witness.until_ends(kCount);
+            EXPECT_EQ(site.witness.ends.front().code, ws::CloseCode::message_too_big);
+          }
+          // A Partial and a first block of a joined message; the queues of two streams.
+          EXPECT_LT(allocated_bytes - before, kCount * 16 * 1024);
+          for (const auto& client : clients) client->abort();
+          for (const auto& client : clients) co_await client->until_closed();
+        },
+        runtime_options);
+  }
+}
+
+}  // namespace
