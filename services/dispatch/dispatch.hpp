@@ -20,7 +20,7 @@
 #include "runtime/task_group.hpp"
 #include "services/dispatch/request.hpp"
 #include "services/local.hpp"
-#include "services/sessions/session.hpp"
+#include "services/sessions/sessions.hpp"
 
 namespace services {
 

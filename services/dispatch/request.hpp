@@ -16,7 +16,7 @@
 #include "protocol/opcode.hpp"
 #include "protocol/verify.hpp"
 #include "runtime/task.hpp"
-#include "services/sessions/session.hpp"
+#include "services/sessions/sessions.hpp"
 
 namespace services {
 

@@ -9,7 +9,7 @@
 
 #include "net/network.hpp"
 #include "runtime/slab.hpp"
-#include "services/sessions/session.hpp"
+#include "services/sessions/sessions.hpp"
 
 namespace services {
 

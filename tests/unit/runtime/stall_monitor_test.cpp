@@ -236,6 +236,7 @@ TEST(StallMonitor, ABlockedStepIsAStallToo) {
   Reports reports;
   StallMonitor monitor({.still_running_ns = INT64_MAX, .sink = reports.sink()});
   as_core(monitor, [&](CoreProgress& progress) {
+    // tidy: allow banned_call: blocking is what is tested
     step(progress, "blocking", [] { std::this_thread::sleep_for(milliseconds{20}); });
   });
   ASSERT_EQ(reports.seen.size(), 1U);
@@ -249,7 +250,7 @@ TEST(StallMonitor, DoesNotTickWhileAllCoresSleep) {
     progress.asleep();
     ASSERT_TRUE(eventually([&] { return monitor.parked(); }));
     const std::uint64_t ticks = monitor.counters().ticks;
-    // The second that is looked at, not a wait for something.
+    // tidy: allow banned_call: the second that is looked at, not a wait for something
     std::this_thread::sleep_for(milliseconds{1000});
     EXPECT_EQ(monitor.counters().ticks, ticks);
     EXPECT_TRUE(monitor.parked());
