@@ -372,7 +372,9 @@ void Network::on_close(const Completion& completion) noexcept {
   RT_ASSERT(stream != nullptr);
   ++counters_.closed;
   if (stream->handler_ != nullptr) stream->handler_->on_closed(*stream, stream->why_);
-  streams_.erase(stream->id_.slot);
+  const StreamId id = stream->id_;
+  streams_.erase(id.slot);
+  if (gone_ != nullptr) gone_(gone_context_, id);
   if (accept_paused_) resume_accepting();
   if (streams_.count() == 0) streams_gone_.wake_all(runtime::WaitQueue::Outcome::granted);
 }

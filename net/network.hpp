@@ -76,6 +76,14 @@ class Network {
   // Aborts every stream and waits until all are gone. Before destruction.
   runtime::Task<void> shutdown();
 
+  // Called for each stream that is gone, after its on_closed, however often its handler changed:
+  // for who counts streams. One observer at a time.
+  using GoneFunction = void (*)(void* context, StreamId stream) noexcept;
+  void set_gone_observer(GoneFunction function, void* context) noexcept {
+    gone_ = function;
+    gone_context_ = context;
+  }
+
   runtime::Core& core() noexcept { return core_; }
   const NetworkOptions& options() const noexcept { return options_; }
   // Lower for tests and for one kind of server; applies to all streams of the core.
@@ -189,6 +197,8 @@ class Network {
   OwnTimer held_retry_;
   OwnTimer large_wait_;
   runtime::Core::FlushHook flush_hook_;
+  GoneFunction gone_ = nullptr;
+  void* gone_context_ = nullptr;
   Counters counters_;
 };
 

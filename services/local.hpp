@@ -9,7 +9,7 @@
 
 namespace services {
 
-enum class ServiceSlot : std::uint8_t { sessions, pubsub, dispatch, node };
+enum class ServiceSlot : std::uint8_t { sessions, pubsub, dispatch, node, ip_limit };
 
 inline void set_local(ServiceSlot slot, void* instance) noexcept {
   runtime::Core::current().set_service(static_cast<std::size_t>(slot), instance);

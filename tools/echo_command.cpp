@@ -33,10 +33,18 @@ struct EchoOptions {
   net::NetworkOptions network;
   net::http::ServerOptions http;
   ws::EndpointOptions websocket;
+  services::IpLimit::Options ip_limit;
+  bool limits_addresses = false;
 };
 
 EchoOptions echo_options(const ServerConfig& config) {
-  EchoOptions options{network_options(config), http_options(config), websocket_options(config)};
+  EchoOptions options;
+  options.network = network_options(config);
+  options.http = http_options(config);
+  options.websocket = websocket_options(config);
+  options.limits_addresses = config.limits.connections_per_ip_max != 0;
+  options.ip_limit.connections_max =
+      static_cast<std::uint32_t>(config.limits.connections_per_ip_max);
   // A message at its limit comes back from an empty queue, with what the same receive brought.
   options.network.queued_bytes_max =
       std::max(options.network.queued_bytes_max,
@@ -52,10 +60,18 @@ class CoreEcho {
       : network_(options.network),
         endpoint_(network_, options.websocket, kHandler, nullptr),
         routes_(make_routes()),
-        http_(network_, with_upgrade(options.http), routes_) {}
+        http_(network_, with_upgrade(options.http), routes_) {
+    if (options.limits_addresses) ip_limit_.emplace(network_, options.ip_limit);
+  }
 
   runtime::Result<Address> listen(const Address& address) {
-    const auto listener = network_.listen(address, {}, net::http::Server::accept, &http_);
+    net::AcceptFunction accept = net::http::Server::accept;
+    void* context = &http_;
+    if (ip_limit_ && address.family() != AF_UNIX) {
+      context = &ip_limit_->gate(accept, context);
+      accept = services::IpLimit::accept;
+    }
+    const auto listener = network_.listen(address, {}, accept, context);
     if (!listener) return runtime::Unexpected{listener.error()};
     return network_.address_of(*listener);
   }
@@ -110,6 +126,7 @@ class CoreEcho {
   ws::Endpoint endpoint_;
   net::http::Routes routes_;
   net::http::Server http_;
+  std::optional<services::IpLimit> ip_limit_;
 };
 
 class ServedEcho final : public services::Served {
@@ -143,7 +160,17 @@ class ServedEcho final : public services::Served {
     co_return cut_off;
   }
 
-  Task<void> stop() override { return cores_.stop(); }
+  Task<void> stop() override {
+    // Lanes keep order: each round between all cores is behind one of the messages by which the
+    // limit of connections of an address asks, answers and gives back.
+    constexpr int kRounds = 3;
+    for (int round = 0; round < kRounds; ++round) {
+      for (CoreId core = 0; core < Core::current().cores(); ++core) {
+        co_await runtime::submit_to(core, [] { return runtime::on_every_core([] {}); });
+      }
+    }
+    co_await cores_.stop();
+  }
 
  private:
   using Cores = runtime::Sharded<CoreEcho>;

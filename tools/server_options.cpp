@@ -117,6 +117,7 @@ services::NodeOptions node_options(const ServerConfig& config) {
   options.dispatch.frame_bytes_max = limits.message_bytes_max;
   options.dispatch.subscriptions_per_session_max = limits.subscriptions_per_session_max;
   options.connections_max = narrow<std::uint32_t>(limits.connections_max);
+  options.connections_per_ip_max = narrow<std::uint32_t>(limits.connections_per_ip_max);
   return options;
 }
 

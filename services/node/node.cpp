@@ -76,6 +76,10 @@ CoreNode::CoreNode(const NodeOptions& options, const HandlerTable& handlers)
       routes_(routes(*this)),
       http_(network_, http_options(options), routes_),
       tcp_(options.tcp, share_of(options.connections_max)) {
+  if (options.connections_per_ip_max != 0) {
+    ip_limit_.emplace(network_, IpLimit::Options{.connections_max = options.connections_per_ip_max,
+                                                 .hash_seed = options.pubsub.hash_seed});
+  }
   set_local(ServiceSlot::node, this);
 }
 
@@ -98,10 +102,18 @@ net::http::Routes CoreNode::routes(CoreNode& self) {
 }
 
 runtime::Result<runtime::Address> CoreNode::listen(const runtime::Address& address, bool tcp) {
-  const auto accept_tcp =
-      address.family() == AF_UNIX ? TcpSessions::accept_unix : TcpSessions::accept;
-  const auto listener = tcp ? network_.listen(address, {}, accept_tcp, &tcp_)
-                            : network_.listen(address, {}, net::http::Server::accept, &http_);
+  const bool is_unix = address.family() == AF_UNIX;
+  net::AcceptFunction accept = net::http::Server::accept;
+  void* context = &http_;
+  if (tcp) {
+    accept = is_unix ? TcpSessions::accept_unix : TcpSessions::accept;
+    context = &tcp_;
+  }
+  if (ip_limit_ && !is_unix) {
+    context = &ip_limit_->gate(accept, context);
+    accept = IpLimit::accept;
+  }
+  const auto listener = network_.listen(address, {}, accept, context);
   if (!listener) return runtime::Unexpected{listener.error()};
   return network_.address_of(*listener);
 }

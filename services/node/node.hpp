@@ -6,6 +6,7 @@
 // Used from the main task on core 0: start, listen, (serve), drain, stop, in this order.
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "runtime/sharded.hpp"
 #include "runtime/task.hpp"
 #include "services/dispatch/dispatch.hpp"
+#include "services/node/ip_limit.hpp"
 #include "services/node/tcp_sessions.hpp"
 #include "services/pubsub/pubsub.hpp"
 #include "services/sessions/sessions.hpp"
@@ -32,7 +34,9 @@ struct NodeOptions {
   PubSubOptions pubsub;
   DispatchOptions dispatch;
   std::uint32_t connections_max = 1'000'000;  // of the node; each core takes its share
-  const HandlerTable* handlers = nullptr;     // of custom opcodes; must outlive the node
+  // Of one address; 0: no limit. With a limit, network.direct_descriptors must be false.
+  std::uint32_t connections_per_ip_max = 0;
+  const HandlerTable* handlers = nullptr;  // of custom opcodes; must outlive the node
 };
 
 // One core's part.
@@ -72,6 +76,7 @@ class CoreNode {
   net::http::Routes routes_;
   net::http::Server http_;
   TcpSessions tcp_;
+  std::optional<IpLimit> ip_limit_;
 };
 
 class Node {

@@ -31,8 +31,8 @@ def open_websocket(server):
     client.sendall(f'GET / HTTP/1.1\r\nHost: {server.address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
                    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n'.encode())
     answer = b''
-    while b'\r\n\r\n' not in answer:
-        answer += client.recv(1)
+    while b'\r\n\r\n' not in answer and (byte := client.recv(1)):
+        answer += byte
     assert answer.startswith(b'HTTP/1.1 101 '), answer
     return client
 
@@ -69,6 +69,62 @@ class Http(unittest.TestCase):
             with socket.create_connection((server.host, server.port), timeout=20) as client:
                 client.sendall(b'GET / HTTP/1.1\r\n')
                 self.assertIn(b' 408 ', client.recv(1000))
+
+
+class AddressLimit(unittest.TestCase):
+    """--max-connections-per-ip, over all cores."""
+
+    LIMIT = 3
+
+    def connect(self, server, source):
+        return socket.create_connection((server.host, server.port), timeout=20, source_address=(source, 0))
+
+    def is_served(self, client):
+        """Whether a request is answered; one that is refused sees the end of the connection instead."""
+        try:
+            client.sendall(b'GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n')
+            return client.recv(1000).startswith(b'HTTP/1.1 200 ')
+        except ConnectionError:
+            return False
+
+    def open_all(self, server, source, count):
+        """Connects `count` times at once; the connections that are served, and the number of the others."""
+        clients = [self.connect(server, source) for _ in range(count)]
+        served = [client for client in clients if self.is_served(client)]
+        for client in set(clients) - set(served):
+            client.close()
+        return served, count - len(served)
+
+    def test_exactly_so_many_connections_of_one_address_are_served(self):
+        with Server('--max-connections-per-ip', str(self.LIMIT)) as server:
+            first, refused = self.open_all(server, '127.0.0.1', 20)
+            self.assertEqual((len(first), refused), (self.LIMIT, 20 - self.LIMIT))
+            second, refused = self.open_all(server, '127.0.0.2', self.LIMIT + 1)
+            self.assertEqual((len(second), refused), (self.LIMIT, 1))
+            for client in first:   # they were not harmed
+                self.assertTrue(self.is_served(client))
+            for client in first + second:
+                client.close()
+
+    def test_a_connection_that_ends_makes_room_also_as_a_websocket(self):
+        for command in 'serve', 'echo':
+            with Server('--max-connections-per-ip', '1', '--drain-deadline', '200ms', command=command) as server:
+                for _ in range(20):
+                    open_websocket_when_served(server).close()
+                with open_websocket_when_served(server):   # the last one is given back while the server stops
+                    server.signal(signal.SIGTERM)
+                    self.assertEqual(server.exit_code(), 0)
+
+
+def open_websocket_when_served(server):
+    """The server learns of the end of the connection before only after we do: tries until it has."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return open_websocket(server)
+        except (ConnectionError, AssertionError):
+            if time.monotonic() > deadline:
+                raise
 
 
 class Stopping(unittest.TestCase):
