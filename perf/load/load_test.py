@@ -1,5 +1,5 @@
-"""Goal: corelane-load measures an honest server without complaint and convicts one that lies. Method: it runs against the
-raw epoll echo, and against small servers here that damage, swap or swallow messages or hang up."""
+"""Goal: corelane-load measures an honest server without complaint and convicts one that lies. Method: it runs against
+the raw epoll echo, and against small servers here that damage, swap or swallow messages or hang up."""
 
 import json
 import os
