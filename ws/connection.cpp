@@ -269,7 +269,7 @@ bool Connection::send_deflated(MessageKind kind, std::span<const std::byte> payl
 }
 
 bool Connection::echo(Message& message) {
-  if (state_ != State::open) return false;
+  if (state_ != State::open || message.payload().data() == nullptr) return false;
   if (role_ == Role::client || compression_ != nullptr) {
     return send(message.kind(), message.payload());
   }
@@ -284,9 +284,11 @@ bool Connection::echo_in_place(Message& message) {
   RT_DEBUG_ASSERT(header <= message.header_room());
   std::byte* frame = payload.data() - header;
   const std::size_t bytes = header + payload.size();
+  // Its place belongs to the queue from here on: a second echo would write into the first.
+  message = Message{message.kind(), {}, 0, nullptr};
   if (bytes <= kCompactBytesMax) {
     std::byte* end = stream_.end_in_place(*endpoint_.current_);
-    if (end != nullptr && end + header <= payload.data()) {
+    if (end != nullptr) {
       std::memmove(end + header, payload.data(), payload.size());
       frame = end;
     }

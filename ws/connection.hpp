@@ -72,7 +72,8 @@ class Connection {
   // messages. Holds a handle until sent.
   bool send_frames(const runtime::SharedBytes& block, std::span<const std::byte> frames);
   // Sends a message that is being handed over back to where it came from, without copying it where
-  // it can be framed in place. Once a message, whose payload is used up by it.
+  // it can be framed in place. Once a message, whose
+  // payload may be gone afterwards; false then.
   bool echo(Message& message);
   bool is_deflated() const noexcept { return compression_ != nullptr; }
 

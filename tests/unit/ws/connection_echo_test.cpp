@@ -81,6 +81,25 @@ TEST(WsEcho, ABatchInOneBufferLeavesInOneSend) {
   });
 }
 
+TEST(WsEcho, ASecondEchoOfAMessageIsNoneAndHarmsNothing) {
+  run_ws_site({}, [](WsSite& site) -> Task<void> {
+    site.witness.when_message = [](ws::Connection& connection, ws::Message& message) {
+      EXPECT_TRUE(connection.echo(message));
+      EXPECT_FALSE(connection.echo(message));
+    };
+    std::string wire;
+    std::vector<WireFrame> expected;
+    for (const std::string& text : {std::string{}, std::string(50, 'a'), std::string(200, 'b')}) {
+      wire += frame({.opcode = 1, .payload = text}) +
+              frame({.opcode = 2, .payload = text, .is_final = false}) +
+              frame({.opcode = 0, .payload = text});
+      expected.push_back({.opcode = 1, .payload = text});
+      expected.push_back({.opcode = 2, .payload = text + text});
+    }
+    co_await expect_echo(site, std::move(wire), std::move(expected));
+  });
+}
+
 // Messages at every boundary of the length forms, of both kinds.
 Task<void> expect_all_sizes(WsSite& site) {
   Random random{7};

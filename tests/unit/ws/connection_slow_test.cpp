@@ -132,10 +132,28 @@ TEST(WsSlowReader, AStreamThatLingersWhilePausedSeesThePeersEnd) {
     connection.stream().pause_receiving();
     // Let the cancelled receive end first, so that nothing is armed.
     for (int i = 0; i < 20; ++i) co_await sleep_for(kMillisecond);
+    const Nanoseconds closed = Core::current().now();
     connection.close_now(ws::CloseCode::policy_violation, "paused");
     co_await client.until_closed();
     EXPECT_EQ(client.parse(), std::vector{close_frame(1008, "paused")});
     co_await site.witness.until_ends(1);
+    EXPECT_LT(Core::current().now() - closed, 60 * kSecond);
+  });
+}
+
+TEST(WsSlowReader, WhoMadeUsPauseCanStillAnswerOurClose) {
+  run_ws_site({}, [](WsSite& site) -> Task<void> {
+    WsClient client;
+    co_await client.open(site);
+    ws::Connection& connection = site.connection();
+    connection.stream().pause_receiving();
+    for (int i = 0; i < 20; ++i) co_await sleep_for(kMillisecond);
+    connection.close(ws::CloseCode::normal);
+    co_await client.until_frames(1);
+    client.send_frame({.opcode = 8, .payload = close_payload(1001)});
+    co_await client.until_closed();
+    co_await site.witness.until_ends(1);
+    EXPECT_EQ(site.witness.ends.at(0).code, ws::CloseCode::going_away);
   });
 }
 
