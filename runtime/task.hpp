@@ -9,6 +9,10 @@
 // the speed is the same. A child that finishes later resumes its parent from its final suspend
 // point.
 //
+// No `if`, `while` or `switch` with a co_await in its condition where no block around it has a
+// local: name the result first. g++ 12 puts the hidden variable of such a condition ahead of the
+// frame's head, and the coroutine never starts; the first suspend point asserts that it did not.
+//
 // The cancel scope is inherited from the awaiting coroutine: see runtime/cancel.hpp. Exceptions do
 // not cross a coroutine: one that escapes aborts the process with its text.
 
@@ -44,7 +48,20 @@ struct PromiseBase {
     }
     void await_resume() const noexcept {}
   };
-  std::suspend_always initial_suspend() const noexcept { return {}; }
+  class Initial {
+   public:
+    explicit Initial(const PromiseBase& promise) noexcept : promise_(promise) {}
+    bool await_ready() const noexcept { return false; }
+    template <class Promise>
+    void await_suspend(std::coroutine_handle<Promise> self) const noexcept {
+      RT_DEBUG_ASSERT(&self.promise() == &promise_);
+    }
+    void await_resume() const noexcept {}
+
+   private:
+    const PromiseBase& promise_;
+  };
+  Initial initial_suspend() const noexcept { return Initial{*this}; }
   Final final_suspend() const noexcept { return {}; }
   void unhandled_exception() const noexcept { abort_on_exception(); }
 };

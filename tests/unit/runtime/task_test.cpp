@@ -88,7 +88,8 @@ TEST(WhenAny, CancelsTheOthersAndWaitsForTheirEnd) {
 }
 
 Task<Result<int>> cancellable() {
-  if (!co_await sleep_for(3600 * kSecond)) co_return fail(ErrorCode::cancelled);
+  const bool slept = co_await sleep_for(3600 * kSecond);
+  if (!slept) co_return fail(ErrorCode::cancelled);
   co_return 1;
 }
 
@@ -145,7 +146,8 @@ TEST(TaskGroup, CancelReachesEveryDepthAndASleeperWakesAtOnce) {
           "outer",
           [](int* counter) -> Task<void> {
             auto inner = [](int* count) -> Task<void> {
-              if (!co_await sleep_for(3600 * kSecond)) ++*count;
+              const bool slept = co_await sleep_for(3600 * kSecond);
+              if (!slept) ++*count;
             };
             co_await inner(counter);
           },
@@ -156,7 +158,8 @@ TEST(TaskGroup, CancelReachesEveryDepthAndASleeperWakesAtOnce) {
     group.spawn(
         "late",
         [](int* counter) -> Task<void> {
-          if (!co_await sleep_for(3600 * kSecond)) ++*counter;
+          const bool slept = co_await sleep_for(3600 * kSecond);
+          if (!slept) ++*counter;
         },
         &cancelled);
     co_await group.join();
