@@ -61,7 +61,10 @@ const net::StreamHandler ProtocolClient::kStreamHandler{
       of(stream).take_stream(received.bytes);
     },
     [](net::Stream& stream) noexcept { stream.close(0); },
-    [](net::Stream& stream, runtime::Error) noexcept { of(stream).ended(); },
+    [](net::Stream& stream, runtime::Error why) noexcept {
+      of(stream).why_ = why;
+      of(stream).ended();
+    },
     [](net::Stream&) noexcept {},
     nullptr};
 
@@ -70,8 +73,8 @@ void ProtocolClient::ended() noexcept {
   wake();
 }
 
-void ProtocolClient::complain(const char* problem) {
-  if (problem_.empty()) problem_ = problem;
+void ProtocolClient::complain(std::string problem) {
+  if (problem_.empty()) problem_ = std::move(problem);
   wake();
 }
 
@@ -310,9 +313,11 @@ Task<ProtocolClient*> ProtocolClients::connect(Via via, runtime::Address address
   if (via == Via::websocket || via == Via::compressed) {
     client->endpoint_ = via == Via::websocket ? &plain_ : &compressed_;
     const auto made = co_await client->endpoint_->connect(address, address.text(), "/ws", client);
+    if (!made) client->complain("cannot connect: " + describe(made.error()));
     if (!made) co_return client;
   } else {
     const auto made = co_await network_.connect(address, ProtocolClient::kStreamHandler, client);
+    if (!made) client->complain("cannot connect: " + describe(made.error()));
     if (!made) co_return client;
     client->stream_ = *made;
     client->open_ = true;
@@ -320,6 +325,9 @@ Task<ProtocolClient*> ProtocolClients::connect(Via via, runtime::Address address
   if (via == Via::bytes) co_return client;
   const ServerMessage reply = co_await client->request(protocol::WhoAmIBody{});
   if (reply.opcode != Opcode::WhoAmIReply) {
+    client->complain("WhoAmI is not answered: close code " +
+                     std::to_string(static_cast<int>(client->close_code_)) + ", " +
+                     describe(client->why_));
     client->abort();
     co_await client->closed();
     co_return client;

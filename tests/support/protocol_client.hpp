@@ -113,7 +113,7 @@ class ProtocolClient {
   net::Stream* stream() noexcept;
   // Via::bytes: what has come.
   const std::string& text() const noexcept { return text_; }
-  // A message of the server that could not be read; empty: none.
+  // Why it could not connect, or a message of the server that could not be read; empty: none.
   const std::string& problem() const noexcept { return problem_; }
 
  private:
@@ -130,7 +130,7 @@ class ProtocolClient {
   void take_stream(std::span<const std::byte> bytes);
   void take_frame(std::span<const std::byte> message);
   bool decode(const protocol::MessageView& view, ServerMessage& message);
-  void complain(const char* problem);
+  void complain(std::string problem);
   void ended() noexcept;
   void wake() noexcept { changed_.wake_all(runtime::WaitQueue::Outcome::granted); }
   runtime::Task<void> change();
@@ -142,6 +142,7 @@ class ProtocolClient {
   net::StreamId stream_;
   bool open_ = false;
   ws::CloseCode close_code_ = ws::CloseCode::abnormal;
+  runtime::Error why_{runtime::ErrorCode::closed, 0};  // how a stream ended
   runtime::CoreId core_ = runtime::kNoCore;
   protocol::Uuid uuid_{};
   std::uint64_t transactions_ = 0;

@@ -51,7 +51,7 @@ class NodeUnderTest {
 
   runtime::Task<ProtocolClient*> connect(Via via) {
     ProtocolClient* client = co_await clients_->connect(via, address(via));
-    EXPECT_TRUE(client->open());
+    EXPECT_TRUE(client->open()) << client->problem();
     co_return client;
   }
   runtime::Task<ProtocolClient*> connect(Via via, runtime::Address to) {

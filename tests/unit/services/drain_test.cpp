@@ -1,0 +1,111 @@
+// Goal: a node that drains tells every client, hands over what it has taken in before, ends in
+// time whatever clients do, and leaves nothing. Method: whole nodes with clients of every kind, of
+// which some never answer.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "tests/unit/services/node_under_test.hpp"
+
+namespace {
+
+using protocol::ErrorCode;
+using protocol::Opcode;
+using runtime::CoreId;
+using runtime::Task;
+using tests::bytes_of;
+using tests::NodeUnderTest;
+using tests::ProtocolClient;
+using tests::ServerMessage;
+using tests::Via;
+using tests::with_node;
+
+Task<ServerMessage> subscribe(ProtocolClient* client, std::span<const std::string_view> channels) {
+  const protocol::SubscribeBody body{.channels = channels};
+  co_return co_await client->request(body);
+}
+
+constexpr std::string_view kChannels[] = {"a", "b", "c", "d", "e", "f"};
+
+TEST(Drain, TellsEveryClientBehindWhatWasPublishedBefore) {
+  with_node(3, [](NodeUnderTest& test) -> Task<void> {
+    std::vector<ProtocolClient*> clients;
+    for (CoreId core = 0; core < 3; ++core) {
+      for (const Via via : {Via::websocket, Via::compressed, Via::tcp}) {
+        clients.push_back(co_await test.connect_on(core, via));
+        co_await subscribe(clients.back(), kChannels);
+      }
+    }
+    ProtocolClient* publisher = co_await test.connect_on(1);
+    for (int i = 0; i < 20; ++i) {
+      for (const std::string_view channel : kChannels) {
+        publisher->send(
+            protocol::PublishBody{.channel = channel, .data = {}, .requires_ack = false});
+      }
+    }
+    co_await publisher->settle();  // the server has taken all in
+    const runtime::Nanoseconds begin = runtime::Core::current().now();
+    co_await test.drain(5 * runtime::kSecond);
+    EXPECT_EQ(test.cut_off(), 0u);
+    EXPECT_LT(runtime::Core::current().now() - begin, 4 * runtime::kSecond);
+    for (ProtocolClient* client : clients) {
+      EXPECT_FALSE(client->open());
+      std::size_t events = 0;
+      for (const ServerMessage& message : client->events()) {
+        events += message.opcode == Opcode::Event ? 1 : 0;
+      }
+      EXPECT_EQ(events, 20 * std::size(kChannels));
+      if (client->via() == Via::tcp) {
+        EXPECT_EQ(client->events().back().error, ErrorCode::draining);
+        EXPECT_EQ(client->events().back().transaction_id, protocol::kNilUuid);
+      } else {
+        EXPECT_EQ(client->close_code(), ws::CloseCode::going_away);
+      }
+    }
+    // And nobody gets in any more.
+    for (const Via via : {Via::websocket, Via::tcp}) {
+      ProtocolClient* late = co_await test.connect(via, test.address(via));
+      EXPECT_FALSE(late->open());
+    }
+  });
+}
+
+TEST(Drain, AClientThatNeverAnswersTheCloseIsCutAtTheDeadline) {
+  with_node(2, [](NodeUnderTest& test) -> Task<void> {
+    ProtocolClient* polite = co_await test.connect(Via::websocket);
+    ProtocolClient* deaf = co_await test.connect(Via::bytes, test.address(Via::websocket));
+    deaf->send_bytes(bytes_of(
+        "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"));
+    const bool upgraded = co_await deaf->wait_until(
+        [deaf] { return deaf->text().find("\r\n\r\n") != std::string::npos; });
+    EXPECT_TRUE(upgraded);
+    EXPECT_EQ(deaf->text().substr(0, 12), "HTTP/1.1 101");
+    const runtime::Nanoseconds begin = runtime::Core::current().now();
+    co_await test.drain(300 * runtime::kMillisecond);
+    const runtime::Nanoseconds took = runtime::Core::current().now() - begin;
+    EXPECT_GE(took, 300 * runtime::kMillisecond);
+    EXPECT_LT(took, 2 * runtime::kSecond);
+    EXPECT_GE(test.cut_off(), 1u);
+    EXPECT_EQ(polite->close_code(), ws::CloseCode::going_away);
+    EXPECT_NE(deaf->text().find("\x03\xe9"), std::string::npos) << "1001 was said";
+    EXPECT_FALSE(deaf->open());
+  });
+}
+
+TEST(Drain, NothingIsLeftOfSubscriptionsThatEndWithTheNode) {
+  with_node(3, [](NodeUnderTest& test) -> Task<void> {
+    for (int i = 0; i < 10; ++i) {
+      ProtocolClient* client = co_await test.connect(i % 2 == 0 ? Via::websocket : Via::tcp);
+      co_await subscribe(client, kChannels);
+      client->pause_receiving();  // never sees the close
+    }
+    co_await test.drain(0);
+    EXPECT_EQ(test.cut_off() > 0, true);
+    const std::uint64_t left = co_await test.sessions();
+    EXPECT_EQ(left, 0u);
+  });
+}
+
+}  // namespace

@@ -1,0 +1,218 @@
+// Goal: what a channel's subscribers get does not depend on their transport, on who else reads too
+// slowly, or on how full the lanes are; and Acks count what was handed over. Method: whole nodes
+// with many subscribers, readers that stop reading, and lanes of 16 places.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "tests/unit/services/node_under_test.hpp"
+
+namespace {
+
+using protocol::ErrorCode;
+using protocol::Opcode;
+using runtime::CoreId;
+using runtime::Task;
+using tests::bytes_of;
+using tests::NodeUnderTest;
+using tests::ProtocolClient;
+using tests::ServerMessage;
+using tests::Via;
+using tests::with_node;
+
+Task<ServerMessage> subscribe(ProtocolClient* client, std::string_view channel) {
+  const std::string_view names[] = {channel};
+  const protocol::SubscribeBody body{.channels = names};
+  co_return co_await client->request(body);
+}
+
+protocol::Uuid publish(ProtocolClient* client, std::string_view channel, std::string_view data,
+                       bool requires_ack) {
+  return client->send(protocol::PublishBody{
+      .channel = channel, .data = bytes_of(data), .requires_ack = requires_ack});
+}
+
+TEST(FanOut, EveryTransportGetsTheSameEvents) {
+  with_node(3, [](NodeUnderTest& test) -> Task<void> {
+    std::vector<ProtocolClient*> clients;
+    for (CoreId core = 0; core < 3; ++core) {
+      for (const Via via : {Via::websocket, Via::compressed, Via::tcp}) {
+        clients.push_back(co_await test.connect_on(core, via));
+        co_await subscribe(clients.back(), "same");
+      }
+    }
+    ProtocolClient* publisher = co_await test.connect(Via::websocket);
+    constexpr std::size_t kEvents = 120;
+    for (std::size_t i = 0; i < kEvents; ++i) {
+      publish(publisher, "same", std::string(i * i, static_cast<char>('a' + i % 26)), false);
+    }
+    for (ProtocolClient* client : clients) {
+      const bool all = co_await client->has_events(kEvents);
+      EXPECT_TRUE(all) << client->events().size();
+      if (!all) co_return;
+    }
+    for (std::size_t i = 0; i < kEvents; ++i) {
+      const ServerMessage& first = clients[0]->events()[i];
+      EXPECT_EQ(first.offset, i + 1);
+      EXPECT_EQ(first.data, std::string(i * i, static_cast<char>('a' + i % 26)));
+      for (ProtocolClient* client : clients) {
+        const ServerMessage& event = client->events()[i];
+        EXPECT_EQ(event.data, first.data);
+        EXPECT_EQ(event.offset, first.offset);
+        EXPECT_EQ(event.epoch, first.epoch);
+        EXPECT_EQ(event.channel, "same");
+        EXPECT_EQ(event.timestamp, first.timestamp);
+        EXPECT_EQ(event.from, publisher->uuid());
+      }
+    }
+  });
+}
+
+// --- Slow readers
+// -----------------------------------------------------------------------------------
+
+constexpr std::size_t kQueueBytesMax = 128 * 1024;
+
+Task<std::uint64_t> longest_queue(NodeUnderTest& test) {
+  std::uint64_t longest = 0;
+  for (CoreId core = 0; core < runtime::Core::current().cores(); ++core) {
+    const std::uint64_t here = co_await runtime::submit_to(core, [&test] {
+      std::uint64_t most = 0;
+      test.node().cores()->network().for_each([&](auto, net::Stream& stream) {
+        most = std::max<std::uint64_t>(most, stream.queued_bytes());
+      });
+      return most;
+    });
+    longest = std::max(longest, here);
+  }
+  co_return longest;
+}
+
+// What came before it was closed: an unbroken part from the beginning.
+void expect_unbroken(ProtocolClient* client) {
+  std::uint64_t expected = 1;
+  for (const ServerMessage& event : client->events()) {
+    if (event.opcode != Opcode::Event) continue;
+    EXPECT_EQ(event.offset, expected++);
+  }
+}
+
+TEST(FanOut, SlowReadersAmongFiftySubscribersAreClosedAndTheOthersGetEverything) {
+  services::NodeOptions options;
+  options.network.queued_bytes_max = kQueueBytesMax;
+  with_node(tests::node_cores(2), options, [](NodeUnderTest& test) -> Task<void> {
+    std::vector<ProtocolClient*> readers;
+    std::vector<ProtocolClient*> slow;
+    for (std::size_t i = 0; i < 50; ++i) {
+      constexpr Via kAll[] = {Via::websocket, Via::tcp, Via::compressed};
+      ProtocolClient* client = co_await test.connect(kAll[i % 3]);
+      co_await subscribe(client, "stream");
+      if (i < 2) {
+        net::Stream* stream = client->stream();
+        const auto set =
+            runtime::Core::current().ring().set_socket_buffers(stream->descriptor(), 4096, 4096);
+        EXPECT_TRUE(set);
+        client->pause_receiving();
+        slow.push_back(client);
+      } else {
+        readers.push_back(client);
+      }
+    }
+    ProtocolClient* publisher = co_await test.connect(Via::websocket);
+    // Until the kernel's buffers and then the queues of the two are full.
+    const std::string data(16'000, 'd');
+    std::uint64_t published = 0;
+    std::uint64_t longest = 0;
+    std::uint32_t delivered = 50;
+    while (delivered > 48 && published < 2000) {
+      const ServerMessage ack = co_await publisher->reply(publish(publisher, "stream", data, true));
+      EXPECT_EQ(ack.opcode, Opcode::Ack);
+      delivered = ack.delivered;
+      EXPECT_EQ(ack.offset, ++published);
+      for (ProtocolClient* reader : readers) {
+        const ServerMessage event = co_await reader->event();
+        EXPECT_EQ(event.offset, published);
+      }
+      const std::uint64_t queued = co_await longest_queue(test);
+      longest = std::max(longest, queued);
+    }
+    EXPECT_EQ(delivered, 48u);
+    EXPECT_LE(longest, kQueueBytesMax + 1024) << "the limit, and a last word";
+    EXPECT_GT(longest, kQueueBytesMax / 2) << "the queues were never full: this tests nothing";
+    for (ProtocolClient* client : slow) {
+      client->resume_receiving();
+      const bool closed = co_await client->closed();
+      EXPECT_TRUE(closed);
+      if (client->via() == Via::tcp) {
+        EXPECT_FALSE(client->events().empty());
+        if (client->events().empty()) co_return;
+        const ServerMessage& last = client->events().back();
+        EXPECT_EQ(last.error, ErrorCode::slow_reader);
+      } else {
+        EXPECT_EQ(client->close_code(), ws::CloseCode::policy_violation);
+      }
+      EXPECT_EQ(client->problem(), "");
+      expect_unbroken(client);
+      EXPECT_LT(client->events().size(), published + 1);
+    }
+    // Everybody else goes on.
+    const ServerMessage ack = co_await publisher->reply(publish(publisher, "stream", "end", true));
+    EXPECT_EQ(ack.delivered, 48u);
+    for (ProtocolClient* reader : readers) {
+      const ServerMessage event = co_await reader->event();
+      EXPECT_EQ(event.data, "end");
+    }
+  });
+}
+
+// --- Lanes
+// ------------------------------------------------------------------------------------------
+
+TEST(FanOut, FloodsThroughLanesOfSixteenPlacesLoseNothingAndEnd) {
+  runtime::RuntimeOptions runtime_options = tests::node_cores(3, 16);
+  runtime_options.ring.entries = 8;
+  runtime_options.ring.completion_entries = 32;
+  with_node(runtime_options, {}, [](NodeUnderTest& test) -> Task<void> {
+    constexpr std::uint64_t kPublishes = 3000;
+    const std::string channels[] = {"flood-a", "flood-b", "flood-c", "flood-d"};
+    std::vector<ProtocolClient*> subscribers;
+    std::vector<ProtocolClient*> publishers;
+    for (CoreId core = 0; core < 3; ++core) {
+      subscribers.push_back(co_await test.connect_on(core));
+      for (const std::string& channel : channels) {
+        co_await subscribe(subscribers.back(), channel);
+      }
+    }
+    publishers.push_back(co_await test.connect_on(1));  // all from one core
+    publishers.push_back(co_await test.connect_on(1, Via::tcp));
+    // More than anything between them holds; both wait for room at their own side.
+    std::vector<std::vector<protocol::Uuid>> acks(publishers.size());
+    for (std::uint64_t i = 0; i < kPublishes; ++i) {
+      for (std::size_t p = 0; p < publishers.size(); ++p) {
+        const protocol::Uuid id = publish(publishers[p], channels[i % 4], std::to_string(i), true);
+        EXPECT_NE(id, protocol::kNilUuid);
+        acks[p].push_back(id);
+      }
+      if (i % 64 == 63) {
+        for (ProtocolClient* publisher : publishers) co_await publisher->settle();
+      }
+    }
+    for (std::size_t p = 0; p < publishers.size(); ++p) {
+      for (const protocol::Uuid& id : acks[p]) {
+        const ServerMessage ack = co_await publishers[p]->reply(id);
+        EXPECT_EQ(ack.delivered, 3u);
+      }
+    }
+    for (ProtocolClient* subscriber : subscribers) {
+      const bool all = co_await subscriber->has_events(2 * kPublishes);
+      EXPECT_TRUE(all) << subscriber->events().size();
+      std::map<std::string, std::uint64_t> next;
+      for (const ServerMessage& event : subscriber->events()) {
+        EXPECT_EQ(event.offset, ++next[event.channel]);
+      }
+    }
+  });
+}
+
+}  // namespace

@@ -1,0 +1,253 @@
+// Goal: handlers of the application, plain functions and coroutines, get their request as it was
+// sent, answer under its opcode and transaction, survive their client, are bounded, and end with
+// the node. Method: a whole node with handlers that answer early, late, often and never.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "runtime/await.hpp"
+#include "tests/unit/services/node_under_test.hpp"
+
+namespace {
+
+using protocol::ErrorCode;
+using protocol::Opcode;
+using runtime::Core;
+using runtime::CoreId;
+using runtime::Task;
+using services::Request;
+using tests::bytes_of;
+using tests::NodeUnderTest;
+using tests::ProtocolClient;
+using tests::ServerMessage;
+using tests::Via;
+using tests::with_node;
+
+constexpr Opcode custom(std::uint16_t number) {
+  return static_cast<Opcode>(number);
+}
+
+Task<ServerMessage> call(ProtocolClient* client, std::uint16_t opcode, std::string_view payload) {
+  const protocol::RawBody body{.kOpcode = custom(opcode), .payload = bytes_of(payload)};
+  co_return co_await client->request(body);
+}
+
+void with_handlers(CoreId cores, const services::HandlerTable& handlers,
+                   const tests::NodeTest& body) {
+  services::NodeOptions options;
+  options.handlers = &handlers;
+  with_node(tests::node_cores(cores), options, body);
+}
+
+std::string text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+Task<bool> becomes(const std::atomic<int>& value, int wanted) {
+  for (int look = 0; look < 10'000 && value != wanted; ++look) {
+    co_await runtime::sleep_for(runtime::kMillisecond);
+  }
+  co_return value == wanted;
+}
+
+TEST(Handlers, APlainFunctionAnswersInPlace) {
+  services::HandlerTable handlers;
+  handlers.add(200, {.name = "reverse",
+                     .plain =
+                         [](Request& request) {
+                           std::string text = text_of(request.payload());
+                           request.reply(std::string(text.rbegin(), text.rend()));
+                         },
+                     .coroutine = {}});
+  handlers.add(65'535, {.name = "who",
+                        .plain =
+                            [](Request& request) {
+                              const protocol::Uuid uuid = request.session_uuid();
+                              request.reply(protocol::to_text(uuid) + " " +
+                                            std::to_string(request.header().span_id));
+                            },
+                        .coroutine = {}});
+  handlers.add(
+      201,
+      {.name = "refuse",
+       .plain = [](Request& request) { request.fail(ErrorCode::rate_limited, "too fast", 250); },
+       .coroutine = {}});
+  with_handlers(2, handlers, [](NodeUnderTest& test) -> Task<void> {
+    for (const Via via : {Via::websocket, Via::compressed, Via::tcp}) {
+      ProtocolClient* client = co_await test.connect(via);
+      const ServerMessage reply = co_await call(client, 200, "abc");
+      EXPECT_EQ(reply.opcode, custom(200));
+      EXPECT_EQ(reply.data, "cba");
+      const ServerMessage empty = co_await call(client, 200, "");
+      EXPECT_EQ(empty.opcode, custom(200));
+      EXPECT_EQ(empty.data, "");
+      const protocol::RawBody body{.kOpcode = custom(65'535), .payload = {}};
+      const ServerMessage who = co_await client->request(
+          body, {.transaction_id = {}, .timestamp = 1, .trace_id = {}, .span_id = 9});
+      EXPECT_EQ(who.data, protocol::to_text(client->uuid()) + " 9");
+      const ServerMessage refused = co_await call(client, 201, "x");
+      EXPECT_EQ(refused.error, ErrorCode::rate_limited);
+      EXPECT_EQ(refused.failed_opcode, custom(201));
+      EXPECT_EQ(refused.retry_after_ms, 250u);
+      EXPECT_EQ(refused.data, "too fast");
+    }
+  });
+}
+
+TEST(Handlers, ACoroutineAnswersAfterItWasOnAnotherCoreAndSlept) {
+  services::HandlerTable handlers;
+  handlers.add(300, {.name = "far", .plain = {}, .coroutine = [](Request request) -> Task<void> {
+                       const CoreId home = Core::current().id();
+                       const auto far = static_cast<CoreId>((home + 1) % Core::current().cores());
+                       const CoreId there =
+                           co_await runtime::submit_to(far, [] { return Core::current().id(); });
+                       co_await runtime::sleep_for(2 * runtime::kMillisecond);
+                       EXPECT_EQ(Core::current().id(), home);
+                       request.reply(text_of(request.payload()) + std::to_string(there));
+                     }});
+  with_handlers(3, handlers, [](NodeUnderTest& test) -> Task<void> {
+    for (CoreId core = 0; core < 3; ++core) {
+      ProtocolClient* client = co_await test.connect_on(core);
+      // Several at once; the payload is each one's own, whatever came into the buffer since.
+      std::vector<protocol::Uuid> ids;
+      for (int i = 0; i < 50; ++i) {
+        const std::string payload = std::to_string(i) + "@";
+        ids.push_back(
+            client->send(protocol::RawBody{.kOpcode = custom(300), .payload = bytes_of(payload)}));
+      }
+      for (int i = 0; i < 50; ++i) {
+        const ServerMessage reply = co_await client->reply(ids[static_cast<std::size_t>(i)]);
+        EXPECT_EQ(reply.data, std::to_string(i) + "@" + std::to_string((core + 1) % 3));
+      }
+    }
+  });
+}
+
+TEST(Handlers, ACoroutineMayAnswerManyTimes) {
+  services::HandlerTable handlers;
+  handlers.add(301, {.name = "many", .plain = {}, .coroutine = [](Request request) -> Task<void> {
+                       for (int i = 0; i < 100; ++i) {
+                         EXPECT_TRUE(request.reply(std::to_string(i)));
+                         if (i % 10 == 0) co_await runtime::sleep_for(runtime::kMillisecond);
+                       }
+                     }});
+  with_handlers(2, handlers, [](NodeUnderTest& test) -> Task<void> {
+    for (const Via via : {Via::websocket, Via::tcp}) {
+      ProtocolClient* client = co_await test.connect(via);
+      const protocol::Uuid id =
+          client->send(protocol::RawBody{.kOpcode = custom(301), .payload = {}});
+      for (int i = 0; i < 100; ++i) {
+        const ServerMessage reply = co_await client->reply(id);
+        EXPECT_EQ(reply.data, std::to_string(i));
+      }
+    }
+  });
+}
+
+TEST(Handlers, AnswersToAClientThatIsGoneGoNowhereAndSaySo) {
+  std::atomic<int> waiting = 0;
+  std::atomic<int> gone = 0;
+  std::atomic<bool> client_closed = false;
+  services::HandlerTable handlers;
+  handlers.add(302, {.name = "late", .plain = {}, .coroutine = [&](Request request) -> Task<void> {
+                       ++waiting;
+                       while (!client_closed) co_await runtime::sleep_for(runtime::kMillisecond);
+                       const bool replied = request.reply("too late");
+                       const bool failed = request.fail(ErrorCode::internal, "too late");
+                       if (!replied && !failed && request.session_uuid() == protocol::kNilUuid) {
+                         ++gone;
+                       }
+                     }});
+  with_handlers(2, handlers, [&](NodeUnderTest& test) -> Task<void> {
+    std::vector<ProtocolClient*> clients;
+    for (const Via via : {Via::websocket, Via::tcp, Via::websocket, Via::tcp}) {
+      clients.push_back(co_await test.connect(via));
+      clients.back()->send(protocol::RawBody{.kOpcode = custom(302), .payload = bytes_of("x")});
+    }
+    const bool all_wait = co_await becomes(waiting, 4);
+    EXPECT_TRUE(all_wait);
+    clients[0]->close();
+    clients[1]->close();
+    clients[2]->abort();
+    clients[3]->abort();
+    const bool ended = co_await test.sessions_are(0);
+    EXPECT_TRUE(ended);
+    // Their slots have new sessions, which must not get the answers.
+    ProtocolClient* next = co_await test.connect(Via::websocket);
+    ProtocolClient* next_too = co_await test.connect(Via::tcp);
+    client_closed = true;
+    const bool all_gone = co_await becomes(gone, 4);
+    EXPECT_TRUE(all_gone);
+    co_await next->settle();
+    co_await next_too->settle();
+    EXPECT_TRUE(next->events().empty());
+    EXPECT_TRUE(next_too->events().empty());
+  });
+}
+
+TEST(Handlers, MoreThanTheLimitAreRefusedWithAHintAndStoppingCancelsThem) {
+  std::atomic<int> running = 0;
+  std::atomic<int> cancelled = 0;
+  std::atomic<bool> let_go = false;
+  services::HandlerTable handlers;
+  handlers.add(400, {.name = "endless", .plain = {}, .coroutine = [&](Request) -> Task<void> {
+                       ++running;
+                       if (!co_await runtime::sleep_for(3600 * runtime::kSecond)) ++cancelled;
+                       --running;
+                     }});
+  handlers.add(401,
+               {.name = "until told", .plain = {}, .coroutine = [&](Request request) -> Task<void> {
+                  ++running;
+                  while (!let_go) co_await runtime::sleep_for(runtime::kMillisecond);
+                  request.reply("done");
+                  --running;
+                }});
+  services::NodeOptions options;
+  options.handlers = &handlers;
+  options.dispatch.handlers_running_max = 3;
+  with_node(tests::node_cores(2), options, [&](NodeUnderTest& test) -> Task<void> {
+    ProtocolClient* client = co_await test.connect_on(0);
+    ProtocolClient* elsewhere = co_await test.connect_on(1);
+    for (int i = 0; i < 2; ++i) {
+      client->send(protocol::RawBody{.kOpcode = custom(400), .payload = {}});
+    }
+    const protocol::Uuid last =
+        client->send(protocol::RawBody{.kOpcode = custom(401), .payload = {}});
+    const ServerMessage refused = co_await call(client, 400, "");
+    EXPECT_EQ(refused.error, ErrorCode::overloaded);
+    EXPECT_EQ(refused.failed_opcode, custom(400));
+    EXPECT_GT(refused.retry_after_ms, 0u);
+    // The limit is a core's; the others and the built-ins go on.
+    elsewhere->send(protocol::RawBody{.kOpcode = custom(400), .payload = {}});
+    const bool all_run = co_await becomes(running, 4);
+    EXPECT_TRUE(all_run);
+    const bool settled = co_await client->settle();
+    EXPECT_TRUE(settled);
+    // A place that is free again can be taken.
+    let_go = true;
+    const ServerMessage done = co_await client->reply(last);
+    EXPECT_EQ(done.data, "done");
+    const ServerMessage fits = co_await call(client, 401, "");
+    EXPECT_EQ(fits.data, "done");
+  });
+  EXPECT_EQ(running, 0);
+  EXPECT_EQ(cancelled, 3);
+}
+
+TEST(Handlers, AnOpcodeOfOursOrOneThatIsTakenIsNotForHandlers) {
+  services::HandlerTable handlers;
+  const auto handler = [] {
+    return services::CustomHandler{.name = "x", .plain = [](Request&) {}, .coroutine = {}};
+  };
+  handlers.add(200, handler());
+  EXPECT_THROW(handlers.add(200, handler()), std::invalid_argument);
+  EXPECT_THROW(handlers.add(199, handler()), std::invalid_argument);
+  EXPECT_THROW(handlers.add(0, handler()), std::invalid_argument);
+  EXPECT_EQ(handlers.find(custom(201)), nullptr);
+  EXPECT_NE(handlers.find(custom(200)), nullptr);
+}
+
+}  // namespace

@@ -1,0 +1,131 @@
+// Goal: deadlines of the services: an unfinished TCP frame, and how long a channel's position is
+// kept. Method: in the simulation, where half a minute passes at once.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "runtime/sim/world.hpp"
+#include "tests/unit/services/node_under_test.hpp"
+
+namespace {
+
+using protocol::ErrorCode;
+using protocol::Opcode;
+using runtime::kSecond;
+using runtime::Task;
+using tests::bytes_of;
+using tests::NodeUnderTest;
+using tests::ProtocolClient;
+using tests::ServerMessage;
+using tests::Via;
+using tests::with_node;
+
+runtime::Nanoseconds now() {
+  return runtime::Core::current().now();
+}
+
+std::vector<std::byte> ping(ProtocolClient* client, protocol::Uuid& id) {
+  id = client->new_transaction();
+  std::vector<std::byte> frame;
+  protocol::append_frame(frame, {.transaction_id = id}, protocol::PingBody{.data = bytes_of("p")});
+  return frame;
+}
+
+TEST(VirtualTime, ATcpFrameMustBeFinishedThirtySecondsAfterItsFirstByte) {
+  runtime::sim::World world(1);
+  with_node(2, [](NodeUnderTest& test) -> Task<void> {
+    ProtocolClient* idle = co_await test.connect(Via::tcp);
+    ProtocolClient* client = co_await test.connect(Via::tcp);
+    protocol::Uuid id;
+    // In time, byte for byte: served, and the deadline is gone with it.
+    const std::vector<std::byte> frame = ping(client, id);
+    for (const std::byte byte : frame) {
+      client->send_bytes({&byte, 1});
+      co_await runtime::sleep_for(28 * kSecond / static_cast<std::int64_t>(frame.size()));
+    }
+    const ServerMessage pong = co_await client->reply(id);
+    EXPECT_EQ(pong.opcode, Opcode::Pong);
+    co_await runtime::sleep_for(100 * kSecond);
+    EXPECT_TRUE(client->open());
+
+    // Too late, though something comes all the time; a whole frame in front changes nothing.
+    std::vector<std::byte> bytes = ping(client, id);
+    const std::vector<std::byte> second = ping(client, id);
+    bytes.insert(bytes.end(), second.begin(), second.end());
+    const runtime::Nanoseconds begin = now();
+    client->send_bytes(std::span(bytes).first(second.size() + 5));
+    for (std::size_t at = second.size() + 5; client->open() && at < bytes.size() - 1; ++at) {
+      co_await runtime::sleep_for(2 * kSecond);
+      client->send_bytes(std::span(bytes).subspan(at, 1));
+    }
+    const bool closed = co_await client->closed();
+    EXPECT_TRUE(closed);
+    EXPECT_GE(now() - begin, 29 * kSecond);
+    EXPECT_LE(now() - begin, 36 * kSecond);
+    const ServerMessage error = co_await client->event();
+    EXPECT_EQ(error.error, ErrorCode::timed_out);
+    // A client that says nothing owes nothing.
+    co_await runtime::sleep_for(600 * kSecond);
+    EXPECT_TRUE(idle->open());
+    const bool settled = co_await idle->settle();
+    EXPECT_TRUE(settled);
+  });
+}
+
+Task<ServerMessage> publish(ProtocolClient* client, std::string_view channel) {
+  const protocol::PublishBody body{.channel = channel, .data = {}, .requires_ack = true};
+  co_return co_await client->request(body);
+}
+
+Task<std::uint64_t> owned(NodeUnderTest& test) {
+  co_return co_await test.total(
+      [](services::CoreNode& node) { return node.pubsub().owned_channels(); });
+}
+
+TEST(VirtualTime, AChannelKeepsItsPositionForAMinuteAndThenStartsOver) {
+  runtime::sim::World world(2);
+  with_node(3, [](NodeUnderTest& test) -> Task<void> {
+    ProtocolClient* client = co_await test.connect(Via::websocket);
+    for (const std::string_view channel : {"one", "two", "three", "four"}) {
+      SCOPED_TRACE(channel);
+      const std::string_view names[] = {channel};
+      const protocol::SubscribeBody enter{.channels = names};
+      const protocol::UnsubscribeBody leave{.channels = names};
+      const ServerMessage first = co_await publish(client, channel);
+      EXPECT_EQ(first.offset, 1u);
+      // Used again and again within a minute, by either side, it goes on.
+      for (std::uint64_t i = 2; i < 6; ++i) {
+        co_await runtime::sleep_for(50 * kSecond);
+        const ServerMessage again = co_await publish(client, channel);
+        EXPECT_EQ(again.epoch, first.epoch);
+        EXPECT_EQ(again.offset, i);
+      }
+      // As long as there is a subscriber it stays, however quiet it is.
+      co_await client->request(enter);
+      co_await runtime::sleep_for(1000 * kSecond);
+      co_await client->request(leave);
+      co_await runtime::sleep_for(50 * kSecond);
+      const ServerMessage kept = co_await client->request(enter);
+      EXPECT_EQ(kept.results.at(0).epoch(), first.epoch);
+      EXPECT_EQ(kept.results.at(0).offset(), 5u);
+      co_await client->request(leave);
+      // Unused, it is forgotten; the next position is in a new epoch.
+      co_await runtime::sleep_for(125 * kSecond);
+      const std::uint64_t left = co_await owned(test);
+      EXPECT_EQ(left, 0u);
+      const ServerMessage over = co_await client->request(enter);
+      EXPECT_NE(over.results.at(0).epoch(), first.epoch);
+      EXPECT_NE(over.results.at(0).epoch(), 0u);
+      EXPECT_EQ(over.results.at(0).offset(), 0u);
+      const ServerMessage next = co_await publish(client, channel);
+      EXPECT_EQ(next.offset, 1u);
+      EXPECT_EQ(next.delivered, 1u);
+      co_await client->request(leave);
+      co_await runtime::sleep_for(125 * kSecond);
+    }
+    const std::uint64_t left = co_await owned(test);
+    EXPECT_EQ(left, 0u);
+  });
+}
+
+}  // namespace
