@@ -90,6 +90,7 @@ Network::Network(const NetworkOptions& options)
   core_.set_sink(Sink::receive, call<Network, &Network::on_receive>, this, "receive");
   core_.set_sink(Sink::send, call<Network, &Network::on_send>, this, "send");
   core_.set_sink(Sink::close, call<Network, &Network::on_close>, this, "close");
+  core_.set_sink(Sink::shutdown, call<Network, &Network::on_shutdown>, this, "shutdown");
 }
 
 Network::~Network() {
@@ -306,7 +307,8 @@ void Network::flush_stream(Stream& stream) noexcept {
   if (stream.state_ == Stream::State::open || queue != nullptr) return;
   if (stream.state_ == Stream::State::flushing && stream.linger_ && !stream.ended_) {
     stream.state_ = Stream::State::lingering;
-    core_.ring().shutdown(stream.descriptor_, SHUT_WR, Token::make(Sink::ignore, 0, 0));
+    stream.shutdown_armed_ = true;
+    core_.ring().shutdown(stream.descriptor_, SHUT_WR, token(Sink::shutdown, stream));
     return;
   }
   if (stream.state_ == Stream::State::flushing || stream.ended_) begin_closing(stream);
@@ -357,7 +359,7 @@ void Network::begin_closing(Stream& stream) noexcept {
 }
 
 void Network::close_if_idle(Stream& stream) noexcept {
-  if (stream.receive_armed_ || stream.send_armed_) return;
+  if (stream.receive_armed_ || stream.send_armed_ || stream.shutdown_armed_) return;
   if (stream.queue_ != nullptr) {
     stream.queue_->drop_all(send_pool_);
     send_pool_.give_queue(stream.queue_);
@@ -365,6 +367,13 @@ void Network::close_if_idle(Stream& stream) noexcept {
   }
   stream.state_ = Stream::State::closed;
   core_.ring().close(stream.descriptor_, token(Sink::close, stream));
+}
+
+void Network::on_shutdown(const Completion& completion) noexcept {
+  Stream* stream = streams_.get(completion.token.slot(), completion.token.generation());
+  RT_ASSERT(stream != nullptr);
+  stream->shutdown_armed_ = false;
+  if (stream->state_ == Stream::State::closing) close_if_idle(*stream);
 }
 
 void Network::on_close(const Completion& completion) noexcept {

@@ -165,6 +165,7 @@ class Network {
   void flush_stream(Stream& stream) noexcept;
   void on_send(const runtime::Completion& completion) noexcept;
   void on_close(const runtime::Completion& completion) noexcept;
+  void on_shutdown(const runtime::Completion& completion) noexcept;
   void begin_closing(Stream& stream) noexcept;
   void close_if_idle(Stream& stream) noexcept;
 

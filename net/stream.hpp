@@ -174,8 +174,8 @@ class Stream {
   bool receive_armed_ = false;   // an operation is in flight
   bool cancel_requested_ = false;
   bool send_armed_ = false;
-  bool other_armed_ = false;  // shutdown or close in flight
-  bool dirty_ = false;        // in the network's list for the end of the turn
+  bool shutdown_armed_ = false;
+  bool dirty_ = false;  // in the network's list for the end of the turn
   bool paused_ = false;
   bool blocked_ = false;         // writable() was false
   bool ended_ = false;           // the peer's FIN has come
@@ -183,7 +183,7 @@ class Stream {
   bool linger_ = false;          // close() asked to wait for the peer's end
   bool abort_ = false;           // abort() was called: no flush
   bool starved_ = false;         // in the list of those that found no buffer
-  std::uint16_t held_ = 0;       // received pieces waiting in Network::held_
+  std::uint32_t held_ = 0;       // received pieces waiting in Network::held_
   std::uint32_t discarded_ = 0;  // bytes that came after close()
 };
 

@@ -70,7 +70,8 @@ void Core::set_sink(Sink sink, SinkFunction function, void* context, const char*
 }
 
 void Core::run() noexcept {
-  while (!stopping_) turn();
+  // Other cores wait for what is still in front of a full lane, be it their own stop.
+  while (!stopping_ || lanes_.backlogged()) turn();
 }
 
 // The loop. One turn, in this order:

@@ -36,6 +36,7 @@ enum class Sink : std::uint8_t {
   receive = 4,    // net: a stream's incoming side
   send = 5,       // net: a stream's outgoing side
   close = 6,      // net: a stream's descriptor was closed
+  shutdown = 7,   // net: a stream's FIN was sent
 };
 inline constexpr std::size_t kSinksMax = 16;
 
@@ -160,7 +161,8 @@ class Ring {
   // short count can still come (a signal, a reset, the simulation) and must be resumed.
   void send(Descriptor socket, std::span<const std::byte> bytes, Token token) noexcept;
   void send_message(Descriptor socket, const msghdr* message, Token token) noexcept;
-  // `how` as in shutdown(2).
+  // `how` as in shutdown(2). A worker thread of the kernel does it, and looks the descriptor up
+  // only then: do not close it before the completion, or whoever gets its number next is shut down.
   void shutdown(Descriptor socket, int how, Token token) noexcept;
 
   // --- Files and anything with a descriptor

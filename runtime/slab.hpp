@@ -90,6 +90,13 @@ class Slab {
   }
   T* get(Id id) noexcept { return get(id.slot, id.generation); }
 
+  // Whatever lives in the slot, or null. For names that are told apart by something else.
+  T* in_slot(std::uint32_t slot) noexcept {
+    if (slot >= used_) return nullptr;
+    Slot& candidate = slot_at(slot);
+    return is_live(candidate.generation) ? candidate.value() : nullptr;
+  }
+
   // The object in a slot that the caller knows to be taken.
   T& at(std::uint32_t slot) noexcept {
     RT_DEBUG_ASSERT(slot < used_);

@@ -173,7 +173,7 @@ Task<std::uint32_t> CoreNode::end_sessions(runtime::Nanoseconds until) {
 
 Task<void> Node::start() {
   if (options_.handlers == nullptr) options_.handlers = &no_handlers_;
-  if (options_.pubsub.hash_seed == 0) options_.pubsub.hash_seed = Core::current().random().next();
+  if (options_.pubsub.hash_seed == 0) options_.pubsub.hash_seed = Core::current().ring().entropy();
   co_await cores_.start(std::cref(options_), std::cref(*options_.handlers));
 }
 

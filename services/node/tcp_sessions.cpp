@@ -9,6 +9,11 @@
 #include "services/sessions/sessions.hpp"
 
 namespace services {
+namespace {
+
+constexpr std::size_t kGatheredBytesKept = 4096;
+
+}  // namespace
 
 const net::StreamHandler TcpSessions::kHandler{"tcp session", on_data,  on_end,
                                                on_closed,     on_timer, on_writable};
@@ -49,6 +54,8 @@ void TcpSessions::consume(Client& client, std::span<const std::byte> bytes) {
     if (progress.consumed > 0) {
       RT_ASSERT(progress.consumed == client.gathered.size());
       client.gathered.clear();
+      // An idle session keeps no memory of its largest frame.
+      if (client.gathered.capacity() > kGatheredBytesKept) client.gathered.shrink_to_fit();
       stream.cancel_timer();
     }
   }
@@ -57,10 +64,7 @@ void TcpSessions::consume(Client& client, std::span<const std::byte> bytes) {
   if (progress.lost) return lose(client);
   if (stream.closing()) return;
   const auto rest = bytes.subspan(progress.consumed);
-  if (rest.empty()) {
-    if (client.gathered.capacity() > 64 * 1024) client.gathered.shrink_to_fit();
-    return;
-  }
+  if (rest.empty()) return;
   client.gathered.assign(rest.begin(), rest.end());
   client.needed = progress.needed;
   stream.set_timer(options_.message_deadline);

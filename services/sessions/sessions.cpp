@@ -14,6 +14,8 @@ using runtime::SharedBytes;
 
 namespace {
 
+constexpr std::uint32_t kUuidGenerationMask = 0xfff;  // as many bits as a UUID carries
+
 // One protocol frame inside one server's WebSocket frame, in memory that sessions share.
 template <class Body>
 SharedBytes frame_for_all(const protocol::MessageHeader& header, const Body& body,
@@ -121,7 +123,7 @@ Session* Sessions::add(Arguments&&... arguments) {
   Core& core = Core::current();
   made.value->id_ = {.core = core.id(), .slot = made.id.slot, .generation = made.id.generation};
   // The two highest bits are the UUID's variant.
-  made.value->secret_ = (core.random().next() >> 2) | std::uint64_t{1} << 63;
+  made.value->secret_ = (core.ring().entropy() >> 2) | std::uint64_t{1} << 63;
   ++counters_.opened;
   return made.value;
 }
@@ -183,8 +185,9 @@ void Sessions::send(Session& from, const protocol::MessageHeader& header,
 
 bool Sessions::deliver_direct(const Named& target, const DirectRecord& record,
                               protocol::Bytes data) {
-  Session* session = find(target.id);
-  if (session == nullptr || session->secret_ != target.secret) {
+  Session* session = sessions_.in_slot(target.id.slot);
+  if (session == nullptr || session->secret_ != target.secret ||
+      (session->id_.generation & kUuidGenerationMask) != target.id.generation) {
     ++counters_.unknown;
     return false;
   }

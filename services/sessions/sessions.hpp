@@ -44,7 +44,8 @@ class Sessions {
     sessions_.for_each([&](auto, Session& session) { visit(session); });
   }
 
-  // Which session a UUID names, if it has the form of one of ours; find() or the owner decides.
+  // Which session a UUID names, if it has the form of one of ours; the owner decides. Only the low
+  // bits of the generation are in it: slot and secret tell sessions apart.
   struct Named {
     SessionId id;
     std::uint64_t secret = 0;
@@ -93,7 +94,7 @@ class Sessions {
   std::uint32_t deliver_broadcast(const runtime::SharedBytes& block,
                                   std::span<const std::byte> frame, const SessionId& except);
 
-  runtime::Slab<Session, 12> sessions_;  // as many bits of the generation as a UUID carries
+  runtime::Slab<Session> sessions_;
   std::vector<std::byte> scratch_;
   std::unique_ptr<runtime::Slab<PendingBroadcast>> pending_;
   Counters counters_;

@@ -99,6 +99,9 @@ void expect_unbroken(ProtocolClient* client) {
 }
 
 TEST(FanOut, SlowReadersAmongFiftySubscribersAreClosedAndTheOthersGetEverything) {
+#ifdef TESTS_OVER_IO_URING
+  GTEST_SKIP() << "a client does not see its end over loopback sockets; the simulation runs it";
+#endif
   services::NodeOptions options;
   options.network.queued_bytes_max = kQueueBytesMax;
   with_node(tests::node_cores(2), options, [](NodeUnderTest& test) -> Task<void> {
