@@ -385,8 +385,10 @@ void Prober::probe_multishot_accept() {
   address.sun_family = AF_UNIX;
   socklen_t bytes = sizeof(sa_family_t);  // a family alone: the kernel picks an abstract name
   auto* raw = reinterpret_cast<sockaddr*>(&address);
-  if (bind(listener.number(), raw, bytes) != 0 || listen(listener.number(), 4) != 0 ||
-      getsockname(listener.number(), raw, &(bytes = sizeof address)) != 0) {
+  bool is_ready = bind(listener.number(), raw, bytes) == 0 && listen(listener.number(), 4) == 0;
+  bytes = sizeof address;
+  is_ready = is_ready && getsockname(listener.number(), raw, &bytes) == 0;
+  if (!is_ready) {
     const int error = errno;
     refused(FeatureId::multishot_accept, error);
     return refused(FeatureId::cancel_by_descriptor, error);

@@ -35,8 +35,9 @@ struct NumberAndUnit {
 
 NumberAndUnit split_unit(std::string_view text) {
   std::uint64_t number = 0;
-  const char* end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, number);
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
+  const auto [rest, error] = std::from_chars(begin, end, number);
   if (error != std::errc{}) return {};
   std::string_view unit(rest, static_cast<std::size_t>(end - rest));
   while (unit.starts_with(' ')) unit.remove_prefix(1);
@@ -105,7 +106,7 @@ std::size_t distance(std::string_view a, std::string_view b) {
 Parsed<std::uint64_t> parse_bytes(std::string_view text) {
   const auto [number, unit] = split_unit(text);
   if (!number) return {{}, "is no size", {}};
-  if (unit.empty()) return {*number, {}, {}};
+  if (unit.empty()) return {number, {}, {}};
   if (const Unit* known = find_unit(kByteUnits, unit))
     return scaled<std::uint64_t>(*number, *known);
   Parsed<std::uint64_t> result{{}, fmt::format("\"{}\" is no unit of size", unit), {}};
@@ -143,7 +144,7 @@ Parsed<runtime::Nanoseconds> parse_duration(std::string_view text) {
 Parsed<std::uint64_t> parse_count(std::string_view text) {
   const auto [number, unit] = split_unit(text);
   if (!number || !unit.empty()) return {{}, "is no whole number", {}};
-  return {*number, {}, {}};
+  return {number, {}, {}};
 }
 
 Parsed<bool> parse_boolean(std::string_view text) {

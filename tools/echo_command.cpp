@@ -146,6 +146,7 @@ class ServedEcho final : public services::Served {
 
   std::vector<Listening> listening() const override {
     std::vector<Listening> all;
+    all.reserve(bound_.size());
     for (const Address& address : bound_) all.push_back({address, "echo"});
     return all;
   }

@@ -58,6 +58,7 @@ void print_usage(std::FILE* to) {
 
 int unknown_command(const std::string& name) {
   std::vector<std::string> names;
+  names.reserve(kCommands.size());
   for (const Command& command : kCommands) names.emplace_back(command.name);
   const std::string_view nearest = nearest_name(name, names);
   fmt::print(stderr, "corelane: there is no command {}{}; `corelane help` lists them\n", name,

@@ -222,7 +222,7 @@ runtime::Result<EchoResult> run_echo(const EchoOptions& options) {
   const auto code = runtime.run([&] { return run_on_core(options, *shared, outcome); });
   if (!code) return runtime::Unexpected{code.error()};
   if (!outcome) return runtime::Unexpected{outcome.error()};
-  return std::move(shared->result);
+  return shared->result;
 }
 
 }  // namespace perf

@@ -37,7 +37,6 @@ const char* name_of(OperationKind kind) noexcept {
     case OperationKind::fsync:
       return "fsync";
     case OperationKind::stat_path:
-      return "stat";
     case OperationKind::stat_descriptor:
       return "stat";
     case OperationKind::poll:
