@@ -85,7 +85,6 @@ int app::run() {
   node.websocket.handshake.origins_allowed = options_.origins;
   node.websocket.handshake.any_origin_allowed =
       std::find(options_.origins.begin(), options_.origins.end(), "*") != options_.origins.end();
-  node.tcp.frame_bytes_max = options_.message_bytes_max;
   node.dispatch.frame_bytes_max = options_.message_bytes_max;
   // A reply as large as the largest request fits into an empty queue.
   node.network.queued_bytes_max =

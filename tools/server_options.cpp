@@ -107,7 +107,6 @@ services::NodeOptions node_options(const ServerConfig& config) {
   options.network = network_options(config);
   options.http = http_options(config);
   options.websocket = websocket_options(config);
-  options.tcp.frame_bytes_max = limits.message_bytes_max;
   options.tcp.message_deadline = limits.message_deadline;
   options.tcp.close_timeout = limits.close_timeout;
   options.pubsub.channel_name_bytes_max = limits.channel_name_bytes_max;

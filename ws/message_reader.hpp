@@ -120,8 +120,8 @@ class MessageReader {
 
   // In the middle of a frame or of a fragmented message: the connection runs a deadline.
   bool unfinished() const noexcept;
-  // Payload bytes of the current frame that have not arrived: the connection chooses the size of
-  // its next receive by it. 0 between frames and inside a header.
+  // Payload bytes of the current frame that have not arrived. 0 between frames and inside a header.
+  // For who looks from outside, tests above all: receives are sized by how full they come.
   std::uint64_t bytes_missing() const noexcept;
 
  private:

@@ -94,6 +94,9 @@ void Dispatch::on_message(Session& session, std::span<const std::byte> message) 
       return;
     }
     on_frame(session, frame.message);
+    // It may have been closed just now: as a slow reader, or by a handler. Nobody is there to be
+    // answered, so nothing more takes effect.
+    if (session.closing()) return;
   }
 }
 
@@ -113,7 +116,7 @@ Dispatch::StreamProgress Dispatch::on_stream(Session& session, std::span<const s
     }
     on_frame(session, frame.message);
     progress.consumed += frame.consumed;
-    if (session.stream().closing()) return progress;
+    if (session.closing()) return progress;
   }
 }
 

@@ -7,7 +7,7 @@
 //
 // Whatever is wrong with a frame is answered by an Error under its transaction id (nil if that
 // could not be read); a WebSocket goes on with the next message, a TCP stream that has lost its
-// place is closed. Nothing is ignored.
+// place is closed. Only a Pong is taken in silence: it answers nothing and asks for nothing.
 
 #include <tsl/robin_map.h>
 

@@ -14,7 +14,6 @@
 namespace services {
 
 struct TcpOptions {
-  std::size_t frame_bytes_max = 1024 * 1024;
   runtime::Nanoseconds message_deadline = 30 * runtime::kSecond;  // for an unfinished frame
   runtime::Nanoseconds close_timeout = 5 * runtime::kSecond;
 };

@@ -17,8 +17,8 @@
 // and still is; nothing is kept for later, and an Ack's level is `accepted`. A session that reads
 // too slowly is closed with a code; it never loses an event silently.
 //
-// The owner keeps a channel's position for kRetention after the last subscriber and publish; then
-// the channel starts over with a new epoch.
+// The owner keeps a channel's position for at least kRetention after the last subscriber and
+// publish, and forgets it at the next sweep; then the channel starts over with a new epoch.
 
 #include <tsl/robin_map.h>
 
@@ -46,6 +46,8 @@ struct PubSubOptions {
 
 class PubSub {
  public:
+  // A sweep begins this long after the one before has ended, so an unused channel is kept for 60 to
+  // 120 s, and for as long as the sweep takes.
   static constexpr runtime::Nanoseconds kRetention = 60 * runtime::kSecond;
 
   explicit PubSub(const PubSubOptions& options);
@@ -111,8 +113,6 @@ class PubSub {
   void drop_local(LocalChannel& channel) noexcept;
 
   // The subscriber's side (pubsub/subscribe.cpp).
-  void begin_subscribe(PendingSubscribe& pending, std::string_view name, std::size_t index,
-                       Session& session);
   void finish_subscribe(const SubscribeAnswer& answer);
   void end_pending(std::uint32_t slot);
   protocol::ErrorCode leave(Session& session, std::string_view name) noexcept;

@@ -58,6 +58,10 @@ class Session {
   protocol::Uuid uuid() const noexcept;
   protocol::Transport transport() const noexcept { return transport_; }
   net::Stream& stream() noexcept { return *stream_; }
+  // From its close on nothing it sends takes effect.
+  bool closing() const noexcept {
+    return connection_ != nullptr ? connection_->closing() : stream_->closing();
+  }
 
   // Writes one frame. False: the session is closing, or was closed as a slow reader just now.
   template <class Body>

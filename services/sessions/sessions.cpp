@@ -74,19 +74,7 @@ struct Sessions::BroadcastAnswer {
   std::uint32_t pending_slot;
   std::uint32_t pending_generation;
   std::uint32_t count;
-  void deliver(CoreId) const {
-    Sessions& sessions = Sessions::local();
-    PendingBroadcast* pending = sessions.pending_->get(pending_slot, pending_generation);
-    RT_ASSERT(pending != nullptr);
-    pending->delivered += count;
-    if (--pending->cores_left > 0) return;
-    if (Session* from = pending->requires_ack ? sessions.find(pending->from.session) : nullptr) {
-      from->send(
-          {.transaction_id = pending->from.transaction_id, .timestamp = Core::current().wall_now()},
-          protocol::AckBody{.delivered = pending->delivered});
-    }
-    sessions.pending_->erase(pending_slot);
-  }
+  void deliver(CoreId) const { Sessions::local().count_broadcast(*this); }
 };
 
 struct Sessions::BroadcastAsk {
@@ -230,13 +218,33 @@ void Sessions::broadcast(Session& from, const protocol::MessageHeader& header, p
       PendingBroadcast{.from = {.session = from.id(), .transaction_id = header.transaction_id},
                        .cores_left = core.cores(),
                        .requires_ack = requires_ack});
+  const SessionId except = include_self ? SessionId{} : from.id();
   for (CoreId to = 0; to < core.cores(); ++to) {
+    if (to == core.id()) continue;
     core.lanes().send(to, BroadcastAsk{.block = block.lend(),
                                        .bytes = bytes,
-                                       .except = include_self ? SessionId{} : from.id(),
+                                       .except = except,
                                        .pending_slot = pending.id.slot,
                                        .pending_generation = pending.id.generation});
   }
+  // A Send to a session of our own core takes effect at once, so what the client broadcast before
+  // it must not wait for a lane.
+  const std::uint32_t own = deliver_broadcast(block, {block.data(), bytes}, except);
+  count_broadcast(
+      {.pending_slot = pending.id.slot, .pending_generation = pending.id.generation, .count = own});
+}
+
+void Sessions::count_broadcast(const BroadcastAnswer& answer) {
+  PendingBroadcast* pending = pending_->get(answer.pending_slot, answer.pending_generation);
+  RT_ASSERT(pending != nullptr);
+  pending->delivered += answer.count;
+  if (--pending->cores_left > 0) return;
+  if (Session* from = pending->requires_ack ? find(pending->from.session) : nullptr) {
+    from->send(
+        {.transaction_id = pending->from.transaction_id, .timestamp = Core::current().wall_now()},
+        protocol::AckBody{.delivered = pending->delivered});
+  }
+  pending_->erase(answer.pending_slot);
 }
 
 std::uint32_t Sessions::deliver_broadcast(const SharedBytes& block,

@@ -6,7 +6,8 @@
 // and carries 62 random bits, so that any core finds the owner without a table, and nobody finds a
 // session by guessing. Send goes to the owner over a lane and comes back as an acknowledgement or
 // an error; Broadcast goes to every core, each hands it to its sessions, and the counts come back.
-// A session that ends meanwhile is an unknown session.
+// What one session sends and broadcasts, another one gets in that order, on any core. A session
+// that ends meanwhile is an unknown session.
 
 #include <cstdint>
 #include <memory>
@@ -91,6 +92,7 @@ class Sessions {
   Session* add(Arguments&&... arguments);
   bool deliver_direct(const Named& target, const DirectRecord& record, protocol::Bytes data);
   void answer_direct(const Requester& requester, bool requires_ack, bool delivered);
+  void count_broadcast(const BroadcastAnswer& answer);
   std::uint32_t deliver_broadcast(const runtime::SharedBytes& block,
                                   std::span<const std::byte> frame, const SessionId& except);
 

@@ -183,6 +183,35 @@ TEST(Direct, ABroadcastReachesEverySessionOfEveryCoreAndCountsThem) {
   });
 }
 
+TEST(Direct, ASendDoesNotOvertakeTheBroadcastBeforeIt) {
+  for_every_pair([](NodeUnderTest&, ProtocolClient* from, ProtocolClient* to) -> Task<void> {
+    for (int round = 0; round < 20; ++round) {
+      const bool requires_ack = round % 2 == 0;
+      // In one message, so that the server looks at both in one go.
+      std::vector<std::byte> frames;
+      protocol::append_frame(
+          frames, {},
+          protocol::BroadcastBody{
+              .data = bytes_of("first"), .requires_ack = requires_ack, .include_self = false});
+      protocol::append_frame(
+          frames, {},
+          protocol::SendBody{
+              .session = to->uuid(), .data = bytes_of("second"), .requires_ack = requires_ack});
+      EXPECT_TRUE(from->send_bytes(frames));
+      ServerMessage first = co_await to->event();
+      // What an earlier pair broadcast has reached this one, too.
+      while (first.from != from->uuid() && to->open()) first = co_await to->event();
+      EXPECT_EQ(first.opcode, Opcode::BroadcastMessage);
+      EXPECT_EQ(first.data, "first");
+      const ServerMessage second = co_await to->event();
+      EXPECT_EQ(second.opcode, Opcode::DirectMessage);
+      EXPECT_EQ(second.data, "second");
+    }
+    from->close();
+    to->close();
+  });
+}
+
 TEST(Direct, ABroadcasterThatIsGoneIsNoTrouble) {
   with_node(3, [](NodeUnderTest& test) -> Task<void> {
     ProtocolClient* stays = co_await test.connect(Via::websocket);

@@ -161,6 +161,32 @@ TEST(Malformed, AWebSocketMessagePastTheLimitClosesWith1009) {
   });
 }
 
+// The frames in front fill the client's own outgoing queue with answers.
+TEST(Malformed, WhatFollowsTheFrameThatClosedTheSessionTakesNoEffect) {
+  with_node(tests::node_cores(1), {}, [](NodeUnderTest& test) -> Task<void> {
+    net::Network& network = test.node().cores()->network();
+    ProtocolClient* other = co_await bystander(test);
+    ProtocolClient* client = co_await test.connect(Via::websocket);
+    Bytes message;
+    for (int i = 0; i < 20; ++i) {
+      protocol::Uuid id;
+      const Bytes frame = ping_frame(*client, id, 10'000);
+      message.insert(message.end(), frame.begin(), frame.end());
+    }
+    protocol::append_frame(
+        message, {},
+        protocol::PublishBody{.channel = "bystander", .data = {}, .requires_ack = false});
+    EXPECT_TRUE(client->send_bytes(message));
+    network.set_queued_bytes_max(16 * 1024);  // the client's message is in its queue by now
+    const bool closed = co_await client->closed();
+    EXPECT_TRUE(closed);
+    EXPECT_EQ(client->close_code(), ws::CloseCode::policy_violation);
+    const bool settled = co_await other->settle();
+    EXPECT_TRUE(settled);
+    EXPECT_TRUE(other->events().empty()) << "a publish of a session that was closed";
+  });
+}
+
 TEST(Malformed, SeveralFramesInOneMessageAreServedInTheirOrder) {
   with_node(2, [](NodeUnderTest& test) -> Task<void> {
     for (const Via via : {Via::websocket, Via::compressed, Via::tcp}) {

@@ -73,7 +73,6 @@ TEST(ServerOptions, limits_reach_the_websocket_and_the_http_server) {
 
 TEST(ServerOptions, limits_reach_the_services) {
   const services::NodeOptions node = node_options(unusual());
-  EXPECT_EQ(node.tcp.frame_bytes_max, 101u);
   EXPECT_EQ(node.dispatch.frame_bytes_max, 101u);
   EXPECT_EQ(node.tcp.message_deadline, 103 * kSecond);
   EXPECT_EQ(node.tcp.close_timeout, 109 * kSecond);
