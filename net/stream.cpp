@@ -7,7 +7,7 @@
 namespace net {
 
 SendQueue& Stream::queue() {
-  if (queue_ == nullptr) queue_ = network_.take_queue(*this);
+  if (queue_ == nullptr) queue_ = network_.send_pool_.take_queue();
   return *queue_;
 }
 
@@ -126,7 +126,10 @@ std::size_t Stream::drop_unsent() noexcept {
 void Stream::pause_receiving() noexcept {
   if (paused_) return;
   paused_ = true;
-  network_.cancel_receive(*this);
+  if (receive_armed_ && !cancel_requested_) {
+    cancel_requested_ = true;
+    network_.core_.ring().cancel(network_.token(runtime::Sink::receive, *this));
+  }
 }
 
 void Stream::resume_receiving() noexcept {

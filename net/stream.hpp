@@ -27,7 +27,6 @@ namespace net {
 
 class Network;
 class Stream;
-struct HeldPiece;
 
 struct StreamId {
   std::uint32_t slot = UINT32_MAX;
@@ -54,8 +53,6 @@ struct StreamHandler {
   void (*on_timer)(Stream& stream) noexcept;
   // The queue has fallen below half of the limit again after writable() was false. May be null.
   void (*on_writable)(Stream& stream) noexcept;
-  // The peer has taken nothing for NetworkOptions::write_stall_timeout: end it. Null: aborted.
-  void (*on_stalled)(Stream& stream) noexcept = nullptr;
 };
 
 class Stream {
@@ -166,7 +163,6 @@ class Stream {
   const StreamHandler* handler_ = nullptr;
   void* owner_ = nullptr;
   SendQueue* queue_ = nullptr;
-  HeldPiece* held_ = nullptr;  // received but not delivered: the last of a circular list
   runtime::Descriptor descriptor_;
   StreamId id_;
   runtime::Error why_{runtime::ErrorCode::closed, 0};
@@ -187,7 +183,7 @@ class Stream {
   bool linger_ = false;          // close() asked to wait for the peer's end
   bool abort_ = false;           // abort() was called: no flush
   bool starved_ = false;         // in the list of those that found no buffer
-  bool held_up_ = false;         // in the list of those that wait for the lanes
+  std::uint32_t held_ = 0;       // received pieces waiting in Network::held_
   std::uint32_t discarded_ = 0;  // bytes that came after close()
 };
 

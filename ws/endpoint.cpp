@@ -31,9 +31,7 @@ Endpoint::Endpoint(net::Network& network, EndpointOptions options, const Connect
       options_(std::move(options)),
       handler_(handler),
       context_(context),
-      connections_(network.options().streams_max) {
-  prepare_handshakes();
-}
+      connections_(network.options().streams_max) {}
 
 Endpoint::~Endpoint() {
   RT_ASSERT(connections_.count() == 0);
