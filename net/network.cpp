@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <stdexcept>
 
 #include "runtime/await.hpp"
@@ -24,8 +23,7 @@ using runtime::Token;
 namespace {
 
 constexpr runtime::Nanoseconds kAcceptRetry = 100 * runtime::kMillisecond;
-constexpr std::uint32_t kAcceptBurst = 4096;  // the backlog: accepted at once at most
-constexpr std::size_t kTimersMax = 1024;      // streams told in one go
+constexpr std::size_t kTimersMax = 1024;  // streams told in one go
 
 template <class Owner, auto Member>
 void call(void* context, const Completion& completion) noexcept {
@@ -65,11 +63,15 @@ Network::Network(const NetworkOptions& options)
                     }),
       held_retry_(*this,
                   [](runtime::Timer& timer) noexcept {
-                    static_cast<OwnTimer&>(timer).network.deliver_held();
+                    static_cast<OwnTimer&>(timer).network.deliver_held_up();
                   }),
       large_wait_(*this,
                   [](runtime::Timer& timer) noexcept {
                     static_cast<OwnTimer&>(timer).network.on_large_wait();
+                  }),
+      stall_look_(*this,
+                  [](runtime::Timer& timer) noexcept {
+                    static_cast<OwnTimer&>(timer).network.look_for_stalls();
                   }),
       flush_hook_{[](void* context) noexcept { static_cast<Network*>(context)->flush(); }, this,
                   false} {
@@ -84,7 +86,7 @@ Network::Network(const NetworkOptions& options)
     large_group_ = *large;
   }
   direct_table_ = core_.runtime().options().ring.direct_descriptors;
-  descriptor_slack_ = std::min(kAcceptBurst, direct_table_ / 4);
+  descriptor_slack_ = direct_slack(direct_table_);
   if (direct_table_ == 0) options_.direct_descriptors = false;
   core_.set_sink(Sink::accept, call<Network, &Network::on_accept>, this, "accept");
   core_.set_sink(Sink::receive, call<Network, &Network::on_receive>, this, "receive");
@@ -95,12 +97,12 @@ Network::Network(const NetworkOptions& options)
 
 Network::~Network() {
   RT_ASSERT(streams_.count() == 0);
-  RT_ASSERT(held_.empty());
   for (const Listener& listener : listeners_) RT_ASSERT(!listener.armed);
   core_.timers().cancel(tick_);
   core_.timers().cancel(accept_retry_);
   core_.timers().cancel(held_retry_);
   core_.timers().cancel(large_wait_);
+  core_.timers().cancel(stall_look_);
 }
 
 Token Network::token(Sink sink, const Stream& stream) const noexcept {
@@ -168,16 +170,14 @@ void Network::on_accept(const Completion& completion) noexcept {
     pause_accepting();
     return;
   }
-  switch (-completion.result) {
-    case EMFILE:  // out of descriptors in the process, or
-    case ENFILE:  // in the system or the ring's table, or
-    case ENOMEM:  // of memory: trying again at once would spin
-    case ENOBUFS:
-      pause_accepting();
-      break;
-    default:
-      arm_accept(completion.token.slot());
-      break;  // ECONNABORTED and its like
+  const int error = completion.result < 0 ? -completion.result : 0;
+  const bool over_at_once =  // of one connection, or of nothing
+      error == 0 || error == ECONNABORTED || error == EINTR || error == EAGAIN ||
+      error == ECANCELED || error == EPROTO;
+  if (over_at_once) {
+    arm_accept(completion.token.slot());
+  } else {
+    pause_accepting();  // EMFILE, ENFILE, ENOMEM, or anything: trying again at once would spin
   }
 }
 
@@ -257,103 +257,15 @@ runtime::Task<Result<StreamId>> Network::connect(runtime::Address address,
   co_return stream->id_;
 }
 
-// --- Sending
-// --------------------------------------------------------------------------------------
-
-void Network::flush() noexcept {
-  flushing_.swap(dirty_);
-  for (const StreamId id : flushing_) {
-    Stream* stream = find(id);
-    if (stream == nullptr) continue;
-    stream->dirty_ = false;
-    flush_stream(*stream);
-  }
-  flushing_.clear();
-}
-
-void Network::flush_stream(Stream& stream) noexcept {
-  if (stream.state_ == Stream::State::closing || stream.state_ == Stream::State::closed) return;
-  if (stream.abort_) {
-    begin_closing(stream);
-    return;
-  }
-  if (!stream.paused_ && stream.state_ == Stream::State::open) {
-    if (stream.held_ > 0) {
-      deliver_held();
-    } else if (stream.end_pending_) {
-      deliver_end(stream);
-    }
-  }
-  if (!stream.receive_armed_ && (stream.state_ == Stream::State::open || stream.linger_)) {
-    arm_receive(stream);
-  }
-  SendQueue* queue = stream.queue_;
-  if (queue != nullptr && !stream.send_armed_) {
-    if (queue->empty()) {
-      send_pool_.give_queue(queue);
-      stream.queue_ = queue = nullptr;
-    } else {
-      const SendQueue::Operation operation = queue->begin();
-      stream.send_armed_ = true;
-      ++counters_.sends;
-      const Token send = token(Sink::send, stream);
-      if (operation.message != nullptr) {
-        core_.ring().send_message(stream.descriptor_, operation.message, send);
-      } else {
-        core_.ring().send(stream.descriptor_, operation.bytes, send);
-      }
-    }
-  }
-  if (stream.state_ == Stream::State::open || queue != nullptr) return;
-  if (stream.state_ == Stream::State::flushing && stream.linger_ && !stream.ended_) {
-    stream.state_ = Stream::State::lingering;
-    stream.shutdown_armed_ = true;
-    core_.ring().shutdown(stream.descriptor_, SHUT_WR, token(Sink::shutdown, stream));
-    return;
-  }
-  if (stream.state_ == Stream::State::flushing || stream.ended_) begin_closing(stream);
-}
-
-void Network::on_send(const Completion& completion) noexcept {
-  Stream* stream = streams_.get(completion.token.slot(), completion.token.generation());
-  RT_ASSERT(stream != nullptr);
-  RT_ASSERT(stream->send_armed_);
-  stream->send_armed_ = false;
-  const bool sent = completion.result > 0;
-  const auto bytes = sent ? static_cast<std::size_t>(completion.result) : 0;
-  counters_.bytes_sent += bytes;
-  stream->queue_->end(bytes, send_pool_);
-  if (stream->state_ == Stream::State::closing) {
-    close_if_idle(*stream);
-    return;
-  }
-  if (!sent && completion.result != -EINTR && completion.result != -EAGAIN) {
-    // EPIPE, ECONNRESET, ETIMEDOUT, ...: the peer is gone.
-    stream->abort(Error::from_errno(-completion.result));
-    return;
-  }
-  if (!stream->queue_->empty() || stream->state_ != Stream::State::open) {
-    stream->mark_dirty();
-  } else {
-    send_pool_.give_queue(stream->queue_);
-    stream->queue_ = nullptr;
-  }
-  if (stream->blocked_ && stream->state_ == Stream::State::open &&
-      stream->queued_bytes() <= options_.queued_bytes_max / 2) {
-    stream->blocked_ = false;
-    if (stream->handler_->on_writable != nullptr) stream->handler_->on_writable(*stream);
-  }
-}
-
 // --- Closing
 // --------------------------------------------------------------------------------------
 
 void Network::begin_closing(Stream& stream) noexcept {
   stream.state_ = Stream::State::closing;
   cancel_timer(stream);
-  if (stream.held_ > 0) drop_held(stream.id_);
-  stream.held_ = 0;
+  drop_held(stream);
   stream.starved_ = false;
+  stream.held_up_ = false;
   if (stream.receive_armed_ || stream.send_armed_) core_.ring().cancel_all(stream.descriptor_);
   close_if_idle(stream);
 }
@@ -362,8 +274,7 @@ void Network::close_if_idle(Stream& stream) noexcept {
   if (stream.receive_armed_ || stream.send_armed_ || stream.shutdown_armed_) return;
   if (stream.queue_ != nullptr) {
     stream.queue_->drop_all(send_pool_);
-    send_pool_.give_queue(stream.queue_);
-    stream.queue_ = nullptr;
+    give_queue(stream);
   }
   stream.state_ = Stream::State::closed;
   core_.ring().close(stream.descriptor_, token(Sink::close, stream));
@@ -410,10 +321,13 @@ void Network::cancel_timer(Stream& stream) noexcept {
 }
 
 void Network::queue_tick() noexcept {
-  const runtime::Nanoseconds due = coarse_.next_due();
-  if (due == runtime::kNever) {
+  if (coarse_.count() == 0) {
     core_.timers().cancel(tick_);
-  } else if (!tick_.queued() || tick_.deadline_ns > due) {
+    return;
+  }
+  // What on_tick() left over is for the next turn: this one has done its share.
+  const runtime::Nanoseconds due = std::max(coarse_.next_due(), core_.now() + 1);
+  if (!tick_.queued() || tick_.deadline_ns > due) {
     core_.timers().reschedule(tick_, due);
   }
 }

@@ -7,10 +7,10 @@
 // ... -> Stream::send_* -> dirty list -> Network::flush at the end of the turn -> one send
 // operation a stream -> completion (Sink::send) -> the pieces go back to their owners.
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <memory>
 #include <vector>
 
 #include "net/send_queue.hpp"
@@ -39,9 +39,26 @@ struct NetworkOptions {
   std::uint32_t large_buffer_bytes = 320 * 1024;
   std::uint32_t large_buffers = 4;             // 0: none
   std::size_t queued_bytes_max = 1024 * 1024;  // a stream's outgoing queue
-  std::uint32_t streams_max = 1'000'000;       // on this core, accepted and connected
+  // On this core, accepted and connected; who is accepted beyond it is closed at once. The ring's
+  // table has room for so many with direct_table_for(streams_max) slots; in a smaller one those
+  // that find none wait in the backlog.
+  std::uint32_t streams_max = 1'000'000;
+  // A stream whose peer has taken none of what is queued for it for so long (up to a quarter
+  // longer) has stalled: StreamHandler::on_stalled, or its end. 0: never.
+  runtime::Nanoseconds write_stall_timeout = 30 * runtime::kSecond;
   bool direct_descriptors = true;  // for accepted streams, if the ring has a table for them
 };
+
+// Of a ring's table of direct descriptors, the slots that are kept free for what is accepted before
+// a pause of accepting takes hold: the backlog, or a quarter of a small table.
+constexpr std::uint32_t direct_slack(std::uint32_t table) noexcept {
+  constexpr std::uint32_t kAcceptBurst = 4096;
+  return std::min(kAcceptBurst, table / 4);
+}
+// The smallest table in which `streams` leave more than its slack free, so that accepting goes on.
+constexpr std::uint64_t direct_table_for(std::uint64_t streams) noexcept {
+  return std::min(streams + 4096, streams * 4 / 3) + 1;
+}
 
 // What a listener does with a new stream: set its handler. Returning false closes it at once.
 using AcceptFunction = bool (*)(void* context, Stream& stream) noexcept;
@@ -88,8 +105,6 @@ class Network {
 
   runtime::Core& core() noexcept { return core_; }
   const NetworkOptions& options() const noexcept { return options_; }
-  // Lower for tests and for one kind of server; applies to all streams of the core.
-  void set_queued_bytes_max(std::size_t bytes) noexcept { options_.queued_bytes_max = bytes; }
 
   struct Counters {
     std::uint64_t accepted = 0;
@@ -101,6 +116,7 @@ class Network {
     std::uint64_t receives = 0;
     std::uint64_t sends = 0;            // operations
     std::uint64_t buffers_missing = 0;  // receives that found no buffer
+    std::uint64_t slow_readers = 0;     // streams that stalled (write_stall_timeout)
   };
   const Counters& counters() const noexcept { return counters_; }
 
@@ -114,12 +130,6 @@ class Network {
     bool armed = false;
     bool stopped = false;
     bool pausing = false;  // asked to end because descriptors are short
-  };
-  struct Held {  // received while its stream was paused or the lanes were congested
-    StreamId stream;
-    runtime::BufferId buffer;  // runtime::kNoBuffer: the bytes are in `copy`
-    std::uint32_t bytes;
-    std::unique_ptr<std::byte[]> copy;
   };
   struct TimerLinks {
     Network* network;
@@ -140,6 +150,7 @@ class Network {
   Stream* make_stream(runtime::Descriptor descriptor);
 
   void arm_receive(Stream& stream) noexcept;
+  void cancel_receive(Stream& stream) noexcept;
   void on_receive(const runtime::Completion& completion) noexcept;
   void on_bytes(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept;
   void deliver(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept;
@@ -147,10 +158,11 @@ class Network {
   void starve(Stream& stream) noexcept;
   void choose_mode(Stream& stream, std::uint32_t bytes, std::uint32_t room) noexcept;
   void hold(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept;
-  void deliver_held() noexcept;
-  void deliver(Stream& stream, const Held& held) noexcept;
-  void release(const Held& held) noexcept;
-  void drop_held(StreamId stream) noexcept;
+  void deliver_held(Stream& stream) noexcept;
+  void deliver_held_up() noexcept;
+  void await_lanes(Stream& stream) noexcept;
+  HeldPiece* take_held(Stream& stream) noexcept;
+  void drop_held(Stream& stream) noexcept;
   void deliver_end(Stream& stream) noexcept;
   void feed_starved() noexcept;
   void feed_one(std::deque<StreamId>& starved) noexcept;
@@ -163,7 +175,12 @@ class Network {
 
   void flush() noexcept;
   void flush_stream(Stream& stream) noexcept;
+  void begin_send(Stream& stream, SendQueue& queue) noexcept;
   void on_send(const runtime::Completion& completion) noexcept;
+  void give_queue(Stream& stream) noexcept;
+  SendQueue* take_queue(const Stream& stream);
+  void look_for_stalls() noexcept;
+  void on_stall(Stream& stream) noexcept;
   void on_close(const runtime::Completion& completion) noexcept;
   void on_shutdown(const runtime::Completion& completion) noexcept;
   void begin_closing(Stream& stream) noexcept;
@@ -191,7 +208,7 @@ class Network {
   std::deque<StreamId> starved_;        // without a small buffer, the longest waiting first
   std::deque<StreamId> starved_large_;  // without a large one
   bool large_stuck_ = false;            // none of these has come home for kLargeWait
-  std::deque<Held> held_;
+  std::deque<StreamId> held_up_;        // hold what came while the lanes were congested
   runtime::WaitQueue listeners_closed_;
   runtime::WaitQueue streams_gone_;
   runtime::CoarseTimer<TimerLinks> coarse_;
@@ -199,6 +216,8 @@ class Network {
   OwnTimer accept_retry_;
   OwnTimer held_retry_;
   OwnTimer large_wait_;
+  OwnTimer stall_look_;
+  std::size_t stalls_unlooked_ = 0;  // queues in use that this look has not come to
   runtime::Core::FlushHook flush_hook_;
   GoneFunction gone_ = nullptr;
   void* gone_context_ = nullptr;

@@ -3,11 +3,20 @@
 
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <utility>
 
 #include "net/network.hpp"
 
 namespace net {
+
+// Received while its stream was paused or the lanes were congested.
+struct HeldPiece {
+  HeldPiece* next;
+  runtime::BufferId buffer;  // runtime::kNoBuffer: the bytes are in `copy`
+  std::uint32_t bytes;
+  std::unique_ptr<std::byte[]> copy;
+};
 
 using runtime::Completion;
 using runtime::Error;
@@ -26,6 +35,7 @@ constexpr runtime::Nanoseconds kLargeWait = runtime::kMillisecond;
 void Network::arm_receive(Stream& stream) noexcept {
   RT_ASSERT(!stream.receive_armed_);
   if (stream.paused_ || stream.ended_ || stream.starved_) return;
+  if (stream.held_ != nullptr && stream.state_ == Stream::State::open) return;
   if (stream.state_ == Stream::State::closing || stream.state_ == Stream::State::closed) return;
   stream.receive_armed_ = true;
   stream.mode_ = stream.wanted_mode_;
@@ -36,6 +46,13 @@ void Network::arm_receive(Stream& stream) noexcept {
   } else {
     core_.ring().receive_selected(stream.descriptor_, large_group_, receive);
   }
+}
+
+// It ends by its own completion.
+void Network::cancel_receive(Stream& stream) noexcept {
+  if (!stream.receive_armed_ || stream.cancel_requested_) return;
+  stream.cancel_requested_ = true;
+  core_.ring().cancel(token(Sink::receive, stream));
 }
 
 void Network::on_receive(const Completion& completion) noexcept {
@@ -78,10 +95,7 @@ void Network::choose_mode(Stream& stream, std::uint32_t bytes, std::uint32_t roo
     if (votes < kModeVotesMax || stream.cancel_requested_ || large_stuck_) return;
     stream.wanted_mode_ = Stream::ReceiveMode::large;
     votes = 0;
-    if (stream.receive_armed_) {
-      stream.cancel_requested_ = true;
-      core_.ring().cancel(token(Sink::receive, stream));
-    }
+    cancel_receive(stream);
     return;
   }
   votes = static_cast<std::uint8_t>(bytes < 2 * options_.receive_buffer_bytes ? votes + 1 : 0);
@@ -99,7 +113,7 @@ void Network::on_bytes(Stream& stream, runtime::BufferId buffer, std::uint32_t b
     if (stream.discarded_ > Stream::kDiscardBytesMax) stream.pause_receiving();
     return;
   }
-  if (stream.paused_ || stream.held_ > 0 || core_.lanes().congested()) {
+  if (stream.paused_ || stream.held_ != nullptr || core_.lanes().congested()) {
     hold(stream, buffer, bytes);
     return;
   }
@@ -131,7 +145,7 @@ void Network::on_receive_ended(Stream& stream, std::int32_t result) noexcept {
 void Network::deliver_end(Stream& stream) noexcept {
   if (stream.state_ != Stream::State::open) {
     stream.mark_dirty();  // a lingering stream has what it waited for
-  } else if (stream.held_ > 0 || stream.paused_) {
+  } else if (stream.held_ != nullptr || stream.paused_) {
     stream.end_pending_ = true;
   } else {
     stream.end_pending_ = false;
@@ -206,68 +220,83 @@ void Network::on_large_wait() noexcept {
 }
 
 // A pause lasts as long as the peer likes, so what is held for it must not be a buffer that others
-// need; a congested lane is over soon.
+// need; a congested lane is over soon. Nothing more is asked for until all that is held has been
+// delivered, so it is no more than was on its way already.
 void Network::hold(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept {
-  ++stream.held_;
-  Held held{.stream = stream.id_, .buffer = buffer, .bytes = bytes, .copy = nullptr};
+  HeldPiece* piece = std::make_unique<HeldPiece>(nullptr, buffer, bytes, nullptr).release();
   if (stream.paused_ || buffers_.scarce(buffer.group)) {
-    held.copy = std::make_unique<std::byte[]>(bytes);
-    std::memcpy(held.copy.get(), buffers_.bytes(buffer, bytes).data(), bytes);
-    held.buffer = runtime::kNoBuffer;
+    piece->copy = std::make_unique<std::byte[]>(bytes);
+    std::memcpy(piece->copy.get(), buffers_.bytes(buffer, bytes).data(), bytes);
+    piece->buffer = runtime::kNoBuffer;
     buffers_.release(buffer);
   }
-  held_.push_back(std::move(held));
-  if (!stream.paused_ && !held_retry_.queued()) {
-    core_.timers().add(held_retry_, core_.now() + kHeldRetry);
-  }
+  piece->next = stream.held_ == nullptr ? piece : std::exchange(stream.held_->next, piece);
+  stream.held_ = piece;
+  cancel_receive(stream);
+  if (!stream.paused_) await_lanes(stream);
 }
 
-void Network::deliver(Stream& stream, const Held& held) noexcept {
-  if (held.copy == nullptr) {
-    deliver(stream, held.buffer, held.bytes);
+void Network::await_lanes(Stream& stream) noexcept {
+  if (!stream.held_up_) {
+    stream.held_up_ = true;
+    held_up_.push_back(stream.id_);
+  }
+  if (!held_retry_.queued()) core_.timers().add(held_retry_, core_.now() + kHeldRetry);
+}
+
+// The first piece, off the list.
+HeldPiece* Network::take_held(Stream& stream) noexcept {
+  HeldPiece* first = stream.held_->next;
+  if (first == stream.held_) {
+    stream.held_ = nullptr;
   } else {
-    stream.handler_->on_data(stream,
-                             {.bytes = {held.copy.get(), held.bytes}, .buffer = held.buffer});
+    stream.held_->next = first->next;
+  }
+  return first;
+}
+
+// Delivers until there is nothing left, the stream pauses or closes, or the lanes are congested.
+void Network::deliver_held(Stream& stream) noexcept {
+  while (stream.held_ != nullptr && !stream.paused_ && stream.state_ == Stream::State::open) {
+    if (core_.lanes().congested()) {
+      await_lanes(stream);
+      return;
+    }
+    const std::unique_ptr<HeldPiece> piece(take_held(stream));
+    if (piece->copy == nullptr) {
+      deliver(stream, piece->buffer, piece->bytes);
+    } else {
+      stream.handler_->on_data(
+          stream, {.bytes = {piece->copy.get(), piece->bytes}, .buffer = piece->buffer});
+    }
+  }
+  if (stream.state_ != Stream::State::open) {
+    drop_held(stream);
+  } else if (!stream.paused_) {
+    if (stream.end_pending_) deliver_end(stream);
+    if (!stream.receive_armed_) arm_receive(stream);
   }
 }
 
-void Network::release(const Held& held) noexcept {
-  if (held.copy == nullptr) buffers_.release(held.buffer);
-}
-
-void Network::deliver_held() noexcept {
-  const std::size_t count = held_.size();
-  bool congested = false;
-  for (std::size_t i = 0; i < count; ++i) {
-    Held held = std::move(held_.front());
-    held_.pop_front();
-    Stream* stream = find(held.stream);
-    RT_ASSERT(stream != nullptr);  // begin_closing drops what is held
-    if (stream->state_ != Stream::State::open) {
-      --stream->held_;
-      release(held);
-      continue;
-    }
-    congested = congested || core_.lanes().congested();
-    if (stream->paused_ || congested) {
-      held_.push_back(std::move(held));
-      continue;
-    }
-    --stream->held_;
-    deliver(*stream, held);
-    if (stream->held_ == 0 && stream->end_pending_) deliver_end(*stream);
+// The lanes may have room again: whoever waits longest goes on first.
+void Network::deliver_held_up() noexcept {
+  for (std::size_t left = held_up_.size(); left > 0 && !core_.lanes().congested(); --left) {
+    Stream* stream = find(held_up_.front());
+    held_up_.pop_front();
+    if (stream == nullptr || !stream->held_up_) continue;
+    stream->held_up_ = false;
+    deliver_held(*stream);
   }
-  if (congested && !held_retry_.queued()) {
+  if (!held_up_.empty() && !held_retry_.queued()) {
     core_.timers().add(held_retry_, core_.now() + kHeldRetry);
   }
 }
 
-void Network::drop_held(StreamId stream) noexcept {
-  std::erase_if(held_, [&](const Held& held) {
-    if (held.stream != stream) return false;
-    release(held);
-    return true;
-  });
+void Network::drop_held(Stream& stream) noexcept {
+  while (stream.held_ != nullptr) {
+    const std::unique_ptr<HeldPiece> piece(take_held(stream));
+    if (piece->copy == nullptr) buffers_.release(piece->buffer);
+  }
 }
 
 }  // namespace net

@@ -10,15 +10,25 @@ SendPool::~SendPool() {
 }
 
 SendQueue* SendPool::take_queue() {
-  if (spare_queues_.empty()) return std::make_unique<SendQueue>().release();
-  SendQueue* queue = spare_queues_.back().release();
-  spare_queues_.pop_back();
+  SendQueue* queue;
+  if (spare_queues_.empty()) {
+    queue = std::make_unique<SendQueue>().release();
+  } else {
+    queue = spare_queues_.back().release();
+    spare_queues_.pop_back();
+  }
+  queue->index_ = queues_.size();
+  queues_.push_back(queue);
   return queue;
 }
 
 void SendPool::give_queue(SendQueue* queue) noexcept {
   RT_ASSERT(queue->empty());
   std::unique_ptr<SendQueue> owned(queue);
+  queue->probed = false;
+  queues_.back()->index_ = queue->index_;
+  queues_[queue->index_] = queues_.back();
+  queues_.pop_back();
   if (spare_queues_.size() < kSpareMax) spare_queues_.push_back(std::move(owned));
 }
 

@@ -22,6 +22,7 @@
 #include "runtime/assert.hpp"
 #include "runtime/buffer_pool.hpp"
 #include "runtime/shared_bytes.hpp"
+#include "runtime/types.hpp"
 
 namespace net {
 
@@ -72,9 +73,12 @@ class SendPool {
   void give_block(std::byte* block) noexcept;
   void release(const Piece& piece) noexcept;
   runtime::BufferPool& buffers() noexcept { return buffers_; }
+  // Those in use, in no order.
+  std::span<SendQueue* const> queues() const noexcept { return queues_; }
 
  private:
   runtime::BufferPool& buffers_;
+  std::vector<SendQueue*> queues_;
   std::vector<std::unique_ptr<SendQueue>> spare_queues_;
   std::vector<std::byte*> spare_blocks_;
 };
@@ -118,9 +122,16 @@ class SendQueue {
   std::size_t drop_waiting(SendPool& pool) noexcept;
   void drop_all(SendPool& pool) noexcept;
 
+  // For Network's look-out for peers that do not read.
+  std::uint32_t stream_slot = 0;
+  bool probed = false;                   // the send in flight was asked to end
+  runtime::Nanoseconds progress_at = 0;  // when the peer last took bytes, or the queue was taken
+
  private:
+  friend class SendPool;
   std::size_t first_waiting() const noexcept;
 
+  std::size_t index_ = 0;      // in the pool's queues()
   std::vector<Piece> pieces_;  // [head_, size)
   std::size_t head_ = 0;
   std::size_t offset_ = 0;  // bytes of pieces_[head_] already sent

@@ -7,7 +7,7 @@
 namespace net {
 
 SendQueue& Stream::queue() {
-  if (queue_ == nullptr) queue_ = network_.send_pool_.take_queue();
+  if (queue_ == nullptr) queue_ = network_.take_queue(*this);
   return *queue_;
 }
 
@@ -126,10 +126,7 @@ std::size_t Stream::drop_unsent() noexcept {
 void Stream::pause_receiving() noexcept {
   if (paused_) return;
   paused_ = true;
-  if (receive_armed_ && !cancel_requested_) {
-    cancel_requested_ = true;
-    network_.core_.ring().cancel(network_.token(runtime::Sink::receive, *this));
-  }
+  network_.cancel_receive(*this);
 }
 
 void Stream::resume_receiving() noexcept {

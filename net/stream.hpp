@@ -27,6 +27,7 @@ namespace net {
 
 class Network;
 class Stream;
+struct HeldPiece;
 
 struct StreamId {
   std::uint32_t slot = UINT32_MAX;
@@ -53,6 +54,8 @@ struct StreamHandler {
   void (*on_timer)(Stream& stream) noexcept;
   // The queue has fallen below half of the limit again after writable() was false. May be null.
   void (*on_writable)(Stream& stream) noexcept;
+  // The peer has taken nothing for NetworkOptions::write_stall_timeout: end it. Null: aborted.
+  void (*on_stalled)(Stream& stream) noexcept = nullptr;
 };
 
 class Stream {
@@ -163,6 +166,7 @@ class Stream {
   const StreamHandler* handler_ = nullptr;
   void* owner_ = nullptr;
   SendQueue* queue_ = nullptr;
+  HeldPiece* held_ = nullptr;  // received but not delivered: the last of a circular list
   runtime::Descriptor descriptor_;
   StreamId id_;
   runtime::Error why_{runtime::ErrorCode::closed, 0};
@@ -183,7 +187,7 @@ class Stream {
   bool linger_ = false;          // close() asked to wait for the peer's end
   bool abort_ = false;           // abort() was called: no flush
   bool starved_ = false;         // in the list of those that found no buffer
-  std::uint32_t held_ = 0;       // received pieces waiting in Network::held_
+  bool held_up_ = false;         // in the list of those that wait for the lanes
   std::uint32_t discarded_ = 0;  // bytes that came after close()
 };
 

@@ -10,8 +10,10 @@ namespace runtime {
 
 BufferPool::~BufferPool() {
   // Every lease has gone home: whoever held one was destroyed before.
-  for (Group& group : groups_) {
+  for (std::size_t number = 0; number < groups_.size(); ++number) {
+    const Group& group = groups_[number];
     RT_ASSERT(group.out == 0);
+    ring_.unregister_buffers(static_cast<std::uint16_t>(number));
     const std::size_t bytes = std::size_t{group.buffer_bytes} * group.count;
     unpoison_memory(group.memory, bytes);
     munmap(group.memory, bytes);
@@ -33,7 +35,7 @@ Result<std::uint16_t> BufferPool::add_group(const GroupOptions& options) {
                      .buffer_bytes = options.buffer_bytes,
                      .count = options.count,
                      .out = 0,
-                     .leases = std::vector<std::uint16_t>(options.count)});
+                     .leases = std::vector<std::uint32_t>(options.count)});
   return number;
 }
 

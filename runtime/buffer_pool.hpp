@@ -37,7 +37,6 @@ class BufferPool {
     std::uint32_t buffer_bytes;
     std::uint32_t count;  // a power of two, at most 32,768
   };
-  static constexpr std::size_t kAlignment = 4096;
 
   explicit BufferPool(Ring& ring) noexcept : ring_(ring) {}
   ~BufferPool();
@@ -81,7 +80,7 @@ class BufferPool {
     std::uint32_t buffer_bytes = 0;
     std::uint32_t count = 0;
     std::uint32_t out = 0;
-    std::vector<std::uint16_t> leases;  // a buffer
+    std::vector<std::uint32_t> leases;  // a buffer; one for each piece that is to be sent from it
   };
   Group& group(BufferId id) noexcept {
     RT_DEBUG_ASSERT(id.group < groups_.size());

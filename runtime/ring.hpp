@@ -73,7 +73,7 @@ struct RingOptions {
 };
 
 // What a listener asks for. Sockets are non-blocking, close-on-exec, SO_REUSEADDR; TCP sockets have
-// TCP_NODELAY, which accepted sockets inherit.
+// TCP_NODELAY and SO_KEEPALIVE, which accepted sockets inherit.
 struct ListenOptions {
   int backlog = 4096;
   bool reuse_port = true;  // one listener a core on the same address (TCP)
@@ -122,9 +122,11 @@ class Ring {
   // -----------------------------------------------
 
   // `count` (a power of two, at most 32,768) buffers of `buffer_bytes` each, one after the other
-  // from `base`; ids 0 to count-1. The memory must outlive the ring.
+  // from `base`; ids 0 to count-1. The memory stays until unregister_buffers() or the ring's end.
   Result<void> register_buffers(std::uint16_t group, std::byte* base, std::uint32_t buffer_bytes,
                                 std::uint32_t count) noexcept;
+  // No receive of this group may be in flight. The group's number is free again.
+  void unregister_buffers(std::uint16_t group) noexcept;
   // Gives one buffer back to the kernel. Seen by it at once.
   void recycle(std::uint16_t group, std::uint16_t buffer) noexcept;
 

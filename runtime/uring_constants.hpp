@@ -97,11 +97,6 @@ inline constexpr unsigned kRingSetupFlags =
 inline constexpr std::uint8_t kOpFixedFdInstall = 54;
 static_assert(IORING_OP_SENDMSG_ZC == 48, "the operations are numbered without gaps");
 
-// io_uring_register_op. Linux 6.8, io_uring_register(2): where the kernel's head of a buffer ring
-// is.
-inline constexpr unsigned kRegisterBufferRingStatus = 26;
-static_assert(IORING_REGISTER_FILE_ALLOC_RANGE == 25);
-
 // io_uring_buf_reg.flags (liburing 2.3 calls that field `pad`). Linux 6.12,
 // io_uring_setup_buf_ring(3): a buffer is filled piece by piece before it is used up.
 inline constexpr std::uint16_t kBufferRingIncremental = 2;

@@ -27,8 +27,8 @@ constexpr Opcode opcode_of(MessageKind kind) noexcept {
 
 }  // namespace
 
-const net::StreamHandler Connection::kStreamHandler{"websocket", on_data,  on_end,
-                                                    on_closed,   on_timer, on_writable};
+const net::StreamHandler Connection::kStreamHandler{"websocket", on_data,     on_end,    on_closed,
+                                                    on_timer,    on_writable, on_stalled};
 
 Connection::Connection(Endpoint& endpoint, net::Stream& stream, Role role, bool deflated) noexcept
     : endpoint_(endpoint), stream_(stream), reader_(role, deflated), role_(role) {}
@@ -73,9 +73,18 @@ void Connection::on_closed(net::Stream& stream, runtime::Error) noexcept {
 }
 
 void Connection::on_writable(net::Stream& stream) noexcept {
-  // The peer reads: if it makes us pause again, its time begins anew.
-  static_cast<Connection*>(stream.owner())->queued_before_ = 0;
+  if (!stream.receiving_paused()) return;
+  auto& self = *static_cast<Connection*>(stream.owner());
   stream.resume_receiving();
+  // The rest of an unfinished message could not come: its time begins anew.
+  self.unfinished_since_ = 0;
+  self.watch_unfinished();
+}
+
+void Connection::on_stalled(net::Stream& stream) noexcept {
+  auto& self = *static_cast<Connection*>(stream.owner());
+  ++self.endpoint_.counters_.slow_readers;
+  self.close_now(CloseCode::policy_violation, "slow reader");
 }
 
 void Connection::on_timer(net::Stream& stream) noexcept {
@@ -93,22 +102,18 @@ void Connection::tick() {
     stream_.abort({runtime::ErrorCode::timed_out, 0});
     return;
   }
+  if (stream_.receiving_paused()) {
+    // We do not read because the peer does not (on_stalled), so neither a pong nor the rest of a
+    // message can come.
+    start_timer();
+    return;
+  }
   if (unfinished_since_ != 0 &&
       endpoint_.tick() - unfinished_since_ >= to_ticks(options.message_deadline)) {
     fail(CloseCode::policy_violation, "a message must be finished within its deadline");
     return;
   }
-  if (stream_.receiving_paused()) {
-    // We do not read because the peer does not, so no pong can come: what counts is that it takes
-    // anything at all.
-    const auto queued = static_cast<std::uint32_t>(stream_.queued_bytes());
-    if (queued == queued_before_) {
-      ++endpoint_.counters_.slow_readers;
-      close_now(CloseCode::policy_violation, "slow reader");
-      return;
-    }
-    queued_before_ = queued;
-  } else if (awaiting_pong_) {
+  if (awaiting_pong_) {
     if (!active_) {
       ++endpoint_.counters_.pong_timeouts;
       close_now(CloseCode::policy_violation, "no pong");
@@ -129,7 +134,7 @@ void Connection::start_timer() noexcept {
   if (options.ping_interval != 0) {
     next = awaiting_pong_ ? options.pong_timeout : options.ping_interval;
   }
-  if (unfinished_since_ != 0) {
+  if (unfinished_since_ != 0 && !stream_.receiving_paused()) {
     const runtime::Nanoseconds passed =
         (endpoint_.tick() - unfinished_since_) * (runtime::kSecond / 8);
     next = std::min(next, std::max<runtime::Nanoseconds>(options.message_deadline - passed, 0));

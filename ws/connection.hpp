@@ -103,6 +103,7 @@ class Connection {
   static void on_closed(net::Stream& stream, runtime::Error why) noexcept;
   static void on_timer(net::Stream& stream) noexcept;
   static void on_writable(net::Stream& stream) noexcept;
+  static void on_stalled(net::Stream& stream) noexcept;
   static const net::StreamHandler kStreamHandler;
 
   // The reader's side.
@@ -133,7 +134,6 @@ class Connection {
   MessageReader reader_;
   ConnectionId id_;
   std::uint32_t unfinished_since_ = 0;  // in the endpoint's ticks; 0: nothing is unfinished
-  std::uint32_t queued_before_ = 0;     // bytes queued at the last tick while paused
   std::uint16_t pings_in_second_ = 0;
   std::uint16_t ping_second_ = 0;
   CloseCode close_code_ = CloseCode::abnormal;  // what on_close will say

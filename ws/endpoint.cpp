@@ -31,7 +31,9 @@ Endpoint::Endpoint(net::Network& network, EndpointOptions options, const Connect
       options_(std::move(options)),
       handler_(handler),
       context_(context),
-      connections_(network.options().streams_max) {}
+      connections_(network.options().streams_max) {
+  prepare_handshakes();
+}
 
 Endpoint::~Endpoint() {
   RT_ASSERT(connections_.count() == 0);

@@ -20,7 +20,8 @@ namespace ws {
 struct EndpointOptions {
   HandshakePolicy handshake;
   ReaderLimits reader;
-  runtime::Nanoseconds message_deadline = 30 * runtime::kSecond;  // for an unfinished message
+  // For an unfinished message; it begins anew when we read on after a pause.
+  runtime::Nanoseconds message_deadline = 30 * runtime::kSecond;
   runtime::Nanoseconds close_timeout = 5 * runtime::kSecond;
   runtime::Nanoseconds ping_interval = 25 * runtime::kSecond;  // 0: never
   runtime::Nanoseconds pong_timeout = 10 * runtime::kSecond;

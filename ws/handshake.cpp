@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <memory>
 
 #include "runtime/assert.hpp"
 #include "ws/header_list.hpp"
@@ -218,6 +219,24 @@ void append_field(std::string& to, std::string_view name, std::string_view value
   to.append(name).append(": ").append(value).append("\r\n");
 }
 
+// OpenSSL loads a provider to find SHA-1 the first time, which takes it milliseconds; a context
+// that has been used needs nothing more. One of each thread.
+EVP_MD_CTX* sha1_context() {
+  struct Freer {
+    void operator()(EVP_MD* digest) const noexcept { EVP_MD_free(digest); }
+    void operator()(EVP_MD_CTX* context) const noexcept { EVP_MD_CTX_free(context); }
+  };
+  static const std::unique_ptr<EVP_MD, Freer> kSha1{EVP_MD_fetch(nullptr, "SHA1", nullptr)};
+  thread_local std::unique_ptr<EVP_MD_CTX, Freer> context;
+  if (context == nullptr) {
+    context.reset(EVP_MD_CTX_new());
+    RT_ASSERT(kSha1 != nullptr);
+    RT_ASSERT(context != nullptr);
+    RT_ASSERT(EVP_DigestInit_ex2(context.get(), kSha1.get(), nullptr) == 1);
+  }
+  return context.get();
+}
+
 std::array<char, kKeyChars> key_of_nonce(std::span<const std::byte, 16> nonce) {
   std::array<unsigned char, kKeyChars + 1> encoded;
   const int size =
@@ -230,15 +249,19 @@ std::array<char, kKeyChars> key_of_nonce(std::span<const std::byte, 16> nonce) {
 
 }  // namespace
 
+void prepare_handshakes() {
+  sha1_context();
+}
+
 std::array<char, 28> accept_key_of(std::string_view key) {
-  std::string text;
-  text.reserve(key.size() + kGuid.size());
-  text.append(key).append(kGuid);
+  EVP_MD_CTX* const context = sha1_context();
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
   unsigned digest_bytes = 0;
-  const int is_done =
-      EVP_Digest(text.data(), text.size(), digest.data(), &digest_bytes, EVP_sha1(), nullptr);
-  RT_ASSERT(is_done == 1);
+  const bool is_done = EVP_DigestInit_ex2(context, nullptr, nullptr) == 1 &&
+                       EVP_DigestUpdate(context, key.data(), key.size()) == 1 &&
+                       EVP_DigestUpdate(context, kGuid.data(), kGuid.size()) == 1 &&
+                       EVP_DigestFinal_ex(context, digest.data(), &digest_bytes) == 1;
+  RT_ASSERT(is_done);
   RT_ASSERT(digest_bytes == 20);
   std::array<unsigned char, 29> encoded;
   const int size = EVP_EncodeBlock(encoded.data(), digest.data(), 20);

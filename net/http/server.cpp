@@ -39,7 +39,8 @@ bool may_be_upgrade(const Request& request) noexcept {
 
 }  // namespace
 
-const StreamHandler Server::kHandler{"http", on_data, on_end, on_closed, on_timer, on_writable};
+const StreamHandler Server::kHandler{"http",   on_data,     on_end,    on_closed,
+                                     on_timer, on_writable, on_stalled};
 const StreamHandler Server::kRefusedHandler{
     "http, refused",         [](Stream&, const Received&) noexcept {},
     [](Stream&) noexcept {}, [](Stream&, runtime::Error) noexcept {},
@@ -90,7 +91,8 @@ void Server::refuse_connection(Stream& stream) noexcept {
 void Server::drain() noexcept {
   draining_ = true;
   connections_.for_each([this](auto, ServerConnection& connection) {
-    if (connection.wait != Wait::idle) return;
+    const bool waits_for_input = connection.wait == Wait::idle || connection.wait == Wait::header;
+    if (!waits_for_input || !connection.parser.is_idle()) return;
     Stream* stream = network_.find(connection.stream);
     if (stream != nullptr) close(*stream);
   });
@@ -141,18 +143,17 @@ void Server::on_timer(Stream& stream) noexcept {
     self.refuse(connection, stream, Status::request_timeout);
     return;
   }
-  // A slow reader of a large answer is no idle one while it reads.
-  const std::size_t queued = stream.queued_bytes() + connection.unsent.size();
-  if (queued != 0 && queued < connection.queued_before) {
-    self.await(connection, stream, wait);
+  if (stream.queued_bytes() != 0) {
+    self.await(connection, stream, wait);  // a slow reader of a large answer is no idle one
     return;
   }
   ++self.counters_.timeouts;
-  if (queued == 0) {
-    self.close(stream);
-  } else {
-    stream.abort({runtime::ErrorCode::timed_out, 0});
-  }
+  self.close(stream);
+}
+
+void Server::on_stalled(Stream& stream) noexcept {
+  ++connection_of(stream).server.counters_.timeouts;
+  stream.abort({runtime::ErrorCode::timed_out, 0});
 }
 
 void Server::on_writable(Stream& stream) noexcept {
@@ -373,9 +374,9 @@ void Server::await_input(ServerConnection& connection, Stream& stream) noexcept 
 void Server::await(ServerConnection& connection, Stream& stream, Wait wait) noexcept {
   if (connection.wait == wait) return;
   connection.wait = wait;
-  connection.queued_before = stream.queued_bytes() + connection.unsent.size();
   switch (wait) {
     case Wait::none:
+    case Wait::room:
       stream.cancel_timer();
       break;
     case Wait::header:
@@ -385,7 +386,6 @@ void Server::await(ServerConnection& connection, Stream& stream, Wait wait) noex
       stream.set_timer(options_.body_deadline);
       break;
     case Wait::idle:
-    case Wait::room:
       stream.set_timer(options_.idle_timeout);
       break;
   }
@@ -420,7 +420,6 @@ void Server::send_unsent(ServerConnection& connection, Stream& stream) {
   const std::span<const std::byte> part = connection.unsent.first(bytes);
   if (bytes != 0 && !(is_static ? stream.send_static(part) : stream.send_copy(part))) return;
   connection.unsent = connection.unsent.subspan(bytes);
-  connection.wait = Wait::none;  // the peer reads: its time begins anew
   if (!connection.has_unsent()) std::vector<std::byte>{}.swap(connection.unsent_memory);
 }
 

@@ -53,7 +53,8 @@ struct ServerOptions {
   // from there to the end of the body. Passing them is 408.
   runtime::Nanoseconds header_deadline = 10 * runtime::kSecond;
   runtime::Nanoseconds body_deadline = 30 * runtime::kSecond;
-  // Between two requests, closes silently; and for a peer that does not read what we send.
+  // Between two requests, closes silently. A peer that does not read what we send is ended after
+  // NetworkOptions::write_stall_timeout.
   runtime::Nanoseconds idle_timeout = 60 * runtime::kSecond;
   // How long a connection that we close waits for the peer's end (Stream::close).
   runtime::Nanoseconds linger = 5 * runtime::kSecond;
@@ -75,8 +76,8 @@ class Server {
   // For Network::listen; the context is the Server.
   static bool accept(void* context, Stream& stream) noexcept;
 
-  // From now on every answer closes its connection, idle ones are closed at once, and new
-  // connections and WebSocket handshakes are answered 503.
+  // From now on every answer closes its connection, those with no request begun are closed at once,
+  // and new connections and WebSocket handshakes are answered 503.
   void drain() noexcept;
   bool draining() const noexcept { return draining_; }
 
@@ -119,6 +120,7 @@ class Server {
   static void on_closed(Stream& stream, runtime::Error why) noexcept;
   static void on_timer(Stream& stream) noexcept;
   static void on_writable(Stream& stream) noexcept;
+  static void on_stalled(Stream& stream) noexcept;
   static const StreamHandler kHandler;
   static const StreamHandler kRefusedHandler;
 

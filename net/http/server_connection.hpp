@@ -29,7 +29,7 @@ struct ServerConnection {
     header,  // a whole head: from accept, or from the first byte of a later request
     body,    // the rest of a request
     idle,    // the next request
-    room,    // the peer to read what we send
+    room,    // the peer to read what we send; without a timer
   };
 
   ServerConnection(Server& owner, StreamId id, const Limits& limits)
@@ -46,7 +46,6 @@ struct ServerConnection {
   std::size_t rest_at = 0;
   std::span<const std::byte> unsent;  // in unsent_memory, or static
   std::vector<std::byte> unsent_memory;
-  std::size_t queued_before = 0;  // when the timer was set: less by now is progress
   Wait wait = Wait::none;
   bool answered = false;    // at least one request: an idle connection may close silently
   bool closing = false;     // the last answer has been given; to be closed once it is queued

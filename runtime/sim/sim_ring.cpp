@@ -132,6 +132,14 @@ Result<void> Ring::register_buffers(std::uint16_t group, std::byte* base,
   return {};
 }
 
+void Ring::unregister_buffers(std::uint16_t group) noexcept {
+  RT_ASSERT(impl_->groups[group] != nullptr);
+  if (impl_->groups[group]->held_by_program() != 0) {
+    impl_->world.fail("a group of buffers was taken away while some of them were in use");
+  }
+  impl_->groups[group].reset();
+}
+
 void Ring::recycle(std::uint16_t group, std::uint16_t buffer) noexcept {
   Impl& impl = *impl_;
   const bool known = group < sim::RingState::kGroupsMax && impl.groups[group] != nullptr;

@@ -10,6 +10,10 @@
 namespace runtime::sockets {
 namespace {
 
+constexpr int kKeepAliveIdleSeconds = 180;
+constexpr int kKeepAliveProbeSeconds = 30;
+constexpr int kKeepAliveProbes = 4;
+
 Unexpected<Error> last_error() noexcept {
   return {Error::from_errno(errno)};
 }
@@ -22,6 +26,15 @@ Unexpected<Error> close_with_last_error(int fd) noexcept {
 
 bool set(int fd, int level, int option, int value) noexcept {
   return ::setsockopt(fd, level, option, &value, sizeof value) == 0;
+}
+
+// A peer that is gone without a word is found within five minutes, be it that nothing is ever sent
+// to it. Accepted sockets inherit all of it from the listening one (socket(7), tcp(7)).
+bool keep_alive(int fd) noexcept {
+  return set(fd, SOL_SOCKET, SO_KEEPALIVE, 1) &&
+         set(fd, IPPROTO_TCP, TCP_KEEPIDLE, kKeepAliveIdleSeconds) &&
+         set(fd, IPPROTO_TCP, TCP_KEEPINTVL, kKeepAliveProbeSeconds) &&
+         set(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepAliveProbes);
 }
 
 // A socket file outlives its server. It may go only if nobody answers on it.
@@ -59,6 +72,7 @@ Result<Descriptor> listen(const Address& address, const ListenOptions& options) 
     if (options.reuse_port && !set(fd, SOL_SOCKET, SO_REUSEPORT, 1)) {
       return close_with_last_error(fd);
     }
+    if (!keep_alive(fd)) return close_with_last_error(fd);
   }
   // "[::]:80" is for IPv6 alone, so that "0.0.0.0:80" can be listened on beside it.
   if (family == AF_INET6 && !set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) {

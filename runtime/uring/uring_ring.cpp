@@ -228,6 +228,15 @@ Result<void> Ring::register_buffers(std::uint16_t group, std::byte* base,
   return {};
 }
 
+void Ring::unregister_buffers(std::uint16_t group) noexcept {
+  BufferGroup& entry = impl_->groups[group];
+  RT_ASSERT(entry.ring != nullptr);
+  const int error = io_uring_unregister_buf_ring(&impl_->uring, group);
+  RT_ASSERT(error == 0);
+  munmap(entry.ring, entry.ring_bytes);
+  entry = {};
+}
+
 void Ring::recycle(std::uint16_t group, std::uint16_t buffer) noexcept {
   BufferGroup& entry = impl_->groups[group];
   RT_DEBUG_ASSERT(buffer < entry.count);

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <utility>
 
+#include "net/network.hpp"
 #include "runtime/features.hpp"
 #include "runtime/host.hpp"
 #include "runtime/signals.hpp"
@@ -27,8 +28,6 @@ namespace {
 
 // Rings, listeners, signalfd, standard streams, log files, with room to spare.
 constexpr std::uint64_t kDescriptorsBesides = 1024;
-// Connections accepted before a pause takes hold (Network keeps up to this many slots free).
-constexpr std::uint64_t kAcceptSlack = 1024;
 // IORING_MAX_FIXED_FILES of Linux.
 constexpr std::uint64_t kDirectTableMax = 1 << 20;
 
@@ -155,8 +154,9 @@ void take_descriptors(ProcessOptions& options, const Log& log) {
   const std::uint32_t cores = options.runtime.cores;
   const std::uint64_t share = (options.connections_max + cores - 1) / cores;
   // A ring's table is bounded by the limit, although its slots are no descriptors of the process.
-  const std::uint64_t needed = options.direct_descriptors ? share : options.connections_max;
-  const std::uint64_t wanted = needed + kAcceptSlack + kDescriptorsBesides;
+  const std::uint64_t needed =
+      options.direct_descriptors ? net::direct_table_for(share) : options.connections_max;
+  const std::uint64_t wanted = needed + kDescriptorsBesides;
   const auto limit = runtime::raise_descriptor_limit(wanted);
   const std::uint64_t usable = limit ? *limit : kDescriptorsBesides;
   if (options.direct_descriptors) {
@@ -226,7 +226,7 @@ std::uint32_t direct_table_slots(std::uint64_t connections_max, std::uint32_t co
                                  std::uint64_t descriptor_limit) {
   const std::uint64_t share = (connections_max + cores - 1) / cores;
   return static_cast<std::uint32_t>(
-      std::min({share + kAcceptSlack, descriptor_limit, kDirectTableMax}));
+      std::min({net::direct_table_for(share), descriptor_limit, kDirectTableMax}));
 }
 
 int run_process(ProcessOptions options, Served& served) {

@@ -19,6 +19,7 @@ namespace {
 using namespace runtime;
 using tests::close_frame;
 using tests::FakeServer;
+using tests::WireFrame;
 using tests::Witness;
 using tests::WsClient;
 using tests::WsSite;
@@ -236,7 +237,8 @@ TEST(WsTime, APausedPeerIsClosedOnlyIfItReadsNothing) {
       co_await client.open(site);
       client.stream()->pause_receiving();
       const std::string message = frame({.opcode = 2, .payload = std::string(8000, 's')});
-      for (int i = 0; i < 400; ++i) client.send(message);
+      // What the server does not read of it fits the kernel's buffers: the client does not stall.
+      for (int i = 0; i < 28; ++i) client.send(message);
       while (!site.connection().stream().receiving_paused()) co_await sleep_for(kMillisecond);
       const Nanoseconds paused = now();
       while (site.witness.ends.empty() && now() - paused < 200 * kSecond) {
@@ -247,14 +249,58 @@ TEST(WsTime, APausedPeerIsClosedOnlyIfItReadsNothing) {
         client.stream()->resume_receiving();
         co_await client.until_received(had + 100'000);
         if (client.stream() != nullptr) client.stream()->pause_receiving();
+        for (int i = 0; i < 13; ++i) client.send(message);
       }
       EXPECT_EQ(site.witness.ends.empty(), reads);
       if (!reads) {
-        EXPECT_LE(now() - paused, 70 * kSecond);
+        EXPECT_LE(now() - paused, 60 * kSecond);
+        EXPECT_EQ(site.endpoint.counters().slow_readers, 1u);
         EXPECT_EQ(site.witness.ends.at(0).code, ws::CloseCode::policy_violation);
       }
       client.abort();
       co_await client.until_closed();
+    });
+  }
+}
+
+// While we do not read, the rest of a message cannot come.
+TEST(WsTime, TheDeadlineOfAMessageBeginsAnewAfterAPause) {
+  for (const bool finishes : {false, true}) {
+    WsSiteOptions options;
+    options.network.queued_bytes_max = 1024 * 1024;
+    options.network.write_stall_timeout = 0;
+    options.endpoint.ping_interval = 0;
+    run_quietly(options, [finishes](WsSite& site) -> Task<void> {
+      WsClient client;
+      co_await client.open(site);
+      const std::string message = frame({.opcode = 1, .payload = "in two pieces"});
+      client.stream()->pause_receiving();
+      const std::string large(300 * 1024, 'l');  // two are more than half of the limit
+      for (int i = 0; i < 2; ++i) {
+        EXPECT_TRUE(site.connection().send(ws::MessageKind::binary, as_bytes(large)));
+        co_await sleep_for(kSecond);
+      }
+      client.send(message.substr(0, 10));
+      while (!site.connection().stream().receiving_paused()) co_await sleep_for(kMillisecond);
+      co_await sleep_for(100 * kSecond);
+      EXPECT_FALSE(client.closed);
+      EXPECT_EQ(site.endpoint.counters().protocol_errors, 0u);
+      client.stream()->resume_receiving();
+      const Nanoseconds resumed = now();
+      co_await client.until_frames(2);
+      if (finishes) {
+        client.send(message.substr(10));
+        co_await client.until_frames(3);
+        EXPECT_EQ(client.frames.at(2), (WireFrame{.opcode = 1, .payload = "in two pieces"}));
+        client.abort();
+        co_await client.until_closed();
+      } else {
+        co_await client.until_closed();
+        EXPECT_EQ(client.parse().back(),
+                  close_frame(1008, "a message must be finished within its deadline"));
+        EXPECT_GE(now() - resumed, 30 * kSecond - kTick);
+        EXPECT_LE(now() - resumed, 31 * kSecond);
+      }
     });
   }
 }

@@ -356,7 +356,16 @@ TEST(HttpServer, DrainsByClosingWhatIsIdleAndAfterEachAnswer) {
     while (site.network.counters().bytes_received < 2 * get("/hello").size() + 10) {
       co_await Yield{};
     }
+    HttpClient silent;  // has never sent a byte
+    co_await silent.connect(site.network, site.address);
+    while (site.server.connection_count() < 3) co_await Yield{};
+    const Nanoseconds drained = Core::current().now();
     site.server.drain();
+    co_await silent.until_end();
+    EXPECT_TRUE(silent.ended);
+    EXPECT_LT(Core::current().now() - drained, 5 * kSecond);
+    EXPECT_EQ(silent.received, "");
+    co_await silent.until_closed();
     co_await idle.until_end();
     EXPECT_TRUE(idle.ended);
     EXPECT_EQ(answers_in(idle.received).size(), 1u);

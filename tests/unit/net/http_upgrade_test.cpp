@@ -180,9 +180,11 @@ TEST(HttpServer, AHandshakeWhileDrainingIsRefused) {
   run_site(with_upgrade(upgrade), [](HttpSite& site) -> Task<void> {
     HttpClient client;
     co_await client.connect(site.network, site.address);
-    while (site.server.connection_count() == 0) co_await Yield{};
+    const std::string request = get("/x", "Upgrade: websocket\r\nConnection: upgrade\r\n");
+    client.send(request.substr(0, 10));
+    while (site.network.counters().bytes_received < 10) co_await Yield{};
     site.server.drain();
-    client.send(get("/x", "Upgrade: websocket\r\nConnection: upgrade\r\n"));
+    client.send(request.substr(10));
     co_await client.until_closed();
     EXPECT_EQ(answers_in(client.received).at(0).status, 503);
   });

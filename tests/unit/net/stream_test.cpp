@@ -3,6 +3,9 @@
 #include "net/stream.hpp"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 #include <memory>
 #include <vector>
@@ -132,6 +135,12 @@ TEST(Stream, PeersThatDoNotReadMayHoldEveryLargeBufferWithoutStoppingOthers) {
   });
 }
 
+TEST(Network, OneAfterTheOtherMayServeACore) {
+  run_on_cores(1, []() -> Task<void> {
+    for (int i = 0; i < 3; ++i) co_await exchange(tiny(), loopback(), 2, 10'000, 4096);
+  });
+}
+
 // A peer that never reads: the server's queue stops at its limit.
 struct Flood {
   bool refused = false;
@@ -170,6 +179,105 @@ TEST(Stream, TheOutgoingQueueNeverPassesItsLimit) {
     EXPECT_GT(flood.most, tiny().queued_bytes_max - 1000);
     co_await network.shutdown();
   });
+}
+
+// The listening sockets of this process on a port.
+int listening_descriptor(std::uint16_t port) {
+  for (int fd = 0; fd < 1024; ++fd) {
+    int listens = 0;
+    socklen_t bytes = sizeof listens;
+    if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &bytes) != 0 || listens == 0)
+      continue;
+    sockaddr_in address{};
+    bytes = sizeof address;
+    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &bytes) != 0) continue;
+    if (ntohs(address.sin_port) == port) return fd;
+  }
+  return -1;
+}
+
+TEST(Network, AnErrorThatLastsPausesAcceptingInsteadOfSpinning) {
+  run_on_cores(1, []() -> Task<void> {
+    net::Network network(tiny());
+    const auto listener = network.listen(loopback(), {}, EchoServer::accept, nullptr);
+    const int descriptor = listening_descriptor(network.address_of(*listener)->port());
+    EXPECT_GE(descriptor, 0);
+    co_await Yield{};
+    ::shutdown(descriptor, SHUT_RDWR);  // accept(2) says EINVAL from now on
+    while (network.counters().accept_pauses == 0) co_await sleep_for(kMillisecond);
+    Ring& ring = Core::current().ring();
+    const std::uint64_t before = ring.counters().operations;
+    co_await sleep_for(50 * kMillisecond);
+    EXPECT_LE(ring.counters().operations - before, 4u);
+    co_await network.shutdown();
+  });
+}
+
+TEST(Network, AcceptedSocketsLookWhetherTheirPeerIsStillThere) {
+  run_on_cores(1, []() -> Task<void> {
+    net::NetworkOptions options = tiny();
+    options.direct_descriptors = false;
+    net::Network network(options);
+    int accepted = -1;
+    const auto listener = network.listen(
+        loopback(), {},
+        [](void* context, net::Stream& stream) noexcept {
+          *static_cast<int*>(context) = stream.descriptor().number;
+          return EchoServer::accept(nullptr, stream);
+        },
+        &accepted);
+    EchoClient client;
+    client.total = 10;
+    client.keep_open = true;
+    co_await EchoClient::run(network, *network.address_of(*listener), client);
+    const auto option = [&accepted](int level, int name) {
+      int value = -1;
+      socklen_t bytes = sizeof value;
+      EXPECT_EQ(::getsockopt(accepted, level, name, &value, &bytes), 0);
+      return value;
+    };
+    EXPECT_EQ(option(SOL_SOCKET, SO_KEEPALIVE), 1);
+    EXPECT_EQ(option(IPPROTO_TCP, TCP_NODELAY), 1);
+    const int found_within = option(IPPROTO_TCP, TCP_KEEPIDLE) +
+                             option(IPPROTO_TCP, TCP_KEEPINTVL) * option(IPPROTO_TCP, TCP_KEEPCNT);
+    EXPECT_LE(found_within, 300);
+    co_await network.shutdown();
+  });
+}
+
+TEST(Stream, APeerThatReadsNothingIsASlowReaderAndOneThatReadsALittleIsNone) {
+  for (const bool reads : {false, true}) {
+    run_on_cores(1, [reads]() -> Task<void> {
+      net::NetworkOptions options = tiny();
+      options.receive_buffers = 64;
+      options.large_buffer_bytes = 64 * 1024;
+      options.queued_bytes_max = 16 * 1024 * 1024;
+      options.write_stall_timeout = 400 * kMillisecond;
+      net::Network network(options);
+      const auto listener = network.listen(loopback(), {}, EchoServer::accept, nullptr);
+      EchoClient client;
+      const auto stream =
+          co_await network.connect(*network.address_of(*listener), EchoClient::kHandler, &client);
+      while (network.stream_count() < 2) co_await Yield{};
+      network.find(*stream)->pause_receiving();
+      network.for_each([&](auto, net::Stream& each) {
+        if (each.owner() != nullptr) return;
+        each.send_last(std::vector<std::byte>(12 * 1024 * 1024));
+      });
+      const Nanoseconds begun = Core::current().now();
+      while (!client.closed && Core::current().now() - begun < 2 * kSecond) {
+        co_await sleep_for(100 * kMillisecond);
+        if (!reads || client.closed) continue;
+        const std::uint64_t had = client.received;
+        network.find(*stream)->resume_receiving();
+        while (client.received < had + 100'000 && !client.closed) co_await Yield{};
+        if (!client.closed) network.find(*stream)->pause_receiving();
+      }
+      EXPECT_EQ(network.counters().slow_readers, reads ? 0u : 1u);
+      EXPECT_EQ(network.stream_count(), reads ? 2u : 1u);
+      co_await network.shutdown();
+    });
+  }
 }
 
 TEST(Network, StopsAcceptingBeforeItsDescriptorsRunOutAndGoesOnWhenSomeAreFree) {

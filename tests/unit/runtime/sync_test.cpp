@@ -2,6 +2,7 @@
 // handed over. Method: scripted coroutines on one core.
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <vector>
 
 #include "runtime/await.hpp"
@@ -41,6 +42,55 @@ TEST(Channel, KeepsOrderAndBlocksTheSenderWhenFull) {
     co_await group.join();
     EXPECT_EQ(seen.size(), 100u);
     for (int i = 0; i < 100; ++i) EXPECT_EQ(seen[static_cast<std::size_t>(i)], i);
+  });
+}
+
+TEST(Channel, TrySendTakesTheValueOnlyIfThereIsRoomOrAReceiver) {
+  run_on_cores(1, []() -> Task<void> {
+    Channel<std::unique_ptr<int>> channel(1);
+    auto first = std::make_unique<int>(1);
+    auto second = std::make_unique<int>(2);
+    EXPECT_TRUE(channel.try_send(first));
+    EXPECT_EQ(first, nullptr);
+    EXPECT_FALSE(channel.try_send(second));
+    EXPECT_NE(second, nullptr);
+    EXPECT_EQ(**co_await channel.receive(), 1);
+    TaskGroup group("test");
+    int received = 0;
+    group.spawn(
+        "receiver",
+        [](Channel<std::unique_ptr<int>>* from, int* to) -> Task<void> {
+          const auto item = co_await from->receive();
+          if (item) *to = **item;
+        },
+        &channel, &received);
+    co_await Yield{};
+    EXPECT_TRUE(channel.try_send(second));
+    EXPECT_EQ(channel.size(), 0u) << "it was handed to who waits";
+    co_await group.join();
+    EXPECT_EQ(received, 2);
+    channel.close();
+    auto late = std::make_unique<int>(3);
+    EXPECT_FALSE(channel.try_send(late));
+    EXPECT_NE(late, nullptr);
+  });
+}
+
+TEST(Semaphore, TryAcquireNeverOvertakesWhoWaits) {
+  run_on_cores(1, []() -> Task<void> {
+    Semaphore semaphore(2);
+    EXPECT_FALSE(semaphore.try_acquire(3));
+    EXPECT_EQ(semaphore.available(), 2u);
+    EXPECT_TRUE(semaphore.try_acquire());
+    TaskGroup group("test");
+    group.spawn(
+        "waiting", [](Semaphore* of) -> Task<void> { EXPECT_TRUE(co_await of->acquire(2)); },
+        &semaphore);
+    co_await Yield{};
+    EXPECT_FALSE(semaphore.try_acquire()) << "one is free, but it is the other's turn";
+    semaphore.release();
+    co_await group.join();
+    EXPECT_EQ(semaphore.available(), 0u);
   });
 }
 

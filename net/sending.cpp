@@ -1,0 +1,170 @@
+// The outgoing side of Network: what a turn has queued leaves at its end, one operation a stream;
+// and the look-out for peers that do not take it.
+
+#include <cerrno>
+#include <utility>
+
+#include "net/network.hpp"
+
+namespace net {
+
+using runtime::Completion;
+using runtime::Error;
+using runtime::ErrorCode;
+using runtime::Sink;
+using runtime::Token;
+
+namespace {
+
+constexpr runtime::Nanoseconds kStallLooks = 4;  // in one write_stall_timeout
+constexpr std::size_t kStallsMax = 1024;         // queues looked at in one go
+
+}  // namespace
+
+void Network::flush() noexcept {
+  flushing_.swap(dirty_);
+  for (const StreamId id : flushing_) {
+    Stream* stream = find(id);
+    if (stream == nullptr) continue;
+    stream->dirty_ = false;
+    flush_stream(*stream);
+  }
+  flushing_.clear();
+}
+
+void Network::flush_stream(Stream& stream) noexcept {
+  if (stream.state_ == Stream::State::closing || stream.state_ == Stream::State::closed) return;
+  if (stream.abort_) {
+    begin_closing(stream);
+    return;
+  }
+  deliver_held(stream);
+  if (stream.abort_) {
+    begin_closing(stream);
+    return;
+  }
+  if (!stream.receive_armed_ && (stream.state_ == Stream::State::open || stream.linger_)) {
+    arm_receive(stream);
+  }
+  SendQueue* queue = stream.queue_;
+  if (queue != nullptr && !stream.send_armed_) {
+    if (queue->empty()) {
+      give_queue(stream);
+      queue = nullptr;
+    } else {
+      begin_send(stream, *queue);
+    }
+  }
+  if (stream.state_ == Stream::State::open || queue != nullptr) return;
+  if (stream.state_ == Stream::State::flushing && stream.linger_ && !stream.ended_) {
+    stream.state_ = Stream::State::lingering;
+    stream.shutdown_armed_ = true;
+    core_.ring().shutdown(stream.descriptor_, SHUT_WR, token(Sink::shutdown, stream));
+    return;
+  }
+  if (stream.state_ == Stream::State::flushing || stream.ended_) begin_closing(stream);
+}
+
+void Network::begin_send(Stream& stream, SendQueue& queue) noexcept {
+  const SendQueue::Operation operation = queue.begin();
+  stream.send_armed_ = true;
+  ++counters_.sends;
+  const Token send = token(Sink::send, stream);
+  if (operation.message != nullptr) {
+    core_.ring().send_message(stream.descriptor_, operation.message, send);
+  } else {
+    core_.ring().send(stream.descriptor_, operation.bytes, send);
+  }
+}
+
+void Network::on_send(const Completion& completion) noexcept {
+  Stream* stream = streams_.get(completion.token.slot(), completion.token.generation());
+  RT_ASSERT(stream != nullptr);
+  RT_ASSERT(stream->send_armed_);
+  stream->send_armed_ = false;
+  const bool sent = completion.result > 0;
+  const auto bytes = sent ? static_cast<std::size_t>(completion.result) : 0;
+  counters_.bytes_sent += bytes;
+  stream->queue_->end(bytes, send_pool_);
+  if (stream->state_ == Stream::State::closing) {
+    close_if_idle(*stream);
+    return;
+  }
+  const bool probed = std::exchange(stream->queue_->probed, false);
+  if (sent) {
+    stream->queue_->progress_at = core_.now();
+  } else if (probed && completion.result == -ECANCELED) {
+    const runtime::Nanoseconds stalled = core_.now() - stream->queue_->progress_at;
+    if (stream->state_ == Stream::State::open && stalled >= options_.write_stall_timeout) {
+      on_stall(*stream);
+    }
+  } else if (completion.result != -EINTR && completion.result != -EAGAIN) {
+    // EPIPE, ECONNRESET, ETIMEDOUT, ...: the peer is gone.
+    stream->abort(Error::from_errno(-completion.result));
+    return;
+  }
+  if (!stream->queue_->empty() || stream->state_ != Stream::State::open) {
+    stream->mark_dirty();
+  } else {
+    give_queue(*stream);
+  }
+  if (stream->blocked_ && stream->state_ == Stream::State::open &&
+      stream->queued_bytes() <= options_.queued_bytes_max / 2) {
+    stream->blocked_ = false;
+    if (stream->handler_->on_writable != nullptr) stream->handler_->on_writable(*stream);
+  }
+}
+
+SendQueue* Network::take_queue(const Stream& stream) {
+  SendQueue* queue = send_pool_.take_queue();
+  queue->stream_slot = stream.id_.slot;
+  queue->progress_at = core_.now();
+  if (!stall_look_.queued() && options_.write_stall_timeout != 0) {
+    core_.timers().add(stall_look_, core_.now() + options_.write_stall_timeout / kStallLooks);
+  }
+  return queue;
+}
+
+void Network::give_queue(Stream& stream) noexcept {
+  send_pool_.give_queue(std::exchange(stream.queue_, nullptr));
+}
+
+// --- Peers that do not read
+// -----------------------------------------------------------------------
+
+// Asks every send that has brought nothing since the last look to end: the kernel then tells how
+// much of it was taken. One that is begun again takes what room there is at once, where a waiting
+// one sleeps until a third of the socket's buffer is free; so a peer that reads slowly shows at the
+// next look, and one that has shown nothing for the whole time has stalled.
+//
+// From the last queue to the first: who takes the place of one that goes has been looked at.
+void Network::look_for_stalls() noexcept {
+  const std::span<SendQueue* const> queues = send_pool_.queues();
+  if (stalls_unlooked_ == 0) stalls_unlooked_ = queues.size();
+  const runtime::Nanoseconds between = options_.write_stall_timeout / kStallLooks;
+  stalls_unlooked_ = std::min(stalls_unlooked_, queues.size());
+  for (std::size_t looked = 0; stalls_unlooked_ > 0 && looked < kStallsMax; ++looked) {
+    SendQueue& queue = *queues[--stalls_unlooked_];
+    Stream& stream = streams_.at(queue.stream_slot);
+    if (stream.state_ != Stream::State::open || !stream.send_armed_ || queue.probed) continue;
+    if (core_.now() - queue.progress_at < between) continue;
+    queue.probed = true;
+    core_.ring().cancel(token(Sink::send, stream));
+  }
+  if (stalls_unlooked_ > 0) {
+    core_.timers().add(stall_look_, core_.now() + 1);
+  } else if (!queues.empty()) {
+    core_.timers().add(stall_look_, core_.now() + between);
+  }
+}
+
+void Network::on_stall(Stream& stream) noexcept {
+  ++counters_.slow_readers;
+  if (stream.handler_->on_stalled != nullptr) {
+    stream.handler_->on_stalled(stream);
+  } else {
+    stream.abort({ErrorCode::timed_out, 0});
+  }
+}
+
+}  // namespace net

@@ -1,0 +1,344 @@
+// Goal: a core's network keeps its bounds: bytes held while the lanes are congested, streams told
+// in one turn, connections, leases on a buffer, the patience with peers that do not read. Method:
+// cases that need many streams or much time, in the simulation.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "runtime/await.hpp"
+#include "runtime/sim/world.hpp"
+#include "tests/support/echo_streams.hpp"
+#include "tests/support/on_cores.hpp"
+
+namespace {
+
+using namespace runtime;
+using tests::EchoClient;
+using tests::EchoServer;
+using tests::loopback;
+using tests::run_on_cores;
+using tests::tiny;
+
+// The network's stream with this owner.
+net::Stream* stream_of(net::Network& network, void* owner) {
+  net::Stream* found = nullptr;
+  network.for_each([&](auto, net::Stream& each) {
+    if (each.owner() == owner) found = &each;
+  });
+  return found;
+}
+
+// --- Congested lanes
+// ------------------------------------------------------------------------------
+
+struct Noise {
+  std::uint64_t nothing = 0;
+  void deliver(CoreId) noexcept {}
+};
+
+// A turn in which core 0 sends more than a lane of 16 slots takes.
+void make_noise(int messages) {
+  for (int i = 0; i < messages; ++i) Core::current().lanes().send(1, Noise{});
+}
+
+TEST(SimNetwork, WhatIsHeldWhileLanesAreCongestedIsBoundedAndThenDelivered) {
+  for (const std::uint64_t seed : sim::seeds(1, 20)) {
+    SCOPED_TRACE(seed);
+    sim::World world(seed, seed == 1 ? sim::Faults::none() : sim::Faults::swarm(seed, false));
+    run_on_cores(2, []() -> Task<void> {
+      net::Network network(tiny());
+      const auto listener = network.listen(loopback(), {}, EchoServer::accept, nullptr);
+      std::array<EchoClient, 3> clients;
+      for (EchoClient& client : clients) {
+        client.number = static_cast<std::uint64_t>(&client - clients.data());
+        client.total = client.window = 20'000;
+        client.keep_open = true;
+        const auto stream =
+            co_await network.connect(*network.address_of(*listener), EchoClient::kHandler, &client);
+        client.send_more(*network.find(*stream));
+      }
+      while (!Core::current().lanes().congested()) {
+        make_noise(1000);
+        co_await Yield{};
+      }
+      const std::uint64_t before = network.counters().bytes_received;
+      for (int turn = 0; turn < 2000; ++turn) {
+        make_noise(64);
+        co_await Yield{};
+        EXPECT_TRUE(Core::current().lanes().congested());
+      }
+      // Of each end of each connection what was on its way: here, what fits a completion queue.
+      EXPECT_LE(network.counters().bytes_received - before, 8u * 1024);
+      for (EchoClient& client : clients) {
+        while (client.received < client.total) {
+          WaitQueue::Waiter waiter{client.done};
+          co_await waiter;
+        }
+        EXPECT_FALSE(client.wrong);
+      }
+      while (Core::current().lanes().backlogged()) co_await Yield{};
+      co_await network.shutdown();
+    });
+    if (HasFailure()) return;
+  }
+}
+
+// --- Timers
+// ---------------------------------------------------------------------------------------
+
+struct Ticking {
+  std::map<std::uint64_t, std::size_t> told_in_turn;
+  std::size_t told = 0;
+  static void on_data(net::Stream&, const net::Received&) noexcept {}
+  static void on_end(net::Stream& stream) noexcept { stream.close(0); }
+  static void on_closed(net::Stream&, Error) noexcept {}
+  static void on_timer(net::Stream& stream) noexcept {
+    auto& self = *static_cast<Ticking*>(stream.owner());
+    ++self.told_in_turn[Core::current().counters().turns];
+    ++self.told;
+  }
+  static constexpr net::StreamHandler kHandler{"ticking", on_data,  on_end,
+                                               on_closed, on_timer, nullptr};
+};
+
+TEST(SimNetwork, ATurnTellsNoMoreThan1024StreamsThatTheirTimeIsUp) {
+  sim::World world(1);
+  run_on_cores(1, []() -> Task<void> {
+    constexpr std::size_t kStreams = 2500;
+    net::NetworkOptions options = tiny();
+    options.direct_descriptors = false;
+    net::Network network(options);
+    const auto listener = network.listen(loopback(), {}, EchoServer::accept, nullptr);
+    const Address address = *network.address_of(*listener);
+    Ticking ticking;
+    std::vector<net::StreamId> streams;
+    for (std::size_t i = 0; i < kStreams; ++i) {
+      streams.push_back(*co_await network.connect(address, Ticking::kHandler, &ticking));
+    }
+    for (const net::StreamId id : streams) network.find(id)->set_timer(kSecond);
+    while (ticking.told < kStreams) co_await sleep_for(100 * kMillisecond);
+    EXPECT_EQ(ticking.told, kStreams);
+    for (const auto& [turn, told] : ticking.told_in_turn) EXPECT_LE(told, 1024u);
+    co_await network.shutdown();
+  });
+}
+
+// --- Connections
+// ----------------------------------------------------------------------------------
+
+// A connection that is no stream of the network's.
+Task<Descriptor> connect_raw(Address address) {
+  const Descriptor socket = *Core::current().ring().open_socket(address.family());
+  OperationAwaiter operation(
+      [&](Ring& ring, Token token) { ring.connect(socket, address, token); });
+  const auto connected = co_await operation;
+  EXPECT_TRUE(connected);
+  co_return socket;
+}
+
+TEST(SimNetwork, ReachesItsLimitOfStreamsExactlyAndClosesOneMoreAtOnce) {
+  for (const std::uint32_t streams_max : {1u, 2u, 3u, 4u, 30u, 1000u}) {
+    SCOPED_TRACE(streams_max);
+    sim::World world(1);
+    RuntimeOptions runtime_options = tests::small_options(1);
+    runtime_options.ring.direct_descriptors =
+        static_cast<std::uint32_t>(net::direct_table_for(streams_max));
+    run_on_cores(runtime_options, [streams_max]() -> Task<void> {
+      net::NetworkOptions options = tiny();
+      options.streams_max = streams_max;
+      net::Network network(options);
+      const auto listener = network.listen(loopback(), {}, EchoServer::accept, nullptr);
+      const Address address = *network.address_of(*listener);
+      std::vector<Descriptor> sockets;
+      for (std::uint32_t i = 0; i < streams_max; ++i) {
+        sockets.push_back(co_await connect_raw(address));
+      }
+      while (network.stream_count() < streams_max) co_await sleep_for(kMillisecond);
+      for (int i = 0; i < 3; ++i) {
+        const Descriptor refused = co_await connect_raw(address);
+        std::array<std::byte, 1> byte{};
+        OperationAwaiter operation(
+            [&](Ring& ring, Token token) { ring.receive(refused, byte, token); });
+        const auto end = co_await operation;
+        EXPECT_TRUE(end && *end == 0);
+        Core::current().ring().close_now(refused);
+      }
+      EXPECT_EQ(network.stream_count(), streams_max);
+      EXPECT_EQ(network.counters().accepted, streams_max);
+      EXPECT_EQ(network.counters().refused, 3u);
+      EXPECT_EQ(network.counters().accept_pauses, 0u);
+      for (const Descriptor socket : sockets) Core::current().ring().close_now(socket);
+      while (network.stream_count() > 0) co_await sleep_for(kMillisecond);
+      Core::current().ring().close_now(co_await connect_raw(address));
+      while (network.counters().accepted == streams_max) co_await sleep_for(kMillisecond);
+      co_await network.shutdown();
+    });
+  }
+}
+
+TEST(SimNetwork, TheDirectTableIsTheSmallestThatHasRoom) {
+  for (const std::uint64_t streams :
+       {1u, 2u, 3u, 4u, 5u, 100u, 12'287u, 12'288u, 12'289u, 900'000u}) {
+    const auto goes_on = [streams](std::uint64_t table) {
+      return streams + net::direct_slack(static_cast<std::uint32_t>(table)) < table;
+    };
+    EXPECT_TRUE(goes_on(net::direct_table_for(streams))) << streams;
+    EXPECT_FALSE(goes_on(net::direct_table_for(streams) - 1)) << streams;
+  }
+}
+
+// --- Buffers
+// --------------------------------------------------------------------------------------
+
+// Sends each of its first bytes 70,000 times, in one piece each.
+struct Repeating {
+  static constexpr std::size_t kTimes = 70'000;
+  static void on_data(net::Stream& stream, const net::Received& received) noexcept {
+    for (std::size_t i = 0; i < kTimes; ++i) {
+      EXPECT_TRUE(stream.send_in_place(received, received.bytes.first(1)));
+    }
+  }
+  static bool accept(void*, net::Stream& stream) noexcept {
+    static constexpr net::StreamHandler kHandler{"repeating",          on_data,
+                                                 EchoServer::on_end,   EchoServer::on_closed,
+                                                 EchoServer::on_timer, nullptr};
+    stream.set_handler(kHandler, nullptr);
+    return true;
+  }
+};
+
+TEST(SimNetwork, ABufferMayBeLentToMorePiecesThan16BitsCount) {
+  sim::World world(1);
+  run_on_cores(1, []() -> Task<void> {
+    net::NetworkOptions options = tiny();
+    options.queued_bytes_max = 1024 * 1024;
+    net::Network network(options);
+    const auto listener = network.listen(loopback(), {}, Repeating::accept, nullptr);
+    EchoClient client;
+    client.total = 1;
+    client.keep_open = true;
+    const auto stream =
+        co_await network.connect(*network.address_of(*listener), EchoClient::kHandler, &client);
+    client.send_more(*network.find(*stream));
+    while (client.received < Repeating::kTimes) co_await sleep_for(kMillisecond);
+    EXPECT_EQ(client.received, Repeating::kTimes);
+    co_await network.shutdown();
+  });
+}
+
+// --- What an aborted stream still says
+// ------------------------------------------------------------
+
+// Pauses at the first piece; says something and aborts at the second, which was held.
+struct Aborting {
+  static constexpr net::StreamHandler make(void (*on_data)(net::Stream&,
+                                                           const net::Received&) noexcept) {
+    return {"aborting",           on_data, EchoServer::on_end, EchoServer::on_closed,
+            EchoServer::on_timer, nullptr};
+  }
+  static void first(net::Stream& stream, const net::Received&) noexcept {
+    static constexpr net::StreamHandler kSecond = make(second);
+    stream.pause_receiving();
+    stream.set_handler(kSecond, nullptr);
+  }
+  static void second(net::Stream& stream, const net::Received&) noexcept {
+    const std::byte last[1]{};
+    EXPECT_TRUE(stream.send_copy(last));
+    stream.abort();
+  }
+  static bool accept(void*, net::Stream& stream) noexcept {
+    static constexpr net::StreamHandler kFirst = make(first);
+    stream.set_handler(kFirst, nullptr);
+    return true;
+  }
+};
+
+TEST(SimNetwork, NothingIsSentOfAStreamThatAbortsWhenWhatWasHeldIsDelivered) {
+  for (const std::uint64_t seed : sim::seeds(1, 50)) {
+    SCOPED_TRACE(seed);
+    sim::World world(seed);
+    run_on_cores(1, []() -> Task<void> {
+      net::Network network(tiny());
+      const auto listener = network.listen(loopback(), {}, Aborting::accept, nullptr);
+      EchoClient client;
+      client.total = client.window = 2000;
+      const auto stream =
+          co_await network.connect(*network.address_of(*listener), EchoClient::kHandler, &client);
+      client.send_more(*network.find(*stream));
+      co_await sleep_for(10 * kMillisecond);
+      stream_of(network, nullptr)->resume_receiving();
+      while (!client.closed) co_await sleep_for(kMillisecond);
+      EXPECT_EQ(client.received, 0u);
+      co_await network.shutdown();
+    });
+    if (HasFailure()) return;
+  }
+}
+
+// --- Peers that do not read
+// -----------------------------------------------------------------------
+
+struct Patience {
+  Nanoseconds ended_after = 0;
+  std::uint64_t slow_readers = 0;
+};
+
+// A server sends 1 MiB to a peer that takes `bytes` every ten seconds.
+Patience patience_with_reader_of(std::uint64_t bytes, Nanoseconds timeout) {
+  Patience patience;
+  sim::World world(1);
+  world.checks().time_max = 3600 * kSecond;
+  run_on_cores(1, [&]() -> Task<void> {
+    net::NetworkOptions options = tiny();
+    options.queued_bytes_max = 4 * 1024 * 1024;
+    options.write_stall_timeout = timeout;
+    net::Network network(options);
+    const auto listener = network.listen(loopback(), {}, EchoServer::accept, nullptr);
+    EchoClient client;
+    const auto id =
+        co_await network.connect(*network.address_of(*listener), EchoClient::kHandler, &client);
+    while (network.stream_count() < 2) co_await sleep_for(kMillisecond);
+    network.find(*id)->pause_receiving();
+    stream_of(network, nullptr)->send_last(std::vector<std::byte>(1024 * 1024));
+    const Nanoseconds begun = Core::current().now();
+    const auto passed = [begun] { return Core::current().now() - begun; };
+    while (network.stream_count() == 2 && passed() < 200 * kSecond) {
+      co_await sleep_for(10 * kSecond);
+      net::Stream* stream = network.find(*id);
+      if (bytes == 0 || stream == nullptr) continue;
+      const std::uint64_t had = client.received;
+      stream->resume_receiving();
+      while (client.received < had + bytes && !client.closed) co_await Yield{};
+      if (net::Stream* still = network.find(*id)) still->pause_receiving();
+    }
+    patience = {passed(), network.counters().slow_readers};
+    co_await network.shutdown();
+  });
+  return patience;
+}
+
+TEST(SimNetwork, APeerThatTakesNothingForTheWriteStallTimeoutIsEnded) {
+  const Patience patience = patience_with_reader_of(0, 30 * kSecond);
+  EXPECT_EQ(patience.slow_readers, 1u);
+  EXPECT_GE(patience.ended_after, 30 * kSecond);
+  EXPECT_LE(patience.ended_after, 50 * kSecond);
+}
+
+// Far less than a send operation: only its end tells what was taken.
+TEST(SimNetwork, APeerThatTakesLittleIsNoSlowReader) {
+  const Patience patience = patience_with_reader_of(2000, 30 * kSecond);
+  EXPECT_EQ(patience.slow_readers, 0u);
+  EXPECT_GE(patience.ended_after, 200 * kSecond);
+}
+
+TEST(SimNetwork, WithoutAWriteStallTimeoutAPeerMayTakeNothing) {
+  const Patience patience = patience_with_reader_of(0, 0);
+  EXPECT_EQ(patience.slow_readers, 0u);
+  EXPECT_GE(patience.ended_after, 200 * kSecond);
+}
+
+}  // namespace
