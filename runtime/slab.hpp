@@ -137,6 +137,8 @@ class Slab {
   }
 
   std::uint32_t count() const noexcept { return count_; }
+  // Slots that have ever been taken, 0 to slots() - 1: for walks in several steps, with in_slot().
+  std::uint32_t slots() const noexcept { return used_; }
   std::uint32_t limit() const noexcept { return limit_; }
   // Bytes held in chunks, whether their slots are taken or free.
   std::size_t memory_bytes() const noexcept {

@@ -86,6 +86,11 @@ int app::run() {
   node.websocket.handshake.any_origin_allowed =
       std::find(options_.origins.begin(), options_.origins.end(), "*") != options_.origins.end();
   node.dispatch.frame_bytes_max = options_.message_bytes_max;
+  node.dispatch.handlers_running_max = options_.handlers_max;
+  node.dispatch.handlers_per_session_max = options_.handlers_per_session_max;
+  node.dispatch.handler_bytes_max =
+      std::max(options_.handler_bytes_max, options_.message_bytes_max);
+  node.pubsub.channels_max = options_.channels_max;
   // A reply as large as the largest request fits into an empty queue.
   node.network.queued_bytes_max =
       std::max(node.network.queued_bytes_max, options_.message_bytes_max) + 4096;

@@ -81,6 +81,13 @@ struct options {
   std::size_t message_bytes_max = 1024 * 1024;
   std::vector<std::string> origins;  // web origins let in besides the server's own; "*": any
   runtime::Nanoseconds drain_deadline = 10 * runtime::kSecond;
+  // Coroutine handlers that run: on a core, of one client, and the payloads they were given on a
+  // core together, at least message_bytes_max. One more is answered by Error overloaded (of one
+  // client: limit_exceeded) with a hint when to try again, and does not start.
+  std::size_t handlers_max = 100'000;
+  std::size_t handlers_per_session_max = 1000;
+  std::size_t handler_bytes_max = 64 * 1024 * 1024;
+  std::size_t channels_max = 1'000'000;  // on a core; see services::PubSubOptions
 };
 
 class app {

@@ -47,6 +47,7 @@ struct ServerConfig {
     std::uint64_t outgoing_queue_bytes_max = 1024 * 1024;
     std::uint64_t subscriptions_per_session_max = 1000;
     std::uint64_t channel_name_bytes_max = 255;
+    std::uint64_t channels_max = 1'000'000;  // of a core
     std::uint64_t connections_max = 1'000'000;
     std::uint64_t connections_per_ip_max = 0;  // 0: no limit
     friend bool operator==(const Limits&, const Limits&) = default;

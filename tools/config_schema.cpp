@@ -195,6 +195,9 @@ void add_limits(std::vector<Setting>& rows) {
                        "most channels a session is subscribed to"));
   rows.push_back(count({"limits", "channel_name_bytes_max", "max-channel-name"},
                        kLimits<&L::channel_name_bytes_max>, {1, 1024}, "longest channel name"));
+  rows.push_back(count({"limits", "channels_max", "max-channels"}, kLimits<&L::channels_max>,
+                       {1, 100'000'000},
+                       "most channels of a core; about 500 bytes and a name each"));
   rows.push_back(count({"limits", "connections_max", "max-connections"},
                        kLimits<&L::connections_max>, {1, 10'000'000}, "most connections at once"));
   rows.push_back(count({"limits", "connections_per_ip_max", "max-connections-per-ip"},

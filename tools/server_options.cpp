@@ -111,6 +111,7 @@ services::NodeOptions node_options(const ServerConfig& config) {
   options.tcp.close_timeout = limits.close_timeout;
   options.pubsub.channel_name_bytes_max = limits.channel_name_bytes_max;
   options.pubsub.subscriptions_per_session_max = limits.subscriptions_per_session_max;
+  options.pubsub.channels_max = limits.channels_max;
   options.dispatch.node_name = config.server.node_name;
   options.dispatch.server_version = kVersion;
   options.dispatch.frame_bytes_max = limits.message_bytes_max;

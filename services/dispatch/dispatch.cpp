@@ -18,6 +18,12 @@ using protocol::MessageView;
 using protocol::Opcode;
 using runtime::Core;
 
+namespace {
+
+constexpr std::uint32_t kRetryAfterMs = 100;  // a handler has probably ended by then
+
+}  // namespace
+
 // --- Handlers and requests
 // --------------------------------------------------------------------------
 
@@ -165,16 +171,50 @@ void Dispatch::on_custom(Session& session, const MessageView& message) {
     handler->plain(request);
     return;
   }
-  if (running_.running() >= options_.handlers_running_max) {
-    refuse(session, message, ErrorCode::overloaded, "too many handlers are running", 100);
-    return;
+  if (has_room_for(session, message)) start(session, *handler, request);
+}
+
+bool Dispatch::has_room_for(Session& session, const MessageView& message) {
+  if (session.handlers_running() >= options_.handlers_per_session_max) {
+    refuse(session, message, ErrorCode::limit_exceeded,
+           "too many requests of the session are being served", kRetryAfterMs);
+    return false;
   }
+  if (running_.running() >= options_.handlers_running_max) {
+    refuse(session, message, ErrorCode::overloaded, "too many handlers are running", kRetryAfterMs);
+    return false;
+  }
+  if (message.payload.size() > options_.handler_bytes_max - handler_bytes_) {
+    refuse(session, message, ErrorCode::overloaded,
+           "the requests that are being served hold too many bytes", kRetryAfterMs);
+    return false;
+  }
+  return true;
+}
+
+void Dispatch::start(Session& session, const CustomHandler& handler, const Request& request) {
+  handler_bytes_ += request.payload().size();
+  ++session.handlers_running();
+  session.expect_answer();
   running_.spawn(
-      handler->name.c_str(),
-      [](const CustomHandler* serves, Request own) -> runtime::Task<void> {
+      handler.name.c_str(),
+      [](Dispatch* dispatch, const CustomHandler* serves, Request own) -> runtime::Task<void> {
+        const SessionId from = own.session();
+        const std::size_t bytes = own.payload().size();
         co_await serves->coroutine(std::move(own));
+        dispatch->end_handler(from, bytes);
       },
-      handler, request.copy());
+      this, &handler, request.copy());
+}
+
+void Dispatch::end_handler(const SessionId& id, std::size_t bytes) noexcept {
+  RT_ASSERT(handler_bytes_ >= bytes);
+  handler_bytes_ -= bytes;
+  Session* session = Sessions::local().find(id);
+  if (session == nullptr) return;
+  RT_ASSERT(session->handlers_running() > 0);
+  --session->handlers_running();
+  session->answered();
 }
 
 // --- Refusing

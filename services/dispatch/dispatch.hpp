@@ -43,7 +43,12 @@ struct DispatchOptions {
   std::string server_version;
   std::size_t frame_bytes_max = protocol::kFrameBytesMaxDefault;
   std::size_t subscriptions_per_session_max = 1000;
-  std::size_t handlers_running_max = 100'000;  // coroutines of custom handlers on this core
+  // Coroutines of custom handlers: on this core (Error overloaded), of one session
+  // (limit_exceeded), and the payloads they were given, all together on this core (overloaded). A
+  // payload counts until its coroutine has ended, whatever that does with it. At least a frame.
+  std::size_t handlers_running_max = 100'000;
+  std::size_t handlers_per_session_max = 1000;
+  std::size_t handler_bytes_max = 64 * 1024 * 1024;
 };
 
 class Dispatch {
@@ -81,6 +86,9 @@ class Dispatch {
 
   void on_frame(Session& session, std::span<const std::byte> message);
   void on_custom(Session& session, const protocol::MessageView& message);
+  bool has_room_for(Session& session, const protocol::MessageView& message);
+  void start(Session& session, const CustomHandler& handler, const Request& request);
+  void end_handler(const SessionId& id, std::size_t bytes) noexcept;
   [[gnu::cold]] void refuse_frame(Session& session, protocol::FrameStatus status);
   [[gnu::cold]] void refuse(Session& session, const protocol::MessageView& message,
                             protocol::ErrorCode code, std::string_view text,
@@ -110,6 +118,7 @@ class Dispatch {
   protocol::AlignedScratch scratch_;
   std::vector<std::string_view> names_;  // of the request that is being served
   runtime::TaskGroup running_{"handlers"};
+  std::size_t handler_bytes_ = 0;  // payloads of what runs
   Counters counters_;
 };
 

@@ -84,8 +84,12 @@ void TcpSessions::lose(Client& client) noexcept {
   client.session->stream().close(options_.close_timeout);
 }
 
+// The client may have shut down its direction behind its last request and wait for the answers.
 void TcpSessions::on_end(net::Stream& stream) noexcept {
-  stream.close(0);
+  auto& client = *static_cast<Client*>(stream.owner());
+  client.is_ended = true;
+  stream.set_timer(client.table.options_.close_timeout);
+  Sessions::local().end(*client.session);
 }
 
 void TcpSessions::on_writable(net::Stream& stream) noexcept {
@@ -94,6 +98,7 @@ void TcpSessions::on_writable(net::Stream& stream) noexcept {
 
 void TcpSessions::on_timer(net::Stream& stream) noexcept {
   auto& client = *static_cast<Client*>(stream.owner());
+  if (client.is_ended) return stream.close(0);  // what is not there by now is not waited for
   client.session->send_error({}, protocol::Opcode::None, protocol::ErrorCode::timed_out,
                              "a frame must be finished within its deadline");
   stream.close(client.table.options_.close_timeout);

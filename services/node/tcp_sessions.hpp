@@ -15,6 +15,7 @@ namespace services {
 
 struct TcpOptions {
   runtime::Nanoseconds message_deadline = 30 * runtime::kSecond;  // for an unfinished frame
+  // For the peer's end after ours, and for outstanding answers after the peer's.
   runtime::Nanoseconds close_timeout = 5 * runtime::kSecond;
 };
 
@@ -36,6 +37,7 @@ class TcpSessions {
     std::uint32_t slot = 0;
     std::vector<std::byte> gathered;  // the beginning of a frame
     std::size_t needed = 0;           // bytes of that frame, as far as known
+    bool is_ended = false;            // the peer sends nothing more; it waits for its answers
   };
 
   static void on_data(net::Stream& stream, const net::Received& received) noexcept;

@@ -17,7 +17,7 @@ struct PubSub::SubscribeAsk {
   std::uint32_t name_bytes;
   std::uint32_t pending_slot;
   std::uint32_t pending_generation;
-  std::uint32_t index;
+  std::uint16_t index;
   void deliver(runtime::CoreId from) const { PubSub::local().owner_subscribe(*this, from); }
 };
 
@@ -27,7 +27,8 @@ struct PubSub::SubscribeAnswer {
   std::uint64_t offset;
   std::uint32_t pending_slot;
   std::uint32_t pending_generation;
-  std::uint32_t index;
+  std::uint16_t index;       // a request names 1,000 channels at most
+  protocol::ErrorCode code;  // none: subscribed
   void deliver(runtime::CoreId) const { PubSub::local().finish_subscribe(*this); }
 };
 
@@ -81,6 +82,13 @@ struct PubSub::AckMessage {
   std::uint64_t offset;
   std::uint32_t delivered;
   void deliver(runtime::CoreId) const { PubSub::local().send_ack(*this); }
+};
+
+// To a publisher on another core: its channel would be one too many at the owner.
+struct PubSub::RefusalMessage {
+  Requester to;
+  bool is_awaited;  // the publish asked for an Ack
+  void deliver(runtime::CoreId) const { PubSub::local().send_refusal(to, is_awaited); }
 };
 
 }  // namespace services

@@ -39,9 +39,14 @@ void PubSub::publish(Session& from, const protocol::MessageHeader& header, std::
       .name_bytes = static_cast<std::uint32_t>(channel.size()),
       .data_bytes = static_cast<std::uint32_t>(data.size()),
       .requires_ack = requires_ack};
+  if (requires_ack) from.expect_answer();
   const CoreId owner = owner_of(name_hash);
   if (owner == core_.id()) {
-    order(owned_channel(channel, name_hash), record, data);
+    if (OwnedChannel* owned = owned_channel(channel, name_hash)) {
+      order(*owned, record, data);
+    } else {
+      send_refusal(record.from, requires_ack);
+    }
     return;
   }
   SharedBytes block = SharedBytes::allocate(sizeof record + channel.size() + data.size());
@@ -60,6 +65,16 @@ void PubSub::send_ack(const AckMessage& ack) noexcept {
   session->send(
       {.transaction_id = ack.to.transaction_id, .timestamp = core_.wall_now()},
       protocol::AckBody{.epoch = ack.epoch, .offset = ack.offset, .delivered = ack.delivered});
+  session->answered();
+}
+
+void PubSub::send_refusal(const Requester& to, bool is_awaited) noexcept {
+  Session* session = Sessions::local().find(to.session);
+  if (session == nullptr) return;
+  session->send_error(to.transaction_id, protocol::Opcode::Publish,
+                      protocol::ErrorCode::limit_exceeded,
+                      "the channel's core has as many channels as it may", kRetryAfterMs);
+  if (is_awaited) session->answered();
 }
 
 // --- The owner's side
@@ -71,7 +86,13 @@ void PubSub::PublishAsk::deliver(CoreId) const {
   std::memcpy(&record, held.data(), sizeof record);
   const auto* name = reinterpret_cast<const char*>(held.data() + sizeof record);
   PubSub& pubsub = PubSub::local();
-  pubsub.order(pubsub.owned_channel({name, record.name_bytes}, record.hash), record,
+  OwnedChannel* channel = pubsub.owned_channel({name, record.name_bytes}, record.hash);
+  if (channel == nullptr) {
+    pubsub.core_.lanes().send(record.from.session.core,
+                              RefusalMessage{.to = record.from, .is_awaited = record.requires_ack});
+    return;
+  }
+  pubsub.order(*channel, record,
                {held.data() + sizeof record + record.name_bytes, record.data_bytes});
 }
 

@@ -74,9 +74,14 @@ LocalChannel& PubSub::local_channel(std::string_view name, std::uint64_t hash) {
   return *made.value;
 }
 
-OwnedChannel& PubSub::owned_channel(std::string_view name, std::uint64_t hash) {
+OwnedChannel* PubSub::find_owned(std::string_view name, std::uint64_t hash) noexcept {
   const auto found = owned_by_name_.find(name, hash);
-  if (found != owned_by_name_.end()) return owned_.at(found->second);
+  return found == owned_by_name_.end() ? nullptr : &owned_.at(found->second);
+}
+
+OwnedChannel* PubSub::owned_channel(std::string_view name, std::uint64_t hash) {
+  if (OwnedChannel* channel = find_owned(name, hash)) return channel;
+  if (owned_.count() >= options_.channels_max) return nullptr;
   // Never the same again for this name: random, and never 0, which means "no position".
   const std::uint64_t epoch = core_.random().next() | 1;
   const auto made = owned_.emplace(name, hash, epoch);
@@ -85,7 +90,7 @@ OwnedChannel& PubSub::owned_channel(std::string_view name, std::uint64_t hash) {
   made.value->last_used = core_.now();
   owned_by_name_.emplace(made.value->name, made.id.slot);
   if (!sweep_timer_.queued()) core_.timers().add(sweep_timer_, core_.now() + kRetention);
-  return *made.value;
+  return made.value;
 }
 
 void PubSub::drop_local(LocalChannel& channel) noexcept {
@@ -95,14 +100,23 @@ void PubSub::drop_local(LocalChannel& channel) noexcept {
   local_.erase(channel.id.slot);
 }
 
-// Forgets channels that nobody has used for a while. Looks at all: once in kRetention.
+// Forgets channels that nobody has used for a while: looks at the next kSweepStep of them.
 void PubSub::sweep() noexcept {
   const runtime::Nanoseconds before = core_.now() - kRetention;
-  owned_.for_each([&](auto id, OwnedChannel& channel) {
-    if (!channel.interested.empty() || channel.dirty || channel.last_used > before) return;
-    owned_by_name_.erase(channel.name, channel.hash);
-    owned_.erase(id.slot);
-  });
+  const std::uint32_t slots = owned_.slots();
+  const std::uint32_t end = sweep_at_ + std::min(kSweepStep, slots - sweep_at_);
+  for (; sweep_at_ < end; ++sweep_at_) {
+    const OwnedChannel* channel = owned_.in_slot(sweep_at_);
+    if (channel == nullptr || channel->dirty) continue;
+    if (!channel->interested.empty() || channel->last_used > before) continue;
+    owned_by_name_.erase(channel->name, channel->hash);
+    owned_.erase(sweep_at_);
+  }
+  if (sweep_at_ < slots) {
+    core_.timers().add(sweep_timer_, core_.now() + kSweepPause);
+    return;
+  }
+  sweep_at_ = 0;
   if (owned_.count() > 0) core_.timers().add(sweep_timer_, core_.now() + kRetention);
 }
 

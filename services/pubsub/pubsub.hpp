@@ -41,6 +41,10 @@ namespace services {
 struct PubSubOptions {
   std::size_t channel_name_bytes_max = 255;
   std::size_t subscriptions_per_session_max = 1000;
+  // Channels that this core owns, and channels that its sessions hold, each: what a client makes by
+  // naming it must not fill the memory. A channel that is owned takes about 500 bytes and its name,
+  // one that is held 200 and 16 for each subscriber.
+  std::size_t channels_max = 1'000'000;
   std::uint64_t hash_seed = 0;  // the same on all cores of a process, different in each process
 };
 
@@ -49,6 +53,12 @@ class PubSub {
   // A sweep begins this long after the one before has ended, so an unused channel is kept for 60 to
   // 120 s, and for as long as the sweep takes.
   static constexpr runtime::Nanoseconds kRetention = 60 * runtime::kSecond;
+  // A sweep looks at so many channels at a time, and pauses in between: at most about 0.1 ms of a
+  // turn, and a second for a million channels.
+  static constexpr std::uint32_t kSweepStep = 1024;
+  static constexpr runtime::Nanoseconds kSweepPause = runtime::kMillisecond;
+  // The hint to who asked for one channel too many: some are forgotten each minute.
+  static constexpr std::uint32_t kRetryAfterMs = 10'000;
 
   explicit PubSub(const PubSubOptions& options);
   ~PubSub();
@@ -64,7 +74,7 @@ class PubSub {
   void unsubscribe(Session& session, const protocol::Uuid& transaction_id,
                    std::span<const std::string_view> channels);
   // Answers with an Ack once it was handed over everywhere, if `requires_ack`; with an Error if the
-  // name is invalid. Copies the data.
+  // name is invalid or would be one channel more than its owner may have. Copies the data.
   void publish(Session& from, const protocol::MessageHeader& header, std::string_view channel,
                protocol::Bytes data, bool requires_ack);
   // The session ends: takes it out of all its channels.
@@ -88,6 +98,7 @@ class PubSub {
   struct RunMessage;
   struct RunCount;
   struct AckMessage;
+  struct RefusalMessage;
   struct SubscribeAsk;
   struct SubscribeAnswer;
   struct LeaveMessage;
@@ -109,7 +120,9 @@ class PubSub {
   bool valid_name(std::string_view name) const noexcept;
   LocalChannel& local_channel(std::string_view name, std::uint64_t hash);
   LocalChannel* find_local(std::string_view name, std::uint64_t hash) noexcept;
-  OwnedChannel& owned_channel(std::string_view name, std::uint64_t hash);
+  OwnedChannel* find_owned(std::string_view name, std::uint64_t hash) noexcept;
+  // Makes it if it is not there; nullptr if that would be one too many.
+  OwnedChannel* owned_channel(std::string_view name, std::uint64_t hash);
   void drop_local(LocalChannel& channel) noexcept;
 
   // The subscriber's side (pubsub/subscribe.cpp).
@@ -119,6 +132,7 @@ class PubSub {
   void remove(Session& session, std::size_t index) noexcept;
   void leave_if_unused(LocalChannel& channel) noexcept;
   void owner_subscribe(const SubscribeAsk& ask, runtime::CoreId from);
+  void take_interest(OwnedChannel& channel, LocalChannelId local, runtime::CoreId from);
   void owner_leave(const LeaveMessage& leave, runtime::CoreId from);
 
   // The publisher's and owner's side (pubsub/publish.cpp).
@@ -128,6 +142,7 @@ class PubSub {
   void fan_out(const RunMessage& run, runtime::CoreId owner) noexcept;
   void count_run(const RunCount& count) noexcept;
   void send_ack(const AckMessage& ack) noexcept;
+  void send_refusal(const Requester& to, bool is_awaited) noexcept;
   void acknowledge(const OwnedChannel& channel, const AckRequest& request,
                    std::uint32_t delivered) noexcept;
   void sweep() noexcept;
@@ -142,6 +157,7 @@ class PubSub {
   runtime::Slab<OwnedChannel> owned_;
   NameMap owned_by_name_;
   runtime::Slab<PendingAcks> pending_acks_;
+  std::uint32_t sweep_at_ = 0;        // the slot that the sweep looks at next
   std::vector<std::uint32_t> dirty_;  // owned channels with a run to send
   SweepTimer sweep_timer_;
   runtime::Core::FlushHook flush_hook_;

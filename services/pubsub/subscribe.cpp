@@ -19,19 +19,22 @@ void PubSub::subscribe(Session& session, const protocol::Uuid& transaction_id,
   const auto made = pending_subscribes_.emplace();
   PendingSubscribe& pending = *made.value;
   pending.from = {.session = session.id(), .transaction_id = transaction_id};
+  session.expect_answer();
   pending.left = 1;  // this function's own share, so that it is not answered half way
   pending.results.resize(channels.size());
   for (std::size_t i = 0; i < channels.size(); ++i) {
     const std::string_view name = channels[i];
     ErrorCode code = ErrorCode::none;
     const std::uint64_t name_hash = hash(name);
+    const LocalChannel* known = find_local(name, name_hash);
     if (!valid_name(name)) {
       code = ErrorCode::channel_name_invalid;
-    } else if (const LocalChannel* channel = find_local(name, name_hash);
-               channel != nullptr && session.holds(channel->id.slot)) {
+    } else if (known != nullptr && session.holds(known->id.slot)) {
       code = ErrorCode::already_subscribed;
     } else if (session.subscriptions().size() >= options_.subscriptions_per_session_max) {
       code = ErrorCode::too_many_subscriptions;
+    } else if (known == nullptr && local_.count() >= options_.channels_max) {
+      code = ErrorCode::limit_exceeded;
     }
     if (code != ErrorCode::none) {
       pending.results[i] = ChannelResult(0, 0, code, 0, 0);
@@ -48,7 +51,7 @@ void PubSub::subscribe(Session& session, const protocol::Uuid& transaction_id,
                            .name_bytes = static_cast<std::uint32_t>(name.size()),
                            .pending_slot = made.id.slot,
                            .pending_generation = made.id.generation,
-                           .index = static_cast<std::uint32_t>(i)};
+                           .index = static_cast<std::uint16_t>(i)};
     // A publish on its owner's core takes effect at once, and so must a subscribe: a client that
     // sends one behind the other relies on their order.
     if (const CoreId owner = owner_of(name_hash); owner == core_.id()) {
@@ -61,7 +64,7 @@ void PubSub::subscribe(Session& session, const protocol::Uuid& transaction_id,
 }
 
 // The owner's answer: from here on its runs are for this session too, unless it has ended or has
-// unsubscribed meanwhile.
+// unsubscribed meanwhile, or the owner has no room for the channel.
 void PubSub::finish_subscribe(const SubscribeAnswer& answer) {
   LocalChannel* channel = local_.get(answer.channel.slot, answer.channel.generation);
   PendingSubscribe* pending =
@@ -69,22 +72,23 @@ void PubSub::finish_subscribe(const SubscribeAnswer& answer) {
   RT_ASSERT(channel != nullptr);  // it is kept while an ask is pending
   RT_ASSERT(pending != nullptr);
   RT_ASSERT(channel->pending > 0);
-  --channel->pending;
   if (Session* session = Sessions::local().find(pending->from.session)) {
     std::vector<Subscription>& own = session->subscriptions();
     const std::uint32_t asked = Subscription::kAsked | answer.pending_slot;
     const auto entry = std::find_if(own.begin(), own.end(), [&](const Subscription& one) {
       return one.channel == channel->id.slot && one.position == asked;
     });
-    if (entry != own.end()) {
+    if (entry != own.end() && answer.code != ErrorCode::none) {
+      remove(*session, static_cast<std::size_t>(entry - own.begin()));
+    } else if (entry != own.end()) {
       entry->position = static_cast<std::uint32_t>(channel->subscribers.size());
       channel->subscribers.push_back(
           {.session = session, .subscription = static_cast<std::uint32_t>(entry - own.begin())});
     }
   }
+  --channel->pending;
   leave_if_unused(*channel);
-  pending->results[answer.index] =
-      ChannelResult(answer.epoch, answer.offset, ErrorCode::none, 0, 0);
+  pending->results[answer.index] = ChannelResult(answer.epoch, answer.offset, answer.code, 0, 0);
   end_pending(answer.pending_slot);
 }
 
@@ -94,6 +98,7 @@ void PubSub::end_pending(std::uint32_t slot) {
   if (Session* session = Sessions::local().find(pending.from.session)) {
     session->send({.transaction_id = pending.from.transaction_id, .timestamp = core_.wall_now()},
                   protocol::SubscribeReplyBody{.results = pending.results});
+    session->answered();
   }
   pending_subscribes_.erase(slot);
 }
@@ -168,24 +173,19 @@ void PubSub::leave_if_unused(LocalChannel& channel) noexcept {
 // -------------------------------------------------------------------------------
 
 void PubSub::owner_subscribe(const SubscribeAsk& ask, CoreId from) {
-  OwnedChannel& channel = owned_channel({ask.name, ask.name_bytes}, ask.hash);
-  // What was ordered before must not reach the new subscriber: it leaves ahead of the answer.
-  flush_channel(channel);
-  const auto found =
-      std::find_if(channel.interested.begin(), channel.interested.end(),
-                   [&](const OwnedChannel::Interested& entry) { return entry.core == from; });
-  if (found == channel.interested.end()) {
-    channel.interested.push_back({.core = from, .channel = ask.channel});
-  } else {
-    found->channel = ask.channel;
+  SubscribeAnswer answer{.channel = ask.channel,
+                         .epoch = 0,
+                         .offset = 0,
+                         .pending_slot = ask.pending_slot,
+                         .pending_generation = ask.pending_generation,
+                         .index = ask.index,
+                         .code = ErrorCode::limit_exceeded};
+  if (OwnedChannel* channel = owned_channel({ask.name, ask.name_bytes}, ask.hash)) {
+    take_interest(*channel, ask.channel, from);
+    answer.epoch = channel->epoch;
+    answer.offset = channel->offset;
+    answer.code = ErrorCode::none;
   }
-  channel.last_used = core_.now();
-  const SubscribeAnswer answer{.channel = ask.channel,
-                               .epoch = channel.epoch,
-                               .offset = channel.offset,
-                               .pending_slot = ask.pending_slot,
-                               .pending_generation = ask.pending_generation,
-                               .index = ask.index};
   // On our own core runs are handed over at once, not by lane, and so must be what goes before
   // them.
   if (from == core_.id()) {
@@ -195,15 +195,30 @@ void PubSub::owner_subscribe(const SubscribeAsk& ask, CoreId from) {
   }
 }
 
+void PubSub::take_interest(OwnedChannel& channel, LocalChannelId local, CoreId from) {
+  // What was ordered before must not reach the new subscriber: it leaves ahead of the answer.
+  flush_channel(channel);
+  const auto found =
+      std::find_if(channel.interested.begin(), channel.interested.end(),
+                   [&](const OwnedChannel::Interested& entry) { return entry.core == from; });
+  if (found == channel.interested.end()) {
+    channel.interested.push_back({.core = from, .channel = local});
+  } else {
+    found->channel = local;
+  }
+  channel.last_used = core_.now();
+}
+
 void PubSub::owner_leave(const LeaveMessage& leave, CoreId from) {
   const auto name = runtime::SharedBytes::adopt(leave.name);
-  OwnedChannel& channel =
-      owned_channel({reinterpret_cast<const char*>(name.data()), leave.name_bytes}, leave.hash);
-  flush_channel(channel);
-  std::erase_if(channel.interested, [&](const OwnedChannel::Interested& entry) {
+  OwnedChannel* channel =
+      find_owned({reinterpret_cast<const char*>(name.data()), leave.name_bytes}, leave.hash);
+  if (channel == nullptr) return;  // it had no room
+  flush_channel(*channel);
+  std::erase_if(channel->interested, [&](const OwnedChannel::Interested& entry) {
     return entry.core == from && entry.channel == leave.channel;
   });
-  channel.last_used = core_.now();
+  channel->last_used = core_.now();
 }
 
 }  // namespace services

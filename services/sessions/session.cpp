@@ -110,6 +110,16 @@ void Session::end_stream(protocol::ErrorCode code, std::string_view text) {
   stream_->close(5 * runtime::kSecond);
 }
 
+void Session::answered() noexcept {
+  RT_ASSERT(answers_awaited_ > 0);
+  if (--answers_awaited_ == 0 && closes_when_answered_) stream_->close(0);
+}
+
+void Session::close_when_answered() noexcept {
+  closes_when_answered_ = true;
+  if (answers_awaited_ == 0) stream_->close(0);
+}
+
 void Session::close(ws::CloseCode code, std::string_view reason) {
   if (connection_ != nullptr) {
     connection_->close(code, reason);

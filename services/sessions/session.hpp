@@ -82,6 +82,16 @@ class Session {
   // because the server goes away.
   void close(ws::CloseCode code, std::string_view reason);
 
+  // Answers that are still on their way, from other cores or from handlers that run: each request
+  // that will be answered later is counted until then.
+  void expect_answer() noexcept { ++answers_awaited_; }
+  void answered() noexcept;
+  // The client has ended its direction: the session is closed once it has all its answers.
+  void close_when_answered() noexcept;
+
+  // For services/dispatch: coroutines of handlers that serve it.
+  std::uint32_t& handlers_running() noexcept { return handlers_running_; }
+
   // For services/pubsub: the channels it holds or has asked for.
   std::vector<Subscription>& subscriptions() noexcept { return subscriptions_; }
   bool holds(std::uint32_t channel) const noexcept {
@@ -102,9 +112,13 @@ class Session {
   ws::Connection* connection_ = nullptr;  // null: TCP
   std::uint64_t secret_ = 0;
   SessionId id_;
+  std::uint32_t answers_awaited_ = 0;
   std::vector<Subscription> subscriptions_;
   protocol::Transport transport_ = protocol::Transport::websocket;
   bool direct_ = true;  // WebSocket without compression: frames go to the stream as they are
+  bool closes_when_answered_ = false;
+  std::uint32_t handlers_running_ = 0;
 };
+static_assert(sizeof(Session) <= 72, "a part of what an idle connection costs");
 
 }  // namespace services

@@ -51,8 +51,26 @@ struct Sessions::DirectRecord {
 
 struct Sessions::DirectAnswer {
   Requester from;
+  bool requires_ack;
   bool delivered;
-  void deliver(CoreId) const { Sessions::local().answer_direct(from, true, delivered); }
+  void deliver(CoreId) const {
+    Sessions& sessions = Sessions::local();
+    sessions.answer_direct(from, requires_ack, delivered);
+    if (requires_ack) sessions.answered(from.session);
+  }
+};
+
+// Behind what a session has sent to a core, and back behind what that core answered at once.
+struct Sessions::FenceAnswer {
+  SessionId session;
+  void deliver(CoreId) const { Sessions::local().answered(session); }
+};
+
+struct Sessions::FenceAsk {
+  SessionId session;
+  void deliver(CoreId home) const {
+    Core::current().lanes().send(home, FenceAnswer{.session = session});
+  }
 };
 
 struct Sessions::DirectAsk {
@@ -66,7 +84,9 @@ struct Sessions::DirectAsk {
                                static_cast<std::size_t>(record.data_bytes)};
     const bool delivered = Sessions::local().deliver_direct(target, record, data);
     if (delivered && !record.requires_ack) return;
-    Core::current().lanes().send(home, DirectAnswer{.from = record.from, .delivered = delivered});
+    Core::current().lanes().send(home, DirectAnswer{.from = record.from,
+                                                    .requires_ack = record.requires_ack,
+                                                    .delivered = delivered});
   }
 };
 
@@ -142,6 +162,20 @@ std::byte* Sessions::scratch(std::size_t bytes) {
   return scratch_.data();
 }
 
+void Sessions::answered(const SessionId& id) noexcept {
+  if (Session* session = find(id)) session->answered();
+}
+
+void Sessions::end(Session& session) {
+  Core& core = Core::current();
+  for (CoreId to = 0; to < core.cores(); ++to) {
+    if (to == core.id()) continue;
+    session.expect_answer();
+    core.lanes().send(to, FenceAsk{.session = session.id()});
+  }
+  session.close_when_answered();
+}
+
 // --- Send
 // -------------------------------------------------------------------------------------------
 
@@ -165,6 +199,7 @@ void Sessions::send(Session& from, const protocol::MessageHeader& header,
     answer_direct(requester, requires_ack, deliver_direct(named, record, data));
     return;
   }
+  if (requires_ack) from.expect_answer();
   SharedBytes block = SharedBytes::allocate(sizeof record + data.size());
   std::memcpy(block.data(), &record, sizeof record);
   if (!data.empty()) std::memcpy(block.data() + sizeof record, data.data(), data.size());
@@ -218,6 +253,7 @@ void Sessions::broadcast(Session& from, const protocol::MessageHeader& header, p
       PendingBroadcast{.from = {.session = from.id(), .transaction_id = header.transaction_id},
                        .cores_left = core.cores(),
                        .requires_ack = requires_ack});
+  if (requires_ack) from.expect_answer();
   const SessionId except = include_self ? SessionId{} : from.id();
   for (CoreId to = 0; to < core.cores(); ++to) {
     if (to == core.id()) continue;
@@ -243,6 +279,7 @@ void Sessions::count_broadcast(const BroadcastAnswer& answer) {
     from->send(
         {.transaction_id = pending->from.transaction_id, .timestamp = Core::current().wall_now()},
         protocol::AckBody{.delivered = pending->delivered});
+    from->answered();
   }
   pending_->erase(answer.pending_slot);
 }

@@ -161,7 +161,11 @@ TEST(Handlers, AnswersToAClientThatIsGoneGoNowhereAndSaySo) {
                          ++gone;
                        }
                      }});
-  with_handlers(2, handlers, [&](NodeUnderTest& test) -> Task<void> {
+  services::NodeOptions options;
+  options.handlers = &handlers;
+  // The server cannot tell a TCP client that closed from one that waits for its last answers.
+  options.tcp.close_timeout = 100 * runtime::kMillisecond;
+  with_node(tests::node_cores(2), options, [&](NodeUnderTest& test) -> Task<void> {
     std::vector<ProtocolClient*> clients;
     for (const Via via : {Via::websocket, Via::tcp, Via::websocket, Via::tcp}) {
       clients.push_back(co_await test.connect(via));

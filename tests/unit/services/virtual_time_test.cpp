@@ -128,4 +128,52 @@ TEST(VirtualTime, AChannelKeepsItsPositionForAMinuteAndThenStartsOver) {
   });
 }
 
+TEST(VirtualTime, AFullCoreTakesNewChannelsOnceItHasForgottenOldOnes) {
+  runtime::sim::World world(3);
+  services::NodeOptions options;
+  options.pubsub.channels_max = 2;
+  with_node(tests::node_cores(1), options, [](NodeUnderTest& test) -> Task<void> {
+    ProtocolClient* client = co_await test.connect(Via::websocket);
+    const ServerMessage one = co_await publish(client, "one");
+    EXPECT_EQ(one.opcode, Opcode::Ack);
+    const ServerMessage two = co_await publish(client, "two");
+    EXPECT_EQ(two.opcode, Opcode::Ack);
+    const ServerMessage three = co_await publish(client, "three");
+    EXPECT_EQ(three.error, ErrorCode::limit_exceeded);
+    co_await runtime::sleep_for(125 * kSecond);
+    const ServerMessage again = co_await publish(client, "three");
+    EXPECT_EQ(again.opcode, Opcode::Ack);
+    EXPECT_EQ(again.offset, 1u);
+  });
+}
+
+// Whoever makes very many channels must not make the core stand still when they are forgotten.
+TEST(VirtualTime, ASweepForgetsChannelsInSteps) {
+  runtime::sim::World world(4);
+  with_node(1, [](NodeUnderTest& test) -> Task<void> {
+    ProtocolClient* client = co_await test.connect(Via::websocket);
+    constexpr std::uint64_t kChannels = 5000;
+    for (std::uint64_t i = 0; i < kChannels; ++i) {
+      const std::string name = std::to_string(i);
+      client->send(protocol::PublishBody{.channel = name, .data = {}, .requires_ack = false});
+      if (i % 256 == 0) co_await client->settle();
+    }
+    co_await client->settle();
+    std::uint64_t left = co_await owned(test);
+    EXPECT_EQ(left, kChannels);
+    const runtime::Nanoseconds until = now() + 125 * kSecond;
+    std::uint64_t largest_step = 0;
+    while (left > 0 && now() < until) {
+      // A turn has at most one step, and a pause is longer than this.
+      co_await runtime::sleep_for(services::PubSub::kSweepPause / 4);
+      const std::uint64_t after = co_await owned(test);
+      largest_step = std::max(largest_step, left - after);
+      left = after;
+    }
+    EXPECT_EQ(left, 0u);
+    EXPECT_LE(largest_step, services::PubSub::kSweepStep);
+    EXPECT_GT(largest_step, 0u);
+  });
+}
+
 }  // namespace

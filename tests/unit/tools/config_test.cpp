@@ -75,6 +75,7 @@ TEST(Config, TheDefaultsAreTheLimitsOfTheDesign) {
   EXPECT_EQ(config.limits.outgoing_queue_bytes_max, 1u << 20);
   EXPECT_EQ(config.limits.subscriptions_per_session_max, 1000u);
   EXPECT_EQ(config.limits.channel_name_bytes_max, 255u);
+  EXPECT_EQ(config.limits.channels_max, 1'000'000u);
   EXPECT_EQ(config.limits.connections_max, 1'000'000u);
   EXPECT_EQ(config.limits.connections_per_ip_max, 0u);
   EXPECT_FALSE(config.websocket.deflate);

@@ -32,6 +32,7 @@ ServerConfig unusual() {
                    .outgoing_queue_bytes_max = 112'000,
                    .subscriptions_per_session_max = 113,
                    .channel_name_bytes_max = 114,
+                   .channels_max = 118,
                    .connections_max = 115,
                    .connections_per_ip_max = 16};
   config.websocket.origins = {"https://example.org"};
@@ -79,6 +80,7 @@ TEST(ServerOptions, limits_reach_the_services) {
   EXPECT_EQ(node.dispatch.subscriptions_per_session_max, 113u);
   EXPECT_EQ(node.pubsub.subscriptions_per_session_max, 113u);
   EXPECT_EQ(node.pubsub.channel_name_bytes_max, 114u);
+  EXPECT_EQ(node.pubsub.channels_max, 118u);
   EXPECT_EQ(node.connections_max, 115u);
   EXPECT_EQ(node.connections_per_ip_max, 16u);
   EXPECT_EQ(node.dispatch.node_name, "node-7");
