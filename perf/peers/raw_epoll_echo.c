@@ -11,22 +11,16 @@
 // or SIGINT it prints the CPU time it has used since that line, "cpu user_ms U sys_ms S", and ends
 // with status 0.
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { kEventsMax = 512, kBacklog = 4096, kBufferBytesDefault = 256 * 1024 };
+#include "perf/peers/raw_server.h"
+
+enum { kEventsMax = 512, kBufferBytesDefault = 256 * 1024 };
 
 struct connection {
   int fd;
@@ -42,21 +36,10 @@ struct server {
   size_t buffer_bytes;
 };
 
-static volatile sig_atomic_t stopped;
-
-static void on_stop(int signal_number) {
-  (void)signal_number;
-  stopped = 1;
-}
-
-static void fail(char const* what) {
-  fprintf(stderr, "raw_epoll_echo: %s: %s\n", what, strerror(errno));
-  exit(1);
-}
-
 static void watch(struct server const* server, struct connection* connection, unsigned events) {
   struct epoll_event event = {.events = events, .data.ptr = connection};
-  if (epoll_ctl(server->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event) != 0) fail("epoll_ctl");
+  if (epoll_ctl(server->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event) != 0)
+    raw_fail("epoll_ctl");
 }
 
 static void close_connection(struct connection* connection) {
@@ -71,15 +54,14 @@ static void accept_all(struct server const* server) {
     if (fd < 0) {
       if (errno == EAGAIN) return;
       if (errno == EINTR || errno == ECONNABORTED) continue;
-      fail("accept");
+      raw_fail("accept");
     }
-    int const on = 1;
-    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) fail("TCP_NODELAY");
+    raw_no_delay(fd);
     struct connection* const connection = calloc(1, sizeof *connection);
-    if (connection == NULL) fail("calloc");
+    if (connection == NULL) raw_fail("calloc");
     connection->fd = fd;
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
-    if (epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) fail("epoll_ctl");
+    if (epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) raw_fail("epoll_ctl");
   }
 }
 
@@ -116,7 +98,7 @@ static void on_readable(struct server const* server, struct connection* connecti
   connection->queued_bytes = (size_t)(received - taken);
   connection->sent_bytes = 0;
   connection->queued = malloc(connection->queued_bytes);
-  if (connection->queued == NULL) fail("malloc");
+  if (connection->queued == NULL) raw_fail("malloc");
   memcpy(connection->queued, server->buffer + taken, connection->queued_bytes);
   watch(server, connection, EPOLLOUT);
 }
@@ -135,34 +117,11 @@ static void on_writable(struct server const* server, struct connection* connecti
   watch(server, connection, EPOLLIN);
 }
 
-// Listens on 127.0.0.1 and returns the port.
-static int start_listening(struct server* server, int port) {
-  server->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (server->listen_fd < 0) fail("socket");
-  int const on = 1;
-  setsockopt(server->listen_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  struct sockaddr_in address = {.sin_family = AF_INET,
-                                .sin_port = htons((uint16_t)port),
-                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  socklen_t length = sizeof address;
-  if (bind(server->listen_fd, (struct sockaddr*)&address, length) != 0) fail("bind");
-  if (listen(server->listen_fd, kBacklog) != 0) fail("listen");
-  if (getsockname(server->listen_fd, (struct sockaddr*)&address, &length) != 0) {
-    fail("getsockname");
-  }
-  server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-  if (server->epoll_fd < 0) fail("epoll_create1");
-  // A null pointer marks the listener: every connection has one of its own.
-  struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
-  if (epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, server->listen_fd, &event) != 0) fail("epoll_ctl");
-  return ntohs(address.sin_port);
-}
-
 static void run(struct server const* server, sigset_t const* mask_while_waiting) {
   struct epoll_event events[kEventsMax];
-  while (!stopped) {
+  while (!raw_stopped) {
     int const count = epoll_pwait(server->epoll_fd, events, kEventsMax, -1, mask_while_waiting);
-    if (count < 0 && errno != EINTR) fail("epoll_pwait");
+    if (count < 0 && errno != EINTR) raw_fail("epoll_pwait");
     for (int i = 0; i < count; ++i) {
       struct connection* const connection = events[i].data.ptr;
       if (connection == NULL) {
@@ -176,78 +135,26 @@ static void run(struct server const* server, sigset_t const* mask_while_waiting)
   }
 }
 
-static void pin_to(int cpu) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET((size_t)cpu, &set);
-  if (sched_setaffinity(0, sizeof set, &set) != 0) fail("sched_setaffinity");
-}
-
-static long to_number(char const* option, char const* text, long most) {
-  char* end = NULL;
-  errno = 0;
-  long const value = strtol(text, &end, 10);
-  if (errno != 0 || end == text || *end != '\0' || value < 0 || value > most) {
-    fprintf(stderr, "raw_epoll_echo: %s takes a number from 0 to %ld, not '%s'\n", option, most,
-            text);
-    exit(2);
-  }
-  return value;
-}
-
-static double milliseconds(struct timeval time) {
-  return (double)time.tv_sec * 1e3 + (double)time.tv_usec / 1e3;
-}
-
 int main(int argc, char** argv) {
-  struct server server = {.buffer_bytes = kBufferBytesDefault};
-  int port = 0;
-  int cpu = -1;
-  for (int i = 1; i < argc; i += 2) {
-    char const* const option = argv[i];
-    char const* const value = i + 1 < argc ? argv[i + 1] : "";
-    if (strcmp(option, "--port") == 0) {
-      port = (int)to_number(option, value, 65535);
-    } else if (strcmp(option, "--cpu") == 0) {
-      cpu = (int)to_number(option, value, CPU_SETSIZE - 1);
-    } else if (strcmp(option, "--buffer") == 0) {
-      server.buffer_bytes = (size_t)to_number(option, value, 1L << 30);
-    } else {
-      fprintf(stderr, "usage: raw_epoll_echo [--port P] [--cpu N] [--buffer BYTES]\n");
-      return 2;
-    }
+  struct raw_options options = {
+      .program = "raw_epoll_echo", .cpu = -1, .buffer_bytes = kBufferBytesDefault};
+  sigset_t const mask_while_waiting = raw_start(&options, argc, argv);
+  struct server server = {.buffer_bytes = options.buffer_bytes};
+  server.buffer = calloc(1, server.buffer_bytes);
+  if (server.buffer == NULL) raw_fail("calloc");
+  server.listen_fd = raw_listen(&options.port);
+  server.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+  if (server.epoll_fd < 0) raw_fail("epoll_create1");
+  // A null pointer marks the listener: every connection has one of its own.
+  struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+  if (epoll_ctl(server.epoll_fd, EPOLL_CTL_ADD, server.listen_fd, &event) != 0) {
+    raw_fail("epoll_ctl");
   }
-  if (server.buffer_bytes == 0) server.buffer_bytes = kBufferBytesDefault;
-  if (cpu >= 0) pin_to(cpu);
-
-  // The stop signals arrive only inside epoll_pwait, so none is lost between the check and the
-  // wait.
-  sigset_t stop_signals;
-  sigset_t mask_while_waiting;
-  sigemptyset(&stop_signals);
-  sigaddset(&stop_signals, SIGTERM);
-  sigaddset(&stop_signals, SIGINT);
-  sigprocmask(SIG_BLOCK, &stop_signals, &mask_while_waiting);
-  struct sigaction action = {.sa_handler = on_stop};
-  sigaction(SIGTERM, &action, NULL);
-  sigaction(SIGINT, &action, NULL);
-
-  server.buffer = malloc(server.buffer_bytes);
-  if (server.buffer == NULL) fail("malloc");
-  memset(server.buffer, 0, server.buffer_bytes);
-  int const listening_port = start_listening(&server, port);
-  struct rusage before;
-  getrusage(RUSAGE_SELF, &before);
-  printf("listening %d\n", listening_port);
-  fflush(stdout);
+  raw_print_listening(options.port);
 
   run(&server, &mask_while_waiting);
 
-  struct rusage after;
-  getrusage(RUSAGE_SELF, &after);
-  printf("cpu user_ms %.3f sys_ms %.3f\n",
-         milliseconds(after.ru_utime) - milliseconds(before.ru_utime),
-         milliseconds(after.ru_stime) - milliseconds(before.ru_stime));
+  raw_print_cpu();
   free(server.buffer);
   return 0;
 }

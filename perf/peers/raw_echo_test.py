@@ -1,5 +1,5 @@
-"""Goal: the raw epoll echo is an honest yardstick: it gives back every byte, in order, also to peers that read slowly,
-and reports its CPU time. Method: the program runs as a process; sockets talk to it over loopback."""
+"""Goal: a raw echo (the program given) is an honest yardstick: it gives back every byte, in order, also to peers that
+read slowly, and reports its CPU time. Method: the program runs as a process; sockets talk to it over loopback."""
 
 import os
 import re
@@ -17,7 +17,7 @@ PROGRAM = sys.argv[1] if len(sys.argv) > 1 else ''
 TIMEOUT_S = 60
 
 
-class RawEpollEcho(unittest.TestCase):
+class RawEcho(unittest.TestCase):
 
     def setUp(self):
         self.process = subprocess.Popen([PROGRAM, '--buffer', '65536'], stdout=subprocess.PIPE,

@@ -1,0 +1,89 @@
+"""Goal: no scenario rots: each one runs, its goals can be judged, and the report says so. Method: perf/run's own code
+runs them in their small setting against our server, its variants and the peers that are always built."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', '..'))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
+from harness import report, rounds, scenarios, servers  # noqa: E402
+from tests.support import tap  # noqa: E402
+
+BUILD = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else 'build/dev').resolve()
+TIMEOUT_S = 120
+YARDSTICKS = ('raw-epoll', 'raw-uring', 'raw-epoll-fanout', 'raw-uring-fanout')
+
+
+def two_cpus():
+    return {0, 1} <= os.sched_getaffinity(0)
+
+
+@unittest.skipUnless(two_cpus(), 'needs CPUs 0 and 1')
+class Scenarios(unittest.TestCase):
+
+    def run_small(self, name, peers):
+        scenario = scenarios.make_scenario(scenarios.read_scenarios(), name, small=True)
+        scenario.counts = []   # they need root
+        runner = rounds.Runner(servers.read_kinds(BUILD), BUILD, rounds.Settings(1, 0.1, 0.05, '1'))
+        return runner.run(scenario, peers)
+
+    def check(self, name):
+        vs = scenarios.make_scenario(scenarios.read_scenarios(), name).vs
+        outcome = self.run_small(name, [peer for peer in vs if peer in YARDSTICKS])
+        self.assertEqual(outcome.failed, {})
+        self.assertEqual(outcome.skipped, {})
+        metric = outcome.scenario.metric
+        for side, reports in outcome.reports.items():
+            self.assertIsNotNone(report.metrics.best(metric, reports), f'{side} has no {metric}')
+        text = report.scenario_text(outcome)
+        self.assertIn(f'### {name}', text)
+        self.assertIn('| ours |', text)
+
+    def test_a_server_that_is_missing_is_skipped_and_named(self):
+        outcome = self.run_small('echo-20-d1', ['no-such-server'])
+        self.assertEqual(outcome.skipped, {'no-such-server': 'there is no server no-such-server'})
+        self.assertIn('skipped no-such-server', report.scenario_text(outcome))
+
+    def test_an_interrupt_ends_the_servers(self):
+        run = [sys.executable, '-B', str(servers.ROOT / 'perf' / 'run'), 'echo-20-d1', '--vs', 'raw-epoll', '--build',
+               str(BUILD), '--seconds', '60', '--no-output']
+        with subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            try:
+                children = self.wait_for_children(process)
+                process.send_signal(signal.SIGINT)
+                process.wait(TIMEOUT_S)
+            finally:
+                process.kill()
+        self.assertEqual(process.returncode, 130)
+        self.assertEqual([pid for pid in children if pathlib.Path(f'/proc/{pid}').exists()], [])
+
+    def wait_for_children(self, process):
+        """Until both servers and the load are there."""
+        path = pathlib.Path(f'/proc/{process.pid}/task/{process.pid}/children')
+        while process.poll() is None:
+            children = path.read_text(encoding='ascii').split()
+            if {'corelane', 'raw_epoll_echo', 'corelane-load'} <= {name_of(pid) for pid in children}:
+                return children
+        self.fail('perf/run ended')
+
+
+def name_of(pid):
+    try:
+        return pathlib.Path(f'/proc/{pid}/comm').read_text(encoding='ascii').strip()
+    except OSError:
+        return ''   # it has ended meanwhile
+
+
+def add_cases():
+    for name in scenarios.read_scenarios():
+        setattr(Scenarios, f'test_{name.replace("-", "_")}_runs', lambda self, name=name: self.check(name))
+
+
+add_cases()
+
+if __name__ == '__main__':
+    tap.main()

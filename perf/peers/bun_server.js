@@ -1,0 +1,33 @@
+// A peer: Bun's own WebSocket and HTTP server (uWebSockets inside). Each path echoes; /sub subscribes and what arrives
+// on /pub is published natively. Configured for speed: no compression, no time-outs, limits out of the way, the small
+// reply as a static route.
+//
+//   bun bun_server.js PORT       (0 picks a free one; prints "listening PORT")
+const subscribers = 'subscribers';
+
+const server = Bun.serve({
+  hostname: '127.0.0.1',
+  port: Number(process.argv[2] ?? 0),
+  idleTimeout: 0,
+  development: false,
+  static: { '/hello': new Response('hello\n') },
+  fetch(request, server) {
+    if (server.upgrade(request, { data: new URL(request.url).pathname })) return undefined;
+    return new Response('hello\n');
+  },
+  websocket: {
+    perMessageDeflate: false,
+    idleTimeout: 0,
+    sendPings: false,
+    maxPayloadLength: 64 << 20,
+    backpressureLimit: 1 << 30,
+    open(socket) {
+      if (socket.data === '/sub') socket.subscribe(subscribers);
+    },
+    message(socket, message) {
+      if (socket.data === '/pub') server.publish(subscribers, message);
+      else socket.send(message);
+    },
+  },
+});
+console.log(`listening ${server.port}`);

@@ -1,0 +1,39 @@
+#pragma once
+// What the raw yardsticks share: arguments, a listening socket on 127.0.0.1, stopping by SIGTERM or
+// SIGINT, and the CPU time printed at the end. One thread, one server a process, so the state is
+// the process's own. Errors end the process with a message; wrong usage ends it with status 2.
+
+#include <signal.h>
+#include <stddef.h>
+
+struct raw_options {
+  char const* program;  // for messages
+  int port;             // 0 picks a free one
+  int cpu;              // -1: not pinned
+  size_t buffer_bytes;
+  size_t buffers;  // of a ring of provided buffers; unused without one
+};
+
+// Set once SIGTERM or SIGINT has come.
+extern volatile sig_atomic_t raw_stopped;
+
+// Reads --port, --cpu, --buffer and --buffers over the defaults in `options`, pins the thread, and
+// blocks the stop signals. Returns the mask to wait with (epoll_pwait, io_uring's sigmask), in
+// which alone they arrive, so that none is lost between a check of raw_stopped and the wait.
+sigset_t raw_start(struct raw_options* options, int argc, char** argv);
+
+// A non-blocking listener on 127.0.0.1. Port 0 picks a free one, which goes to *port.
+int raw_listen(int* port);
+
+// Connections answer at once: TCP_NODELAY.
+void raw_no_delay(int fd);
+
+// Prints "listening PORT"; the CPU time counts from here.
+void raw_print_listening(int port);
+
+// Prints "cpu user_ms U sys_ms S".
+void raw_print_cpu(void);
+
+// Ends the process with the text of errno, or of -result for raw_fail_with.
+_Noreturn void raw_fail(char const* what);
+_Noreturn void raw_fail_with(char const* what, int result);
