@@ -42,6 +42,8 @@ class Verdict:
 
     def measured(self, outcome):
         ours = outcome.reports.get(OURS, [])
+        if self.goal.minus:
+            return self.measured_above(outcome, ours)
         if not self.goal.vs:
             return metrics.best(self.goal.metric, ours)
         names = [self.goal.vs]
@@ -50,6 +52,18 @@ class Verdict:
         ratios = [found.of_best for name in names
                   if (found := metrics.ratio(self.goal.metric, ours, outcome.reports.get(name, [])))]
         return min(ratios, default=None)
+
+    def measured_above(self, outcome, ours):
+        """From medians: the difference of two best rounds would be that of two lucky ones."""
+        median, less = (metrics.median(self.goal.metric, reports)
+                        for reports in (ours, outcome.reports.get(self.goal.minus, [])))
+        if median is None or less is None:
+            return None
+        above = max(median - less, 1e-9)
+        if not self.goal.vs:
+            return above
+        other = metrics.median(self.goal.metric, outcome.reports.get(self.goal.vs, []))
+        return None if other is None else other / above
 
     def text(self):
         metric = '' if self.goal.metric == 'cpu' else f'{metrics.METRICS[self.goal.metric].title} '
@@ -110,17 +124,17 @@ def scenario_text(outcome):
 
 
 def heading(build, settings, names):
-    lines = [f'# perf/run {" ".join(names)}', '',
-             f'{settings.rounds} rounds of {settings.seconds:g} s, the sides taking turns; loopback; load pinned to '
-             f'CPU {settings.client_cpu}. A ratio is that of the best rounds, in brackets the median of the ratios within '
-             'each round; above 1 we are ahead.', '']
+    method = (f'{settings.rounds} rounds of {settings.seconds:g} s, the sides taking turns; loopback; load on CPU '
+              f'{settings.client_cpu}. A ratio is that of the best rounds, in brackets the median of the ratios '
+              'within each round; above 1 we are ahead.')
+    lines = [f'# perf/run {" ".join(names)}', '', method, '']
     return '\n'.join(lines + [f'- {name}: {value}' for name, value in machine(build).items()]) + '\n'
 
 
 def as_json(build, settings, outcomes):
     return {'host': machine(build), 'settings': vars(settings), 'scenarios': [{
         'name': outcome.scenario.name, 'groups': outcome.scenario.groups, 'metric': outcome.scenario.metric,
-        'sides': [{'name': name, 'server': outcome.servers[name], 'command': outcome.commands.get(name),
+        'sides': [{'name': name, 'server': outcome.servers.get(name), 'command': outcome.commands.get(name),
                    'rounds': reports} for name, reports in outcome.reports.items()],
         'goals': [{**vars(verdict.goal), 'value': verdict.value, 'met': verdict.is_met}
                   for verdict in verdicts(outcome)],

@@ -49,16 +49,18 @@ class Runner:
             servers = {}
             for side in sides:
                 try:
-                    kind = self.usable(side)
-                    servers[side.name] = None if scenario.fresh else running.enter_context(
-                        Server(kind, side.server_cpus))
+                    servers[side.name] = None
+                    if not side.program:
+                        kind = self.usable(side)
+                        outcome.servers[side.name] = kind.what
+                        if not scenario.fresh:
+                            servers[side.name] = running.enter_context(Server(kind, side.server_cpus))
                     outcome.reports[side.name] = []
-                    outcome.servers[side.name] = kind.what
                 except NotRun as reason:
                     outcome.skipped[side.name] = str(reason)
                     if side.name == OURS:
                         return outcome
-            sides = [side for side in sides if side.name in servers]
+            sides = [side for side in sides if side.name in outcome.reports]
             for number in range(self.settings.rounds):
                 for side in sides:
                     if side.name not in outcome.failed:
@@ -80,7 +82,7 @@ class Runner:
     def run_round(self, outcome, side, server, number):
         try:
             with contextlib.ExitStack() as own:
-                if server is None:
+                if server is None and not side.program:
                     server = own.enter_context(Server(self.kinds[side.server], side.server_cpus))
                 if side.beside:
                     own.enter_context(self.held(side, server))
@@ -98,6 +100,8 @@ class Runner:
     def command(self, side, server, **more):
         """The load's command line; --server-pid always, so that CPU and memory are told."""
         options = dict(side.options)
+        if side.program:
+            return [str(self.build / side.program), '--seconds', str(self.settings.seconds)]
         if side.load != 'idle':
             options = {'seconds': self.settings.seconds, 'warmup': self.settings.warmup, **options}
         options = {**options, **more}
@@ -142,7 +146,7 @@ class Runner:
 
 def shown(command):
     """The command line without what changes from run to run."""
-    text = ' '.join(['corelane-load', *command[1:]]).replace(' --json', '')
+    text = ' '.join([command[0].rpartition('/')[2], *command[1:]]).replace(' --json', '')
     return re.sub(r'(?<=--server-pid )\d+', 'PID', re.sub(r'(?<=:)\d+', 'PORT', text, count=1))
 
 

@@ -22,6 +22,7 @@ class Side:
     options: dict
     beside: dict = field(default_factory=dict)   # options of an idle load that is held meanwhile
     server_cpus: str = '0'
+    program: str = ''        # of the build folder, run instead of a load: it needs no server
 
 
 @dataclass
@@ -29,12 +30,14 @@ class Goal:
     """Of a scenario: a ratio to another side (theirs / ours where less is better), or a figure of ours."""
     metric: str
     vs: str = ''
+    minus: str = ''          # a side whose figure is taken off ours first
     at_least: float | None = None
     at_most: float | None = None
 
     def text(self):
         bound = f'≥ {self.at_least:g}' if self.at_least is not None else f'≤ {self.at_most:g}'
-        return f'{bound} × {self.vs}' if self.vs else bound
+        what = f' over {self.minus}' if self.minus else ''
+        return f'{bound} × {self.vs}{what}' if self.vs else bound + what
 
     def is_met(self, value):
         return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
@@ -96,6 +99,8 @@ def make_side(name, table, base, small):
         options = shrunk(options, limits)
         beside = shrunk(beside, {'connections': 20})
     both = {**base, **table}
+    if 'program' in table:
+        return Side(name, '', '', '', table.get('options', {}), program=table['program'])
     return Side(name, both.get('ours', DEFAULT_OURS), both['load'], both.get('reach', both['load']), options,
                 beside if beside.get('connections') else {}, both.get('server_cpus', '0'))
 

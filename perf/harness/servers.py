@@ -59,14 +59,14 @@ def read_kinds(build):
     return {name: Kind(name, table, build) for name, table in tables.items()}
 
 
-def build_programs(build, kinds):
-    """Builds the load and what the servers need, as far as this host has the libraries."""
+def build_programs(build, kinds, programs):
+    """Builds the load, the programs and what the servers need, as far as this host has the libraries."""
     preset = build.name
     tool = str(ROOT / 'tools' / 'build')
     subprocess.run([tool, preset, 'build.ninja'], stdout=subprocess.DEVNULL, check=True)
     targets = json.loads((build / 'meson-info' / 'intro-targets.json').read_text(encoding='utf-8'))
     known = {os.path.relpath(path, build) for target in targets for path in target['filename']}
-    wanted = {'perf/load/corelane-load'}.union(*(kind.build_targets for kind in kinds))
+    wanted = {'perf/load/corelane-load', *programs}.union(*(kind.build_targets for kind in kinds))
     subprocess.run([tool, preset, *sorted(wanted & known)], stdout=subprocess.DEVNULL, check=True)
 
 

@@ -162,7 +162,7 @@ class Listener {
     acceptor_.async_accept([this](error_code error, tcp::socket socket) {
       if (error == asio::error::operation_aborted) return;
       if (!error) {
-        socket.set_option(tcp::no_delay(true), error);
+        socket.set_option(tcp::no_delay(true));
         std::make_shared<HttpSession>(std::move(socket), subscribers_)->read();
       }
       accept();
