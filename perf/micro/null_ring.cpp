@@ -133,6 +133,9 @@ Result<void> Ring::register_buffers(std::uint16_t group, std::byte* base,
   for (std::uint32_t i = 0; i < count; ++i) of.free.push_back(static_cast<std::uint16_t>(i));
   return {};
 }
+void Ring::unregister_buffers(std::uint16_t group) noexcept {
+  impl_->peer.groups_.at(group) = {};
+}
 void Ring::recycle(std::uint16_t group, std::uint16_t buffer) noexcept {
   impl_->peer.groups_[group].free.push_back(buffer);
 }
