@@ -12,10 +12,10 @@ namespace perf {
 
 class Histogram {
  public:
-  void record(std::uint64_t value) noexcept {
-    ++buckets_[bucket_of(value)];
-    ++count_;
-    sum_ += value;
+  void record(std::uint64_t value, std::uint64_t count = 1) noexcept {
+    buckets_[bucket_of(value)] += count;
+    count_ += count;
+    sum_ += value * count;
     if (value > max_) max_ = value;
   }
   void add(const Histogram& other) noexcept;

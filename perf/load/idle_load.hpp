@@ -2,24 +2,14 @@
 // The idle load: opens many connections, holds them without a word (pings are answered), and
 // reports what each costs the server in memory. One core.
 
-#include <sys/types.h>
-
 #include <cstdint>
 
 #include "perf/load/process_sample.hpp"
-#include "perf/load/target.hpp"
+#include "perf/load/settings.hpp"
 #include "runtime/result.hpp"
 #include "runtime/types.hpp"
 
 namespace perf {
-
-struct IdleOptions {
-  Target target;
-  std::uint32_t connections = 10'000;
-  runtime::Nanoseconds hold = 2 * runtime::kSecond;
-  int cpu = -1;
-  pid_t server_pid = 0;  // required
-};
 
 struct IdleResult {
   std::uint32_t opened = 0;
@@ -30,8 +20,9 @@ struct IdleResult {
   ProcessSample opening{};  // what the server used while they were opened
 };
 
-// From one source address the kernel gives about 28,000 ports to one target; errors beyond that
-// are EADDRNOTAVAIL. Other errors: those of open_stream(), of the ring, ESRCH.
-runtime::Result<IdleResult> run_idle(const IdleOptions& options);
+// Settings::server_pid is required. Memory is read `hold` after the last has opened. From one
+// source address the kernel gives about 28,000 ports to one target; errors beyond that are
+// EADDRNOTAVAIL. Other errors: those of Opener::open(), of the ring, ESRCH.
+runtime::Result<IdleResult> run_idle(const Settings& settings, runtime::Nanoseconds hold);
 
 }  // namespace perf

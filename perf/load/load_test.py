@@ -7,10 +7,11 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 import unittest
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', '..'))
+# Not as perf.load: Debian's kernel tools bring a module of the name perf.
+sys.path[:0] = [os.path.dirname(__file__), os.path.join(os.path.dirname(__file__), '..', '..')]
+import lying_servers  # noqa: E402
 from tests.support import tap  # noqa: E402
 
 LOAD = sys.argv[1] if len(sys.argv) > 1 else ''
@@ -19,58 +20,18 @@ TIMEOUT_S = 60
 SIZE = 32
 
 
-class LyingServer:
-    """A TCP echo that passes what it has read through `lie`, which may change it or raise ConnectionError."""
-
-    def __init__(self, lie):
-        self.lie = lie
-        self.listener = socket.create_server(('127.0.0.1', 0))
-        self.port = self.listener.getsockname()[1]
-        self.threads = [threading.Thread(target=self.accept, daemon=True)]
-        self.threads[0].start()
-
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            thread = threading.Thread(target=self.serve, args=(client,), daemon=True)
-            thread.start()
-            self.threads.append(thread)
-
-    def serve(self, client):
-        echoed = 0
-        pending = b''
-        with client:
-            try:
-                while part := client.recv(65536):
-                    pending += part
-                    whole = len(pending) // SIZE * SIZE
-                    messages = [pending[i:i + SIZE] for i in range(0, whole, SIZE)]
-                    pending = pending[whole:]
-                    client.sendall(b''.join(self.lie(messages, echoed)))
-                    echoed += len(messages)
-            except ConnectionError:
-                return
-
-    def close(self):
-        # A blocked accept() is woken by shutdown, not by close.
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-        for thread in self.threads:
-            thread.join()
-
-
 class Load(unittest.TestCase):
 
     def run_load(self, *arguments):
-        done = subprocess.run([LOAD, *arguments, '--json'], stdout=subprocess.PIPE, text=True,
+        done = subprocess.run([LOAD, *arguments, '--json'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               timeout=TIMEOUT_S, check=False)
-        return done.returncode, json.loads(done.stdout)
+        report = json.loads(done.stdout)
+        self.assertEqual('fault' in report, done.returncode == 1)
+        self.assertEqual('FAULTY SERVER' in done.stderr, done.returncode == 1)
+        return done.returncode, report
 
-    def echo(self, port, *arguments):
-        return self.run_load('echo', '--url', f'tcp://127.0.0.1:{port}', '--seconds', '0.2', '--warmup',
+    def echo(self, port, *arguments, seconds=0.2):
+        return self.run_load('echo', '--url', f'tcp://127.0.0.1:{port}', '--seconds', str(seconds), '--warmup',
                              '0.05', '--size', str(SIZE), '--connections', '3', *arguments)
 
     def start_raw_echo(self):
@@ -82,7 +43,7 @@ class Load(unittest.TestCase):
         return process, port
 
     def lying(self, lie):
-        server = LyingServer(lie)
+        server = lying_servers.Echo(SIZE, lie)
         self.addCleanup(server.close)
         return self.echo(server.port, '--depth', '4')
 
@@ -140,6 +101,57 @@ class Load(unittest.TestCase):
         status, report = self.lying(lie)
         self.assertEqual(status, 1)
         self.assertEqual(report['errors']['closed'], 3)
+
+    def test_follows_a_fixed_rate_and_says_when_it_is_not_reached(self):
+        _, port = self.start_raw_echo()
+        status, report = self.echo(port, '--rate', '2000', seconds=1)
+        self.assertEqual(status, 0)
+        self.assertEqual(report['mode'], 'open')
+        self.assertTrue(report['open']['rate_reached'])
+        self.assertAlmostEqual(report['messages'], 2000, delta=60)
+        status, report = self.echo(port, '--rate', '50000000')
+        self.assertEqual(status, 0)
+        self.assertFalse(report['open']['rate_reached'])
+
+    def test_convicts_fan_out_servers_that_lie(self):
+        def damaged(number, message):
+            return [message[:-1] + bytes([message[-1] ^ 1])] if number == 20 else [message]
+
+        def lost(number, message):
+            return [] if number == 20 else [message]
+
+        def doubled(number, message):
+            return [message, message] if number == 20 else [message]
+
+        kept = []
+
+        def swapped(number, message):
+            if number == 20:
+                kept.append(message)
+                return []
+            return [message, kept.pop()] if kept else [message]
+
+        for websocket in (False, True):
+            with self.subTest(websocket=websocket):
+                status, report = self.fan_out(lambda _, message: [message], websocket)
+                self.assertEqual(status, 0, report)
+                self.assertGreater(report['messages'], 0)
+                self.assertGreater(report['messages_total'], 3 * 20)
+                for lie in (damaged, lost, doubled, swapped):
+                    status, report = self.fan_out(lie, websocket)
+                    self.assertEqual((status, report['errors']['wrong']), (1, 1), lie.__name__)
+
+    def test_convicts_a_fan_out_server_that_falls_silent(self):
+        status, report = self.fan_out(lambda number, message: [] if number >= 20 else [message], False)
+        self.assertEqual((status, report['errors']['lost']), (1, 4))
+        self.assertEqual(report['fault'], 'message 20 never came to 1 of 3 subscribers')
+
+    def fan_out(self, lie, websocket):
+        server = lying_servers.FanOut(SIZE, lie, websocket)
+        self.addCleanup(server.close)
+        scheme = 'ws' if websocket else 'tcp'
+        return self.run_load('fanout', '--url', f'{scheme}://127.0.0.1:{server.port}', '--subscribers', '3',
+                             '--in-flight', '4', '--size', str(SIZE), '--seconds', '0.3', '--warmup', '0')
 
     def test_says_so_when_nobody_listens_or_the_url_is_wrong(self):
         with socket.create_server(('127.0.0.1', 0)) as unused:

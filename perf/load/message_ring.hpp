@@ -1,14 +1,13 @@
 #pragma once
-// MessageRing: the messages of an echo load, built once and sent over and over, and the exact bytes
-// that must come back. All connections of a core share one; each begins at another message and goes
-// round, so that sending is a pointer into `to_send` and checking is a comparison with `expected`:
+// MessageRing: the messages of a load whose answers are known, built once and sent over and over,
+// and the exact bytes that must come back. Connections share one; each begins at another message
+// and goes round, so that sending is a pointer into `to_send` and checking is a comparison with
+// `expected`:
 //
-//   to_send:   [ header key payload 0 ][ header key payload 1 ] ... [ payload n-1 ]   masked (ws)
-//   expected:  [ header payload 0 ][ header payload 1 ] ...                           unmasked
+//   to_send:   [ message 0 ][ message 1 ] ... [ message n-1 ]      all of one size
+//   expected:  [ answer 0 ][ answer 1 ] ...                        all of one size
 //
-// Every message begins with its number and goes on with bytes of a generator, so a message that is
-// lost, doubled, reordered, damaged or of another connection differs. All frames have one mask key,
-// which RFC 6455 forbids to programs that send for others (section 10.3) and a load may do.
+// Answers may have holes: bytes that the server chooses, such as its clock.
 
 #include <cstddef>
 #include <cstdint>
@@ -19,29 +18,65 @@
 
 namespace perf {
 
+// Part of a message, or of an answer.
+struct ByteRange {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+};
+
+// One message and its answer, as they stand in the stream.
+struct Exchange {
+  std::vector<std::byte> sent;
+  std::vector<std::byte> answer;
+};
+
 class MessageRing {
  public:
-  // `payload_bytes` > 0; holds more than `depth` messages, so that no two in flight are equal
-  // (payloads of one byte excepted).
-  MessageRing(Scheme scheme, std::size_t payload_bytes, std::size_t depth);
+  // `exchanges`: not empty, of one size each way. `framed`: answers are WebSocket frames, and
+  // control frames may stand between them. `holes`: in each answer, ascending.
+  MessageRing(bool framed, const std::vector<Exchange>& exchanges,
+              const std::vector<ByteRange>& holes = {});
 
   std::size_t messages() const noexcept { return messages_; }
-  std::size_t sent_bytes() const noexcept { return sent_bytes_; }      // a message, with its header
-  std::size_t echoed_bytes() const noexcept { return echoed_bytes_; }  // its echo, with its header
-  bool is_framed() const noexcept { return scheme_ == Scheme::ws; }
+  std::size_t sent_bytes() const noexcept { return sent_bytes_; }      // a message
+  std::size_t echoed_bytes() const noexcept { return echoed_bytes_; }  // its answer
+  bool is_framed() const noexcept { return framed_; }
   std::span<const std::byte> expected() const noexcept { return expected_; }
+  // What is compared of each answer: the ranges between the holes. Empty: all of it.
+  std::span<const ByteRange> compared() const noexcept { return compared_; }
   // `count` whole messages from number `first` on; first + count <= messages().
   std::span<const std::byte> to_send(std::size_t first, std::size_t count) const noexcept {
     return std::span{to_send_}.subspan(first * sent_bytes_, count * sent_bytes_);
   }
 
  private:
-  Scheme scheme_;
+  bool framed_;
   std::size_t messages_;
   std::size_t sent_bytes_;
   std::size_t echoed_bytes_;
   std::vector<std::byte> to_send_;
   std::vector<std::byte> expected_;
+  std::vector<ByteRange> compared_;
 };
+
+// How many messages a ring holds: more than `depth`, so that no two in flight are equal, and so few
+// that both copies stay within L2 beside the socket buffers.
+std::size_t ring_messages(std::size_t message_bytes, std::size_t depth) noexcept;
+
+// Payloads of one size, different from each other: each begins with its number, as far as that
+// fits, and goes on with bytes of a generator, the same in every run. So a message that is lost,
+// doubled, reordered, damaged or of another connection differs. `text`: ASCII.
+std::vector<std::vector<std::byte>> make_payloads(std::size_t count, std::size_t payload_bytes,
+                                                  bool text = false);
+
+// Messages that come back as they are. `payload_bytes` > 0.
+MessageRing make_echo_ring(Scheme scheme, std::size_t payload_bytes, std::size_t depth,
+                           bool text = false);
+
+// A whole frame around a payload, as a client sends it. All frames have one mask key, which RFC
+// 6455 forbids to programs that send for others (section 10.3) and a load may do.
+std::vector<std::byte> client_frame(std::span<const std::byte> payload, bool text = false);
+// And as a server does.
+std::vector<std::byte> server_frame(std::span<const std::byte> payload, bool text = false);
 
 }  // namespace perf

@@ -1,7 +1,9 @@
 #include "perf/load/process_sample.hpp"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <ctime>
@@ -89,11 +91,26 @@ runtime::Result<ProcessMemory> sample_memory(pid_t pid) {
                        .anonymous_bytes = field(*status, "RssAnon") * 1024};
 }
 
-std::uint64_t own_cpu_ns() noexcept {
+ProcessSample operator-(const ProcessSample& to, const ProcessSample& from) noexcept {
+  return {.cpu_ns = to.cpu_ns - from.cpu_ns,
+          .user_ticks = to.user_ticks - from.user_ticks,
+          .system_ticks = to.system_ticks - from.system_ticks,
+          .voluntary_switches = to.voluntary_switches - from.voluntary_switches,
+          .involuntary_switches = to.involuntary_switches - from.involuntary_switches};
+}
+
+CpuTimes own_cpu_times() noexcept {
   timespec used{};
   // tidy: allow banned_call: CPU time, not time
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-  return in_ns(used);
+  rusage by_mode{};
+  getrusage(RUSAGE_THREAD, &by_mode);
+  const auto in_us = [](const timeval& time) {
+    return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000 +
+           static_cast<std::uint64_t>(time.tv_usec);
+  };
+  const std::uint64_t user_ns = std::min(in_us(by_mode.ru_utime) * 1000, in_ns(used));
+  return {.user_ns = user_ns, .system_ns = in_ns(used) - user_ns};
 }
 
 }  // namespace perf

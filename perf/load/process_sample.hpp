@@ -28,7 +28,19 @@ struct ProcessMemory {
 runtime::Result<ProcessSample> sample_process(pid_t pid);
 runtime::Result<ProcessMemory> sample_memory(pid_t pid);
 
-// CPU time of the calling thread.
-std::uint64_t own_cpu_ns() noexcept;
+// From one sample to a later one of the same process.
+ProcessSample operator-(const ProcessSample& to, const ProcessSample& from) noexcept;
+
+// CPU time by mode.
+struct CpuTimes {
+  std::uint64_t user_ns = 0;
+  std::uint64_t system_ns = 0;
+  std::uint64_t total_ns() const noexcept { return user_ns + system_ns; }
+  friend CpuTimes operator-(const CpuTimes& to, const CpuTimes& from) noexcept {
+    return {.user_ns = to.user_ns - from.user_ns, .system_ns = to.system_ns - from.system_ns};
+  }
+};
+// Of the calling thread: the sum is exact, its parts are the kernel's estimate.
+CpuTimes own_cpu_times() noexcept;
 
 }  // namespace perf

@@ -1,8 +1,8 @@
 #pragma once
-// EchoChecker: one connection's incoming side: compares the stream with what must come back, byte
-// for byte, and finds the control frames between messages. A pure codec, no I/O. It expects each
-// echo as one frame with the shortest header, as servers that do not fragment send it; anything
-// else counts as wrong.
+// ReplyChecker: one connection's incoming side: compares the stream with what must come back, byte
+// for byte but for the holes, and finds the control frames between messages. A pure codec, no I/O.
+// It expects each answer as one frame with the shortest header, as servers that do not fragment
+// send it; anything else counts as wrong.
 
 #include <array>
 #include <cstddef>
@@ -13,10 +13,10 @@
 
 namespace perf {
 
-class EchoChecker {
+class ReplyChecker {
  public:
   // `ring` outlives it; the first message expected is `first`.
-  EchoChecker(const MessageRing& ring, std::size_t first) noexcept
+  ReplyChecker(const MessageRing& ring, std::size_t first) noexcept
       : ring_(ring), at_(first * ring.echoed_bytes()) {}
 
   enum class Found : std::uint8_t {
@@ -28,7 +28,7 @@ class EchoChecker {
   struct Result {
     Found found = Found::drained;
     std::size_t consumed = 0;
-    std::size_t messages = 0;  // whole echoes that ended in what was consumed
+    std::size_t messages = 0;  // whole answers that ended in what was consumed
   };
   Result feed(std::span<const std::byte> bytes) noexcept;
   // After `ping` or `close`, until the next feed().
@@ -38,7 +38,8 @@ class EchoChecker {
 
  private:
   bool at_frame_start() const noexcept { return at_ % ring_.echoed_bytes() == 0; }
-  std::size_t matching(std::span<const std::byte> bytes) noexcept;
+  std::size_t matching(std::span<const std::byte> bytes) const noexcept;
+  std::size_t matching_between_holes(std::span<const std::byte> bytes) const noexcept;
   bool take_control(std::span<const std::byte> bytes, Result& result) noexcept;
 
   const MessageRing& ring_;

@@ -1,10 +1,11 @@
-#include "perf/load/client_stream.hpp"
+#include "perf/load/opener.hpp"
 
 #include <array>
 #include <span>
 #include <string>
 
 #include "net/http/response_parser.hpp"
+#include "runtime/await.hpp"
 #include "runtime/core.hpp"
 #include "runtime/wait_queue.hpp"
 #include "ws/frame.hpp"
@@ -19,18 +20,20 @@ using runtime::Result;
 
 constexpr runtime::Nanoseconds kHandshakeTimeout = 10 * runtime::kSecond;
 
-// Owns the stream until the answer is there. Lives in the frame of open_websocket().
-struct Opening {
+}  // namespace
+
+// Owns the stream until the answer is there. Lives in the frame of open().
+struct Opener::Handshake {
   const net::StreamHandler& next;
   void* next_owner;
-  ws::ClientHandshake handshake;
+  ws::ClientHandshake request;
   net::http::ResponseParser parser{};
   Error error{};
   bool opened = false;
   bool done = false;
   runtime::WaitQueue waiting{};
 
-  static Opening& of(net::Stream& stream) { return *static_cast<Opening*>(stream.owner()); }
+  static Handshake& of(net::Stream& stream) { return *static_cast<Handshake*>(stream.owner()); }
 
   void finish() noexcept {
     done = true;
@@ -42,7 +45,7 @@ struct Opening {
     if (progress.event == Event::need_more) return;
     if (progress.event == Event::error) return stream.abort({ErrorCode::closed, 0});
     const int status = static_cast<int>(parser.response().status);
-    if (!ws::check_upgrade_response(status, parser.response().fields, handshake)) {
+    if (!ws::check_upgrade_response(status, parser.response().fields, request)) {
       return stream.abort({ErrorCode::closed, status});
     }
     opened = true;
@@ -59,7 +62,7 @@ struct Opening {
   }
   static void on_end(net::Stream& stream) noexcept { stream.abort({ErrorCode::closed, 0}); }
   static void on_closed(net::Stream& stream, Error why) noexcept {
-    Opening& self = of(stream);
+    Handshake& self = of(stream);
     self.error = why;
     self.finish();
   }
@@ -68,43 +71,49 @@ struct Opening {
                                                on_closed, on_timer, nullptr};
 };
 
-runtime::Task<Result<net::StreamId>> open_websocket(net::Network& network, const Target& target,
-                                                    const net::StreamHandler& handler,
-                                                    void* owner) {
-  Opening opening{.next = handler,
-                  .next_owner = owner,
-                  .handshake = {.host = target.host,
-                                .target = target.path,
-                                .origin = {},
-                                .subprotocols = {},
-                                .extra_fields = {},
-                                .deflate = {},
-                                .nonce = {}}};
-  network.core().random().fill(opening.handshake.nonce);
-  const auto id = co_await network.connect(target.address, Opening::kHandler, &opening);
-  if (!id) co_return runtime::Unexpected{id.error()};
-  std::string request;
-  ws::write_upgrade_request(request, opening.handshake);
-  net::Stream& stream = *network.find(*id);
-  stream.set_timer(kHandshakeTimeout);
-  stream.send_last(std::as_bytes(std::span{request}));
-  while (!opening.done) {
-    // Not cancelled: the stream refers to this frame until it is opened or gone.
-    runtime::WaitQueue::Waiter waiter{opening.waiting, runtime::WaitQueue::OnCancel::ignore};
-    co_await waiter;
+runtime::Task<Result<net::StreamId>> Opener::connect(const net::StreamHandler& handler,
+                                                     void* owner) {
+  const runtime::Nanoseconds now = network_.core().now();
+  if (begun_ == 0) first_at_ = now;
+  const std::uint32_t number = begun_++;
+  if (settings_.ramp_per_second > 0) {
+    const auto due =
+        first_at_ + static_cast<runtime::Nanoseconds>(number * 1e9 / settings_.ramp_per_second);
+    if (due > now) co_await runtime::sleep_until(due);
   }
-  if (!opening.opened) co_return runtime::Unexpected{opening.error};
-  co_return *id;
+  co_return co_await network_.connect(settings_.target.address, handler, owner);
 }
 
-}  // namespace
-
-runtime::Task<Result<net::StreamId>> open_stream(net::Network& network, const Target& target,
-                                                 const net::StreamHandler& handler, void* owner) {
-  if (target.scheme == Scheme::tcp) {
-    co_return co_await network.connect(target.address, handler, owner);
+runtime::Task<Result<net::StreamId>> Opener::open(const net::StreamHandler& handler, void* owner,
+                                                  std::string_view path) {
+  const Target& target = settings_.target;
+  if (target.scheme != Scheme::ws) co_return co_await connect(handler, owner);
+  Handshake handshake{.next = handler,
+                      .next_owner = owner,
+                      .request = {.host = target.host,
+                                  .target = path.empty() ? target.path : path,
+                                  .origin = {},
+                                  .subprotocols = {},
+                                  .extra_fields = {},
+                                  .deflate = {},
+                                  .nonce = {}}};
+  network_.core().random().fill(handshake.request.nonce);
+  const auto id = co_await connect(Handshake::kHandler, &handshake);
+  if (!id) co_return runtime::Unexpected{id.error()};
+  std::string request;
+  ws::write_upgrade_request(request, handshake.request);
+  // Not looked at if it ended meanwhile: on_closed has told, as the stream was ours already.
+  if (net::Stream* stream = network_.find(*id); stream != nullptr) {
+    stream->set_timer(kHandshakeTimeout);
+    stream->send_last(std::as_bytes(std::span{request}));
   }
-  co_return co_await open_websocket(network, target, handler, owner);
+  while (!handshake.done) {
+    // Not cancelled: the stream refers to this frame until it is opened or gone.
+    runtime::WaitQueue::Waiter waiter{handshake.waiting, runtime::WaitQueue::OnCancel::ignore};
+    co_await waiter;
+  }
+  if (!handshake.opened) co_return runtime::Unexpected{handshake.error};
+  co_return *id;
 }
 
 void send_pong(net::Stream& stream, std::span<const std::byte> payload) {

@@ -1,4 +1,4 @@
-#include "perf/load/echo_checker.hpp"
+#include "perf/load/reply_checker.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -9,7 +9,8 @@ namespace perf {
 
 // The bytes at the front that are as expected, as far as one comparison tells: all up to the end of
 // the ring, or else those up to the end of the present frame, or none.
-std::size_t EchoChecker::matching(std::span<const std::byte> bytes) noexcept {
+std::size_t ReplyChecker::matching(std::span<const std::byte> bytes) const noexcept {
+  if (!ring_.compared().empty()) return matching_between_holes(bytes);
   const std::span<const std::byte> expected = ring_.expected().subspan(at_);
   const std::size_t most = std::min(bytes.size(), expected.size());
   if (std::memcmp(bytes.data(), expected.data(), most) == 0) return most;
@@ -18,7 +19,23 @@ std::size_t EchoChecker::matching(std::span<const std::byte> bytes) noexcept {
   return std::memcmp(bytes.data(), expected.data(), frame) == 0 ? frame : 0;
 }
 
-EchoChecker::Result EchoChecker::feed(std::span<const std::byte> bytes) noexcept {
+// The same up to the end of the present answer at most.
+std::size_t ReplyChecker::matching_between_holes(std::span<const std::byte> bytes) const noexcept {
+  const std::size_t begin = at_ % ring_.echoed_bytes();
+  const std::size_t end = std::min(ring_.echoed_bytes(), begin + bytes.size());
+  const std::byte* expected = ring_.expected().data() + at_;
+  for (const ByteRange& range : ring_.compared()) {
+    const std::size_t from = std::max(range.begin, begin);
+    const std::size_t to = std::min(range.end, end);
+    if (from >= to) continue;
+    if (std::memcmp(bytes.data() + (from - begin), expected + (from - begin), to - from) != 0) {
+      return 0;
+    }
+  }
+  return end - begin;
+}
+
+ReplyChecker::Result ReplyChecker::feed(std::span<const std::byte> bytes) noexcept {
   Result result;
   while (result.consumed < bytes.size()) {
     const std::span<const std::byte> rest = bytes.subspan(result.consumed);
@@ -42,7 +59,7 @@ EchoChecker::Result EchoChecker::feed(std::span<const std::byte> bytes) noexcept
 }
 
 // False if there is something to tell the caller.
-bool EchoChecker::take_control(std::span<const std::byte> bytes, Result& result) noexcept {
+bool ReplyChecker::take_control(std::span<const std::byte> bytes, Result& result) noexcept {
   if (control_done_) {
     control_bytes_ = 0;
     control_done_ = false;

@@ -2,7 +2,7 @@
 // frames stand between, and notices every byte that differs. Method: the expected stream is fed in
 // pieces, whole, and damaged at each position.
 
-#include "perf/load/echo_checker.hpp"
+#include "perf/load/reply_checker.hpp"
 
 #include <gtest/gtest.h>
 
@@ -16,8 +16,8 @@
 
 namespace {
 
-using perf::EchoChecker;
 using perf::MessageRing;
+using perf::ReplyChecker;
 using perf::Scheme;
 using Bytes = std::vector<std::byte>;
 
@@ -33,22 +33,22 @@ Bytes echoes(const MessageRing& ring, std::size_t first, std::size_t count) {
 }
 
 // Feeds all of it; the number of whole messages, or -1 if something was wrong.
-long feed_all(EchoChecker& checker, std::span<const std::byte> bytes,
+long feed_all(ReplyChecker& checker, std::span<const std::byte> bytes,
               std::size_t* pings = nullptr) {
   std::size_t messages = 0;
   while (!bytes.empty()) {
-    const EchoChecker::Result result = checker.feed(bytes);
+    const ReplyChecker::Result result = checker.feed(bytes);
     messages += result.messages;
-    if (result.found == EchoChecker::Found::wrong) return -1;
-    if (result.found == EchoChecker::Found::ping && pings != nullptr) ++*pings;
+    if (result.found == ReplyChecker::Found::wrong) return -1;
+    if (result.found == ReplyChecker::Found::ping && pings != nullptr) ++*pings;
     bytes = bytes.subspan(result.consumed);
   }
   return static_cast<long>(messages);
 }
 
-TEST(EchoChecker, WhatIsSentUnmasksToWhatIsExpected) {
+TEST(ReplyChecker, WhatIsSentUnmasksToWhatIsExpected) {
   for (const std::size_t size : {1U, 3U, 125U, 126U, 4096U, 70'000U}) {
-    const MessageRing ring(Scheme::ws, size, 4);
+    const MessageRing ring = perf::make_echo_ring(Scheme::ws, size, 4);
     for (std::size_t i = 0; i < ring.messages(); ++i) {
       const auto sent = ring.to_send(i, 1);
       ws::FrameHeader header;
@@ -63,15 +63,15 @@ TEST(EchoChecker, WhatIsSentUnmasksToWhatIsExpected) {
   }
 }
 
-TEST(EchoChecker, AcceptsTheEchoHoweverItIsCut) {
+TEST(ReplyChecker, AcceptsTheEchoHoweverItIsCut) {
   runtime::Random random(11);
   for (const Scheme scheme : {Scheme::ws, Scheme::tcp}) {
-    const MessageRing ring(scheme, 125, 16);
+    const MessageRing ring = perf::make_echo_ring(scheme, 125, 16);
     const std::size_t first = 5;
     const std::size_t count = 3 * ring.messages() + 1;
     const Bytes stream = echoes(ring, first, count);
     for (const std::size_t piece_max : {1U, 7U, 300U, 100'000U}) {
-      EchoChecker checker(ring, first);
+      ReplyChecker checker(ring, first);
       long messages = 0;
       for (std::size_t at = 0; at < stream.size();) {
         const std::size_t piece =
@@ -84,19 +84,19 @@ TEST(EchoChecker, AcceptsTheEchoHoweverItIsCut) {
   }
 }
 
-TEST(EchoChecker, NoticesADamagedByteAtEachPosition) {
-  const MessageRing ring(Scheme::ws, 20, 2);
+TEST(ReplyChecker, NoticesADamagedByteAtEachPosition) {
+  const MessageRing ring = perf::make_echo_ring(Scheme::ws, 20, 2);
   const Bytes stream = echoes(ring, 0, 3);
   for (std::size_t at = 0; at < stream.size(); ++at) {
     Bytes damaged = stream;
     damaged[at] ^= std::byte{0x20};
-    EchoChecker checker(ring, 0);
+    ReplyChecker checker(ring, 0);
     EXPECT_EQ(feed_all(checker, damaged), -1) << at;
   }
 }
 
-TEST(EchoChecker, NoticesLostDoubledAndSwappedMessages) {
-  const MessageRing ring(Scheme::ws, 125, 16);
+TEST(ReplyChecker, NoticesLostDoubledAndSwappedMessages) {
+  const MessageRing ring = perf::make_echo_ring(Scheme::ws, 125, 16);
   const Bytes lost = echoes(ring, 1, 1);
   Bytes doubled = echoes(ring, 0, 1);
   const Bytes again = echoes(ring, 0, 1);
@@ -104,13 +104,13 @@ TEST(EchoChecker, NoticesLostDoubledAndSwappedMessages) {
   Bytes swapped = echoes(ring, 1, 1);
   swapped.insert(swapped.end(), again.begin(), again.end());
   for (const Bytes& stream : {lost, doubled, swapped}) {
-    EchoChecker checker(ring, 0);
+    ReplyChecker checker(ring, 0);
     EXPECT_EQ(feed_all(checker, stream), -1);
   }
 }
 
-TEST(EchoChecker, FindsPingsBetweenMessagesByteByByteToo) {
-  const MessageRing ring(Scheme::ws, 125, 2);
+TEST(ReplyChecker, FindsPingsBetweenMessagesByteByByteToo) {
+  const MessageRing ring = perf::make_echo_ring(Scheme::ws, 125, 2);
   const Bytes ping{std::byte{0x89}, std::byte{2}, std::byte{'h'}, std::byte{'i'}};
   Bytes stream = ping;
   for (std::size_t i = 0; i < 3; ++i) {
@@ -120,7 +120,7 @@ TEST(EchoChecker, FindsPingsBetweenMessagesByteByByteToo) {
     stream.insert(stream.end(), ping.begin(), ping.end());
   }
   for (const std::size_t piece : {std::size_t{1}, stream.size()}) {
-    EchoChecker checker(ring, 0);
+    ReplyChecker checker(ring, 0);
     long messages = 0;
     std::size_t pings = 0;
     for (std::size_t at = 0; at < stream.size(); at += piece) {

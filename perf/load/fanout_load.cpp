@@ -1,0 +1,393 @@
+#include "perf/load/fanout_load.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "perf/load/json_text.hpp"
+#include "runtime/await.hpp"
+
+namespace perf {
+namespace {
+
+using runtime::Nanoseconds;
+using Role = FanoutProtocol::Role;
+
+constexpr Nanoseconds kConfirmTimeout = 10 * runtime::kSecond;
+constexpr Nanoseconds kConfirmStep = runtime::kMillisecond;
+constexpr Nanoseconds kSlowStep = 10 * runtime::kMillisecond;
+constexpr std::size_t kPublishOverhead = 256;  // headers of any protocol, generously
+
+std::string_view as_text(std::span<const std::byte> bytes) noexcept {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+}  // namespace
+
+// A subscriber, counted or beside.
+class FanoutLoad::Reader {
+ public:
+  Reader(FanoutLoad& load, Kind kind)
+      : load_(load),
+        kind_(kind),
+        follower_(*load.protocol_, load.payloads_, load.log_,
+                  kind == Kind::counted ? Follower::Judged::yes : Follower::Judged::no) {}
+
+  void set_stream(net::StreamId stream) noexcept { stream_ = stream; }
+  Kind kind() const noexcept { return kind_; }
+  std::uint64_t next_sequence() const noexcept { return follower_.next_sequence(); }
+
+  // Stalled: reads nothing any more. Slow: reads when it has been given something.
+  void begin_reading_badly() noexcept {
+    if (kind_ == Kind::counted) return;
+    if (net::Stream* stream = find()) stream->pause_receiving();
+  }
+  void give(double bytes) noexcept {
+    allowance_ = std::min(allowance_ + bytes, bytes);
+    if (allowance_ <= 0) return;
+    if (net::Stream* stream = find()) stream->resume_receiving();
+  }
+
+  static const net::StreamHandler kHandler;
+
+ private:
+  static Reader& of(net::Stream& stream) { return *static_cast<Reader*>(stream.owner()); }
+  net::Stream* find() noexcept { return load_.context_.network.find(stream_); }
+
+  void take(net::Stream& stream, std::span<const std::byte> bytes) {
+    if (kind_ == Kind::slow && load_.publisher_ != nullptr) {
+      allowance_ -= static_cast<double>(bytes.size());
+      if (allowance_ <= 0) stream.pause_receiving();
+    }
+    const std::uint64_t first = follower_.next_sequence();
+    Follower::Found found = follower_.feed(bytes);
+    for (; found != Follower::Found::drained; found = follower_.feed({})) {
+      if (!handle(stream, found)) return;
+    }
+    if (kind_ == Kind::counted && follower_.next_sequence() != first) {
+      load_.on_delivered(first, follower_.next_sequence(), stream.network().core().ring().now());
+    }
+  }
+
+  // False: the stream is ending.
+  bool handle(net::Stream& stream, Follower::Found found) {
+    switch (found) {
+      case Follower::Found::confirmed:
+        ++load_.confirmed_;
+        return true;
+      case Follower::Found::ping: {
+        std::vector<std::byte> pong;
+        load_.protocol_->answer_ping(pong, follower_.found_bytes());
+        stream.send_control(net::ControlKind::pong, pong);
+        return true;
+      }
+      case Follower::Found::refused:
+        refused_ = as_text(follower_.found_bytes());
+        stream.close(0);
+        return false;
+      default:
+        convict(follower_.explain());
+        stream.abort();
+        return false;
+    }
+  }
+  void convict(const std::string& what) {
+    ended_ = true;
+    if (kind_ == Kind::counted) load_.context_.faults.note_wrong("a subscriber: " + what);
+  }
+
+  static void on_data(net::Stream& stream, const net::Received& received) noexcept {
+    of(stream).take(stream, received.bytes);
+  }
+  static void on_end(net::Stream& stream) noexcept { stream.close(0); }
+  static void on_closed(net::Stream& stream, runtime::Error why) noexcept {
+    Reader& self = of(stream);
+    FanoutLoad& load = self.load_;
+    if (load.context_.stopping || self.ended_) return;
+    self.ended_ = true;
+    if (self.kind_ == Kind::stalled) {
+      ++load.stalled_closed_;
+    } else if (self.kind_ == Kind::slow) {
+      ++load.slow_closed_;
+    } else {
+      load.context_.faults.note_closed(
+          fmt::format("the server closed a subscriber: {}",
+                      self.refused_.empty() ? describe(why) : self.refused_));
+    }
+  }
+  static void on_timer(net::Stream&) noexcept {}
+
+  FanoutLoad& load_;
+  Kind kind_;
+  bool ended_ = false;
+  Follower follower_;
+  net::StreamId stream_;
+  double allowance_ = 0;  // slow: bytes it may read now
+  std::string refused_;
+};
+
+const net::StreamHandler FanoutLoad::Reader::kHandler{"subscriber", on_data,  on_end,
+                                                      on_closed,    on_timer, nullptr};
+
+// Sends, and looks at what comes back only for pings and refusals.
+class FanoutLoad::Publisher {
+ public:
+  explicit Publisher(FanoutLoad& load) noexcept : load_(load) {}
+
+  void set_stream(net::StreamId stream) noexcept { stream_ = stream; }
+  void send(std::span<const std::byte> bytes) {
+    net::Stream* stream = load_.context_.network.find(stream_);
+    // False only while the stream is closing, which is counted where it ends.
+    if (stream != nullptr) static_cast<void>(stream->send_copy(bytes));
+  }
+
+  static const net::StreamHandler kHandler;
+
+ private:
+  static Publisher& of(net::Stream& stream) { return *static_cast<Publisher*>(stream.owner()); }
+
+  void take(net::Stream& stream, std::span<const std::byte> bytes) {
+    kept_.insert(kept_.end(), bytes.begin(), bytes.end());
+    std::size_t parsed = 0;
+    for (;;) {
+      const Unit unit = load_.protocol_->parse(std::span{kept_}.subspan(parsed), state_);
+      if (unit.kind == Unit::Kind::need_more) break;
+      parsed += unit.consumed;
+      if (!handle(stream, unit)) break;
+    }
+    kept_.erase(kept_.begin(), kept_.begin() + static_cast<std::ptrdiff_t>(parsed));
+  }
+  bool handle(net::Stream& stream, const Unit& unit) {
+    switch (unit.kind) {
+      case Unit::Kind::skipped:
+        return true;
+      case Unit::Kind::confirmed:
+        ++load_.confirmed_;
+        return true;
+      case Unit::Kind::ping: {
+        std::vector<std::byte> pong;
+        load_.protocol_->answer_ping(pong, unit.payload);
+        stream.send_control(net::ControlKind::pong, pong);
+        return true;
+      }
+      case Unit::Kind::refused:
+        refused_ = as_text(unit.payload);
+        stream.close(0);
+        return false;
+      default:
+        ended_ = true;
+        load_.context_.faults.note_wrong("the publisher got something that it does not expect");
+        stream.abort();
+        return false;
+    }
+  }
+
+  static void on_data(net::Stream& stream, const net::Received& received) noexcept {
+    of(stream).take(stream, received.bytes);
+  }
+  static void on_end(net::Stream& stream) noexcept { stream.close(0); }
+  static void on_closed(net::Stream& stream, runtime::Error why) noexcept {
+    Publisher& self = of(stream);
+    if (self.load_.context_.stopping || self.ended_) return;
+    self.load_.context_.faults.note_closed(
+        fmt::format("the server closed the publisher: {}",
+                    self.refused_.empty() ? describe(why) : self.refused_));
+  }
+  static void on_timer(net::Stream&) noexcept {}
+
+  FanoutLoad& load_;
+  net::StreamId stream_;
+  std::vector<std::byte> kept_;
+  FanoutProtocol::State state_ = 0;
+  std::string refused_;
+  bool ended_ = false;
+};
+
+const net::StreamHandler FanoutLoad::Publisher::kHandler{"publisher", on_data,  on_end,
+                                                         on_closed,   on_timer, nullptr};
+
+FanoutLoad::FanoutLoad(LoadContext& context, const FanoutOptions& options,
+                       std::unique_ptr<FanoutProtocol> protocol)
+    : Load(context),
+      options_(options),
+      protocol_(std::move(protocol)),
+      payloads_(context.settings.payload_bytes),
+      log_(*protocol_, payloads_),
+      slots_(std::bit_ceil(std::size_t{context.settings.depth} + 1)) {}
+
+FanoutLoad::~FanoutLoad() = default;
+
+// --- Opening
+
+void FanoutLoad::greet(net::StreamId id, Role role) {
+  words_.clear();
+  protocol_->greet(words_, role);
+  net::Stream* stream = context_.network.find(id);
+  if (stream != nullptr && !words_.empty()) static_cast<void>(stream->send_copy(words_));
+}
+
+runtime::Task<runtime::Result<void>> FanoutLoad::open_reader(Kind kind) {
+  Reader& reader = readers_.emplace_back(*this, kind);
+  const auto stream =
+      co_await context_.opener.open(Reader::kHandler, &reader, protocol_->path(Role::subscriber));
+  if (!stream) co_return runtime::Unexpected{stream.error()};
+  reader.set_stream(*stream);
+  greet(*stream, Role::subscriber);
+  co_return runtime::Result<void>{};
+}
+
+runtime::Task<runtime::Result<void>> FanoutLoad::open_publisher() {
+  auto publisher = std::make_unique<Publisher>(*this);
+  const auto stream = co_await context_.opener.open(Publisher::kHandler, publisher.get(),
+                                                    protocol_->path(Role::publisher));
+  publisher_ = std::move(publisher);
+  if (!stream) co_return runtime::Unexpected{stream.error()};
+  publisher_->set_stream(*stream);
+  greet(*stream, Role::publisher);
+  co_return runtime::Result<void>{};
+}
+
+runtime::Task<runtime::Result<void>> FanoutLoad::open() {
+  const std::uint32_t counted = context_.settings.connections;
+  const std::uint32_t readers = counted + options_.stalled + options_.slow;
+  for (std::uint32_t i = 0; i < readers; ++i) {
+    const Kind kind = i < counted                      ? Kind::counted
+                      : i < counted + options_.stalled ? Kind::stalled
+                                                       : Kind::slow;
+    const auto opened = co_await open_reader(kind);
+    if (!opened) co_return runtime::Unexpected{opened.error()};
+  }
+  const auto opened = co_await open_publisher();
+  if (!opened) co_return runtime::Unexpected{opened.error()};
+  const std::uint32_t wanted = (protocol_->is_confirmed_in_stream(Role::subscriber) ? readers : 0) +
+                               (protocol_->is_confirmed_in_stream(Role::publisher) ? 1 : 0);
+  const Nanoseconds deadline = context_.network.core().now() + kConfirmTimeout;
+  while (confirmed_ < wanted && context_.faults.none()) {
+    if (context_.network.core().now() > deadline) {
+      co_return runtime::fail(runtime::ErrorCode::timed_out);
+    }
+    co_await runtime::sleep_for(kConfirmStep);
+  }
+  for (Reader& reader : readers_) reader.begin_reading_badly();
+  co_return runtime::Result<void>{};
+}
+
+// --- The loop
+
+void FanoutLoad::publish(Nanoseconds at) {
+  const std::uint64_t sequence = published_++;
+  slot(sequence) = {.at = at, .remaining = context_.settings.connections};
+  words_.clear();
+  protocol_->publish(words_, payloads_.make(sequence));
+  publisher_->send(words_);
+}
+
+void FanoutLoad::start() {
+  const Nanoseconds now = context_.network.core().ring().now();
+  for (std::uint32_t i = 0; i < context_.settings.depth; ++i) publish(now);
+}
+
+void FanoutLoad::offer(Nanoseconds due) {
+  if (published_ - completed_ < context_.settings.depth) {
+    publish(due);
+  } else {
+    waiting_.push(due);
+  }
+}
+
+// A subscriber has those from `first` to before `end`. Those published in one turn have one time.
+void FanoutLoad::on_delivered(std::uint64_t first, std::uint64_t end, Nanoseconds now) {
+  std::uint64_t done = 0;
+  Nanoseconds at = slot(first).at;
+  std::uint64_t alike = 0;
+  for (std::uint64_t sequence = first; sequence < end; ++sequence) {
+    Slot& one = slot(sequence);
+    if (one.at != at) {
+      context_.meter.record(now - at, alike);
+      at = one.at;
+      alike = 0;
+    }
+    ++alike;
+    done += --one.remaining == 0;
+  }
+  context_.meter.record(now - at, alike);
+  if (done != 0) on_completed(done, now);
+}
+
+void FanoutLoad::on_completed(std::uint64_t count, Nanoseconds now) {
+  completed_ += count;
+  // Who reads on its own may be ahead of the log, all of them together too.
+  log_.forget_before(std::min(completed_, log_.sequences()));
+  if (context_.stopping) return;
+  if (!context_.settings.is_open_loop()) {
+    for (; count > 0; --count) publish(now);
+    return;
+  }
+  while (waiting_.size() > 0 && published_ - completed_ < context_.settings.depth) {
+    publish(waiting_.pop());
+  }
+}
+
+runtime::Task<void> FanoutLoad::background() {
+  const double bytes = options_.slow_bytes_per_second * static_cast<double>(kSlowStep) / 1e9;
+  while (options_.slow > 0 && co_await runtime::sleep_for(kSlowStep)) {
+    for (Reader& reader : readers_) {
+      if (reader.kind() == Kind::slow) reader.give(bytes);
+    }
+  }
+}
+
+// --- Figures
+
+std::string FanoutLoad::describe_lost() const {
+  std::uint32_t lacking = 0;
+  for (const Reader& reader : readers_) {
+    lacking += reader.kind() == Kind::counted && reader.next_sequence() <= completed_;
+  }
+  return fmt::format("message {} never came to {} of {} subscribers", completed_, lacking,
+                     context_.settings.connections);
+}
+
+void FanoutLoad::on_interval(bool begins) {
+  const Nanoseconds now = context_.network.core().ring().now();
+  if (begins) {
+    published_before_ = published_;
+    interval_began_ = now;
+    return;
+  }
+  published_in_ = published_ - published_before_;
+  interval_seconds_ = static_cast<double>(now - interval_began_) / 1e9;
+}
+
+std::string FanoutLoad::own_json() const {
+  return fmt::format(
+      R"("fanout":{{"publishes":{},"publishes_per_second":{:.1f},"subscribers":{},"stalled":{},)"
+      R"("stalled_closed":{},"slow":{},"slow_closed":{}}},)",
+      published_in_, ratio(to_double(published_in_), interval_seconds_),
+      context_.settings.connections, options_.stalled, stalled_closed_, options_.slow,
+      slow_closed_);
+}
+
+std::string FanoutLoad::own_text() const {
+  std::string text = fmt::format("  publishes    {:.0f} a second, each to {} subscribers\n",
+                                 ratio(to_double(published_in_), interval_seconds_),
+                                 context_.settings.connections);
+  if (options_.stalled + options_.slow > 0) {
+    text += fmt::format("  beside       {} stalled readers ({} closed), {} slow ones ({} closed)\n",
+                        options_.stalled, stalled_closed_, options_.slow, slow_closed_);
+  }
+  return text;
+}
+
+net::NetworkOptions FanoutLoad::network_options(const Settings& settings,
+                                                const FanoutOptions& options) {
+  net::NetworkOptions network;
+  network.streams_max = settings.connections + options.stalled + options.slow + 1;
+  network.queued_bytes_max = 4 * (std::size_t{settings.depth} + 1) *
+                             (std::size_t{settings.payload_bytes} + kPublishOverhead);
+  network.direct_descriptors = false;
+  return network;
+}
+
+}  // namespace perf

@@ -1,0 +1,90 @@
+#pragma once
+// The fan-out load: one publisher, and subscribers that must each get everything, once and in
+// order. Closed loop: so many publishes are on their way; one is done when the last of the counted
+// subscribers has it. Readers beside, which are not counted: stalled ones read nothing, slow ones
+// so many bytes a second.
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "perf/load/delivery_log.hpp"
+#include "perf/load/fanout_protocol.hpp"
+#include "perf/load/follower.hpp"
+#include "perf/load/load.hpp"
+#include "perf/load/published_payloads.hpp"
+#include "perf/load/time_queue.hpp"
+
+namespace perf {
+
+struct FanoutOptions {
+  std::uint32_t stalled = 0;
+  std::uint32_t slow = 0;
+  std::uint32_t slow_bytes_per_second = 10'000;  // each
+};
+
+class FanoutLoad final : public Load {
+ public:
+  // Settings: connections are counted subscribers, depth is publishes on their way.
+  FanoutLoad(LoadContext& context, const FanoutOptions& options,
+             std::unique_ptr<FanoutProtocol> protocol);
+  ~FanoutLoad() override;
+
+  runtime::Task<runtime::Result<void>> open() override;
+  void start() override;
+  void offer(runtime::Nanoseconds due) override;
+  void stop() override { waiting_ = TimeQueue(); }
+  std::uint64_t outstanding() const noexcept override {
+    return published_ - completed_ + waiting_.size();
+  }
+  std::string describe_lost() const override;
+  void on_interval(bool begins) override;
+  runtime::Task<void> background() override;
+  std::string own_json() const override;
+  std::string own_text() const override;
+
+  static net::NetworkOptions network_options(const Settings& settings,
+                                             const FanoutOptions& options);
+
+ private:
+  class Reader;
+  class Publisher;
+  enum class Kind : std::uint8_t { counted, stalled, slow };
+  // A publish on its way, by its sequence number.
+  struct Slot {
+    runtime::Nanoseconds at = 0;
+    std::uint32_t remaining = 0;  // counted subscribers that do not have it
+  };
+
+  runtime::Task<runtime::Result<void>> open_reader(Kind kind);
+  runtime::Task<runtime::Result<void>> open_publisher();
+  void greet(net::StreamId id, FanoutProtocol::Role role);
+  void publish(runtime::Nanoseconds at);
+  void on_delivered(std::uint64_t first, std::uint64_t end, runtime::Nanoseconds now);
+  void on_completed(std::uint64_t count, runtime::Nanoseconds now);
+  Slot& slot(std::uint64_t sequence) noexcept { return slots_[sequence & (slots_.size() - 1)]; }
+
+  FanoutOptions options_;
+  std::unique_ptr<FanoutProtocol> protocol_;
+  PublishedPayloads payloads_;
+  DeliveryLog log_;
+  std::deque<Reader> readers_;  // streams point into it; the counted ones first
+  std::unique_ptr<Publisher> publisher_;
+  std::vector<Slot> slots_;  // a power of two
+  TimeQueue waiting_;        // open loop: due, beyond the depth
+  std::uint64_t published_ = 0;
+  std::uint64_t completed_ = 0;
+  std::uint32_t confirmed_ = 0;  // connections that are ready
+  std::vector<std::byte> words_;
+  std::uint32_t stalled_closed_ = 0;
+  std::uint32_t slow_closed_ = 0;
+  std::uint64_t published_before_ = 0;  // the interval
+  std::uint64_t published_in_ = 0;
+  runtime::Nanoseconds interval_began_ = 0;
+  double interval_seconds_ = 0;
+};
+
+}  // namespace perf

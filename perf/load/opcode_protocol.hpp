@@ -1,0 +1,13 @@
+#pragma once
+// The project's own protocol as a FanoutProtocol: ClientSubscribe, Publish and Event, as a TCP
+// stream or in binary WebSocket messages.
+
+#include <memory>
+
+#include "perf/load/fanout_protocol.hpp"
+
+namespace perf {
+
+std::unique_ptr<FanoutProtocol> make_opcode_protocol(bool is_websocket);
+
+}  // namespace perf

@@ -1,0 +1,47 @@
+#include "perf/load/pipeline_load.hpp"
+
+#include <fmt/format.h>
+
+namespace perf {
+
+runtime::Task<runtime::Result<void>> PipelineLoad::open() {
+  for (std::uint32_t i = 0; i < context_.settings.connections; ++i) {
+    const std::size_t first = i * 7 % ring_.messages();
+    Connection& connection =
+        connections_.emplace_back(shared_, ring_, first, ReplyChecker(ring_, first));
+    const auto stream = co_await context_.opener.open(Connection::kHandler, &connection);
+    if (!stream) co_return runtime::Unexpected{stream.error()};
+    connection.send_by(*stream);
+  }
+  co_return runtime::Result<void>{};
+}
+
+void PipelineLoad::start() {
+  for (Connection& connection : connections_) connection.start();
+}
+
+void PipelineLoad::offer(runtime::Nanoseconds due) {
+  connections_[next_offer_].offer(due);
+  next_offer_ = next_offer_ + 1 == connections_.size() ? 0 : next_offer_ + 1;
+}
+
+void PipelineLoad::stop() {
+  for (Connection& connection : connections_) connection.drop_waiting();
+}
+
+std::string PipelineLoad::describe_lost() const {
+  std::uint64_t waiting = 0;
+  for (const Connection& connection : connections_) waiting += connection.unanswered() != 0;
+  return fmt::format("{} messages on {} connections were never answered", outstanding(), waiting);
+}
+
+net::NetworkOptions PipelineLoad::network_options(const Settings& settings,
+                                                  std::size_t message_bytes) {
+  net::NetworkOptions options;
+  options.streams_max = settings.connections;
+  options.queued_bytes_max = 4 * (std::size_t{settings.depth} + 1) * message_bytes;
+  options.direct_descriptors = false;
+  return options;
+}
+
+}  // namespace perf
