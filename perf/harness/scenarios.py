@@ -10,6 +10,8 @@ OURS = 'ours'
 KEYS = {'like', 'groups', 'load', 'ours', 'reach', 'options', 'small', 'vs', 'variants', 'goals', 'counts', 'fresh',
         'server_cpus', 'beside', 'metric', 'metrics'}
 DEFAULT_OURS = 'corelane-echo'
+SMALL = {'connections': 8, 'subscribers': 8}   # unless a scenario says otherwise
+BESIDE_SMALL = 20
 
 
 @dataclass
@@ -97,7 +99,8 @@ def make_side(name, table, base, small):
     if small:
         limits = {**base.get('small', {}), **table.get('small', {})}
         options = shrunk(options, limits)
-        beside = shrunk(beside, {'connections': 20})
+        if beside:
+            beside['connections'] = min(beside.get('connections', 0), BESIDE_SMALL)
     both = {**base, **table}
     if 'program' in table:
         return Side(name, '', '', '', table.get('options', {}), program=table['program'])
@@ -106,14 +109,11 @@ def make_side(name, table, base, small):
 
 
 def shrunk(options, limits):
-    """With each named number brought down to its limit; strings are replaced."""
-    result = dict(options)
-    for name, limit in {'connections': 8, 'subscribers': 8, 'seconds': 0.2, 'warmup': 0.05, **limits}.items():
-        value = result.get(name)
-        if isinstance(value, (int, float)) and not isinstance(limit, str):
-            result[name] = min(value, limit)
-        elif value is not None or name in limits:
-            result[name] = limit
+    """With each named number brought down to its limit, and the limit itself where there was no such option."""
+    result = {**limits, **options}
+    for name, limit in {**SMALL, **limits}.items():
+        if name in result:
+            result[name] = min(result[name], limit)
     return result
 
 

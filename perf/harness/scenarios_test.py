@@ -3,6 +3,7 @@ runs them in their small setting against our server, its variants and the peers 
 
 import os
 import pathlib
+import select
 import signal
 import subprocess
 import sys
@@ -59,7 +60,18 @@ class Scenarios(unittest.TestCase):
             finally:
                 process.kill()
         self.assertEqual(process.returncode, 130)
-        self.assertEqual([pid for pid in children if pathlib.Path(f'/proc/{pid}').exists()], [])
+        for pid in children:
+            self.wait_for_end(pid)
+
+    def wait_for_end(self, pid):
+        """A descriptor of the process, if there still is one, becomes readable when it ends."""
+        try:
+            process = os.pidfd_open(int(pid))
+        except ProcessLookupError:
+            return
+        ended, _, _ = select.select([process], [], [], TIMEOUT_S)
+        os.close(process)
+        self.assertTrue(ended, pid)
 
     def wait_for_children(self, process):
         """Until both servers and the load are there."""
