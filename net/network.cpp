@@ -266,7 +266,7 @@ void Network::begin_closing(Stream& stream) noexcept {
   drop_held(stream);
   stream.starved_ = false;
   stream.held_up_ = false;
-  if (stream.receive_armed_ || stream.send_armed_) core_.ring().cancel_all(stream.descriptor_);
+  if (stream.receive_armed_ || stream.send_armed_) core_.ring().cancel_all(stream.descriptor());
   close_if_idle(stream);
 }
 
@@ -277,7 +277,7 @@ void Network::close_if_idle(Stream& stream) noexcept {
     give_queue(stream);
   }
   stream.state_ = Stream::State::closed;
-  core_.ring().close(stream.descriptor_, token(Sink::close, stream));
+  core_.ring().close(stream.descriptor(), token(Sink::close, stream));
 }
 
 void Network::on_shutdown(const Completion& completion) noexcept {

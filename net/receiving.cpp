@@ -42,9 +42,9 @@ void Network::arm_receive(Stream& stream) noexcept {
   ++counters_.receives;
   const Token receive = token(Sink::receive, stream);
   if (stream.mode_ == Stream::ReceiveMode::small) {
-    core_.ring().receive_multishot(stream.descriptor_, small_group_, receive);
+    core_.ring().receive_multishot(stream.descriptor(), small_group_, receive);
   } else {
-    core_.ring().receive_selected(stream.descriptor_, large_group_, receive);
+    core_.ring().receive_selected(stream.descriptor(), large_group_, receive);
   }
 }
 
@@ -161,6 +161,7 @@ void Network::starve(Stream& stream) noexcept {
     return;
   }
   const std::uint16_t group = group_of(stream.mode_);
+  buffers_.grow(group);
   if (buffers_.out(group) < buffers_.count(group)) {
     arm_receive(stream);  // some have come back meanwhile
     return;

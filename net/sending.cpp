@@ -59,7 +59,7 @@ void Network::flush_stream(Stream& stream) noexcept {
   if (stream.state_ == Stream::State::flushing && stream.linger_ && !stream.ended_) {
     stream.state_ = Stream::State::lingering;
     stream.shutdown_armed_ = true;
-    core_.ring().shutdown(stream.descriptor_, SHUT_WR, token(Sink::shutdown, stream));
+    core_.ring().shutdown(stream.descriptor(), SHUT_WR, token(Sink::shutdown, stream));
     return;
   }
   if (stream.state_ == Stream::State::flushing || stream.ended_) begin_closing(stream);
@@ -71,9 +71,9 @@ void Network::begin_send(Stream& stream, SendQueue& queue) noexcept {
   ++counters_.sends;
   const Token send = token(Sink::send, stream);
   if (operation.message != nullptr) {
-    core_.ring().send_message(stream.descriptor_, operation.message, send);
+    core_.ring().send_message(stream.descriptor(), operation.message, send);
   } else {
-    core_.ring().send(stream.descriptor_, operation.bytes, send);
+    core_.ring().send(stream.descriptor(), operation.bytes, send);
   }
 }
 

@@ -5,6 +5,10 @@
 //
 //   kernel --completion--> lease (handler, send queue: share()) --last one gone--> kernel
 //
+// Of each group the kernel has only as many as it has been short of once: it goes round among all
+// that it has, and so memory that is not needed stays untouched, and what is used stays in the
+// cache. The others are given for those that it takes, the one used last first.
+//
 // Running out is ordinary load: receives end with ENOBUFS and are armed again when buffers return
 // (on_returned). Under ASan a buffer that went home is poisoned until the kernel hands it out
 // again.
@@ -63,6 +67,8 @@ class BufferPool {
   std::uint32_t count(std::uint16_t group) const noexcept { return groups_[group].count; }
   // Buffers of a group that are not the kernel's.
   std::uint32_t out(std::uint16_t group) const noexcept { return groups_[group].out; }
+  // The kernel had none left: it gets more from now on, if there are.
+  void grow(std::uint16_t group) noexcept;
   // True if so many are out that none should be kept for long: whoever would keep a lease copies.
   bool scarce(std::uint16_t group) const noexcept {
     return groups_[group].out * 4 > groups_[group].count * 3;
@@ -80,8 +86,15 @@ class BufferPool {
     std::uint32_t buffer_bytes = 0;
     std::uint32_t count = 0;
     std::uint32_t out = 0;
+    std::uint32_t given_max = 0;        // the kernel's share, while there are spare ones
+    std::uint32_t taken = 0;            // since it last grew
+    std::vector<std::uint16_t> spare;   // neither the kernel's nor out, the one used last behind
     std::vector<std::uint32_t> leases;  // a buffer; one for each piece that is to be sent from it
   };
+  // More than a quiet core needs at once; a busy one doubles it a few times.
+  static constexpr std::uint32_t kGivenFirst = 32;
+
+  void give_spare(std::uint16_t group) noexcept;
   Group& group(BufferId id) noexcept {
     RT_DEBUG_ASSERT(id.group < groups_.size());
     return groups_[id.group];

@@ -126,11 +126,12 @@ std::size_t Ring::lane_batch(CoreId, std::size_t most) noexcept {
 // --- Provided buffers
 
 Result<void> Ring::register_buffers(std::uint16_t group, std::byte* base,
-                                    std::uint32_t buffer_bytes, std::uint32_t count) noexcept {
+                                    std::uint32_t buffer_bytes, std::uint32_t /*count*/,
+                                    std::uint32_t given) noexcept {
   auto& of = impl_->peer.groups_.at(group);
   of.base = base;
   of.buffer_bytes = buffer_bytes;
-  for (std::uint32_t i = 0; i < count; ++i) of.free.push_back(static_cast<std::uint16_t>(i));
+  for (std::uint32_t i = 0; i < given; ++i) of.free.push_back(static_cast<std::uint16_t>(i));
   return {};
 }
 void Ring::unregister_buffers(std::uint16_t group) noexcept {

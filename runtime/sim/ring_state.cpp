@@ -53,9 +53,13 @@ const char* name_of(OperationKind kind) noexcept {
   return "?";
 }
 
-BufferGroup::BufferGroup(std::byte* base, std::uint32_t buffer_bytes, std::uint32_t count)
-    : base_(base), buffer_bytes_(buffer_bytes), places_(count, Place::fresh) {
-  for (std::uint32_t id = 0; id < count; ++id) available_.push_back(static_cast<std::uint16_t>(id));
+BufferGroup::BufferGroup(std::byte* base, std::uint32_t buffer_bytes, std::uint32_t count,
+                         std::uint32_t given)
+    : base_(base), buffer_bytes_(buffer_bytes), places_(count, Place::with_program) {
+  for (std::uint32_t id = 0; id < given; ++id) {
+    places_[id] = Place::fresh;
+    available_.push_back(static_cast<std::uint16_t>(id));
+  }
   poison_memory(base, std::size_t{buffer_bytes} * count);
 }
 

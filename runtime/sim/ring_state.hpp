@@ -80,7 +80,8 @@ class BufferGroup {
  public:
   static constexpr std::byte kPoison{0xa5};
 
-  BufferGroup(std::byte* base, std::uint32_t buffer_bytes, std::uint32_t count);
+  BufferGroup(std::byte* base, std::uint32_t buffer_bytes, std::uint32_t count,
+              std::uint32_t given);
   BufferGroup(const BufferGroup&) = delete;
   BufferGroup& operator=(const BufferGroup&) = delete;
   ~BufferGroup();

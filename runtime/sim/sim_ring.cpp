@@ -121,14 +121,16 @@ std::size_t Ring::lane_batch(CoreId from, std::size_t most) noexcept {
 // --- Provided buffers ----------------------------------------------------------------------------
 
 Result<void> Ring::register_buffers(std::uint16_t group, std::byte* base,
-                                    std::uint32_t buffer_bytes, std::uint32_t count) noexcept {
+                                    std::uint32_t buffer_bytes, std::uint32_t count,
+                                    std::uint32_t given) noexcept {
+  RT_ASSERT(given <= count);
   RT_ASSERT(group < sim::RingState::kGroupsMax);
   RT_ASSERT(count != 0);
   RT_ASSERT((count & (count - 1)) == 0);
   RT_ASSERT(count <= 32'768);
   RT_ASSERT(buffer_bytes != 0);
   RT_ASSERT(impl_->groups[group] == nullptr);
-  impl_->groups[group] = std::make_unique<sim::BufferGroup>(base, buffer_bytes, count);
+  impl_->groups[group] = std::make_unique<sim::BufferGroup>(base, buffer_bytes, count, given);
   return {};
 }
 

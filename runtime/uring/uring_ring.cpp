@@ -201,7 +201,9 @@ std::size_t Ring::lane_batch(CoreId, std::size_t most) noexcept {
 // -------------------------------------------------------------------------------
 
 Result<void> Ring::register_buffers(std::uint16_t group, std::byte* base,
-                                    std::uint32_t buffer_bytes, std::uint32_t count) noexcept {
+                                    std::uint32_t buffer_bytes, std::uint32_t count,
+                                    std::uint32_t given) noexcept {
+  RT_ASSERT(given <= count);
   RT_ASSERT(group < kGroupsMax);
   RT_ASSERT(count != 0 && (count & (count - 1)) == 0 && count <= 32768);
   BufferGroup& entry = impl_->groups[group];
@@ -224,7 +226,7 @@ Result<void> Ring::register_buffers(std::uint16_t group, std::byte* base,
            .base = base,
            .buffer_bytes = buffer_bytes,
            .count = count};
-  for (std::uint32_t id = 0; id < count; ++id) recycle(group, static_cast<std::uint16_t>(id));
+  for (std::uint32_t id = 0; id < given; ++id) recycle(group, static_cast<std::uint16_t>(id));
   return {};
 }
 

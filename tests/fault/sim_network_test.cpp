@@ -7,6 +7,7 @@
 #include <array>
 #include <map>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "runtime/await.hpp"
@@ -210,6 +211,61 @@ struct Repeating {
     return true;
   }
 };
+
+// Notes which receive buffers are used.
+struct Noting {
+  std::set<std::uint16_t> buffers;
+  std::uint64_t received = 0;
+  static void on_data(net::Stream& stream, const net::Received& received) noexcept {
+    auto& self = *static_cast<Noting*>(stream.owner());
+    self.buffers.insert(received.buffer.buffer);
+    self.received += received.bytes.size();
+  }
+  static bool accept(void* context, net::Stream& stream) noexcept {
+    static constexpr net::StreamHandler kHandler{
+        "noting", on_data, EchoServer::on_end, EchoServer::on_closed, EchoServer::on_timer,
+        nullptr};
+    stream.set_handler(kHandler, context);
+    return true;
+  }
+};
+
+TEST(SimNetwork, TouchesOnlyAsManyBuffersAsItHasBeenShortOf) {
+  sim::World world(1);
+  RuntimeOptions runtime_options = tests::small_options(1);
+  runtime_options.ring = {.entries = 64, .completion_entries = 4096, .direct_descriptors = 0};
+  run_on_cores(runtime_options, []() -> Task<void> {
+    net::NetworkOptions options;
+    options.receive_buffer_bytes = 16;
+    options.receive_buffers = 256;
+    options.large_buffers = 0;
+    net::Network network(options);
+    Noting noting;
+    const auto listener = network.listen(loopback(), {}, Noting::accept, &noting);
+    const Address address = *network.address_of(*listener);
+    std::vector<std::unique_ptr<EchoClient>> clients;
+    std::vector<net::StreamId> streams;
+    for (int i = 0; i < 100; ++i) {
+      clients.push_back(std::make_unique<EchoClient>());
+      streams.push_back(
+          *co_await network.connect(address, EchoClient::kHandler, clients.back().get()));
+    }
+    const auto send = [&](net::StreamId id, std::size_t bytes) {
+      EXPECT_TRUE(network.find(id)->send_copy(std::vector<std::byte>(bytes)));
+    };
+    for (std::uint64_t i = 1; i <= 1000; ++i) {
+      send(streams[i % streams.size()], 10);
+      while (noting.received < 10 * i) co_await sleep_for(10 * kMicrosecond);
+    }
+    EXPECT_LE(noting.buffers.size(), 40u);
+    EXPECT_EQ(network.counters().buffers_missing, 0u);
+    for (const net::StreamId id : streams) send(id, 4000);
+    while (noting.received < 10 * 1000 + 4000 * streams.size()) co_await sleep_for(kMillisecond);
+    EXPECT_GE(noting.buffers.size(), 64u);
+    EXPECT_GT(network.counters().buffers_missing, 0u);
+    co_await network.shutdown();
+  });
+}
 
 TEST(SimNetwork, ABufferMayBeLentToMorePiecesThan16BitsCount) {
   sim::World world(1);

@@ -208,7 +208,7 @@ TEST(SimulatedRing, ReceivesIntoProvidedBuffersUntilTheyRunOut) {
     std::array<std::byte, 4 * 8> memory{};
     Pair pair(seed);
     Ring& ring = pair.loop.ring();
-    ASSERT_TRUE(ring.register_buffers(1, memory.data(), 8, 4));
+    ASSERT_TRUE(ring.register_buffers(1, memory.data(), 8, 4, 4));
     std::string received;
     std::vector<std::uint16_t> held;
     std::int32_t last = 0;
@@ -246,7 +246,7 @@ TEST(SimulatedRing, PoisonsARecycledBuffer) {
 #else
   std::array<std::byte, 64> memory{};
   Pair pair(1);
-  ASSERT_TRUE(pair.loop.ring().register_buffers(0, memory.data(), 64, 1));
+  ASSERT_TRUE(pair.loop.ring().register_buffers(0, memory.data(), 64, 1, 1));
   std::uint16_t buffer = 0;
   pair.send(pair.client, "secret");
   EXPECT_EQ(

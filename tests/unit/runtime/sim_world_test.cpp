@@ -159,7 +159,7 @@ TEST_F(PlantedBug, ABufferRecycledTwiceIsFound) {
       [] {
         Connected here;
         std::array<std::byte, 64> memory{};
-        ASSERT_TRUE(here.loop.ring().register_buffers(0, memory.data(), 32, 2));
+        ASSERT_TRUE(here.loop.ring().register_buffers(0, memory.data(), 32, 2, 2));
         here.loop.ring().recycle(0, 1);
       },
       "recycled that the kernel has already(.|\n)*CORELANE_SEED=42");
@@ -170,7 +170,7 @@ TEST_F(PlantedBug, AViewWrittenAfterItsBufferWentHomeIsFound) {
       [] {
         Connected here;
         std::array<std::byte, 64> memory{};
-        ASSERT_TRUE(here.loop.ring().register_buffers(0, memory.data(), 64, 1));
+        ASSERT_TRUE(here.loop.ring().register_buffers(0, memory.data(), 64, 1, 1));
         const auto receive = [&] {
           here.loop.ring().receive_selected(here.server, 0, here.loop.on([&](const Completion& c) {
             here.loop.ring().recycle(0, c.buffer);
@@ -273,7 +273,7 @@ TEST_F(PlantedBug, ABufferNeverGivenBackIsFound) {
       [] {
         Connected here;
         std::array<std::byte, 64> memory{};
-        ASSERT_TRUE(here.loop.ring().register_buffers(0, memory.data(), 32, 2));
+        ASSERT_TRUE(here.loop.ring().register_buffers(0, memory.data(), 32, 2, 2));
         here.loop.ring().receive_selected(here.server, 0, here.loop.on([](const Completion&) {}));
         here.loop.ring().send(here.client, std::as_bytes(std::span{"x"}),
                               here.loop.on([](const Completion&) {}));
