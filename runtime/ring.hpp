@@ -122,8 +122,8 @@ class Ring {
   // -----------------------------------------------
 
   // `count` (a power of two, at most 32,768) buffers of `buffer_bytes` each, one after the other
-  // from `base`; ids 0 to count-1, of which the kernel has the first `given`, and gets the others by
-  // recycle(). The memory stays until unregister_buffers() or the ring's end.
+  // from `base`; ids 0 to count-1, of which the kernel has the first `given`, and gets the others
+  // by recycle(). The memory stays until unregister_buffers() or the ring's end.
   Result<void> register_buffers(std::uint16_t group, std::byte* base, std::uint32_t buffer_bytes,
                                 std::uint32_t count, std::uint32_t given) noexcept;
   // No receive of this group may be in flight. The group's number is free again.
