@@ -161,23 +161,27 @@ TEST(Malformed, AWebSocketMessagePastTheLimitClosesWith1009) {
   });
 }
 
-// The frames in front fill the client's own outgoing queue with answers.
+// The frames in front fill the client's own outgoing queue with answers, which are larger than
+// they.
 TEST(Malformed, WhatFollowsTheFrameThatClosedTheSessionTakesNoEffect) {
-  with_node(tests::node_cores(1), {}, [](NodeUnderTest& test) -> Task<void> {
-    net::Network& network = test.node().cores()->network();
+  services::NodeOptions options;
+  options.network.queued_bytes_max = 64 * 1024;
+  with_node(tests::node_cores(1), options, [&options](NodeUnderTest& test) -> Task<void> {
     ProtocolClient* other = co_await bystander(test);
     ProtocolClient* client = co_await test.connect(Via::websocket);
+    const std::size_t pong_bytes =
+        protocol::frame_bytes({.timestamp = 1}, protocol::PongBody{.data = {}, .server_time = 1});
     Bytes message;
-    for (int i = 0; i < 20; ++i) {
-      protocol::Uuid id;
-      const Bytes frame = ping_frame(*client, id, 10'000);
-      message.insert(message.end(), frame.begin(), frame.end());
+    std::size_t answer_bytes = 0;
+    while (answer_bytes <= options.network.queued_bytes_max) {
+      protocol::append_frame(message, {}, protocol::PingBody{.data = {}});
+      answer_bytes += pong_bytes;
     }
     protocol::append_frame(
         message, {},
         protocol::PublishBody{.channel = "bystander", .data = {}, .requires_ack = false});
+    EXPECT_LT(message.size(), options.network.queued_bytes_max) << "the client could not send it";
     EXPECT_TRUE(client->send_bytes(message));
-    network.set_queued_bytes_max(16 * 1024);  // the client's message is in its queue by now
     const bool closed = co_await client->closed();
     EXPECT_TRUE(closed);
     EXPECT_EQ(client->close_code(), ws::CloseCode::policy_violation);
