@@ -139,7 +139,7 @@ class Ring {
   Result<Descriptor> listen(const Address& address, const ListenOptions& options) noexcept;
   // A stream socket to connect() with.
   Result<Descriptor> open_socket(int family) noexcept;
-  // Not for direct descriptors (errno EBADF): the kernel has no call for them.
+  // Not for direct descriptors (errno EBADF): no system call takes them; see read_peer_address().
   Result<Address> local_address(Descriptor socket) noexcept;
   Result<Address> peer_address(Descriptor socket) noexcept;
   // Kernel buffer sizes (SO_SNDBUF, SO_RCVBUF); 0 leaves one as it is. Not for direct descriptors.
@@ -160,6 +160,9 @@ class Ring {
   // One receive into a provided buffer of `group`, chosen when bytes are there.
   void receive_selected(Descriptor socket, std::uint16_t group, Token token) noexcept;
   void receive(Descriptor socket, std::span<std::byte> into, Token token) noexcept;
+  // The address of the peer, also of a direct descriptor: exactly `bytes` of it. Done when it is
+  // handed over, and never in flight. EINVAL: the address is shorter than that. Linux 6.7.
+  void read_peer_address(Descriptor socket, sockaddr* into, socklen_t bytes, Token token) noexcept;
   // Sends with MSG_NOSIGNAL | MSG_WAITALL: the kernel goes on after a short send by itself, but a
   // short count can still come (a signal, a reset, the simulation) and must be resumed.
   void send(Descriptor socket, std::span<const std::byte> bytes, Token token) noexcept;

@@ -95,6 +95,9 @@ inline constexpr unsigned kRingSetupFlags =
 // io_uring_op. Linux 6.8, io_uring_prep_fixed_fd_install(3): a direct descriptor becomes a normal
 // one (for handing a connection to another process).
 inline constexpr std::uint8_t kOpFixedFdInstall = 54;
+// sqe->cmd_op of IORING_OP_URING_CMD on a socket (enum io_uring_socket_op,
+// SOCKET_URING_OP_GETSOCKOPT). Linux 6.7, io_uring_prep_cmd_sock(3). Options of SOL_SOCKET only.
+inline constexpr std::uint32_t kSocketGetOption = 2;
 static_assert(IORING_OP_SENDMSG_ZC == 48, "the operations are numbered without gaps");
 
 // io_uring_buf_reg.flags (liburing 2.3 calls that field `pad`). Linux 6.12,

@@ -168,6 +168,9 @@ void Ring::accept_multishot(Descriptor, bool, Token token) noexcept {
 void Ring::connect(Descriptor, const Address&, Token token) noexcept {
   impl_->peer.complete(token, -ENOSYS);
 }
+void Ring::read_peer_address(Descriptor, sockaddr*, socklen_t, Token token) noexcept {
+  impl_->peer.complete(token, -ENOTCONN);
+}
 void Ring::receive_multishot(Descriptor socket, std::uint16_t group, Token token) noexcept {
   impl_->peer.arm(socket, group, token, true);
 }

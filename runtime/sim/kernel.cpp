@@ -47,6 +47,9 @@ void Kernel::submit(RingState& ring) {
       case OperationKind::cancel_all:
         request_cancel(ring, prepared);
         break;
+      case OperationKind::peer_address:
+        read_peer_address(ring, prepared);
+        break;
       case OperationKind::wake:
         world_.trace().note(TraceKind::wake, world_.now(), ring.core, prepared.offset, 0);
         add_event(world_.now() + step_delay(), EventKind::wake, prepared.offset);

@@ -53,6 +53,8 @@ class Kernel {
   Result<Descriptor> open_socket(int family);
   Result<Address> local_address(RingState& ring, Descriptor socket);
   Result<Address> peer_address(RingState& ring, Descriptor socket);
+  Result<Address> peer_name(RingState& ring, Descriptor socket);
+  void read_peer_address(RingState& ring, const Operation& request);
   void set_socket_buffers(RingState& ring, Descriptor socket, int send_bytes, int receive_bytes);
   void close_now(RingState& ring, Descriptor descriptor);
   // Fails the run unless the program may use it; marks it closed if `closes`.

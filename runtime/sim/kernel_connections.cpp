@@ -104,8 +104,26 @@ Result<Address> Kernel::local_address(RingState& ring, Descriptor socket) {
   return Unexpected{Error::from_errno(ENOTSOCK)};
 }
 
+void Kernel::read_peer_address(RingState& ring, const Operation& request) {
+  const auto peer = peer_name(ring, request.descriptor);
+  std::int32_t result = static_cast<std::int32_t>(request.bytes);
+  if (!peer) {
+    result = -peer.error().detail;
+  } else if (peer->raw_bytes() < request.bytes) {
+    result = -EINVAL;
+  } else {
+    std::memcpy(request.into, peer->raw(), request.bytes);
+  }
+  ++world_.counters().completions;
+  ring.post({.token = request.token, .result = result});
+}
+
 Result<Address> Kernel::peer_address(RingState& ring, Descriptor socket) {
   if (socket.direct) return Unexpected{Error::from_errno(EBADF)};
+  return peer_name(ring, socket);
+}
+
+Result<Address> Kernel::peer_name(RingState& ring, Descriptor socket) {
   const auto* entry = table(ring, socket).find(socket.number);
   if (entry == nullptr) return Unexpected{Error::from_errno(EBADF)};
   const auto* stream = find<Stream>(entry->object);

@@ -152,6 +152,7 @@ void Kernel::step(Operation& operation) {
       return;  // of a simulated descriptor: until it is cancelled
     case OperationKind::close:
       return step_close(operation);
+    case OperationKind::peer_address:
     case OperationKind::cancel:
     case OperationKind::cancel_all:
     case OperationKind::wake:

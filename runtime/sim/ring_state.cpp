@@ -43,6 +43,8 @@ const char* name_of(OperationKind kind) noexcept {
       return "poll";
     case OperationKind::close:
       return "close";
+    case OperationKind::peer_address:
+      return "peer_address";
     case OperationKind::cancel:
       return "cancel";
     case OperationKind::cancel_all:

@@ -37,6 +37,7 @@ enum class OperationKind : std::uint8_t {
   poll,
   close,
   // What follows is done when it is handed over, and is never in flight:
+  peer_address,
   cancel,
   cancel_all,
   wake,
@@ -49,7 +50,7 @@ struct Operation {
   Token token;
   Descriptor descriptor;
   union {
-    std::byte* into = nullptr;  // receive, read
+    std::byte* into = nullptr;  // receive, read, peer_address
     const std::byte* from;      // send, write
     const msghdr* message;      // send_message
     const Address* address;     // connect

@@ -206,6 +206,13 @@ void Ring::receive(Descriptor socket, std::span<std::byte> into, Token token) no
   operation.bytes = into.size();
 }
 
+void Ring::read_peer_address(Descriptor socket, sockaddr* into, socklen_t bytes,
+                             Token token) noexcept {
+  Operation& operation = impl_->prepare(OperationKind::peer_address, socket, token);
+  operation.into = reinterpret_cast<std::byte*>(into);
+  operation.bytes = bytes;
+}
+
 void Ring::send(Descriptor socket, std::span<const std::byte> bytes, Token token) noexcept {
   Operation& operation = impl_->prepare(OperationKind::send, socket, token);
   operation.from = bytes.data();

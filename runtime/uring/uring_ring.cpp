@@ -310,6 +310,19 @@ void Ring::receive(Descriptor socket, std::span<std::byte> into, Token token) no
   Impl::finish(sqe, token, socket);
 }
 
+void Ring::read_peer_address(Descriptor socket, sockaddr* into, socklen_t bytes,
+                             Token token) noexcept {
+  io_uring_sqe* sqe = impl_->entry(token);
+  // liburing 2.3 has no names for these fields: level and optname share the place of addr, optlen
+  // that of file_index, optval that of addr3.
+  io_uring_prep_rw(IORING_OP_URING_CMD, sqe, socket.number, nullptr, 0, 0);
+  sqe->cmd_op = kSocketGetOption;
+  sqe->addr = std::uint64_t{SO_PEERNAME} << 32 | SOL_SOCKET;
+  sqe->file_index = bytes;
+  sqe->addr3 = reinterpret_cast<std::uintptr_t>(into);
+  Impl::finish(sqe, token, socket);
+}
+
 void Ring::send(Descriptor socket, std::span<const std::byte> bytes, Token token) noexcept {
   io_uring_sqe* sqe = impl_->entry(token);
   io_uring_prep_send(sqe, socket.number, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_WAITALL);

@@ -282,23 +282,35 @@ protocol::MessageHeader Dispatch::reply_header(const MessageView& message) const
 
 void Dispatch::who_am_i(Session& session, const MessageView& message) {
   if (payload_of<protocol::fbs::WhoAmIRequest>(session, message) == nullptr) return;
-  std::string address;
-  // The kernel has no way to ask a direct descriptor for its peer.
-  if (!session.stream().descriptor().direct) {
-    const auto peer = Core::current().ring().peer_address(session.stream().descriptor());
-    if (peer) address = peer->text();
+  if (running_.running() >= options_.handlers_running_max) {
+    reply_who_am_i(session, reply_header(message), "");
+    return;
   }
-  session.send(
-      reply_header(message),
-      protocol::WhoAmIReplyBody{
-          .session = session.uuid(),
-          .core = session.id().core,
-          .transport = session.transport(),
-          .remote_address = address,
-          .node = options_.node_name,
-          .server_version = options_.server_version,
-          .frame_bytes_max = static_cast<std::uint32_t>(options_.frame_bytes_max),
-          .subscriptions_max = static_cast<std::uint32_t>(options_.subscriptions_per_session_max)});
+  session.expect_answer();
+  running_.spawn(
+      "WhoAmI",
+      [](Dispatch* dispatch, SessionId id, protocol::MessageHeader header) -> runtime::Task<void> {
+        const std::string address = co_await Sessions::peer_address(id);
+        Session* from = Sessions::local().find(id);
+        if (from == nullptr) co_return;
+        dispatch->reply_who_am_i(*from, header, address);
+        from->answered();
+      },
+      this, session.id(), reply_header(message));
+}
+
+void Dispatch::reply_who_am_i(Session& session, const protocol::MessageHeader& header,
+                              std::string_view address) {
+  session.send(header, protocol::WhoAmIReplyBody{
+                           .session = session.uuid(),
+                           .core = session.id().core,
+                           .transport = session.transport(),
+                           .remote_address = address,
+                           .node = options_.node_name,
+                           .server_version = options_.server_version,
+                           .frame_bytes_max = static_cast<std::uint32_t>(options_.frame_bytes_max),
+                           .subscriptions_max =
+                               static_cast<std::uint32_t>(options_.subscriptions_per_session_max)});
 }
 
 void Dispatch::ping(Session& session, const MessageView& message) {

@@ -102,6 +102,8 @@ class Dispatch {
   protocol::MessageHeader reply_header(const protocol::MessageView& message) const noexcept;
 
   void who_am_i(Session& session, const protocol::MessageView& message);
+  void reply_who_am_i(Session& session, const protocol::MessageHeader& header,
+                      std::string_view address);
   void ping(Session& session, const protocol::MessageView& message);
   void subscribe(Session& session, const protocol::MessageView& message);
   void unsubscribe(Session& session, const protocol::MessageView& message);

@@ -11,11 +11,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "protocol/verify.hpp"
 #include "runtime/core.hpp"
 #include "runtime/sharded.hpp"
 #include "runtime/slab.hpp"
+#include "runtime/task.hpp"
 #include "services/local.hpp"
 #include "services/sessions/session.hpp"
 
@@ -39,6 +41,10 @@ class Sessions {
   // Its client sends nothing more, but still reads: closes it once every answer is there, Errors to
   // requests that asked for none included. Costs two messages a core.
   void end(Session& session);
+
+  // For who asks seldom: suspends for a turn or two. Empty: the session has ended or is closing, it
+  // is a Unix stream, or the kernel cannot say (before Linux 6.7).
+  static runtime::Task<std::string> peer_address(SessionId id);
 
   // On this core only; nullptr if it has ended.
   Session* find(const SessionId& id) noexcept;

@@ -181,6 +181,9 @@ bool ProtocolClient::decode(const protocol::MessageView& view, ServerMessage& me
                     message.from = protocol::from_fbs(table.session());
                     message.core = table.core();
                     message.transport = table.transport();
+                    if (table.remote_address() != nullptr) {
+                      message.remote_address = table.remote_address()->str();
+                    }
                     message.frame_bytes_max = table.frame_bytes_max();
                     message.subscriptions_max = table.subscriptions_max();
                   });

@@ -52,6 +52,7 @@ struct ServerMessage {
   std::string data;  // also of Pong, of custom opcodes (the payload), and the text of an Error
   std::uint64_t server_time = 0;
   // WhoAmIReply.
+  std::string remote_address;
   runtime::CoreId core = runtime::kNoCore;
   protocol::Transport transport = protocol::Transport::unknown;
   std::uint32_t frame_bytes_max = 0;

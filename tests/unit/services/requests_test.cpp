@@ -92,6 +92,30 @@ TEST(Requests, WhoAmINamesSessionCoreTransportAndLimits) {
   });
 }
 
+// With direct descriptors, the default, and with plain ones.
+TEST(Requests, WhoAmITellsTheClientsOwnAddress) {
+  for (const bool direct : {true, false}) {
+    services::NodeOptions options;
+    options.network.direct_descriptors = direct;
+    for (const char* listen : {"127.0.0.1:0", "[::1]:0"}) {
+      SCOPED_TRACE(testing::Message() << listen << (direct ? " direct" : " plain"));
+      options.listen = options.tcp_listen = {*runtime::Address::parse(listen)};
+      with_node(tests::node_cores(2), options, [](NodeUnderTest& test) -> Task<void> {
+        for (const Via via : {Via::websocket, Via::tcp}) {
+          ProtocolClient* client = co_await test.connect(via);
+          const auto own =
+              runtime::Core::current().ring().local_address(client->stream()->descriptor());
+          EXPECT_TRUE(own);
+          for (int i = 0; i < 2; ++i) {
+            const ServerMessage reply = co_await client->request(protocol::WhoAmIBody{});
+            EXPECT_EQ(reply.remote_address, own->text());
+          }
+        }
+      });
+    }
+  }
+}
+
 TEST(Requests, WhoAmIKnowsAUnixStream) {
   services::NodeOptions options;
   const std::string name = "unix:@corelane-test-" +
@@ -102,6 +126,7 @@ TEST(Requests, WhoAmIKnowsAUnixStream) {
     ProtocolClient* client = co_await test.connect(Via::tcp);
     const ServerMessage reply = co_await client->request(protocol::WhoAmIBody{});
     EXPECT_EQ(reply.transport, protocol::Transport::unix_stream);
+    EXPECT_EQ(reply.remote_address, "");
   });
 }
 
