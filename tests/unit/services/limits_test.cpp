@@ -166,6 +166,70 @@ TEST(Limits, ARefusedSubscribeOfASessionThatIsGoneIsNoTrouble) {
   });
 }
 
+// --- Connections
+// ------------------------------------------------------------------------------------
+
+TEST(Limits, ACoreTakesItsShareOfConnectionsAndClosesOneMoreUnheard) {
+  services::NodeOptions options;
+  // The clients of this test are streams of the server's core as well: there is room for two with
+  // their sessions, and for one end of a third.
+  options.connections_max = 5;
+  with_node(tests::node_cores(1), options, [](NodeUnderTest& test) -> Task<void> {
+    ProtocolClient* first = co_await test.connect(Via::tcp);
+    ProtocolClient* second = co_await test.connect(Via::tcp);
+    ProtocolClient* third = co_await test.connect(Via::tcp, test.address(Via::tcp));
+    EXPECT_FALSE(third->open());
+    const bool refused = co_await test.sessions_are(2);
+    EXPECT_TRUE(refused);
+    const bool works = co_await first->settle();
+    EXPECT_TRUE(works);
+    second->close();
+    co_await second->closed();
+    const bool left = co_await test.sessions_are(1);
+    EXPECT_TRUE(left);
+    ProtocolClient* fits = co_await test.connect(Via::websocket);
+    const bool works_too = co_await fits->settle();
+    EXPECT_TRUE(works_too);
+  });
+}
+
+TEST(Limits, AnAddressHasItsConnectionsOnAllCoresTogetherAndNotOneMore) {
+  services::NodeOptions options;
+  options.connections_per_ip_max = 3;
+  options.network.direct_descriptors = false;
+  for (const CoreId cores : {CoreId{1}, CoreId{3}}) {
+    with_node(tests::node_cores(cores), options, [](NodeUnderTest& test) -> Task<void> {
+      std::vector<ProtocolClient*> clients;
+      for (const Via via : {Via::websocket, Via::tcp, Via::websocket}) {
+        clients.push_back(co_await test.connect(via));
+      }
+      for (int round = 0; round < 5; ++round) {
+        const Via via = round % 2 == 0 ? Via::tcp : Via::websocket;
+        ProtocolClient* refused = co_await test.connect(via, test.address(via));
+        EXPECT_FALSE(refused->open());
+        // A place that is given back can be taken again, once it is counted.
+        clients.front()->close();
+        co_await clients.front()->closed();
+        clients.erase(clients.begin());
+        const bool left = co_await test.sessions_are(2);
+        EXPECT_TRUE(left);
+        ProtocolClient* fits = nullptr;
+        for (int attempt = 0; attempt < 1000; ++attempt) {
+          fits = co_await test.connect(via, test.address(via));
+          if (fits->open()) break;
+          co_await runtime::sleep_for(runtime::kMillisecond);
+        }
+        EXPECT_TRUE(fits->open());
+        clients.push_back(fits);
+      }
+      for (ProtocolClient* client : clients) {
+        const bool works = co_await client->settle();
+        EXPECT_TRUE(works);
+      }
+    });
+  }
+}
+
 // --- Handlers
 // ---------------------------------------------------------------------------------------
 
