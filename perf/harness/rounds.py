@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass, field
 
 from harness import counts
+from harness.beside import held
 from harness.scenarios import OURS
 from harness.servers import NotRun, Server
 
@@ -85,7 +86,7 @@ class Runner:
                 if server is None and not side.program:
                     server = own.enter_context(Server(self.kinds[side.server], side.server_cpus))
                 if side.beside:
-                    own.enter_context(self.held(side, server))
+                    own.enter_context(held(side.beside, self, server))
                 command = self.command(side, server)
                 report = run_json(command, self.settings.seconds + LOAD_SECONDS_MORE)
         except NotRun as reason:
@@ -113,24 +114,6 @@ class Runner:
             elif each is not False:
                 command += [f'--{name}', str(each)]
         return command
-
-    @contextlib.contextmanager
-    def held(self, side, server):
-        """Idle connections to the same server, open while the block runs."""
-        options = ['--connections', str(side.beside['connections']), '--hold', '3600']
-        if (addresses := side.beside.get('source-addresses')) is not None:
-            options += ['--source-addresses', str(addresses)]
-        reach = server.reach('idle')
-        before = established(server.port)
-        process = subprocess.Popen(['setpriv', '--pdeathsig', 'KILL', self.load, 'idle', *reach, *options, '--cpu',
-                                    self.settings.client_cpu, '--server-pid', str(server.pid)],
-                                   stdout=subprocess.DEVNULL)
-        try:
-            wait_for_connections(process, server.port, before + side.beside['connections'])
-            yield
-        finally:
-            process.kill()
-            process.wait()
 
     def count(self, outcome):
         """What is counted, not timed, on a server of its own; goes into our first report."""
@@ -160,19 +143,3 @@ def run_json(command, seconds):
         said = (done.stdout.strip() + ' ' + done.stderr.strip()).strip()
         raise NotRun(f'status {done.returncode} of {" ".join(command)}: {said[-600:]}')
     return json.loads(done.stdout)
-
-
-def established(port):
-    """Open connections on the server's side of that port."""
-    end = f':{port:04X}'
-    with open('/proc/net/tcp', encoding='ascii') as table:
-        return sum(1 for line in table if (fields := line.split())[1].endswith(end) and fields[3] == '01')
-
-
-def wait_for_connections(process, port, wanted):
-    while established(port) < wanted:
-        try:
-            process.wait(0.05)
-        except subprocess.TimeoutExpired:
-            continue
-        raise NotRun(f'the idle connections beside ended with status {process.returncode}')

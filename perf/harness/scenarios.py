@@ -22,7 +22,7 @@ class Side:
     load: str
     reach: str               # which way of the server's it takes; mostly named like the load
     options: dict
-    beside: dict = field(default_factory=dict)   # options of an idle load that is held meanwhile
+    beside: dict = field(default_factory=dict)   # what is held meanwhile: harness/beside.py
     server_cpus: str = '0'
     program: str = ''        # of the build folder, run instead of a load: it needs no server
 
@@ -99,13 +99,12 @@ def make_side(name, table, base, small):
     if small:
         limits = {**base.get('small', {}), **table.get('small', {})}
         options = shrunk(options, limits)
-        if beside:
-            beside['connections'] = min(beside.get('connections', 0), BESIDE_SMALL)
+        beside = {name: min(count, BESIDE_SMALL) for name, count in beside.items()}
     both = {**base, **table}
     if 'program' in table:
         return Side(name, '', '', '', table.get('options', {}), program=table['program'])
     return Side(name, both.get('ours', DEFAULT_OURS), both['load'], both.get('reach', both['load']), options,
-                beside if beside.get('connections') else {}, both.get('server_cpus', '0'))
+                {name: count for name, count in beside.items() if count}, both.get('server_cpus', '0'))
 
 
 def shrunk(options, limits):

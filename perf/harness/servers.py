@@ -1,9 +1,11 @@
 """The servers of perf/peers/servers.toml: which are installed; starting one pinned, ending it by its pid."""
 
+import contextlib
 import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -16,6 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SERVERS = ROOT / 'perf' / 'peers' / 'servers.toml'
 PACKAGES = ROOT / 'build' / 'peers'
 START_SECONDS = 20
+DESCRIPTORS = 220_000   # both ends of 100,000 connections, and more
 STOP_SECONDS = 20
 LISTENING = re.compile(r'^listening (?:on )?(?:[\d.]+:)?(\d+)')
 
@@ -141,6 +144,15 @@ class Server:
         if load not in self.kind.reach:
             raise NotRun(f'{self.kind.name} does not serve {load}')
         return self.kind.fill(self.kind.reach[load], port=self.port).split()
+
+
+def raise_descriptor_limit():
+    """As far as it goes; servers and loads inherit it, and say so themselves if it is too low."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for limit in (DESCRIPTORS, hard):
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, max(limit, hard)))
+            return
 
 
 def free_port():

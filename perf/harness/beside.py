@@ -1,0 +1,97 @@
+"""What is held on a server while a load runs: idle connections, and channels that somebody is subscribed to."""
+
+import contextlib
+import os
+import selectors
+import subprocess
+import time
+
+from harness.servers import NotRun
+
+CHANNELS_OF_ONE = 1000   # a session's limit, as the server comes
+PATIENCE_S = 300
+DYING_WITH_US = ['setpriv', '--pdeathsig', 'KILL']
+
+
+@contextlib.contextmanager
+def held(wanted, runner, server):
+    """Holds `wanted` = {connections, source-addresses, channels} while the block runs."""
+    with contextlib.ExitStack() as all_of_it:
+        if wanted.get('connections'):
+            all_of_it.enter_context(connections(wanted, runner, server))
+        if wanted.get('channels'):
+            all_of_it.enter_context(channels(wanted['channels'], runner, server))
+        yield
+
+
+@contextlib.contextmanager
+def connections(wanted, runner, server):
+    options = ['--connections', str(wanted['connections']), '--hold', '3600']
+    if 'source-addresses' in wanted:
+        options += ['--source-addresses', str(wanted['source-addresses'])]
+    before = descriptors(server)
+    process = subprocess.Popen([*DYING_WITH_US, runner.load, 'idle', *server.reach('idle'), *options, '--cpu',
+                                runner.settings.client_cpu, '--server-pid', str(server.pid)],
+                               stdout=subprocess.DEVNULL)
+    try:
+        wait_for_connections(process, server, before + wanted['connections'])
+        yield
+    finally:
+        end([process])
+
+
+def descriptors(server):
+    return len(os.listdir(f'/proc/{server.pid}/fd'))
+
+
+def wait_for_connections(process, server, wanted):
+    """Until the server has accepted them; /proc/net/tcp would tell too, but reading it holds up the network."""
+    deadline = time.monotonic() + PATIENCE_S
+    while descriptors(server) < wanted:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
+            raise NotRun(f'the idle connections beside ended with status {process.returncode}')
+        if time.monotonic() > deadline:
+            raise NotRun(f'the server has {descriptors(server)} of {wanted} descriptors')
+
+
+@contextlib.contextmanager
+def channels(count, runner, server):
+    """Each session is a process of our own command line, which says so once it is subscribed."""
+    processes = []
+    try:
+        for first in range(0, count, CHANNELS_OF_ONE):
+            names = [f'beside-{number}' for number in range(first, min(first + CHANNELS_OF_ONE, count))]
+            processes.append(subprocess.Popen(
+                [*DYING_WITH_US, 'taskset', '-c', runner.settings.client_cpu, str(runner.build / 'tools' / 'corelane'),
+                 'sub', '--url', f'ws://127.0.0.1:{server.port}/', '--timeout', '60s', *names],
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE))
+        for process in processes:
+            wait_until_subscribed(process)
+        yield
+    finally:
+        end(processes)
+
+
+def wait_until_subscribed(process):
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stderr, selectors.EVENT_READ)
+        said = b''
+        while not said.endswith(b'\n'):
+            if not selector.select(PATIENCE_S):
+                raise NotRun('a subscriber of the channels beside did not answer')
+            part = process.stderr.read1(65536)
+            if not part:
+                break
+            said += part
+    if not said.startswith(b'subscribed'):
+        raise NotRun(f'a subscriber of the channels beside: {said[-200:].decode(errors="replace")}')
+
+
+def end(processes):
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
