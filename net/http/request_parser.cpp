@@ -54,40 +54,15 @@ RequestParser::Progress RequestParser::fail(Status status, std::size_t consumed)
 }
 
 RequestParser::Progress RequestParser::feed_head(std::string_view input) {
-  const std::size_t before = head_.size();
-  std::string_view bytes = input;
-  if (before != 0) {
-    // No head is longer than this, so the check comes to a verdict within it; and the memory that a
-    // peer can make us keep for a head ends there, too.
-    const std::size_t head_bytes_max = limits_.head_bytes_max();
-    const std::string_view part = input.substr(0, head_bytes_max - before);
-    if (before + part.size() > head_.capacity()) {
-      std::string larger;  // a string that grows by itself doubles, whatever is reserved
-      larger.reserve(std::clamp(2 * head_.capacity(), before + part.size(), head_bytes_max));
-      larger.append(head_);
-      head_.swap(larger);
-    }
-    head_.append(part);
-    bytes = head_;
-  }
-  const HeadCheck::Verdict verdict = check_.scan(bytes);
+  const auto verdict = head_.scan(check_, input, limits_.head_bytes_max());
   if (verdict == HeadCheck::Verdict::failed) return fail(check_.status(), input.size());
-  if (verdict == HeadCheck::Verdict::need_more) {
-    if (before == 0) head_.assign(input);
-    RT_ASSERT(head_.size() == before + input.size());
-    return {Event::need_more, input.size()};
-  }
+  if (verdict == HeadCheck::Verdict::need_more) return {Event::need_more, input.size()};
 
   const HeadFacts& facts = check_.facts();
-  const std::size_t consumed = facts.end - before;
+  const std::size_t consumed = head_.consumed(facts.end);
   const std::string_view rest = input.substr(consumed);
   const bool whole = !facts.chunked && facts.content_length <= rest.size();
-  if (before != 0) {
-    head_.resize(facts.end);
-  } else if (!whole) {
-    head_.assign(input.substr(0, facts.end));
-  }
-  if (!take_head(head_.empty() ? input.substr(0, facts.end) : std::string_view{head_})) {
+  if (!take_head(head_.head(input, facts.end, !whole))) {
     return fail(Status::bad_request, consumed);
   }
   if (!facts.chunked && facts.content_length == 0) {
@@ -159,16 +134,15 @@ void RequestParser::reset() noexcept {
   chunks_.reset();
   request_ = {};
   fields_.clear();
-  head_.clear();
+  head_.reset(kKeptHeadBytes);
   body_.clear();
-  if (head_.capacity() > kKeptHeadBytes) std::string{}.swap(head_);
   if (body_.capacity() > kKeptBodyBytes) std::vector<std::byte>{}.swap(body_);
   body_remaining_ = 0;
   stage_ = Stage::head;
 }
 
 bool RequestParser::is_idle() const noexcept {
-  return stage_ == Stage::head && (head_.empty() || head_ == "\r\n");
+  return stage_ == Stage::head && (head_.gathered().empty() || head_.gathered() == "\r\n");
 }
 
 }  // namespace net::http

@@ -44,22 +44,12 @@ ResponseParser::Progress ResponseParser::feed(std::span<const std::byte> input) 
 }
 
 ResponseParser::Progress ResponseParser::feed_head(std::string_view input) {
-  const std::size_t before = head_.size();
-  std::string_view bytes = input;
-  if (before != 0) {
-    head_.append(input.substr(0, limits_.head_bytes_max() - before));
-    bytes = head_;
-  }
-  const HeadCheck::Verdict verdict = check_.scan(bytes);
+  const auto verdict = head_.scan(check_, input, limits_.head_bytes_max());
   if (verdict == HeadCheck::Verdict::failed) return fail(check_.status(), input.size());
-  if (verdict == HeadCheck::Verdict::need_more) {
-    if (before == 0) head_.assign(input);
-    RT_ASSERT(head_.size() == before + input.size());
-    return {Event::need_more, input.size()};
-  }
+  if (verdict == HeadCheck::Verdict::need_more) return {Event::need_more, input.size()};
 
   const HeadFacts& facts = check_.facts();
-  const std::size_t consumed = facts.end - before;
+  const std::size_t consumed = head_.consumed(facts.end);
   const std::string_view rest = input.substr(consumed);
   const Stage next = stage_of_body();
   if (next == Stage::length_body && facts.content_length > limits_.body_bytes_max) {
@@ -67,12 +57,7 @@ ResponseParser::Progress ResponseParser::feed_head(std::string_view input) {
   }
   const bool whole = next == Stage::complete ||
                      (next == Stage::length_body && facts.content_length <= rest.size());
-  if (before != 0) {
-    head_.resize(facts.end);
-  } else if (!whole) {
-    head_.assign(input.substr(0, facts.end));
-  }
-  if (!take_head(head_.empty() ? input.substr(0, facts.end) : std::string_view{head_})) {
+  if (!take_head(head_.head(input, facts.end, !whole))) {
     return fail(Status::bad_request, consumed);
   }
   if (next == Stage::complete) return complete({}, consumed);
@@ -150,7 +135,7 @@ void ResponseParser::reset(bool answers_head) noexcept {
   chunks_.reset();
   response_ = {};
   fields_.clear();
-  head_.clear();
+  head_.reset(limits_.head_bytes_max());
   body_.clear();
   body_remaining_ = 0;
   stage_ = Stage::head;

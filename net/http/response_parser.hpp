@@ -10,11 +10,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
 #include "net/http/chunk_decoder.hpp"
+#include "net/http/head_gatherer.hpp"
 #include "net/http/limits.hpp"
 #include "net/http/message.hpp"
 #include "net/http/strictness.hpp"
@@ -76,7 +76,7 @@ class ResponseParser {
   ChunkDecoder chunks_;
   Response response_;
   std::vector<Field> fields_;
-  std::string head_;
+  HeadGatherer head_;
   std::vector<std::byte> body_;
   std::uint64_t body_remaining_ = 0;
   Failure failure_ = Failure::none;

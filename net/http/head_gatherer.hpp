@@ -1,0 +1,65 @@
+#pragma once
+// HeadGatherer: the head of a message on its way through the strictness check, for both parsers: in
+// one buffer it is looked at where it lies, in several its pieces are gathered. Pure: no I/O.
+//
+//   scan() until a verdict -> consumed(), head() -> ... -> reset()
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "net/http/strictness.hpp"
+#include "runtime/assert.hpp"
+
+namespace net::http {
+
+class HeadGatherer {
+ public:
+  // The next bytes of the stream, of which it keeps what it needs. No head is longer than
+  // `head_bytes_max`, so the check comes to a verdict within it; and the memory that a peer can
+  // make us keep for a head ends there, too.
+  HeadCheck::Verdict scan(HeadCheck& check, std::string_view input, std::size_t head_bytes_max) {
+    before_ = text_.size();
+    if (before_ != 0) append(input.substr(0, head_bytes_max - before_), head_bytes_max);
+    const auto verdict = check.scan(before_ != 0 ? std::string_view{text_} : input);
+    if (verdict == HeadCheck::Verdict::need_more) {
+      if (before_ == 0) text_.assign(input);
+      RT_ASSERT(text_.size() == before_ + input.size());
+    }
+    return verdict;
+  }
+  // How many bytes of the last input belong to a head that ends at `end`.
+  std::size_t consumed(std::size_t end) const noexcept { return end - before_; }
+  // The whole head: a view into `input`, the last one, unless it is gathered or to be kept longer.
+  std::string_view head(std::string_view input, std::size_t end, bool keep) {
+    if (before_ != 0) {
+      text_.resize(end);
+    } else if (keep) {
+      text_.assign(input.substr(0, end));
+    }
+    return text_.empty() ? input.substr(0, end) : std::string_view{text_};
+  }
+  std::string_view gathered() const noexcept { return text_; }
+  // Keeps at most `kept_bytes` of memory.
+  void reset(std::size_t kept_bytes) noexcept {
+    text_.clear();
+    if (text_.capacity() > kept_bytes) std::string{}.swap(text_);
+  }
+
+ private:
+  void append(std::string_view part, std::size_t head_bytes_max) {
+    if (text_.size() + part.size() > text_.capacity()) {
+      std::string larger;  // a string that grows by itself doubles, whatever is reserved
+      larger.reserve(std::clamp(2 * text_.capacity(), text_.size() + part.size(), head_bytes_max));
+      larger.append(text_);
+      text_.swap(larger);
+    }
+    text_.append(part);
+  }
+
+  std::string text_;
+  std::size_t before_ = 0;  // bytes gathered before the last input
+};
+
+}  // namespace net::http
