@@ -1,6 +1,6 @@
 // `corelane-load echo`: messages that must come back as they were.
 
-#include <algorithm>
+#include <memory>
 
 #include "perf/load/commands.hpp"
 #include "perf/load/pipeline_load.hpp"

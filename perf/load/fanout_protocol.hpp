@@ -30,7 +30,8 @@ struct Unit {
   };
   Kind kind = Kind::need_more;
   std::size_t consumed = 0;
-  std::span<const std::byte> payload{};  // lies in what was parsed, but for `refused`: static text
+  // Lies in what was parsed, or in the protocol's own memory: valid until the next parse().
+  std::span<const std::byte> payload{};
 };
 
 class FanoutProtocol {

@@ -1,5 +1,6 @@
 #include "perf/load/opcode_protocol.hpp"
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 

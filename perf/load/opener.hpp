@@ -29,8 +29,6 @@ class Opener {
   runtime::Task<runtime::Result<net::StreamId>> open(const net::StreamHandler& handler, void* owner,
                                                      std::string_view path = {});
 
-  std::uint32_t opened() const noexcept { return begun_; }
-
  private:
   struct Handshake;
   runtime::Task<runtime::Result<net::StreamId>> connect(const net::StreamHandler& handler,
