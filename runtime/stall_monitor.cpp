@@ -277,8 +277,8 @@ bool StallMonitor::look_at(Watch& watch, std::int64_t now_ns) noexcept {
     progress.baseline_step_.store(step, std::memory_order_release);
   }
   const std::int64_t wall_ns = now_ns - watch.first_seen_ns;
-  // At two fifths, a tick, because the step may be a tick older than its first sight, and the signal
-  // has to arrive before a step just over the threshold ends.
+  // At two fifths, a tick, because the step may be a tick older than its first sight, and the
+  // signal has to arrive before a step just over the threshold ends.
   if (!watch.backtrace_wanted && wall_ns >= options_.threshold_ns * 2 / 5) want_backtrace(watch);
   if (!watch.reported && wall_ns >= options_.still_running_ns) report_still_running(watch, wall_ns);
   return true;

@@ -1,10 +1,9 @@
 // corelane-micro: every case of perf/micro in one program.
 //
 //   corelane-micro [--benchmark_filter=REGEX ...]   times them with Google Benchmark
-//   corelane-micro --list                           their names, and how many operations are
-//   counted corelane-micro --check                          runs the small ones, twice: the sums
-//   must repeat corelane-micro --count                          counts instructions; only inside
-//   callgrind
+//   corelane-micro --list    their names, and how many operations are counted
+//   corelane-micro --check   runs the small ones, twice: the sums must repeat
+//   corelane-micro --count   counts instructions; only inside callgrind
 
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
