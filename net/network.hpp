@@ -37,8 +37,13 @@ struct NetworkOptions {
   // so fewer are cut in two: 1.37 to 1.39 where 256 KiB have 1.52. Smaller ones lose everywhere; 2
   // win on a quiet machine, 1.28, and lose on a busy one, 1.85.)
   std::uint32_t large_buffer_bytes = 320 * 1024;
-  std::uint32_t large_buffers = 4;             // 0: none
-  std::size_t queued_bytes_max = 1024 * 1024;  // a stream's outgoing queue
+  std::uint32_t large_buffers = 4;  // 0: none
+  // A stream's outgoing queue. For shared memory (Stream::send_shared) it judges what the socket
+  // has not taken: as long as that takes all it is given at the end of each turn, a turn may fill
+  // the queue up to kBurst times the limit, so that a few large messages at once do not look like a
+  // peer that does not read. Such a queue holds handles; the memory is there anyhow.
+  std::size_t queued_bytes_max = 1024 * 1024;
+  static constexpr std::size_t kBurst = 8;
   // On this core, accepted and connected; who is accepted beyond it is closed at once. The ring's
   // table has room for so many with direct_table_for(streams_max) slots; in a smaller one those
   // that find none wait in the backlog.
@@ -177,6 +182,7 @@ class Network {
 
   void flush() noexcept;
   void flush_stream(Stream& stream) noexcept;
+  bool is_burst(const Stream& stream, std::size_t bytes_after) noexcept;
   void begin_send(Stream& stream, SendQueue& queue) noexcept;
   void on_send(const runtime::Completion& completion) noexcept;
   void give_queue(Stream& stream) noexcept;
@@ -207,6 +213,7 @@ class Network {
   bool accept_paused_ = false;
   std::vector<StreamId> dirty_;
   std::vector<StreamId> flushing_;
+  std::uint32_t flushes_ = 0;           // turns that had something to send; wraps around
   std::deque<StreamId> starved_;        // without a small buffer, the longest waiting first
   std::deque<StreamId> starved_large_;  // without a large one
   bool large_stuck_ = false;            // none of these has come home for kLargeWait

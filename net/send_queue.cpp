@@ -26,6 +26,7 @@ void SendPool::give_queue(SendQueue* queue) noexcept {
   RT_ASSERT(queue->empty());
   std::unique_ptr<SendQueue> owned(queue);
   queue->probed = false;
+  queue->behind = false;
   queues_.back()->index_ = queue->index_;
   queues_[queue->index_] = queues_.back();
   queues_.pop_back();
@@ -140,15 +141,16 @@ bool SendQueue::extend_last(runtime::BufferId buffer, std::span<const std::byte>
   return true;
 }
 
-SendQueue::Operation SendQueue::begin() noexcept {
+SendQueue::Operation SendQueue::begin(std::size_t bytes_max) noexcept {
   RT_ASSERT(!in_flight());
   RT_ASSERT(!empty());
   const Piece& first = pieces_[head_];
   const std::span<const std::byte> rest{first.data + offset_, first.bytes - offset_};
   // What is appended from here on must not go into a block that the kernel reads.
   block_used_ = SendPool::kBlockBytes;
-  if (head_ + 1 == pieces_.size() || rest.size() >= kOperationBytesMax) {
+  if (head_ + 1 == pieces_.size() || rest.size() >= bytes_max) {
     in_flight_pieces_ = 1;
+    begun_bytes = rest.size();
     return {.bytes = rest, .message = nullptr};
   }
   vectors_.clear();
@@ -156,12 +158,13 @@ SendQueue::Operation SendQueue::begin() noexcept {
   for (std::size_t i = head_; i < pieces_.size() && vectors_.size() < kVectorsMax; ++i) {
     const Piece& piece = pieces_[i];
     const std::size_t skip = i == head_ ? offset_ : 0;
-    if (total + piece.bytes - skip > kOperationBytesMax && total > 0) break;
+    if (total + piece.bytes - skip > bytes_max && total > 0) break;
     vectors_.push_back(
         {.iov_base = const_cast<std::byte*>(piece.data) + skip, .iov_len = piece.bytes - skip});
     total += piece.bytes - skip;
   }
   in_flight_pieces_ = vectors_.size();
+  begun_bytes = total;
   message_ = {};
   message_.msg_iov = vectors_.data();
   message_.msg_iovlen = vectors_.size();

@@ -115,12 +115,18 @@ class SendQueue {
     std::span<const std::byte> bytes;  // if `message` is null
     const msghdr* message = nullptr;
   };
-  Operation begin() noexcept;
+  // At most `bytes_max` of several pieces, or one piece however large.
+  Operation begin(std::size_t bytes_max = kOperationBytesMax) noexcept;
   // The operation ended after `sent` bytes (0 on error): releases what is through.
   void end(std::size_t sent, SendPool& pool) noexcept;
   // Releases what waits but is not in flight, sent in part nor fenced; returns the bytes dropped.
   std::size_t drop_waiting(SendPool& pool) noexcept;
   void drop_all(SendPool& pool) noexcept;
+
+  // For Network's judgement of what the socket takes.
+  bool behind = false;          // it has not taken all it was given, nor half of the limit since
+  std::size_t begun_bytes = 0;  // of the send in flight
+  std::uint32_t begun_in = 0;   // the flush that began it
 
   // For Network's look-out for peers that do not read.
   std::uint32_t stream_slot = 0;

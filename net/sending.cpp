@@ -22,6 +22,7 @@ constexpr std::size_t kStallsMax = 1024;         // queues looked at in one go
 }  // namespace
 
 void Network::flush() noexcept {
+  ++flushes_;
   flushing_.swap(dirty_);
   for (const StreamId id : flushing_) {
     Stream* stream = find(id);
@@ -66,7 +67,12 @@ void Network::flush_stream(Stream& stream) noexcept {
 }
 
 void Network::begin_send(Stream& stream, SendQueue& queue) noexcept {
-  const SendQueue::Operation operation = queue.begin();
+  // A control frame waits behind what is in flight, so that is little; but a burst must be offered
+  // to the socket before it can be judged.
+  const bool is_burst = queue.bytes() > options_.queued_bytes_max / 2 && !queue.behind;
+  const SendQueue::Operation operation =
+      queue.begin(is_burst ? options_.queued_bytes_max : SendQueue::kOperationBytesMax);
+  queue.begun_in = flushes_;
   stream.send_armed_ = true;
   ++counters_.sends;
   const Token send = token(Sink::send, stream);
@@ -77,6 +83,17 @@ void Network::begin_send(Stream& stream, SendQueue& queue) noexcept {
   }
 }
 
+// A send that the socket can take completes while it is handed over, and is seen at the beginning
+// of the next turn: one that is in flight a flush later has found the socket full. A message
+// larger than the limit is never taken.
+bool Network::is_burst(const Stream& stream, std::size_t bytes_after) noexcept {
+  if (bytes_after > NetworkOptions::kBurst * options_.queued_bytes_max) return false;
+  if (stream.queue_ == nullptr) return bytes_after <= options_.queued_bytes_max;
+  SendQueue& queue = *stream.queue_;
+  if (stream.send_armed_ && flushes_ - queue.begun_in >= 2) queue.behind = true;
+  return !queue.behind;
+}
+
 void Network::on_send(const Completion& completion) noexcept {
   Stream* stream = streams_.get(completion.token.slot(), completion.token.generation());
   RT_ASSERT(stream != nullptr);
@@ -85,7 +102,10 @@ void Network::on_send(const Completion& completion) noexcept {
   const bool sent = completion.result > 0;
   const auto bytes = sent ? static_cast<std::size_t>(completion.result) : 0;
   counters_.bytes_sent += bytes;
-  stream->queue_->end(bytes, send_pool_);
+  SendQueue& queue = *stream->queue_;
+  const bool took_all = bytes == queue.begun_bytes && flushes_ - queue.begun_in < 2;
+  queue.end(bytes, send_pool_);
+  queue.behind = queue.bytes() > options_.queued_bytes_max / 2 && (queue.behind || !took_all);
   if (stream->state_ == Stream::State::closing) {
     close_if_idle(*stream);
     return;

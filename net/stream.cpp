@@ -18,9 +18,13 @@ void Stream::mark_dirty() noexcept {
   network_.core_.request_flush(runtime::FlushPhase::streams, network_.flush_hook_);
 }
 
-bool Stream::room_for(std::size_t bytes) noexcept {
+bool Stream::room_for(std::size_t bytes, bool is_shared) noexcept {
   if (state_ != State::open) return false;
-  if (queued_bytes() + bytes > network_.options_.queued_bytes_max) return false;
+  const std::size_t after = queued_bytes() + bytes;
+  if (after > network_.options_.queued_bytes_max &&
+      !(is_shared && network_.is_burst(*this, after))) {
+    return false;
+  }
   mark_dirty();
   return true;
 }
@@ -38,7 +42,7 @@ bool Stream::send_copy(std::span<const std::byte> bytes) {
 }
 
 bool Stream::send_shared(const runtime::SharedBytes& block, std::span<const std::byte> part) {
-  if (!room_for(part.size())) return false;
+  if (!room_for(part.size(), true)) return false;
   queue().push({.data = part.data(),
                 .bytes = static_cast<std::uint32_t>(part.size()),
                 .owner = PieceOwner::shared,

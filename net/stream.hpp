@@ -90,7 +90,7 @@ class Stream {
   [[nodiscard]] std::byte* send_space(std::size_t bytes);
   // Copies.
   [[nodiscard]] bool send_copy(std::span<const std::byte> bytes);
-  // Holds a handle until sent.
+  // Holds a handle until sent. May pass the limit for a turn or two, see NetworkOptions::kBurst.
   [[nodiscard]] bool send_shared(const runtime::SharedBytes& block,
                                  std::span<const std::byte> part);
   // Takes over memory from new std::byte[]; `bytes` lie in it.
@@ -160,7 +160,7 @@ class Stream {
   };
   enum class ReceiveMode : std::uint8_t { small, large };
 
-  bool room_for(std::size_t bytes) noexcept;
+  bool room_for(std::size_t bytes, bool is_shared = false) noexcept;
   SendQueue& queue();
   void mark_dirty() noexcept;
 

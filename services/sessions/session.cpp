@@ -13,6 +13,8 @@ namespace {
 constexpr std::uint8_t kVersion = 0x80;
 constexpr std::uint8_t kVariant = 0x80;
 
+constexpr std::size_t kCopiedBytesMax = 4096;  // of an event over TCP
+
 }  // namespace
 
 protocol::Uuid Session::uuid() const noexcept {
@@ -71,6 +73,7 @@ bool Session::send_run(const EventRun& run) {
 }
 
 // Takes the protocol frames out of their WebSocket frames again: for TCP, and for compression.
+// Small ones are gathered by copying, which costs less than a handle each.
 bool Session::send_run_unframed(const EventRun& run) {
   std::span<const std::byte> rest = run.bytes;
   while (!rest.empty()) {
@@ -81,7 +84,8 @@ bool Session::send_run_unframed(const EventRun& run) {
     const auto frame = rest.subspan(header.header_bytes, header.payload_bytes);
     if (connection_ != nullptr) {
       if (!connection_->send(ws::MessageKind::binary, frame)) return false;
-    } else if (!stream_->send_copy(frame)) {
+    } else if (frame.size() < kCopiedBytesMax ? !stream_->send_copy(frame)
+                                              : !stream_->send_shared(run.block, frame)) {
       return slow_reader();
     }
     rest = rest.subspan(header.header_bytes + frame.size());

@@ -162,6 +162,60 @@ TEST(FanOut, SlowReadersAmongFiftySubscribersAreClosedAndTheOthersGetEverything)
   });
 }
 
+// So many events of one turn as they can be, from the server's side: 20 of 400 KiB.
+constexpr int kBurstEvents = 20;
+
+Task<void> publish_burst(NodeUnderTest& test, ProtocolClient* publisher, std::string_view channel) {
+  co_await runtime::submit_to(publisher->core(), [&test, publisher, channel] {
+    const std::string data(400 * 1024, 'b');
+    test.node().cores()->sessions().for_each([&](services::Session& session) {
+      if (session.uuid() != publisher->uuid()) return;
+      for (int i = 0; i < kBurstEvents; ++i) {
+        services::PubSub::local().publish(session, {}, channel, bytes_of(data), false);
+      }
+    });
+  });
+}
+
+// What a turn queues is not judged before the socket was offered it.
+TEST(FanOut, ABurstPastTheQueuesLimitReachesReadersAndClosesOnlyThoseThatDoNotRead) {
+  for (const CoreId cores : {CoreId{1}, CoreId{2}}) {
+    with_node(cores, [cores](NodeUnderTest& test) -> Task<void> {
+      for (const Via via : {Via::websocket, Via::tcp}) {
+        SCOPED_TRACE(testing::Message() << cores << " cores, transport " << static_cast<int>(via));
+        ProtocolClient* publisher = co_await test.connect(Via::websocket);
+        ProtocolClient* reader = co_await test.connect_on(static_cast<CoreId>(cores - 1), via);
+        co_await subscribe(reader, "burst");
+        for (int round = 0; round < 3; ++round) {
+          co_await publish_burst(test, publisher, "burst");
+          const bool all = co_await reader->has_events(kBurstEvents);
+          EXPECT_TRUE(all) << reader->events().size() << " events, " << reader->problem();
+          if (!all) co_return;
+          reader->events().clear();
+        }
+        // It stops: the first burst may be kept for it, but not one after the other.
+        reader->pause_receiving();
+        for (int round = 0; round < 3; ++round) {
+          co_await publish_burst(test, publisher, "burst");
+          for (int turn = 0; turn < 20; ++turn) co_await publisher->settle();
+        }
+        const std::uint64_t longest = co_await longest_queue(test);
+        EXPECT_LE(longest, net::NetworkOptions::kBurst << 20);
+        reader->resume_receiving();
+        const bool closed = co_await reader->closed();
+        EXPECT_TRUE(closed);
+        if (via == Via::tcp) {
+          EXPECT_FALSE(reader->events().empty());
+          if (reader->events().empty()) co_return;
+          EXPECT_EQ(reader->events().back().error, ErrorCode::slow_reader);
+        } else {
+          EXPECT_EQ(reader->close_code(), ws::CloseCode::policy_violation);
+        }
+      }
+    });
+  }
+}
+
 // --- Lanes
 // ------------------------------------------------------------------------------------------
 
