@@ -220,7 +220,7 @@ void append_field(std::string& to, std::string_view name, std::string_view value
 }
 
 // OpenSSL loads a provider to find SHA-1 the first time, which takes it milliseconds; a context
-// that has been used needs nothing more. One of each thread.
+// that has been used needs nothing more. One context a thread.
 EVP_MD_CTX* sha1_context() {
   struct Freer {
     void operator()(EVP_MD* digest) const noexcept { EVP_MD_free(digest); }
@@ -232,7 +232,8 @@ EVP_MD_CTX* sha1_context() {
     context.reset(EVP_MD_CTX_new());
     RT_ASSERT(kSha1 != nullptr);
     RT_ASSERT(context != nullptr);
-    RT_ASSERT(EVP_DigestInit_ex2(context.get(), kSha1.get(), nullptr) == 1);
+    const int is_ready = EVP_DigestInit_ex2(context.get(), kSha1.get(), nullptr);
+    RT_ASSERT(is_ready == 1);
   }
   return context.get();
 }
