@@ -52,8 +52,8 @@ def sockets(pid):
 
 
 def wait_for_connections(process, wanted):
-    """Until the load has opened them, one behind the other. Asked is the load: the server's are direct descriptors, which
-    /proc does not show. /proc/net/tcp would tell too, but reading it holds up the network."""
+    """Until the load has opened them, one behind the other. The load is looked at, since the server's are direct
+    descriptors, which /proc does not show; /proc/net/tcp would tell too, but reading it holds up the network."""
     deadline = time.monotonic() + PATIENCE_S
     while (opened := sockets(process.pid)) < wanted:
         with contextlib.suppress(subprocess.TimeoutExpired):
