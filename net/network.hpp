@@ -110,8 +110,6 @@ class Network {
 
   runtime::Core& core() noexcept { return core_; }
   const NetworkOptions& options() const noexcept { return options_; }
-  // For tests: lowered while streams are open.
-  void set_queued_bytes_max(std::size_t bytes) noexcept { options_.queued_bytes_max = bytes; }
 
   struct Counters {
     std::uint64_t accepted = 0;
