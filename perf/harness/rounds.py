@@ -42,6 +42,8 @@ class Runner:
         self.load = str(build / 'perf' / 'load' / 'corelane-load')
         self.build = build
         self.settings = settings
+        said = subprocess.run([self.load, '--help'], stdout=subprocess.PIPE, text=True, check=False).stdout
+        self.loads = set(re.findall(r'^  (\w+) ', said.partition('Subcommands:')[2], re.MULTILINE))
 
     def run(self, scenario, peers):
         outcome = Outcome(scenario)
@@ -76,6 +78,8 @@ class Runner:
         kind = self.kinds[side.server]
         if missing := kind.missing():
             raise NotRun(missing)
+        if side.load not in self.loads:
+            raise NotRun(f'corelane-load has no load {side.load}')
         if side.reach not in kind.reach:
             raise NotRun(f'{side.server} does not serve {side.reach}')
         return kind
