@@ -12,6 +12,9 @@ class Metric:
     scale: float = 1
     less_is_better: bool = True
 
+    def heading(self):
+        return f'{self.title}, {self.unit}' if self.unit else self.title
+
 
 METRICS = {
     'cpu': Metric('CPU a message', ('server', 'cpu_ns_per_message'), 'ns'),
@@ -21,6 +24,7 @@ METRICS = {
     'p99.9': Metric('p99.9', ('latency_ns', 'p99.9'), 'µs', 1e-3),
     'rss': Metric('RSS a connection', ('server', 'rss_bytes_per_connection'), 'B'),
     'open_cpu': Metric('CPU to open', ('server', 'open_cpu_ns_per_connection'), 'µs', 1e-3),
+    'pairs_across': Metric('pairs across cores', ('send', 'pairs_across_cores'), '', less_is_better=False),
     'allocations': Metric('allocations a message', ('allocations_per_message',), ''),
     'system_calls': Metric('system calls a message', ('system_calls_per_message',), ''),
 }

@@ -54,12 +54,13 @@ class Verdict:
         return min(ratios, default=None)
 
     def measured_above(self, outcome, ours):
-        """From medians: the difference of two best rounds would be that of two lucky ones."""
+        """From medians: the difference of two best rounds would be that of two lucky ones. Where ours is not above the
+        other at all, the two differ in more than what was to be measured, and there is no figure."""
         median, less = (metrics.median(self.goal.metric, reports)
                         for reports in (ours, outcome.reports.get(self.goal.minus, [])))
-        if median is None or less is None:
+        if median is None or less is None or median <= less:
             return None
-        above = max(median - less, 1e-9)
+        above = median - less
         if not self.goal.vs:
             return above
         other = metrics.median(self.goal.metric, outcome.reports.get(self.goal.vs, []))
@@ -105,8 +106,8 @@ def side_row(outcome, name):
 def scenario_text(outcome):
     scenario = outcome.scenario
     head = metrics.METRICS[scenario.metric]
-    titles = [f'{head.title}, {head.unit}: best (median)']
-    titles += [f'{metrics.METRICS[each].title}, {metrics.METRICS[each].unit}' for each in scenario.metrics]
+    titles = [f'{head.heading()}: best (median)']
+    titles += [metrics.METRICS[each].heading() for each in scenario.metrics]
     lines = [f'### {scenario.name}' + (f' ({", ".join(scenario.groups)})' if scenario.groups else ''), '']
     if OURS in outcome.commands:
         lines += [f'`{outcome.commands[OURS]}`', '']

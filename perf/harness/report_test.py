@@ -67,6 +67,10 @@ class Judging(unittest.TestCase):
         verdict = self.value(goal, ours=costing(300), one=costing(100), wakeup=costing(180))
         self.assertAlmostEqual(verdict.value, 0.9)
 
+    def test_minus_gives_no_figure_where_nothing_was_added(self):
+        goal = scenarios.Goal('p50', minus='one', at_most=1)
+        self.assertIsNone(self.value(goal, ours=costing(100), one=costing(101)).is_met)
+
     def test_the_table_names_what_was_skipped_and_what_failed(self):
         outcome = outcome_of([], ours=costing(100), bun=costing(150))
         outcome.commands['ours'] = 'corelane-load echo'
