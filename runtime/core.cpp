@@ -94,8 +94,10 @@ void Core::turn() noexcept {
     end_step();
   }
   progress_.begin("lanes");
-  if (lanes_.receive() != 0) lanes_active_ = now_;
-  end_step();
+  if (lanes_.receive() != 0) {
+    lanes_active_ = now_;
+    end_step();
+  }
   resume_ready();
   progress_.begin("flush");
   flush();
@@ -105,13 +107,18 @@ void Core::turn() noexcept {
 
 void Core::reap_completions() noexcept {
   const std::size_t count = ring_->reap(batch_);
+  // A fan-out brings hundreds of completed sends in a row, 40 ns each, and reading the time stamp
+  // counter takes 8 to 11 ns: a row of them is one step.
+  bool in_sends = false;
   for (std::size_t i = 0; i < count; ++i) {
     const Completion& completion = batch_[i];
-    const SinkEntry& sink = sinks_[static_cast<std::size_t>(completion.token.sink())];
+    const Sink kind = completion.token.sink();
+    const SinkEntry& sink = sinks_[static_cast<std::size_t>(kind)];
     RT_DEBUG_ASSERT(sink.function != nullptr);
-    progress_.begin(sink.name);
+    if (!in_sends) progress_.begin(sink.name);
     sink.function(sink.context, completion);
-    end_step();
+    in_sends = kind == Sink::send && i + 1 < count && batch_[i + 1].token.sink() == kind;
+    if (!in_sends) end_step();
   }
 }
 

@@ -3,7 +3,9 @@
 #include "runtime/core.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <string>
 #include <vector>
@@ -53,6 +55,39 @@ TEST(Core, ReportsACoroutineThatHoldsItsCoreWithItsName) {
   ASSERT_EQ(names.size(), 1u);
   EXPECT_EQ(names[0], "greedy");
   EXPECT_GE(durations[0], 10 * kMillisecond);  // preemption by others is not counted
+}
+
+// Completed sends in a row are one step; what is behind them in the same turn is not blamed.
+TEST(Core, ReportsAStallInARowOfSendsAsTheirsAlone) {
+  RuntimeOptions options = tests::small_options(1);
+  options.stall_threshold = 5 * kMillisecond;
+  std::vector<std::string> names;
+  options.stall_sink = [&](const StallReport& report) { names.emplace_back(report.name); };
+  int sends = 0;
+  run_on_cores(options, [&sends]() -> Task<void> {
+    Core& core = Core::current();
+    core.set_sink(
+        Sink::send,
+        [](void* context, const Completion& completion) noexcept {
+          EXPECT_EQ(completion.result, 1);
+          if (++*static_cast<int*>(context) == 2) spin(20 * kMillisecond);
+        },
+        &sends, "sends");
+    int pair[2];
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    static constexpr std::byte kByte[1] = {};
+    for (std::uint32_t i = 0; i < 3; ++i) {
+      core.ring().send({.number = pair[0]}, kByte, Token::make(Sink::send, i, 0));
+    }
+    // Completes behind the sends, in the same turn.
+    const auto status = co_await File::status("/");
+    EXPECT_TRUE(status);
+    ::close(pair[0]);
+    ::close(pair[1]);
+  });
+  EXPECT_EQ(sends, 3);
+  ASSERT_EQ(names.size(), 1u);
+  EXPECT_EQ(names[0], "sends");
 }
 
 TEST(Core, CompletionsThatOverflowTheirQueueAllArrive) {
