@@ -102,7 +102,7 @@ int check(const perf::Cases& cases) {
 
 // Each case runs N operations and then 2 N, in a dump of its own each: the difference is N
 // operations without what surrounds them. Only the run is instrumented, not its preparation.
-int count([[maybe_unused]] const perf::Cases& cases) {
+int count([[maybe_unused]] const perf::Cases& cases, [[maybe_unused]] std::string_view text) {
 #if PERF_HAS_CALLGRIND
   if (RUNNING_ON_VALGRIND == 0) {
     fmt::print(stderr, "--count needs: valgrind --tool=callgrind --instr-atstart=no\n");
@@ -110,7 +110,7 @@ int count([[maybe_unused]] const perf::Cases& cases) {
   }
   for (const Case& of : cases.all()) {
     const std::uint64_t operations = of.options.counted;
-    if (operations == 0) continue;
+    if (operations == 0 || of.options.name.find(text) == std::string::npos) continue;
     const auto work = of.make();
     std::uint64_t sum = work->run(2 * operations);  // grows what grows
     for (const std::uint64_t times : {1u, 2u}) {
@@ -150,7 +150,7 @@ int main(int argc, char** argv) {
   const std::string_view mode = argc > 1 ? argv[1] : "";
   if (mode == "--list") return list(cases);
   if (mode == "--check") return check(cases);
-  if (mode == "--count") return count(cases);
+  if (mode == "--count") return count(cases, argc > 2 ? argv[2] : "");
   for (const Case& of : cases.all()) {
     benchmark::RegisterBenchmark(of.options.name.c_str(),
                                  [&of](benchmark::State& state) { time_case(state, of); });

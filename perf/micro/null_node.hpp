@@ -21,7 +21,8 @@ class NullNode {
   explicit NullNode(std::size_t clients) {
     services::NodeOptions options;
     options.network.receive_buffers = 2048;  // one for each client that speaks in the same turn
-    options.websocket.ping_interval = 0;     // nobody would answer
+    options.connections_max = 2'000'000;
+    options.websocket.ping_interval = 0;  // nobody would answer
     options.pubsub.hash_seed = kSeed;
     options.dispatch.subscriptions_per_session_max = 1000;
     node_.emplace(options, handlers_);
