@@ -103,6 +103,12 @@ static void queue(struct server const* server, struct connection* connection, ch
     give_up(connection);
     return;
   }
+  if (connection->sent_bytes > connection->queued_bytes / 2) {  // each byte moves once at most
+    connection->queued_bytes -= connection->sent_bytes;
+    memmove(connection->queued, connection->queued + connection->sent_bytes,
+            connection->queued_bytes);
+    connection->sent_bytes = 0;
+  }
   connection->queued = realloc(connection->queued, connection->queued_bytes + count);
   if (connection->queued == NULL) raw_fail("realloc");
   memcpy(connection->queued + connection->queued_bytes, bytes, count);
