@@ -21,6 +21,7 @@ SCRIPT_SUFFIXES = {'.py', '.sh', '.js', '.cjs', '.mjs', '.ts'}
 TEXT_SUFFIXES = CPP_SUFFIXES | SCRIPT_SUFFIXES | {
     '.md', '.build', '.txt', '.ini', '.toml', '.fbs', '.json', '.yml', '.yaml', '.html', '.css', ''}
 SKIPPED_FOLDERS = {'build', 'node_modules', '__pycache__', '.git', 'corpus'}
+SKIPPED_FILES = {'LICENSE', '.git'}   # the latter in a linked worktree: it names the repository's place
 
 SERVER_FOLDERS = ('runtime', 'net', 'ws', 'protocol', 'services')
 # What each folder may include of the project. tests, perf and tools may include anything, and nothing includes them.
@@ -138,7 +139,7 @@ class Tree:
             if entry.is_dir():
                 if entry.name not in SKIPPED_FOLDERS and not entry.name.startswith('build-'):
                     yield from self.walk(entry)
-            elif entry.suffix in TEXT_SUFFIXES and entry.name != 'LICENSE':
+            elif entry.suffix in TEXT_SUFFIXES and entry.name not in SKIPPED_FILES:
                 yield entry.relative_to(self.root).as_posix()
 
     def cpp(self, *folders):
