@@ -1,7 +1,11 @@
 // The outgoing side of Network: what a turn has queued leaves at its end, one operation a stream;
 // and the look-out for peers that do not take it.
 
+#include <sys/socket.h>
+
+#include <algorithm>
 #include <cerrno>
+#include <span>
 #include <utility>
 
 #include "net/network.hpp"
@@ -84,8 +88,8 @@ void Network::begin_send(Stream& stream, SendQueue& queue) noexcept {
 }
 
 // A send that the socket can take completes while it is handed over, and is seen at the beginning
-// of the next turn: one that is in flight a flush later has found the socket full. A message
-// larger than the limit is never taken.
+// of the next turn: one that is in flight a flush later has found the socket full. An empty queue
+// takes nothing larger than the limit.
 bool Network::is_burst(const Stream& stream, std::size_t bytes_after) noexcept {
   if (bytes_after > NetworkOptions::kBurst * options_.queued_bytes_max) return false;
   if (stream.queue_ == nullptr) return bytes_after <= options_.queued_bytes_max;
