@@ -239,9 +239,16 @@ runtime::Task<void> Network::stop_listening() {
 // -----------------------------------------------------------------------------------
 
 runtime::Task<Result<StreamId>> Network::connect(runtime::Address address,
-                                                 const StreamHandler& handler, void* owner) {
+                                                 const StreamHandler& handler, void* owner,
+                                                 const runtime::Address* source) {
   const auto socket = core_.ring().open_socket(address.family());
   if (!socket) co_return runtime::Unexpected{socket.error()};
+  if (source != nullptr) {
+    if (const auto bound = core_.ring().bind_source(*socket, *source); !bound) {
+      core_.ring().close_now(*socket);
+      co_return runtime::Unexpected{bound.error()};
+    }
+  }
   runtime::OperationAwaiter operation(
       [&](runtime::Ring& ring, Token token) { ring.connect(*socket, address, token); });
   const auto connected = co_await operation;

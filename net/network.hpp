@@ -87,9 +87,12 @@ class Network {
   // Stops accepting on all listeners and closes them; streams stay. Suspends until they are closed.
   runtime::Task<void> stop_listening();
 
-  // A client's stream; the handler is called from then on. Errors: errnos of connect(2), cancelled.
+  // A client's stream; the handler is called from then on. `source`, if any, is the address that it
+  // connects from (its port 0: any), for clients that need more connections than one address has
+  // ports. Errors: errnos of connect(2) and bind(2), cancelled.
   runtime::Task<runtime::Result<StreamId>> connect(runtime::Address address,
-                                                   const StreamHandler& handler, void* owner);
+                                                   const StreamHandler& handler, void* owner,
+                                                   const runtime::Address* source = nullptr);
 
   Stream* find(StreamId id) noexcept { return streams_.get({id.slot, id.generation}); }
   std::uint32_t stream_count() const noexcept { return streams_.count(); }

@@ -139,6 +139,9 @@ class Ring {
   Result<Descriptor> listen(const Address& address, const ListenOptions& options) noexcept;
   // A stream socket to connect() with.
   Result<Descriptor> open_socket(int family) noexcept;
+  // From which address it will connect; the port is chosen then, so that each destination has all
+  // of them. Errors: errnos of bind(2); a simulation has no such addresses (unsupported).
+  Result<void> bind_source(Descriptor socket, const Address& source) noexcept;
   // Not for direct descriptors (errno EBADF): no system call takes them; see read_peer_address().
   Result<Address> local_address(Descriptor socket) noexcept;
   Result<Address> peer_address(Descriptor socket) noexcept;

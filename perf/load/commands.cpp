@@ -23,14 +23,12 @@ runtime::Nanoseconds in_ns(double seconds) noexcept {
 }
 
 // What follows from several options together. False: said why.
-bool complete(CommandLine& line) {
+bool complete(CommandLine& line, const std::string& urls) {
   Settings& settings = line.settings;
   const auto target = Target::parse(line.url);
-  if (!target) {
-    wrong_usage(
-        fmt::format("--url {}: want a scheme, a numeric address and a port, such as "
-                    "ws://127.0.0.1:8080/",
-                    line.url));
+  const std::string scheme = line.url.substr(0, line.url.find("://") + 3);
+  if (!target || urls.find(scheme) == std::string::npos) {
+    wrong_usage(fmt::format("--url {}: want {}, the address in numbers", line.url, urls));
     return false;
   }
   settings.target = *target;
@@ -62,9 +60,9 @@ bool write_file(const std::string& path, const std::string& text) {
 
 }  // namespace
 
-void add_common(CLI::App& app, CommandLine& line, const std::string& schemes) {
+void add_common(CLI::App& app, CommandLine& line, const std::string& urls) {
   Settings& settings = line.settings;
-  app.add_option("--url", line.url, schemes)->required();
+  app.add_option("--url", line.url, urls)->required();
   app.add_option("--cpu", settings.cpu, "pin the client to this CPU");
   app.add_option("--server-pid", settings.server_pid, "measure this process too");
   app.add_option("--ramp", settings.ramp_per_second, "open at most so many connections a second")
@@ -74,8 +72,8 @@ void add_common(CLI::App& app, CommandLine& line, const std::string& schemes) {
       ->check(CLI::Range(1U, 250U));
   app.add_option("--name", settings.name, "a label for the report");
   app.add_flag("--json", line.output.json, "one line of JSON");
-  app.parse_complete_callback([&line] {
-    if (!complete(line)) throw CLI::RuntimeError(kUsage);
+  app.parse_complete_callback([&line, urls] {
+    if (!complete(line, urls)) throw CLI::RuntimeError(kUsage);
   });
 }
 

@@ -35,8 +35,8 @@ struct CommandLine {
   std::function<int(CommandLine&)> run;  // of the chosen workload; its exit status
 };
 
-// Groups of options. `schemes` is what a URL may begin with, for the help.
-void add_common(CLI::App& app, CommandLine& line, const std::string& schemes);
+// Groups of options. `urls` shows the URLs that may be given.
+void add_common(CLI::App& app, CommandLine& line, const std::string& urls);
 void add_interval(CLI::App& app, CommandLine& line);
 void add_connections(CLI::App& app, CommandLine& line);
 void add_depth(CLI::App& app, CommandLine& line);
@@ -54,6 +54,11 @@ int wrong_usage(const std::string& why);
 
 void add_echo(CLI::App& app, CommandLine& line);
 void add_fanout(CLI::App& app, CommandLine& line);
+void add_ping(CLI::App& app, CommandLine& line);
+void add_send(CLI::App& app, CommandLine& line);
+void add_http(CLI::App& app, CommandLine& line);
+void add_resp(CLI::App& app, CommandLine& line);
+void add_connect(CLI::App& app, CommandLine& line);
 void add_idle(CLI::App& app, CommandLine& line);
 
 }  // namespace perf

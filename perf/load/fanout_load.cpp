@@ -56,7 +56,7 @@ class FanoutLoad::Reader {
   net::Stream* find() noexcept { return load_.context_.network.find(stream_); }
 
   void take(net::Stream& stream, std::span<const std::byte> bytes) {
-    if (kind_ == Kind::slow && load_.publisher_ != nullptr) {
+    if (kind_ == Kind::slow && load_.publishing_) {
       allowance_ -= static_cast<double>(bytes.size());
       if (allowance_ <= 0) stream.pause_receiving();
     }
@@ -130,83 +130,6 @@ class FanoutLoad::Reader {
 const net::StreamHandler FanoutLoad::Reader::kHandler{"subscriber", on_data,  on_end,
                                                       on_closed,    on_timer, nullptr};
 
-// Sends, and looks at what comes back only for pings and refusals.
-class FanoutLoad::Publisher {
- public:
-  explicit Publisher(FanoutLoad& load) noexcept : load_(load) {}
-
-  void set_stream(net::StreamId stream) noexcept { stream_ = stream; }
-  void send(std::span<const std::byte> bytes) {
-    net::Stream* stream = load_.context_.network.find(stream_);
-    // False only while the stream is closing, which is counted where it ends.
-    if (stream != nullptr) static_cast<void>(stream->send_copy(bytes));
-  }
-
-  static const net::StreamHandler kHandler;
-
- private:
-  static Publisher& of(net::Stream& stream) { return *static_cast<Publisher*>(stream.owner()); }
-
-  void take(net::Stream& stream, std::span<const std::byte> bytes) {
-    kept_.insert(kept_.end(), bytes.begin(), bytes.end());
-    std::size_t parsed = 0;
-    for (;;) {
-      const Unit unit = load_.protocol_->parse(std::span{kept_}.subspan(parsed), state_);
-      if (unit.kind == Unit::Kind::need_more) break;
-      parsed += unit.consumed;
-      if (!handle(stream, unit)) break;
-    }
-    kept_.erase(kept_.begin(), kept_.begin() + static_cast<std::ptrdiff_t>(parsed));
-  }
-  bool handle(net::Stream& stream, const Unit& unit) {
-    switch (unit.kind) {
-      case Unit::Kind::skipped:
-        return true;
-      case Unit::Kind::confirmed:
-        ++load_.confirmed_;
-        return true;
-      case Unit::Kind::ping: {
-        std::vector<std::byte> pong;
-        load_.protocol_->answer_ping(pong, unit.payload);
-        stream.send_control(net::ControlKind::pong, pong);
-        return true;
-      }
-      case Unit::Kind::refused:
-        refused_ = as_text(unit.payload);
-        stream.close(0);
-        return false;
-      default:
-        ended_ = true;
-        load_.context_.faults.note_wrong("the publisher got something that it does not expect");
-        stream.abort();
-        return false;
-    }
-  }
-
-  static void on_data(net::Stream& stream, const net::Received& received) noexcept {
-    of(stream).take(stream, received.bytes);
-  }
-  static void on_end(net::Stream& stream) noexcept { stream.close(0); }
-  static void on_closed(net::Stream& stream, runtime::Error why) noexcept {
-    Publisher& self = of(stream);
-    if (self.load_.context_.stopping || self.ended_) return;
-    self.load_.context_.faults.note_closed(
-        fmt::format("the server closed the publisher: {}",
-                    self.refused_.empty() ? describe(why) : self.refused_));
-  }
-  static void on_timer(net::Stream&) noexcept {}
-
-  FanoutLoad& load_;
-  net::StreamId stream_;
-  std::vector<std::byte> kept_;
-  FanoutProtocol::State state_ = 0;
-  std::string refused_;
-  bool ended_ = false;
-};
-
-const net::StreamHandler FanoutLoad::Publisher::kHandler{"publisher", on_data,  on_end,
-                                                         on_closed,   on_timer, nullptr};
-
 FanoutLoad::FanoutLoad(LoadContext& context, const FanoutOptions& options,
                        std::unique_ptr<FanoutProtocol> protocol)
     : Load(context),
@@ -214,7 +137,14 @@ FanoutLoad::FanoutLoad(LoadContext& context, const FanoutOptions& options,
       protocol_(std::move(protocol)),
       payloads_(context.settings.payload_bytes),
       log_(*protocol_, payloads_),
-      slots_(std::bit_ceil(std::size_t{context.settings.depth} + 1)) {}
+      slots_(std::bit_ceil(std::size_t{context.settings.depth} + 1)) {
+  publisher_events_.on_confirmed = [this] { ++confirmed_; };
+  publisher_events_.on_ended = [this](bool is_wrong, const std::string& why) {
+    if (context_.stopping) return;
+    if (is_wrong) return context_.faults.note_wrong("the publisher: " + why);
+    context_.faults.note_closed("the server closed the publisher: " + why);
+  };
+}
 
 FanoutLoad::~FanoutLoad() = default;
 
@@ -238,12 +168,11 @@ runtime::Task<runtime::Result<void>> FanoutLoad::open_reader(Kind kind) {
 }
 
 runtime::Task<runtime::Result<void>> FanoutLoad::open_publisher() {
-  auto publisher = std::make_unique<Publisher>(*this);
-  const auto stream = co_await context_.opener.open(Publisher::kHandler, publisher.get(),
+  publisher_.emplace(*protocol_, publisher_events_);
+  const auto stream = co_await context_.opener.open(QuietStream::kHandler, &*publisher_,
                                                     protocol_->path(Role::publisher));
-  publisher_ = std::move(publisher);
   if (!stream) co_return runtime::Unexpected{stream.error()};
-  publisher_->set_stream(*stream);
+  publisher_stream_ = *stream;
   greet(*stream, Role::publisher);
   co_return runtime::Result<void>{};
 }
@@ -270,6 +199,7 @@ runtime::Task<runtime::Result<void>> FanoutLoad::open() {
     co_await runtime::sleep_for(kConfirmStep);
   }
   for (Reader& reader : readers_) reader.begin_reading_badly();
+  publishing_ = true;
   co_return runtime::Result<void>{};
 }
 
@@ -280,7 +210,9 @@ void FanoutLoad::publish(Nanoseconds at) {
   slot(sequence) = {.at = at, .remaining = context_.settings.connections};
   words_.clear();
   protocol_->publish(words_, payloads_.make(sequence));
-  publisher_->send(words_);
+  // False only while the stream is closing, which is counted where it ends.
+  net::Stream* stream = context_.network.find(publisher_stream_);
+  if (stream != nullptr) static_cast<void>(stream->send_copy(words_));
 }
 
 void FanoutLoad::start() {

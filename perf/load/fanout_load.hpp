@@ -16,6 +16,7 @@
 #include "perf/load/follower.hpp"
 #include "perf/load/load.hpp"
 #include "perf/load/published_payloads.hpp"
+#include "perf/load/quiet_stream.hpp"
 #include "perf/load/time_queue.hpp"
 
 namespace perf {
@@ -51,7 +52,6 @@ class FanoutLoad final : public Load {
 
  private:
   class Reader;
-  class Publisher;
   enum class Kind : std::uint8_t { counted, stalled, slow };
   // A publish on its way, by its sequence number.
   struct Slot {
@@ -72,7 +72,10 @@ class FanoutLoad final : public Load {
   PublishedPayloads payloads_;
   DeliveryLog log_;
   std::deque<Reader> readers_;  // streams point into it; the counted ones first
-  std::unique_ptr<Publisher> publisher_;
+  QuietStream::Events publisher_events_;
+  std::optional<QuietStream> publisher_;
+  net::StreamId publisher_stream_;
+  bool publishing_ = false;
   std::vector<Slot> slots_;  // a power of two
   TimeQueue waiting_;        // open loop: due, beyond the depth
   std::uint64_t published_ = 0;

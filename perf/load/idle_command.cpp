@@ -13,6 +13,7 @@ void add_idle(CLI::App& app, CommandLine& line) {
   CLI::App* idle = app.add_subcommand("idle", "Memory of connections that say nothing.");
   add_common(*idle, line, "ws://ADDR:PORT/PATH or tcp://ADDR:PORT");
   add_connections(*idle, line);
+  add_protocol(*idle, line, {"raw", "opcode"});
   idle->get_option("--server-pid")->required();
   const auto hold_seconds = std::make_shared<double>(2);
   idle->add_option("--hold", *hold_seconds, "seconds before memory is read")
@@ -21,7 +22,6 @@ void add_idle(CLI::App& app, CommandLine& line) {
   idle->callback([&line, hold_seconds] {
     line.settings.load = "idle";
     line.run = [hold_seconds](CommandLine& chosen) {
-      if (!raise_descriptors(chosen.settings.connections)) return kNotRun;
       const auto result =
           run_idle(chosen.settings, static_cast<runtime::Nanoseconds>(*hold_seconds * 1e9));
       if (!result) return not_run(result.error());

@@ -1,6 +1,8 @@
 #pragma once
 // The idle load: opens many connections, holds them without a word (pings are answered), and
-// reports what each costs the server in memory. One core.
+// reports what each costs the server in memory. The connections are held by processes of their own,
+// as many as the limit of descriptors of a process asks for (RLIMIT_NOFILE, one a connection), so
+// neither that limit nor the ports of one address bound their number.
 
 #include <cstdint>
 
@@ -20,9 +22,11 @@ struct IdleResult {
   ProcessSample opening{};  // what the server used while they were opened
 };
 
-// Settings::server_pid is required. Memory is read `hold` after the last has opened. From one
-// source address the kernel gives about 28,000 ports to one target; errors beyond that are
-// EADDRNOTAVAIL. Other errors: those of Opener::open(), of the ring, ESRCH.
+// Blocks the calling thread, in a process without any other. Settings::server_pid is required. With
+// Protocol::opcode each connection asks who it is, so that it is a session that was used. Memory is
+// read `hold` after the last has opened. From one source address the kernel gives about 28,000
+// ports to one target; errors beyond that are EADDRNOTAVAIL. Other errors: those of Opener::open(),
+// of the ring, of pipe(2) and fork(2), ESRCH.
 runtime::Result<IdleResult> run_idle(const Settings& settings, runtime::Nanoseconds hold);
 
 }  // namespace perf

@@ -1,12 +1,14 @@
 """Goal: corelane-load measures an honest server without complaint and convicts one that lies. Method: it runs against
 the raw epoll echo, and against small servers here that damage, swap or swallow messages or hang up."""
 
+import csv
 import json
 import os
 import re
 import socket
 import subprocess
 import sys
+import tempfile
 import unittest
 
 # Not as perf.load: Debian's kernel tools bring a module of the name perf.
@@ -16,6 +18,7 @@ from tests.support import tap  # noqa: E402
 
 LOAD = sys.argv[1] if len(sys.argv) > 1 else ''
 RAW_ECHO = sys.argv[2] if len(sys.argv) > 2 else ''
+CORELANE = sys.argv[3] if len(sys.argv) > 3 else ''
 TIMEOUT_S = 60
 SIZE = 32
 
@@ -112,6 +115,53 @@ class Load(unittest.TestCase):
         status, report = self.echo(port, '--rate', '50000000')
         self.assertEqual(status, 0)
         self.assertFalse(report['open']['rate_reached'])
+
+    def test_runs_every_workload_against_our_own_server(self):
+        process = subprocess.Popen([CORELANE, 'serve', '--cores', '1', '--listen', '127.0.0.1:0', '--tcp-listen',
+                                    '127.0.0.1:0'], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.addCleanup(process.stdout.close)
+        ports = [int(re.search(r':(\d+) ', process.stdout.readline())[1]) for _ in range(2)]
+        web, http, tcp = (f'ws://127.0.0.1:{ports[0]}/', f'http://127.0.0.1:{ports[0]}/healthz',
+                          f'tcp://127.0.0.1:{ports[1]}')
+        short = ('--seconds', '0.2', '--warmup', '0.05', '--server-pid', str(process.pid))
+        opcode = ('fanout', '--protocol', 'opcode', '--subscribers', '5', '--size', '64', *short, '--url')
+        for command in (('ping', *short, '--connections', '4', '--depth', '3', '--url', web),
+                        ('ping', *short, '--connections', '4', '--rate', '500', '--url', tcp),
+                        ('send', *short, '--connections', '3', '--depth', '2', '--url', web),
+                        ('send', *short, '--connections', '3', '--url', tcp),
+                        ('http', *short, '--connections', '4', '--depth', '2', '--url', http),
+                        ('connect', *short, '--connections', '4', '--source-addresses', '3', '--url', web),
+                        ('connect', *short, '--connections', '4', '--ramp', '500', '--url', tcp),
+                        (*opcode, web, '--in-flight', '8', '--stalled', '1', '--slow', '1'),
+                        (*opcode, tcp, '--rate', '300', '--system-calls')):
+            with self.subTest(command=command[0], url=command[-1]):
+                status, report = self.run_load(*command)
+                self.assertEqual(status, 0, report)
+                self.assertEqual(report['load'], command[0])
+                self.assertGreater(report['messages'], 0)
+                self.assertEqual(report['messages'], sum(row['messages'] for row in report['series']))
+                self.assertGreater(report['server']['cpu_ns_per_message'], 0)
+        for protocol in ('raw', 'opcode'):
+            status, report = self.run_load('idle', '--url', web, '--connections', '100', '--protocol', protocol,
+                                           '--hold', '0', '--source-addresses', '2', '--server-pid',
+                                           str(process.pid))
+            self.assertEqual((status, report['connections'], report['closed_early']), (0, 100, 0))
+
+    def test_writes_its_report_and_its_seconds_to_files(self):
+        _, port = self.start_raw_echo()
+        with tempfile.TemporaryDirectory() as folder:
+            files = [os.path.join(folder, name) for name in ('report.json', 'seconds.csv')]
+            status, report = self.echo(port, '--output', files[0], '--csv', files[1], '--name', 'a "name"', seconds=1.2)
+            self.assertEqual(status, 0)
+            with open(files[0], encoding='utf-8') as file:
+                self.assertEqual(json.load(file), report)
+            with open(files[1], encoding='utf-8') as file:
+                rows = list(csv.DictReader(file))
+        self.assertEqual(report['name'], 'a "name"')
+        self.assertEqual([int(row['messages']) for row in rows], [row['messages'] for row in report['series']])
+        self.assertEqual(len(rows), 2)
 
     def test_convicts_fan_out_servers_that_lie(self):
         def damaged(number, message):

@@ -12,6 +12,11 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   perf::add_echo(app, line);
   perf::add_fanout(app, line);
+  perf::add_ping(app, line);
+  perf::add_send(app, line);
+  perf::add_http(app, line);
+  perf::add_resp(app, line);
+  perf::add_connect(app, line);
   perf::add_idle(app, line);
   try {
     app.parse(argc, argv);

@@ -1,5 +1,7 @@
 #include "perf/load/opener.hpp"
 
+#include <netinet/in.h>
+
 #include <array>
 #include <span>
 #include <string>
@@ -19,6 +21,14 @@ using runtime::ErrorCode;
 using runtime::Result;
 
 constexpr runtime::Nanoseconds kHandshakeTimeout = 10 * runtime::kSecond;
+
+// 127.0.0.1 and those that follow it.
+runtime::Address source_address(std::uint32_t number) noexcept {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + number);
+  return runtime::Address::from_raw(reinterpret_cast<const sockaddr*>(&address), sizeof address);
+}
 
 }  // namespace
 
@@ -81,7 +91,12 @@ runtime::Task<Result<net::StreamId>> Opener::connect(const net::StreamHandler& h
         first_at_ + static_cast<runtime::Nanoseconds>(number * 1e9 / settings_.ramp_per_second);
     if (due > now) co_await runtime::sleep_until(due);
   }
-  co_return co_await network_.connect(settings_.target.address, handler, owner);
+  if (settings_.source_addresses == 0) {
+    co_return co_await network_.connect(settings_.target.address, handler, owner);
+  }
+  const runtime::Address source =
+      source_address(settings_.first_source + number % settings_.source_addresses);
+  co_return co_await network_.connect(settings_.target.address, handler, owner, &source);
 }
 
 runtime::Task<Result<net::StreamId>> Opener::open(const net::StreamHandler& handler, void* owner,

@@ -5,10 +5,19 @@
 namespace perf {
 
 runtime::Task<runtime::Result<void>> PipelineLoad::open() {
+  if (make_ring_) {
+    conversation_.emplace(context_.network);
+    const auto opened = co_await conversation_->open(context_.opener);
+    if (!opened) co_return runtime::Unexpected{opened.error()};
+    auto ring = co_await make_ring_(context_, *conversation_);
+    if (!ring) co_return runtime::Unexpected{ring.error()};
+    ring_.emplace(std::move(*ring));
+    conversation_->close();
+  }
   for (std::uint32_t i = 0; i < context_.settings.connections; ++i) {
-    const std::size_t first = i * 7 % ring_.messages();
+    const std::size_t first = i * 7 % ring_->messages();
     Connection& connection =
-        connections_.emplace_back(shared_, ring_, first, ReplyChecker(ring_, first));
+        connections_.emplace_back(shared_, *ring_, first, ReplyChecker(*ring_, first));
     const auto stream = co_await context_.opener.open(Connection::kHandler, &connection);
     if (!stream) co_return runtime::Unexpected{stream.error()};
     connection.send_by(*stream);
@@ -38,7 +47,7 @@ std::string PipelineLoad::describe_lost() const {
 net::NetworkOptions PipelineLoad::network_options(const Settings& settings,
                                                   std::size_t message_bytes) {
   net::NetworkOptions options;
-  options.streams_max = settings.connections;
+  options.streams_max = settings.connections + 1;
   options.queued_bytes_max = 4 * (std::size_t{settings.depth} + 1) * message_bytes;
   options.direct_descriptors = false;
   return options;

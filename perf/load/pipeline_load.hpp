@@ -3,10 +3,12 @@
 // Each begins at another message of the ring.
 
 #include <deque>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "perf/load/conversation.hpp"
 #include "perf/load/load.hpp"
 #include "perf/load/message_ring.hpp"
 #include "perf/load/pipeline_connection.hpp"
@@ -18,8 +20,15 @@ class PipelineLoad final : public Load {
  public:
   using Connection = PipelineConnection<ReplyChecker>;
 
+  // Before the load begins, on a connection of its own: asks what must be asked, and makes the
+  // ring. An error is the run's.
+  using MakeRing =
+      std::function<runtime::Task<runtime::Result<MessageRing>>(LoadContext&, Conversation&)>;
+
   PipelineLoad(LoadContext& context, MessageRing ring)
       : Load(context), ring_(std::move(ring)), shared_{.context = context} {}
+  PipelineLoad(LoadContext& context, MakeRing make_ring)
+      : Load(context), make_ring_(std::move(make_ring)), shared_{.context = context} {}
 
   runtime::Task<runtime::Result<void>> open() override;
   void start() override;
@@ -32,7 +41,9 @@ class PipelineLoad final : public Load {
   static net::NetworkOptions network_options(const Settings& settings, std::size_t message_bytes);
 
  private:
-  MessageRing ring_;
+  MakeRing make_ring_;
+  std::optional<Conversation> conversation_;  // its stream points to it
+  std::optional<MessageRing> ring_;
   PipelineShared shared_;
   std::deque<Connection> connections_;  // streams point into it
   std::size_t next_offer_ = 0;

@@ -43,6 +43,7 @@ struct Settings {
   runtime::Nanoseconds duration = 5 * runtime::kSecond;
   double ramp_per_second = 0;          // connections; 0: as fast as they open
   std::uint32_t source_addresses = 0;  // 127.0.0.1 and the following; 0: the kernel chooses
+  std::uint32_t first_source = 0;      // which of them the first connection has
   int cpu = -1;                        // -1: not pinned
   pid_t server_pid = 0;                // 0: the server's side is not measured
   bool counts_system_calls = false;    // of the server

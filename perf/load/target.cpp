@@ -6,13 +6,14 @@ runtime::Result<Target> Target::parse(std::string_view url) {
   Target target;
   target.url = url;
   std::string_view rest = url;
-  if (rest.starts_with("ws://")) {
-    target.scheme = Scheme::ws;
-    rest.remove_prefix(5);
-  } else if (rest.starts_with("tcp://")) {
-    target.scheme = Scheme::tcp;
-    rest.remove_prefix(6);
-  } else {
+  const auto begins_with = [&](std::string_view prefix, Scheme scheme) {
+    if (!rest.starts_with(prefix)) return false;
+    target.scheme = scheme;
+    rest.remove_prefix(prefix.size());
+    return true;
+  };
+  if (!begins_with("ws://", Scheme::ws) && !begins_with("tcp://", Scheme::tcp) &&
+      !begins_with("http://", Scheme::http)) {
     return runtime::fail(runtime::ErrorCode::invalid_argument);
   }
   const std::size_t slash = rest.find('/');

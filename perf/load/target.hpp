@@ -12,8 +12,9 @@
 namespace perf {
 
 enum class Scheme : std::uint8_t {
-  tcp,  // bytes as they are, messages of a fixed size
-  ws,   // WebSocket, binary messages
+  tcp,   // bytes as they are, messages of a fixed size
+  ws,    // WebSocket, binary messages
+  http,  // HTTP/1.1
 };
 
 struct Target {

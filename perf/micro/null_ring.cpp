@@ -147,6 +147,9 @@ Result<Descriptor> Ring::listen(const Address&, const ListenOptions&) noexcept {
   impl_->peer.sockets_.emplace_back();
   return Descriptor{.number = static_cast<std::int32_t>(impl_->peer.sockets_.size() - 1)};
 }
+Result<void> Ring::bind_source(Descriptor, const Address&) noexcept {
+  return fail(ErrorCode::unsupported);
+}
 Result<Descriptor> Ring::open_socket(int) noexcept {
   return Unexpected{Error::from_errno(ENOSYS)};
 }

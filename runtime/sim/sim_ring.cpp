@@ -162,6 +162,10 @@ Result<Descriptor> Ring::open_socket(int family) noexcept {
   return impl_->world.kernel().open_socket(family);
 }
 
+Result<void> Ring::bind_source(Descriptor, const Address&) noexcept {
+  return fail(ErrorCode::unsupported);
+}
+
 Result<Address> Ring::local_address(Descriptor socket) noexcept {
   return impl_->world.kernel().local_address(*impl_, socket);
 }

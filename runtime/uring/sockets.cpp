@@ -61,6 +61,14 @@ Result<Descriptor> open_stream(int family) noexcept {
   return Descriptor{.number = fd, .direct = false};
 }
 
+Result<void> bind_source(Descriptor socket, const Address& source) noexcept {
+  if (source.family() != AF_UNIX && !set(socket.number, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)) {
+    return last_error();
+  }
+  if (::bind(socket.number, source.raw(), source.raw_bytes()) != 0) return last_error();
+  return {};
+}
+
 Result<Descriptor> listen(const Address& address, const ListenOptions& options) noexcept {
   const int family = address.family();
   if (family == AF_UNIX) remove_stale_socket_file(address);

@@ -10,6 +10,7 @@ namespace runtime::sockets {
 
 Result<Descriptor> listen(const Address& address, const ListenOptions& options) noexcept;
 Result<Descriptor> open_stream(int family) noexcept;
+Result<void> bind_source(Descriptor socket, const Address& source) noexcept;
 Result<Address> local_address(Descriptor socket) noexcept;
 Result<Address> peer_address(Descriptor socket) noexcept;
 Result<void> set_buffers(Descriptor socket, int send_bytes, int receive_bytes) noexcept;

@@ -256,6 +256,9 @@ Result<Descriptor> Ring::listen(const Address& address, const ListenOptions& opt
 Result<Descriptor> Ring::open_socket(int family) noexcept {
   return sockets::open_stream(family);
 }
+Result<void> Ring::bind_source(Descriptor socket, const Address& source) noexcept {
+  return sockets::bind_source(socket, source);
+}
 Result<Address> Ring::local_address(Descriptor socket) noexcept {
   return sockets::local_address(socket);
 }
