@@ -3,7 +3,7 @@
 //   corelane-micro [--benchmark_filter=REGEX ...]   times them with Google Benchmark
 //   corelane-micro --list    their names, and how many operations are counted
 //   corelane-micro --check   runs the small ones, twice: the sums must repeat
-//   corelane-micro --count [TEXT]   counts instructions, of the cases with TEXT in their names; only
+//   corelane-micro --count [TEXT]   counts instructions (of cases with TEXT in their names); only
 //                                   inside callgrind
 
 #include <benchmark/benchmark.h>
