@@ -273,7 +273,10 @@ void Network::begin_closing(Stream& stream) noexcept {
   drop_held(stream);
   stream.starved_ = false;
   stream.held_up_ = false;
-  if (stream.receive_armed_ || stream.send_armed_) core_.ring().cancel_all(stream.descriptor());
+  // By token: to find the operations of a descriptor the kernel looks at all that are armed, which
+  // is one for each open connection.
+  if (stream.receive_armed_) core_.ring().cancel(token(Sink::receive, stream));
+  if (stream.send_armed_) core_.ring().cancel(token(Sink::send, stream));
   close_if_idle(stream);
 }
 

@@ -214,8 +214,8 @@ class Network {
   bool accept_paused_ = false;
   std::vector<StreamId> dirty_;
   std::vector<StreamId> flushing_;
-  std::uint32_t flushes_ = 0;           // turns that had something to send; wraps around
-  std::deque<StreamId> starved_;        // without a small buffer, the longest waiting first
+  std::uint32_t flushes_ = 0;     // turns that had something to send and reaped all; wraps around
+  std::deque<StreamId> starved_;  // without a small buffer, the longest waiting first
   std::deque<StreamId> starved_large_;  // without a large one
   bool large_stuck_ = false;            // none of these has come home for kLargeWait
   std::deque<StreamId> held_up_;        // hold what came while the lanes were congested

@@ -26,7 +26,8 @@ constexpr std::size_t kStallsMax = 1024;         // queues looked at in one go
 }  // namespace
 
 void Network::flush() noexcept {
-  ++flushes_;
+  // A completion that this turn has left in the ring tells nothing yet about its send.
+  if (core_.reaped_all()) ++flushes_;
   flushing_.swap(dirty_);
   for (const StreamId id : flushing_) {
     Stream* stream = find(id);
@@ -43,10 +44,12 @@ void Network::flush_stream(Stream& stream) noexcept {
     begin_closing(stream);
     return;
   }
-  deliver_held(stream);
-  if (stream.abort_) {
-    begin_closing(stream);
-    return;
+  if (stream.held_ != nullptr || stream.end_pending_) {
+    deliver_held(stream);
+    if (stream.abort_) {
+      begin_closing(stream);
+      return;
+    }
   }
   if (!stream.receive_armed_ && (stream.state_ == Stream::State::open || stream.linger_)) {
     arm_receive(stream);
@@ -88,7 +91,8 @@ void Network::begin_send(Stream& stream, SendQueue& queue) noexcept {
 }
 
 // A send that the socket can take completes while it is handed over, and is seen at the beginning
-// of the next turn: one that is in flight a flush later has found the socket full. An empty queue
+// of the next turn, or of a later one if many have completed: one that is in flight a flush later
+// has found the socket full. An empty queue
 // takes nothing larger than the limit.
 bool Network::is_burst(const Stream& stream, std::size_t bytes_after) noexcept {
   if (bytes_after > NetworkOptions::kBurst * options_.queued_bytes_max) return false;

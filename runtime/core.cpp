@@ -107,6 +107,7 @@ void Core::turn() noexcept {
 
 void Core::reap_completions() noexcept {
   const std::size_t count = ring_->reap(batch_);
+  reaped_all_ = count < batch_.size();
   // A fan-out brings hundreds of completed sends in a row, 40 ns each, and reading the time stamp
   // counter takes 8 to 11 ns: a row of them is one step.
   bool in_sends = false;

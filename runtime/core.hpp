@@ -57,6 +57,8 @@ class Core {
 
   // The time at which the turn's present step began: one clock read serves the whole step.
   Nanoseconds now() const noexcept { return now_; }
+  // False if this turn may have left completions for the next one: a turn takes so many at most.
+  bool reaped_all() const noexcept { return reaped_all_; }
   // Nanoseconds since the epoch, as coarse as now().
   std::uint64_t wall_now() const noexcept {
     return static_cast<std::uint64_t>(wall_offset_ + now_);
@@ -146,6 +148,7 @@ class Core {
   Nanoseconds wall_checked_ = 0;
   Nanoseconds lanes_active_ = -kSecond;  // when a lane last brought something
   bool stopping_ = false;
+  bool reaped_all_ = true;
   Random random_;
   TimerHeap timers_;
   Operations operations_;

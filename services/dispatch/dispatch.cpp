@@ -282,7 +282,8 @@ protocol::MessageHeader Dispatch::reply_header(const MessageView& message) const
 
 void Dispatch::who_am_i(Session& session, const MessageView& message) {
   if (payload_of<protocol::fbs::WhoAmIRequest>(session, message) == nullptr) return;
-  if (running_.running() >= options_.handlers_running_max) {
+  // Half, so that whoever floods us with this leaves room for handlers.
+  if (running_.running() >= options_.handlers_running_max / 2) {
     reply_who_am_i(session, reply_header(message), "");
     return;
   }
