@@ -34,7 +34,15 @@ NEEDED_BUILD = 'release'   # how --build begins for a program that is worth coun
 def environment(build):
     """What the counts hold for."""
     valgrind = subprocess.run(['valgrind', '--version'], stdout=subprocess.PIPE, text=True, check=True)
-    return ', '.join([build, os.confstr('CS_GNU_LIBC_VERSION'), valgrind.stdout.strip()])
+    return ', '.join([build, os.confstr('CS_GNU_LIBC_VERSION'), valgrind.stdout.strip(), processor_vendor()])
+
+
+def processor_vendor():
+    """libc chooses its functions by it, and so do we."""
+    for line in pathlib.Path('/proc/cpuinfo').read_text(encoding='ascii', errors='replace').splitlines():
+        if line.startswith('vendor_id'):
+            return line.partition(':')[2].strip()
+    return 'unknown processor'
 
 
 def read_dump(path):
