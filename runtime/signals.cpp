@@ -1,5 +1,6 @@
 #include "runtime/signals.hpp"
 
+#include <poll.h>
 #include <pthread.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -29,16 +30,23 @@ SignalStream::~SignalStream() {
   if (descriptor_.valid()) ::close(descriptor_.number);
 }
 
+// Any signal of the process wakes whoever waits at a signalfd. A read by way of the ring bears 128
+// such wake-ups without a signal of ours and then ends with EAGAIN (Linux 6.18, APOLL_MAX_RETRY); a
+// poll bears any number. The stall monitor alone sends its signal more often than that.
 Task<Result<int>> SignalStream::next() {
   if (!descriptor_.valid()) co_return Unexpected{Error::from_errno(create_errno_)};
-  signalfd_siginfo info{};
-  OperationAwaiter operation([&](Ring& ring, Token token) {
-    ring.read(descriptor_, std::as_writable_bytes(std::span{&info, 1}), 0, token);
-  });
-  const auto bytes = co_await operation;
-  if (!bytes) co_return Unexpected{bytes.error()};
-  RT_ASSERT(*bytes == sizeof info);
-  co_return static_cast<int>(info.ssi_signo);
+  for (;;) {
+    OperationAwaiter operation(
+        [&](Ring& ring, Token token) { ring.poll(descriptor_, POLLIN, token); });
+    const auto polled = co_await operation;
+    if (!polled) co_return Unexpected{polled.error()};
+    signalfd_siginfo info{};
+    const ssize_t bytes = ::read(descriptor_.number, &info, sizeof info);
+    if (bytes < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+    if (bytes < 0) co_return Unexpected{Error::from_errno(errno)};
+    RT_ASSERT(bytes == sizeof info);
+    co_return static_cast<int>(info.ssi_signo);
+  }
 }
 
 }  // namespace runtime

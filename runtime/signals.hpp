@@ -1,6 +1,7 @@
 #pragma once
-// Signals as events of a core: signalfd(2) read by way of the ring. The signals are blocked in the
-// whole process from construction on, so construct it before other threads start (or in main()).
+// Signals as events of a core: signalfd(2), polled by way of the ring. The signals are blocked in
+// the whole process from construction on, so construct it before other threads start (or in
+// main()).
 
 #include <csignal>
 #include <initializer_list>
@@ -33,7 +34,8 @@ class SignalStream {
   SignalStream(const SignalStream&) = delete;
   SignalStream& operator=(const SignalStream&) = delete;
 
-  // The number of the next signal. Errors: cancelled, or the errno of signalfd(2) or read(2).
+  // The number of the next signal. Errors: cancelled, or the errno of signalfd(2), poll(2) or
+  // read(2).
   Task<Result<int>> next();
 
  private:
