@@ -1,6 +1,8 @@
 // The corelane program: finds the command that the first word names.
 
+#include <fcntl.h>
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -119,8 +121,22 @@ int run_help(const Arguments& arguments) {
   return command->run({"--help"});
 }
 
+namespace {
+
+// Where a standard stream was closed (`>&-`), the next descriptor would get its number, and what is
+// printed would go to a ring or to a client.
+void hold_standard_descriptors() noexcept {
+  int descriptor = 0;
+  do {
+    descriptor = ::open("/dev/null", O_RDWR);
+  } while (descriptor >= 0 && descriptor <= STDERR_FILENO);
+  if (descriptor >= 0) ::close(descriptor);
+}
+
+}  // namespace
 }  // namespace tools
 
 int main(int argc, char** argv) {
+  tools::hold_standard_descriptors();
   return tools::run(tools::Arguments(argv + 1, argv + argc));
 }

@@ -43,8 +43,10 @@ class Log {
   void operator()(LogLevel level, std::string_view text) const {
     constexpr const char* kNames[] = {"error", "warning", "info", "debug"};
     if (level > level_) return;
-    fmt::print(stderr, "{}: {}: {}\n", program_invocation_short_name,
-               kNames[static_cast<std::size_t>(level)], text);
+    const std::string line = fmt::format("{}: {}: {}\n", program_invocation_short_name,
+                                         kNames[static_cast<std::size_t>(level)], text);
+    // Not fmt::print(), which throws where nobody reads any more or the disk is full.
+    std::fwrite(line.data(), 1, line.size(), stderr);
   }
 
  private:
@@ -101,8 +103,10 @@ class Process {
     const runtime::CoreId cores = options_.runtime.cores;
     for (const Served::Listening& one : served_.listening()) {
       const std::string_view note = one.note;
-      fmt::print(stdout, "listening on {} ({} core{}{}{})\n", one.address.text(), cores,
-                 cores == 1 ? "" : "s", note.empty() ? "" : ", ", note);
+      const std::string line =
+          fmt::format("listening on {} ({} core{}{}{})\n", one.address.text(), cores,
+                      cores == 1 ? "" : "s", note.empty() ? "" : ", ", note);
+      std::fwrite(line.data(), 1, line.size(), stdout);  // does not throw either
     }
     std::fflush(stdout);
   }

@@ -16,8 +16,8 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
-import tap                                                  # noqa: E402
-from corelane import Process, Server, forbid_io_uring, run  # noqa: E402
+import tap                                                                       # noqa: E402
+from corelane import PATIENCE_S, PROGRAM, Process, Server, forbid_io_uring, run  # noqa: E402
 
 
 def curl(*arguments):
@@ -165,6 +165,28 @@ class Stopping(unittest.TestCase):
             server.signal(signal.SIGHUP)
             server.err.find('SIGHUP')
             self.assertEqual(curl(f'http://{server.address}/healthz')[1], '200')
+
+    def test_a_log_that_nobody_reads_any_more_does_not_end_it(self):
+        server = subprocess.Popen([PROGRAM, 'serve', '--listen', '127.0.0.1:0', '--cores', '1'],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.assertIn('listening', server.stdout.readline())
+        server.stdout.close()
+        server.stderr.close()
+        server.send_signal(signal.SIGHUP)     # is logged
+        server.send_signal(signal.SIGTERM)
+        self.assertEqual(server.wait(PATIENCE_S), 0)
+
+    def test_it_serves_without_standard_streams(self):
+        with tempfile.TemporaryDirectory() as folder:
+            socket_path = f'unix:{folder}/socket'
+            server = subprocess.Popen(['sh', '-c', 'exec "$0" "$@" <&- >&- 2>&-', PROGRAM, 'serve', '--listen',
+                                       '127.0.0.1:0', '--tcp-listen', socket_path, '--cores', '1'])
+            deadline = time.monotonic() + PATIENCE_S
+            while run('whoami', '--url', socket_path).returncode != 0:
+                self.assertLess(time.monotonic(), deadline)
+            server.send_signal(signal.SIGHUP)
+            server.send_signal(signal.SIGTERM)
+            self.assertEqual(server.wait(PATIENCE_S), 0)
 
     def test_after_kill_9_it_starts_again_on_the_same_port(self):
         with Server() as first, open_websocket(first):
