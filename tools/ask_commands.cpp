@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdio>
 
 #include "runtime/await.hpp"
 #include "runtime/combine.hpp"
@@ -84,8 +85,8 @@ Task<int> subscribe(Client& client, const ClientOptions& options, const SubSetti
     complain(options, fmt::format("{}: {}", names[i], protocol::error_code_name(code)));
     co_return kExitServerError;
   }
-  fmt::print(stderr, "subscribed to {} as session {}\n", fmt::join(names, ", "),
-             protocol::to_text(protocol::from_fbs(who->session())));
+  print_to_stderr(fmt::format("subscribed to {} as session {}\n", fmt::join(names, ", "),
+                              protocol::to_text(protocol::from_fbs(who->session()))));
   co_return kExitOk;
 }
 
@@ -119,6 +120,7 @@ Task<int> sub(Client& client, const ClientOptions& options, const SubSettings& s
     auto event = co_await runtime::with_timeout(patience, client.event());
     if (!event) co_return tell_failure(options, client, event.error());
     if (print_event(options, *event)) ++printed;
+    if (std::ferror(stdout) != 0) break;  // run_client() tells
   }
   co_return kExitOk;
 }
@@ -138,6 +140,7 @@ int run_ping(const Arguments& arguments) {
   const auto app = client_app("Measures the way to the server's dispatcher and back.", options);
   app->add_option("-n,--count", settings.count, "how many, one after the other")
       ->capture_default_str()
+      ->check(CLI::NonNegativeNumber)
       ->type_name("N");
   app->add_option("--bytes", settings.bytes, "bytes to carry there and back")
       ->capture_default_str()
@@ -157,6 +160,7 @@ int run_sub(const Arguments& arguments) {
       options);
   app->add_option("channels", settings.channels, "channels")->required()->type_name("CHANNEL");
   app->add_option("-n,--count", settings.count, "end after so many messages (default: go on)")
+      ->check(CLI::NonNegativeNumber)
       ->type_name("N");
   if (const auto code = parse_client_arguments(*app, arguments, options)) return *code;
   // Who sets a time limit does not want to wait for a message without end either.

@@ -98,7 +98,7 @@ std::unique_ptr<CLI::App> client_app(const std::string& description, ClientOptio
   app->footer(
       "Exit code: 0 done, 1 the server said no, 2 wrong arguments, 3 cannot connect, 4 no answer "
       "in "
-      "time,\n5 connection lost, 6 no io_uring on this host");
+      "time,\n5 connection lost, 6 no io_uring on this host, 7 stdout takes nothing more");
   return app;
 }
 
@@ -136,6 +136,10 @@ int run_client(const ClientOptions& options, const ClientBody& body) {
   const runtime::BlockedSignals blocked({SIGINT, SIGTERM});
   runtime::Runtime runtime(small_runtime());
   const auto code = runtime.run([&] { return client_main(options, body, blocked); });
+  if (code && *code == kExitOk && std::ferror(stdout) != 0) {
+    complain(options, "stdout takes nothing more");
+    return kExitOutputFailed;
+  }
   if (code) return *code;
   const std::string reason = explain_unavailable(runtime::probe_features());
   complain(options, reason.empty() ? "cannot make a ring: " + describe(code.error()) : reason);
@@ -143,7 +147,7 @@ int run_client(const ClientOptions& options, const ClientBody& body) {
 }
 
 void complain(const ClientOptions& options, std::string_view text) {
-  fmt::print(stderr, "corelane {}: {}\n", options.command, text);
+  print_to_stderr(fmt::format("corelane {}: {}\n", options.command, text));
 }
 
 int tell_failure(const ClientOptions& options, const Client& client, const runtime::Error& error) {
@@ -174,6 +178,10 @@ int tell_server_error(const ClientOptions& options, Incoming& message) {
     complain(options, text_error(*error));
   }
   return kExitServerError;
+}
+
+void print_to_stderr(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
 void print_line(std::string_view line) {

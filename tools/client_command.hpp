@@ -53,8 +53,11 @@ void complain(const ClientOptions& options, std::string_view text);
 int tell_failure(const ClientOptions& options, const Client& client, const runtime::Error& error);
 // Prints an Error of the server; returns the exit code. `message` must be one.
 int tell_server_error(const ClientOptions& options, Incoming& message);
-// One line to stdout, at once: the reader may be a program that waits for it.
+// One line to stdout, at once: the reader may be a program that waits for it. What cannot be
+// written makes run_client() end with kExitOutputFailed.
 void print_line(std::string_view line);
+// Not fmt::print(), which throws where stderr takes nothing.
+void print_to_stderr(std::string_view text);
 
 // --- Inline -----------------------------------------------------------------------------------
 

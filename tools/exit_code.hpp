@@ -15,6 +15,7 @@ enum ExitCode : int {
   kExitTimeout = 4,
   kExitLost = 5,                                  // the connection ended before all was done
   kExitUnavailable = services::kExitUnavailable,  // no io_uring on this host
+  kExitOutputFailed = 7,                          // stdout took nothing more: a full disk
 };
 
 }  // namespace tools

@@ -11,16 +11,17 @@ import pathlib
 import re
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
-import tap                              # noqa: E402
-from corelane import Process, Server, run  # noqa: E402
+import tap                                                      # noqa: E402
+from corelane import PATIENCE_S, PROGRAM, Process, Server, run  # noqa: E402
 
-OK, SERVER_ERROR, USAGE, NOT_CONNECTED, TIMEOUT, LOST = range(6)
+OK, SERVER_ERROR, USAGE, NOT_CONNECTED, TIMEOUT, LOST, UNAVAILABLE, OUTPUT_FAILED = range(8)
 
 
 class Subscriber(Process):
@@ -144,7 +145,8 @@ class Messaging(unittest.TestCase):
 class ExitCodes(unittest.TestCase):
     def test_wrong_arguments_are_2(self):
         for arguments in (['pub', 'only-a-channel'], ['sub'], ['ping', '--timeout', 'soon'], ['ping', '--nope'],
-                          ['send', 'no-uuid', 'x'], ['ping', '-u', 'http://127.0.0.1/'], ['ping', '-u', 'wss://h/']):
+                          ['send', 'no-uuid', 'x'], ['ping', '-u', 'http://127.0.0.1/'], ['ping', '-u', 'wss://h/'],
+                          ['ping', '-n', '-1'], ['sub', 'x', '-n', '-1'], ['ping', '--bytes', '-1']):
             result = run(*arguments)
             self.assertEqual((result.returncode, result.stdout), (USAGE, ''), arguments)
             self.assertIn(f'corelane {arguments[0]}: ', result.stderr)
@@ -176,6 +178,23 @@ class ExitCodes(unittest.TestCase):
         with Server() as server, Subscriber(server.url, 'x') as subscriber:
             server.signal(signal.SIGKILL)
             self.assertEqual(subscriber.exit_code(), LOST)
+
+    def test_a_message_that_cannot_be_written_is_7(self):
+        with Server() as server, open('/dev/full', 'wb') as full:
+            with subprocess.Popen([PROGRAM, 'sub', 'x', '-u', server.url], stdout=full, stderr=subprocess.PIPE,
+                                  text=True) as subscriber, contextlib.ExitStack() as stack:
+                stack.callback(subscriber.kill)
+                self.assertIn('subscribed', subscriber.stderr.readline())
+                self.assertEqual(run('pub', 'x', 'lost', '-u', server.url).returncode, OK)
+                self.assertEqual(subscriber.wait(PATIENCE_S), OUTPUT_FAILED)
+                self.assertIn('stdout', subscriber.stderr.read())
+
+    def test_a_stderr_that_takes_nothing_changes_no_exit_code(self):
+        with Server() as server, open('/dev/full', 'wb') as full:
+            silence = ['sub', 'x', '--timeout', '300ms']
+            for arguments, expected in (['pub', 'only-a-channel'], USAGE), (silence, TIMEOUT):
+                result = subprocess.run([PROGRAM, *arguments, '-u', server.url], stderr=full, timeout=PATIENCE_S)
+                self.assertEqual(result.returncode, expected, arguments)
 
     def test_a_signal_closes_properly_and_is_128_and_its_number(self):
         with Server() as server, Subscriber(server.url, 'x') as subscriber:
