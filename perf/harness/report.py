@@ -132,11 +132,16 @@ def heading(build, settings, names):
     return '\n'.join(lines + [f'- {name}: {value}' for name, value in machine(build).items()]) + '\n'
 
 
+def without_curves(figures):
+    """Of a load's report what a comparison needs: a tenth of its bytes."""
+    return {name: value for name, value in figures.items() if name not in ('series', 'latency_curve')}
+
+
 def as_json(build, settings, outcomes):
     return {'host': machine(build), 'settings': vars(settings), 'scenarios': [{
         'name': outcome.scenario.name, 'groups': outcome.scenario.groups, 'metric': outcome.scenario.metric,
         'sides': [{'name': name, 'server': outcome.servers.get(name), 'command': outcome.commands.get(name),
-                   'rounds': reports} for name, reports in outcome.reports.items()],
+                   'rounds': [without_curves(each) for each in reports]} for name, reports in outcome.reports.items()],
         'goals': [{**vars(verdict.goal), 'value': verdict.value, 'met': verdict.is_met}
                   for verdict in verdicts(outcome)],
         'skipped': outcome.skipped, 'failed': outcome.failed} for outcome in outcomes]}

@@ -66,6 +66,15 @@ class Plot(unittest.TestCase):
         for word in ('A title', 'depth 1', 'depth 16', 'latency p99.9 (µs)', '1,800'):
             self.assertIn(f'>{word}<', svg)
 
+    def test_draws_the_rounds_of_scenarios(self):
+        compared = {'scenarios': [{'name': name, 'sides': [
+            {'name': side, 'rounds': [report('none', 1, scale)]} for side, scale in (('ours', 1), ('a peer', 2))]}
+            for name in ('echo-a', 'echo-b', 'echo-c')]}
+        svg = self.plot('bars', '--group', 'scenario', '--scenario', 'echo-a', 'echo-b', reports=[compared])
+        for word in ('ours', 'a peer', 'echo-a', 'echo-b', '500'):
+            self.assertIn(f'>{word}<', svg)
+        self.assertNotIn('echo-c', svg)
+
     def test_says_what_a_report_lacks(self):
         self.assertIn('has no server.cpu_share', self.plot('bars', '--field', 'server.cpu_share'))
 
