@@ -29,7 +29,9 @@ void count_signal(int) {
 Task<void> expect_signal(SignalStream* signals, int number) {
   const auto signal = co_await signals->next();
   EXPECT_TRUE(signal) << describe(signal.error());
-  if (signal) EXPECT_EQ(*signal, number);
+  if (signal) {
+    EXPECT_EQ(*signal, number);
+  }
 }
 
 TEST(Signals, ComeInTheOrderOfTheirNumbers) {
