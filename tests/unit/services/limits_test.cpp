@@ -246,7 +246,8 @@ struct Waiting {
   static Task<void> wait(std::atomic<bool>* let_go, Request request) {
     request.reply("begun");
     while (!*let_go) {
-      if (!co_await runtime::sleep_for(runtime::kMillisecond)) co_return;
+      const auto slept = co_await runtime::sleep_for(runtime::kMillisecond);
+      if (!slept) co_return;
     }
     request.reply("done");
   }
