@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/unit/services/node_under_test.hpp"
+#include "tests/unit/services/requests.hpp"
 
 namespace {
 
@@ -14,38 +14,14 @@ using protocol::Opcode;
 using runtime::CoreId;
 using runtime::Task;
 using tests::bytes_of;
+using tests::expect_error;
+using tests::for_every_pair;
+using tests::kTransports;
 using tests::NodeUnderTest;
 using tests::ProtocolClient;
 using tests::ServerMessage;
 using tests::Via;
 using tests::with_node;
-
-constexpr Via kTransports[] = {Via::websocket, Via::tcp};
-
-void expect_error(const ServerMessage& reply, ErrorCode code, Opcode failed) {
-  EXPECT_EQ(reply.opcode, Opcode::Error);
-  EXPECT_EQ(reply.error, code) << reply.data;
-  EXPECT_EQ(reply.failed_opcode, failed);
-  EXPECT_FALSE(reply.data.empty()) << "an Error has a text";
-}
-
-// Runs the body for every ordered pair of cores, on nodes of two and of three.
-using PairTest = Task<void> (*)(NodeUnderTest&, ProtocolClient* from, ProtocolClient* to);
-void for_every_pair(PairTest body) {
-  for (const CoreId cores : {CoreId{2}, CoreId{3}}) {
-    with_node(cores, [cores, body](NodeUnderTest& test) -> Task<void> {
-      for (CoreId from = 0; from < cores; ++from) {
-        for (CoreId to = 0; to < cores; ++to) {
-          SCOPED_TRACE(testing::Message() << "core " << from << " to " << to << " of " << cores);
-          ProtocolClient* sender = co_await test.connect_on(from);
-          ProtocolClient* receiver = co_await test.connect_on(to);
-          if (sender == nullptr || receiver == nullptr) co_return;
-          co_await body(test, sender, receiver);
-        }
-      }
-    });
-  }
-}
 
 // --- Send
 // -------------------------------------------------------------------------------------------

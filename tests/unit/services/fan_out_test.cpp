@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/unit/services/node_under_test.hpp"
+#include "tests/unit/services/requests.hpp"
 
 namespace {
 
@@ -21,14 +21,8 @@ using tests::ServerMessage;
 using tests::Via;
 using tests::with_node;
 
-Task<ServerMessage> subscribe(ProtocolClient* client, std::string_view channel) {
-  const std::string_view names[] = {channel};
-  const protocol::SubscribeBody body{.channels = names};
-  co_return co_await client->request(body);
-}
-
-protocol::Uuid publish(ProtocolClient* client, std::string_view channel, std::string_view data,
-                       bool requires_ack) {
+protocol::Uuid begin_publish(ProtocolClient* client, std::string_view channel,
+                             std::string_view data, bool requires_ack) {
   return client->send(protocol::PublishBody{
       .channel = channel, .data = bytes_of(data), .requires_ack = requires_ack});
 }
@@ -45,7 +39,7 @@ TEST(FanOut, EveryTransportGetsTheSameEvents) {
     ProtocolClient* publisher = co_await test.connect(Via::websocket);
     constexpr std::size_t kEvents = 120;
     for (std::size_t i = 0; i < kEvents; ++i) {
-      publish(publisher, "same", std::string(i * i, static_cast<char>('a' + i % 26)), false);
+      begin_publish(publisher, "same", std::string(i * i, static_cast<char>('a' + i % 26)), false);
     }
     for (ProtocolClient* client : clients) {
       const bool all = co_await client->has_events(kEvents);
@@ -122,7 +116,8 @@ TEST(FanOut, SlowReadersAmongFiftySubscribersAreClosedAndTheOthersGetEverything)
     std::uint64_t longest = 0;
     std::uint32_t delivered = 50;
     while (delivered > 48 && published < 2000) {
-      const ServerMessage ack = co_await publisher->reply(publish(publisher, "stream", data, true));
+      const ServerMessage ack =
+          co_await publisher->reply(begin_publish(publisher, "stream", data, true));
       EXPECT_EQ(ack.opcode, Opcode::Ack);
       delivered = ack.delivered;
       EXPECT_EQ(ack.offset, ++published);
@@ -153,7 +148,8 @@ TEST(FanOut, SlowReadersAmongFiftySubscribersAreClosedAndTheOthersGetEverything)
       EXPECT_LT(client->events().size(), published + 1);
     }
     // Everybody else goes on.
-    const ServerMessage ack = co_await publisher->reply(publish(publisher, "stream", "end", true));
+    const ServerMessage ack =
+        co_await publisher->reply(begin_publish(publisher, "stream", "end", true));
     EXPECT_EQ(ack.delivered, 48u);
     for (ProtocolClient* reader : readers) {
       const ServerMessage event = co_await reader->event();
@@ -240,7 +236,8 @@ TEST(FanOut, FloodsThroughLanesOfSixteenPlacesLoseNothingAndEnd) {
     std::vector<std::vector<protocol::Uuid>> acks(publishers.size());
     for (std::uint64_t i = 0; i < kPublishes; ++i) {
       for (std::size_t p = 0; p < publishers.size(); ++p) {
-        const protocol::Uuid id = publish(publishers[p], channels[i % 4], std::to_string(i), true);
+        const protocol::Uuid id =
+            begin_publish(publishers[p], channels[i % 4], std::to_string(i), true);
         EXPECT_NE(id, protocol::kNilUuid);
         acks[p].push_back(id);
       }

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "runtime/await.hpp"
-#include "tests/unit/services/node_under_test.hpp"
+#include "tests/unit/services/requests.hpp"
 
 namespace {
 
@@ -32,24 +32,14 @@ services::NodeOptions few_channels() {
   return options;
 }
 
-Task<ServerMessage> publish(ProtocolClient* client, std::string_view channel,
-                            bool requires_ack = true) {
-  const protocol::PublishBody body{.channel = channel, .data = {}, .requires_ack = requires_ack};
-  co_return co_await client->request(body);
-}
-
-Task<ErrorCode> subscribe(ProtocolClient* client, std::string_view channel) {
-  const std::string_view names[] = {channel};
-  const protocol::SubscribeBody body{.channels = names};
-  const ServerMessage reply = co_await client->request(body);
+Task<ErrorCode> subscribe_code(ProtocolClient* client, std::string_view channel) {
+  const ServerMessage reply = co_await subscribe(client, channel);
   EXPECT_EQ(reply.opcode, Opcode::SubscribeReply);
   co_return reply.results.at(0).code();
 }
 
-Task<ErrorCode> unsubscribe(ProtocolClient* client, std::string_view channel) {
-  const std::string_view names[] = {channel};
-  const protocol::UnsubscribeBody body{.channels = names};
-  const ServerMessage reply = co_await client->request(body);
+Task<ErrorCode> unsubscribe_code(ProtocolClient* client, std::string_view channel) {
+  const ServerMessage reply = co_await unsubscribe(client, channel);
   co_return reply.results.at(0).code();
 }
 
@@ -80,7 +70,7 @@ TEST(Limits, APublishToOneChannelMoreThanACoreOwnsIsRefusedWithAHint) {
       }
       // Also who wants no Ack learns that nobody gets it.
       for (std::size_t i = 0; i < refused.size(); i += 10) {
-        const ServerMessage reply = co_await publish(client, refused[i], false);
+        const ServerMessage reply = co_await publish(client, refused[i], "", false);
         EXPECT_EQ(reply.error, ErrorCode::limit_exceeded);
       }
     });
@@ -100,11 +90,11 @@ TEST(Limits, ASubscribeToOneChannelMoreThanACoreHoldsIsRefusedForThatChannel) {
       EXPECT_EQ(reply.results[i].epoch() != 0, fits);
     }
     // What was refused is not held, by this session or any other; what is there is for all.
-    const ErrorCode not_held = co_await unsubscribe(client, "d");
+    const ErrorCode not_held = co_await unsubscribe_code(client, "d");
     EXPECT_EQ(not_held, ErrorCode::not_subscribed);
     ProtocolClient* other = co_await test.connect(Via::tcp);
-    EXPECT_EQ(co_await subscribe(other, "a"), ErrorCode::none);
-    EXPECT_EQ(co_await subscribe(other, "d"), ErrorCode::limit_exceeded);
+    EXPECT_EQ(co_await subscribe_code(other, "a"), ErrorCode::none);
+    EXPECT_EQ(co_await subscribe_code(other, "d"), ErrorCode::limit_exceeded);
     const ServerMessage ack = co_await publish(client, "a");
     EXPECT_EQ(ack.delivered, 2u);
   });
@@ -127,19 +117,19 @@ TEST(Limits, AnOwnerOnAnotherCoreRefusesOneChannelMoreThanItMayOwn) {
       ProtocolClient* client = co_await test.connect_on(core);
       for (int i = 0; i < 20; ++i) {
         const std::string name = "new-" + std::to_string(i);
-        EXPECT_EQ(co_await subscribe(client, name), ErrorCode::limit_exceeded);
-        EXPECT_EQ(co_await unsubscribe(client, name), ErrorCode::not_subscribed);
+        EXPECT_EQ(co_await subscribe_code(client, name), ErrorCode::limit_exceeded);
+        EXPECT_EQ(co_await unsubscribe_code(client, name), ErrorCode::not_subscribed);
       }
       // None of those has taken up room of this core.
       for (std::size_t i = 0; i < kChannelsMax; ++i) {
-        EXPECT_EQ(co_await subscribe(client, owned[i]), ErrorCode::none);
+        EXPECT_EQ(co_await subscribe_code(client, owned[i]), ErrorCode::none);
       }
-      EXPECT_EQ(co_await subscribe(client, owned[kChannelsMax]), ErrorCode::limit_exceeded);
+      EXPECT_EQ(co_await subscribe_code(client, owned[kChannelsMax]), ErrorCode::limit_exceeded);
       const ServerMessage ack = co_await publish(publisher, owned[0]);
       EXPECT_EQ(ack.delivered, core + 1u);
       // Room for a channel that the session gives back is there at once: its owner has it still.
-      EXPECT_EQ(co_await unsubscribe(client, owned[1]), ErrorCode::none);
-      EXPECT_EQ(co_await subscribe(client, owned[kChannelsMax]), ErrorCode::none);
+      EXPECT_EQ(co_await unsubscribe_code(client, owned[1]), ErrorCode::none);
+      EXPECT_EQ(co_await subscribe_code(client, owned[kChannelsMax]), ErrorCode::none);
     }
   });
 }

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "runtime/sim/world.hpp"
-#include "tests/unit/services/node_under_test.hpp"
+#include "tests/unit/services/requests.hpp"
 
 namespace {
 
@@ -70,11 +70,6 @@ TEST(VirtualTime, ATcpFrameMustBeFinishedThirtySecondsAfterItsFirstByte) {
     const bool settled = co_await idle->settle();
     EXPECT_TRUE(settled);
   });
-}
-
-Task<ServerMessage> publish(ProtocolClient* client, std::string_view channel) {
-  const protocol::PublishBody body{.channel = channel, .data = {}, .requires_ack = true};
-  co_return co_await client->request(body);
 }
 
 Task<std::uint64_t> owned(NodeUnderTest& test) {
