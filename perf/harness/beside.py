@@ -2,14 +2,15 @@
 
 import contextlib
 import os
-import selectors
+import select
 import subprocess
 import time
 
-from harness.servers import NotRun
+from harness.servers import NotRun, read_until
 
 CHANNELS_OF_ONE = 1000   # a session's limit, as the server comes
 PATIENCE_S = 300
+END_SECONDS = 60
 DYING_WITH_US = ['setpriv', '--pdeathsig', 'KILL']
 
 
@@ -82,24 +83,34 @@ def channels(count, runner, server):
 
 
 def wait_until_subscribed(process):
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stderr, selectors.EVENT_READ)
-        said = b''
-        while not said.endswith(b'\n'):
-            if not selector.select(PATIENCE_S):
-                raise NotRun('a subscriber of the channels beside did not answer')
-            part = process.stderr.read1(65536)
-            if not part:
-                break
-            said += part
-    if not said.startswith(b'subscribed'):
-        raise NotRun(f'a subscriber of the channels beside: {said[-200:].decode(errors="replace")}')
+    said, timely = read_until(process.stderr, lambda text: text.endswith('\n'), PATIENCE_S)
+    if not timely:
+        raise NotRun('a subscriber of the channels beside did not answer')
+    if not said.startswith('subscribed'):
+        raise NotRun(f'a subscriber of the channels beside: {said[-200:]}')
+
+
+def children_of(pid):
+    """The processes that a process has started, as descriptors that become readable when they end."""
+    descriptors = []
+    with contextlib.suppress(OSError), open(f'/proc/{pid}/task/{pid}/children', encoding='ascii') as children:
+        for child in children.read().split():
+            with contextlib.suppress(ProcessLookupError):
+                descriptors.append(os.pidfd_open(int(child)))
+    return descriptors
 
 
 def end(processes):
+    """With those that they have started: the load's connections are held by processes of its own, which let go when it
+    is gone, and the next round is not to meet them."""
+    started = [child for process in processes for child in children_of(process.pid)]
     for process in processes:
         process.kill()
     for process in processes:
         process.wait()
         if process.stderr is not None:
             process.stderr.close()
+    deadline = time.monotonic() + END_SECONDS
+    for child in started:
+        select.select([child], [], [], max(deadline - time.monotonic(), 0))
+        os.close(child)

@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import unittest
+from unittest import mock
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', '..'))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
-from harness import report, rounds, scenarios, servers  # noqa: E402
+from harness import beside, report, rounds, scenarios, servers  # noqa: E402
 from tests.support import tap  # noqa: E402
 
 BUILD = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else 'build/dev').resolve()
@@ -49,6 +50,22 @@ class Scenarios(unittest.TestCase):
         self.assertEqual(outcome.skipped, {'no-such-server': 'there is no server no-such-server'})
         self.assertIn('skipped no-such-server', report.scenario_text(outcome))
 
+    def test_a_server_that_does_not_say_where_it_listens_is_given_up(self):
+        for command, why in ((['sleep', '600'], 'does not say'), (['true'], 'ended before it listened')):
+            silent = servers.Kind('silent', {'what': 'says nothing', 'command': command}, BUILD)
+            with mock.patch.object(servers, 'START_SECONDS', 0.1 if 'sleep' in command else TIMEOUT_S):
+                self.assertRaisesRegex(servers.NotRun, why, servers.Server(silent, '0').__enter__)
+
+    def test_what_was_held_beside_is_gone_when_the_block_ends(self):
+        kinds = servers.read_kinds(BUILD)
+        runner = rounds.Runner(kinds, BUILD, rounds.Settings(1, 0.1, 0.05, '1'))
+        with servers.Server(kinds['raw-epoll'], '0') as server:
+            with beside.held({'connections': 20}, runner, server):
+                holders = [pid for pid in map(int, children_of(os.getpid())) if name_of(pid) == 'corelane-load']
+                held_by = [int(pid) for pid in children_of(holders[0])]
+                self.assertEqual([beside.sockets(pid) for pid in held_by], [20])
+            self.assertEqual(beside.sockets(held_by[0]), 0)
+
     def test_an_interrupt_ends_the_servers(self):
         run = [sys.executable, '-B', str(servers.ROOT / 'perf' / 'run'), 'echo-20-d1', '--vs', 'raw-epoll', '--build',
                str(BUILD), '--seconds', '60', '--no-output']
@@ -75,12 +92,15 @@ class Scenarios(unittest.TestCase):
 
     def wait_for_children(self, process):
         """Until both servers and the load are there."""
-        path = pathlib.Path(f'/proc/{process.pid}/task/{process.pid}/children')
         while process.poll() is None:
-            children = path.read_text(encoding='ascii').split()
+            children = children_of(process.pid)
             if {'corelane', 'raw_epoll_echo', 'corelane-load'} <= {name_of(pid) for pid in children}:
                 return children
         self.fail('perf/run ended')
+
+
+def children_of(pid):
+    return pathlib.Path(f'/proc/{pid}/task/{pid}/children').read_text(encoding='ascii').split()
 
 
 def name_of(pid):

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import resource
+import selectors
 import shutil
 import signal
 import socket
@@ -20,7 +21,7 @@ PACKAGES = ROOT / 'build' / 'peers'
 START_SECONDS = 20
 DESCRIPTORS = 220_000   # both ends of 100,000 connections, and more
 STOP_SECONDS = 20
-LISTENING = re.compile(r'^listening (?:on )?(?:[\d.]+:)?(\d+)')
+LISTENING = re.compile(r'^listening (?:on )?(?:[\d.]+:)?(\d+)[^\d.]', re.MULTILINE)
 
 
 class NotRun(Exception):
@@ -104,10 +105,11 @@ class Server:
 
     def read_port(self):
         """From its first lines; what it says later stays in the pipe, and is little."""
-        while line := self.process.stdout.readline().decode(errors='replace'):
-            if found := LISTENING.match(line):
-                return int(found[1])
-        raise NotRun(f'{self.kind.name} ended before it listened: {" ".join(self.command)} {self.last_words()}')
+        said, timely = read_until(self.process.stdout, LISTENING.search, START_SECONDS)
+        if found := LISTENING.search(said):
+            return int(found[1])
+        what = 'ended before it listened' if timely else f'does not say within {START_SECONDS} s where it listens'
+        raise NotRun(f'{self.kind.name} {what}: {" ".join(self.command)} {self.last_words()}')
 
     def wait_for_accept(self, port):
         deadline = time.monotonic() + START_SECONDS
@@ -144,6 +146,23 @@ class Server:
         if load not in self.kind.reach:
             raise NotRun(f'{self.kind.name} does not serve {load}')
         return self.kind.fill(self.kind.reach[load], port=self.port).split()
+
+
+def read_until(pipe, is_enough, seconds):
+    """What comes through a pipe until is_enough(of all that has come), the pipe's end or the deadline; and False if it
+    was the deadline. Nobody else has read from the pipe's buffer."""
+    deadline = time.monotonic() + seconds
+    said = b''
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while not is_enough(said.decode(errors='replace')):
+            if not selector.select(max(deadline - time.monotonic(), 0)):
+                return said.decode(errors='replace'), False
+            part = os.read(pipe.fileno(), 65536)
+            if not part:
+                break
+            said += part
+    return said.decode(errors='replace'), True
 
 
 def raise_descriptor_limit():

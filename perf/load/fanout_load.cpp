@@ -263,7 +263,9 @@ void FanoutLoad::on_completed(std::uint64_t count, Nanoseconds now) {
 
 runtime::Task<void> FanoutLoad::background() {
   const double bytes = options_.slow_bytes_per_second * static_cast<double>(kSlowStep) / 1e9;
-  while (options_.slow > 0 && co_await runtime::sleep_for(kSlowStep)) {
+  while (options_.slow > 0) {
+    const bool goes_on = co_await runtime::sleep_for(kSlowStep);
+    if (!goes_on) co_return;
     for (Reader& reader : readers_) {
       if (reader.kind() == Kind::slow) reader.give(bytes);
     }

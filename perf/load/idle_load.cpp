@@ -11,6 +11,7 @@
 #include <deque>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "net/network.hpp"
@@ -37,7 +38,28 @@ struct Told {
   runtime::Error error{};  // if fewer were opened than asked
 };
 
-// Two pipes: what the holder tells, and an end that is closed to let it go.
+// A pipe; the ends that nobody has taken are closed with it.
+class Pipe {
+ public:
+  Pipe() = default;
+  Pipe(const Pipe&) = delete;
+  Pipe& operator=(const Pipe&) = delete;
+  ~Pipe() {
+    for (const int end : ends_) {
+      if (end >= 0) ::close(end);
+    }
+  }
+
+  // False: errno says why.
+  bool open() noexcept { return ::pipe(ends_.data()) == 0; }
+  int take_reading() noexcept { return std::exchange(ends_[0], -1); }
+  int take_writing() noexcept { return std::exchange(ends_[1], -1); }
+
+ private:
+  std::array<int, 2> ends_{-1, -1};
+};
+
+// Of the two pipes our ends: what the holder tells, and one that is closed to let it go.
 struct Holder {
   pid_t pid = -1;
   int told = -1;
@@ -138,22 +160,22 @@ class Holders {
   ~Holders() { release(); }
 
   runtime::Result<void> start(const Settings& settings) {
-    std::array<int, 2> told{};
-    std::array<int, 2> hold{};
-    if (::pipe(told.data()) != 0) return last_error();
-    if (::pipe(hold.data()) != 0) return last_error();
+    Pipe told;
+    Pipe hold;
+    if (!told.open() || !hold.open()) return last_error();
     const pid_t pid = ::fork();
     if (pid < 0) return last_error();
     if (pid == 0) {
-      ::close(told[0]);
-      ::close(hold[1]);
-      // Those of the others, whose ends this process would keep open.
-      for (const Holder& other : holders_) ::close(other.hold);
-      be_holder(settings, told[1], hold[0]);
+      ::close(told.take_reading());
+      ::close(hold.take_writing());
+      // Those of the others: they would be kept open, and count against this process' limit.
+      for (const Holder& other : holders_) {
+        ::close(other.told);
+        ::close(other.hold);
+      }
+      be_holder(settings, told.take_writing(), hold.take_reading());
     }
-    ::close(told[1]);
-    ::close(hold[0]);
-    holders_.push_back({.pid = pid, .told = told[0], .hold = hold[1]});
+    holders_.push_back({.pid = pid, .told = told.take_reading(), .hold = hold.take_writing()});
     return {};
   }
 
@@ -201,6 +223,9 @@ runtime::Result<IdleResult> run_idle(const Settings& settings, runtime::Nanoseco
   const auto limit =
       runtime::raise_descriptor_limit(std::uint64_t{settings.connections} + kDescriptorsBeside);
   if (!limit) return runtime::Unexpected{limit.error()};
+  if (*limit <= kDescriptorsBeside) {
+    return runtime::fail(runtime::ErrorCode::limit_exceeded, static_cast<std::int32_t>(*limit));
+  }
   const auto each_max = static_cast<std::uint32_t>(
       std::min<std::uint64_t>(*limit - kDescriptorsBeside, settings.connections));
   const std::uint32_t processes = (settings.connections + each_max - 1) / each_max;

@@ -25,8 +25,9 @@ struct IdleResult {
 // Blocks the calling thread, in a process without any other. Settings::server_pid is required. With
 // Protocol::opcode each connection asks who it is, so that it is a session that was used. Memory is
 // read `hold` after the last has opened. From one source address the kernel gives about 28,000
-// ports to one target; errors beyond that are EADDRNOTAVAIL. Other errors: those of Opener::open(),
-// of the ring, of pipe(2) and fork(2), ESRCH.
+// ports to one target; errors beyond that are EADDRNOTAVAIL. Other errors: limit_exceeded where the
+// limit of descriptors leaves none for connections, ESRCH, those of Opener::open(), of the ring, of
+// pipe(2) and fork(2).
 runtime::Result<IdleResult> run_idle(const Settings& settings, runtime::Nanoseconds hold);
 
 }  // namespace perf

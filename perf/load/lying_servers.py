@@ -73,6 +73,50 @@ class Echo(Server):
             echoed += len(messages)
 
 
+def handshake(client):
+    """The path that a WebSocket handshake asks for, and its answer."""
+    request = b''
+    while not request.endswith(b'\r\n\r\n'):
+        request += read_exactly(client, 1)
+    lines = request.decode().split('\r\n')
+    key = next(line.split(': ', 1)[1] for line in lines if line.lower().startswith('sec-websocket-key:'))
+    accept = base64.b64encode(hashlib.sha1((key + '258EAFA5-E914-47DA-95CA-C5AB0DC85B11').encode()).digest())
+    return lines[0].split()[1], (
+        b'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+        b'Sec-WebSocket-Accept: ' + accept + b'\r\n\r\n')
+
+
+def read_message(client):
+    """A WebSocket message in one frame of a client, of less than 64 KiB."""
+    head = read_exactly(client, 2)
+    size = head[1] & 0x7F
+    if size == 126:
+        size = struct.unpack('>H', read_exactly(client, 2))[0]
+    key = read_exactly(client, 4)
+    return bytes(byte ^ key[i % 4] for i, byte in enumerate(read_exactly(client, size)))
+
+
+def message_frame(message):
+    length = bytes([len(message)]) if len(message) < 126 else b'\x7e' + struct.pack('>H', len(message))
+    return b'\x82' + length + message
+
+
+class WebSocketEcho(Server):
+    """Says goodbye in the same bytes as the last of `echoes` echoes."""
+
+    def __init__(self, echoes):
+        self.echoes = echoes
+        super().__init__()
+
+    def serve(self, client):
+        client.sendall(handshake(client)[1])
+        for number in range(1, self.echoes + 1):
+            frame = message_frame(read_message(client))
+            client.sendall(frame if number < self.echoes else frame + b'\x88\x02\x03\xe8')
+        while client.recv(65536):
+            pass
+
+
 class FanOut(Server):
     """Raw fan-out over TCP or WebSocket: lie(number, message) gives the list of messages that subscriber 1 gets for
     the message of that number; the others get it as it is."""
@@ -83,7 +127,8 @@ class FanOut(Server):
         super().__init__()
 
     def serve(self, client):
-        subscribes, answer = self.handshake(client) if self.websocket else self.hello(client)
+        who, answer = handshake(client) if self.websocket else 2 * [read_exactly(client, 1)]
+        subscribes = who in ('/sub', b'S')
         if subscribes:
             self.subscribers.append(client)
         client.sendall(answer)
@@ -93,40 +138,12 @@ class FanOut(Server):
             return
         number = 0
         while True:
-            message = self.read_message(client)
+            message = read_message(client) if self.websocket else read_exactly(client, self.size)
             for index, subscriber in enumerate(self.subscribers):
                 messages = self.lie(number, message) if index == 1 else [message]
                 subscriber.sendall(b''.join(self.frame(one) for one in messages))
             number += 1
 
-    def read_message(self, client):
-        if not self.websocket:
-            return read_exactly(client, self.size)
-        head = read_exactly(client, 2)
-        size = head[1] & 0x7F
-        if size == 126:
-            size = struct.unpack('>H', read_exactly(client, 2))[0]
-        key = read_exactly(client, 4)
-        return bytes(byte ^ key[i % 4] for i, byte in enumerate(read_exactly(client, size)))
-
     def frame(self, message):
-        if not self.websocket:
-            return message
-        length = bytes([len(message)]) if len(message) < 126 else b'\x7e' + struct.pack('>H', len(message))
         # A ping before each message: it is one subscriber's own, and no delivery.
-        return b'\x89\x01!' + b'\x82' + length + message
-
-    def hello(self, client):
-        role = read_exactly(client, 1)
-        return role == b'S', role
-
-    def handshake(self, client):
-        request = b''
-        while not request.endswith(b'\r\n\r\n'):
-            request += read_exactly(client, 1)
-        lines = request.decode().split('\r\n')
-        key = next(line.split(': ', 1)[1] for line in lines if line.lower().startswith('sec-websocket-key:'))
-        accept = base64.b64encode(hashlib.sha1((key + '258EAFA5-E914-47DA-95CA-C5AB0DC85B11').encode()).digest())
-        return lines[0].split()[1] == '/sub', (
-            b'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
-            b'Sec-WebSocket-Accept: ' + accept + b'\r\n\r\n')
+        return b'\x89\x01!' + message_frame(message) if self.websocket else message

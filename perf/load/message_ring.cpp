@@ -44,13 +44,13 @@ MessageRing::MessageRing(bool framed, const std::vector<Exchange>& exchanges,
     : framed_(framed),
       messages_(exchanges.size()),
       sent_bytes_(exchanges.front().sent.size()),
-      echoed_bytes_(exchanges.front().answer.size()),
-      compared_(between(holes, echoed_bytes_)) {
+      answer_bytes_(exchanges.front().answer.size()),
+      compared_(between(holes, answer_bytes_)) {
   to_send_.reserve(messages_ * sent_bytes_);
-  expected_.reserve(messages_ * echoed_bytes_);
+  expected_.reserve(messages_ * answer_bytes_);
   for (const Exchange& exchange : exchanges) {
     RT_ASSERT(exchange.sent.size() == sent_bytes_);
-    RT_ASSERT(exchange.answer.size() == echoed_bytes_);
+    RT_ASSERT(exchange.answer.size() == answer_bytes_);
     to_send_.insert(to_send_.end(), exchange.sent.begin(), exchange.sent.end());
     expected_.insert(expected_.end(), exchange.answer.begin(), exchange.answer.end());
   }

@@ -39,7 +39,7 @@ class MessageRing {
 
   std::size_t messages() const noexcept { return messages_; }
   std::size_t sent_bytes() const noexcept { return sent_bytes_; }      // a message
-  std::size_t echoed_bytes() const noexcept { return echoed_bytes_; }  // its answer
+  std::size_t answer_bytes() const noexcept { return answer_bytes_; }  // its answer
   bool is_framed() const noexcept { return framed_; }
   std::span<const std::byte> expected() const noexcept { return expected_; }
   // What is compared of each answer: the ranges between the holes. Empty: all of it.
@@ -53,7 +53,7 @@ class MessageRing {
   bool framed_;
   std::size_t messages_;
   std::size_t sent_bytes_;
-  std::size_t echoed_bytes_;
+  std::size_t answer_bytes_;
   std::vector<std::byte> to_send_;
   std::vector<std::byte> expected_;
   std::vector<ByteRange> compared_;

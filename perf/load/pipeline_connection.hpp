@@ -95,20 +95,27 @@ class PipelineConnection {
       if (result.found == Checker::Found::wrong || messages > in_flight_) {
         return convict(stream, messages);
       }
-      if (result.found == Checker::Found::close) return stream.close(0);
+      if (result.found == Checker::Found::close) {
+        record(messages, now);
+        return stream.close(0);
+      }
       if (result.found == Checker::Found::ping) send_pong(stream, checker_.control_payload());
     }
-    count(messages, now);
+    record(messages, now);
+    if (messages != 0 && !shared_.context.stopping) refill(messages, now);
   }
 
-  void count(std::size_t messages, runtime::Nanoseconds now) {
+  void record(std::size_t messages, runtime::Nanoseconds now) {
     in_flight_ -= messages;
     shared_.answered += messages;
     for (std::size_t i = 0; i < messages; ++i) {
       shared_.context.meter.record(now - sent_at_.pop());
     }
     answered_ += messages;
-    if (messages == 0 || shared_.context.stopping) return;
+  }
+
+  // `messages` answers have made room.
+  void refill(std::size_t messages, runtime::Nanoseconds now) {
     if (shared_.context.settings.is_open_loop()) {
       const std::size_t next = std::min<std::size_t>(waiting_, depth() - in_flight_);
       waiting_ -= next;

@@ -14,15 +14,15 @@ std::size_t ReplyChecker::matching(std::span<const std::byte> bytes) const noexc
   const std::span<const std::byte> expected = ring_.expected().subspan(at_);
   const std::size_t most = std::min(bytes.size(), expected.size());
   if (std::memcmp(bytes.data(), expected.data(), most) == 0) return most;
-  const std::size_t frame = ring_.echoed_bytes() - at_ % ring_.echoed_bytes();
+  const std::size_t frame = ring_.answer_bytes() - at_ % ring_.answer_bytes();
   if (frame >= most) return 0;
   return std::memcmp(bytes.data(), expected.data(), frame) == 0 ? frame : 0;
 }
 
 // The same up to the end of the present answer at most.
 std::size_t ReplyChecker::matching_between_holes(std::span<const std::byte> bytes) const noexcept {
-  const std::size_t begin = at_ % ring_.echoed_bytes();
-  const std::size_t end = std::min(ring_.echoed_bytes(), begin + bytes.size());
+  const std::size_t begin = at_ % ring_.answer_bytes();
+  const std::size_t end = std::min(ring_.answer_bytes(), begin + bytes.size());
   const std::byte* expected = ring_.expected().data() + at_;
   for (const ByteRange& range : ring_.compared()) {
     const std::size_t from = std::max(range.begin, begin);
@@ -51,7 +51,7 @@ ReplyChecker::Result ReplyChecker::feed(std::span<const std::byte> bytes) noexce
       result.found = Found::wrong;
       return result;
     }
-    result.messages += (at_ + good) / ring_.echoed_bytes() - at_ / ring_.echoed_bytes();
+    result.messages += (at_ + good) / ring_.answer_bytes() - at_ / ring_.answer_bytes();
     result.consumed += good;
     at_ = (at_ + good) % ring_.expected().size();
   }

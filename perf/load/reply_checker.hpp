@@ -17,7 +17,7 @@ class ReplyChecker {
  public:
   // `ring` outlives it; the first message expected is `first`.
   ReplyChecker(const MessageRing& ring, std::size_t first) noexcept
-      : ring_(ring), at_(first * ring.echoed_bytes()) {}
+      : ring_(ring), at_(first * ring.answer_bytes()) {}
 
   enum class Found : std::uint8_t {
     drained,  // all bytes were good
@@ -37,7 +37,7 @@ class ReplyChecker {
   }
 
  private:
-  bool at_frame_start() const noexcept { return at_ % ring_.echoed_bytes() == 0; }
+  bool at_frame_start() const noexcept { return at_ % ring_.answer_bytes() == 0; }
   std::size_t matching(std::span<const std::byte> bytes) const noexcept;
   std::size_t matching_between_holes(std::span<const std::byte> bytes) const noexcept;
   bool take_control(std::span<const std::byte> bytes, Result& result) noexcept;

@@ -25,8 +25,8 @@ using Bytes = std::vector<std::byte>;
 Bytes echoes(const MessageRing& ring, std::size_t first, std::size_t count) {
   Bytes bytes;
   for (std::size_t i = 0; i < count; ++i) {
-    const auto frame = ring.expected().subspan((first + i) % ring.messages() * ring.echoed_bytes(),
-                                               ring.echoed_bytes());
+    const auto frame = ring.expected().subspan((first + i) % ring.messages() * ring.answer_bytes(),
+                                               ring.answer_bytes());
     bytes.insert(bytes.end(), frame.begin(), frame.end());
   }
   return bytes;
@@ -57,7 +57,7 @@ TEST(ReplyChecker, WhatIsSentUnmasksToWhatIsExpected) {
       ASSERT_EQ(header.payload_bytes, size);
       Bytes payload(sent.begin() + header.header_bytes, sent.end());
       ws::apply_mask(payload, header.mask_key);
-      const auto echo = ring.expected().subspan(i * ring.echoed_bytes(), ring.echoed_bytes());
+      const auto echo = ring.expected().subspan(i * ring.answer_bytes(), ring.answer_bytes());
       ASSERT_EQ(payload, Bytes(echo.end() - static_cast<std::ptrdiff_t>(size), echo.end()));
     }
   }
