@@ -105,9 +105,43 @@ int raw_listen(int* port) {
   return fd;
 }
 
+int raw_accept(int listen_fd) {
+  for (;;) {
+    int const fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+      raw_no_delay(fd);
+      return fd;
+    }
+    if (errno == EAGAIN) return -1;
+    if (errno != EINTR && errno != ECONNABORTED) raw_fail("accept");
+  }
+}
+
 void raw_no_delay(int fd) {
   int const on = 1;
   if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) raw_fail("TCP_NODELAY");
+}
+
+void* raw_allocate(size_t bytes) {
+  void* const memory = calloc(1, bytes);
+  if (memory == NULL) raw_fail("calloc");
+  return memory;
+}
+
+void raw_add_member(struct raw_members* members, struct raw_member* member) {
+  if (members->count == members->capacity) {
+    members->capacity = members->capacity == 0 ? 64 : members->capacity * 2;
+    members->all = realloc(members->all, members->capacity * sizeof(struct raw_member*));
+    if (members->all == NULL) raw_fail("realloc");
+  }
+  member->index = members->count;
+  members->all[members->count++] = member;
+}
+
+void raw_remove_member(struct raw_members* members, struct raw_member const* member) {
+  struct raw_member* const last = members->all[--members->count];
+  members->all[member->index] = last;
+  last->index = member->index;
 }
 
 void raw_print_listening(int port) {

@@ -25,8 +25,25 @@ sigset_t raw_start(struct raw_options* options, int argc, char** argv);
 // A non-blocking listener on 127.0.0.1. Port 0 picks a free one, which goes to *port.
 int raw_listen(int* port);
 
-// Connections answer at once: TCP_NODELAY.
+// The next connection that waits, non-blocking, which answers at once (TCP_NODELAY); -1: none.
+int raw_accept(int listen_fd);
 void raw_no_delay(int fd);
+
+// Zeroed memory; never NULL.
+void* raw_allocate(size_t bytes);
+
+// Who gets what is published, in any order. A subscriber begins with its raw_member.
+struct raw_member {
+  size_t index;
+};
+struct raw_members {
+  struct raw_member** all;
+  size_t count;
+  size_t capacity;
+};
+void raw_add_member(struct raw_members* members, struct raw_member* member);
+// The last one takes its place.
+void raw_remove_member(struct raw_members* members, struct raw_member const* member);
 
 // Prints "listening PORT"; the CPU time counts from here.
 void raw_print_listening(int port);

@@ -73,12 +73,6 @@ static void give_back(struct server* server, uint16_t buffer) {
   ++server->buffers_free;
 }
 
-static void arm_accept(struct server* server) {
-  struct io_uring_sqe* const sqe = raw_next_sqe(&server->ring);
-  io_uring_prep_multishot_accept(sqe, server->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-  io_uring_sqe_set_data64(sqe, kAccept);
-}
-
 static void arm_receive(struct server* server, struct connection* connection) {
   struct io_uring_sqe* const sqe = raw_next_sqe(&server->ring);
   io_uring_prep_recv_multishot(sqe, connection->fd, NULL, 0, 0);
@@ -158,16 +152,11 @@ static void close_when_idle(struct server* server, struct connection* connection
 }
 
 static void on_accept(struct server* server, struct io_uring_cqe const* cqe) {
-  if (cqe->res >= 0) {
-    raw_no_delay(cqe->res);
-    struct connection* const connection = calloc(1, sizeof *connection);
-    if (connection == NULL) raw_fail("calloc");
-    connection->fd = cqe->res;
-    arm_receive(server, connection);
-  } else if (cqe->res != -ECONNABORTED && cqe->res != -EAGAIN && cqe->res != -EINTR) {
-    raw_fail_with("accept", cqe->res);
-  }
-  if ((cqe->flags & IORING_CQE_F_MORE) == 0) arm_accept(server);
+  int const fd = raw_accepted(&server->ring, server->listen_fd, cqe);
+  if (fd < 0) return;
+  struct connection* const connection = raw_allocate(sizeof *connection);
+  connection->fd = fd;
+  arm_receive(server, connection);
 }
 
 static void on_received(struct server* server, struct connection* connection,
@@ -226,7 +215,8 @@ static void finish_turn(struct server* server) {
   }
 }
 
-static void on_completion(struct server* server, struct io_uring_cqe const* cqe) {
+static void on_completion(void* owner, struct io_uring_cqe const* cqe) {
+  struct server* const server = owner;
   uint64_t const data = cqe->user_data;
   struct connection* const connection =
       (struct connection*)(uintptr_t)(data & ~(uint64_t)kOperationMask);
@@ -246,15 +236,7 @@ static void on_completion(struct server* server, struct io_uring_cqe const* cqe)
 
 static void run(struct server* server, sigset_t* mask_while_waiting) {
   while (!raw_stopped) {
-    raw_submit_and_wait(&server->ring, mask_while_waiting);
-    unsigned head = 0;
-    unsigned count = 0;
-    struct io_uring_cqe const* cqe = NULL;
-    io_uring_for_each_cqe(&server->ring, head, cqe) {
-      on_completion(server, cqe);
-      ++count;
-    }
-    io_uring_cq_advance(&server->ring, count);
+    raw_turn(&server->ring, mask_while_waiting, on_completion, server);
     finish_turn(server);
   }
 }
@@ -287,7 +269,7 @@ int main(int argc, char** argv) {
   raw_start_ring(&server.ring, kRingEntries);
   start_buffers(&server);
   server.listen_fd = raw_listen(&options.port);
-  arm_accept(&server);
+  raw_arm_accept(&server.ring, server.listen_fd);
   raw_print_listening(options.port);
 
   run(&server, &mask_while_waiting);

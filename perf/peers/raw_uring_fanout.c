@@ -33,12 +33,12 @@ struct bytes {
 };
 
 struct connection {
+  struct raw_member member;  // of the subscribers
   int fd;
   enum role role;
   unsigned operations;  // in the kernel
   bool is_closing;
-  char first;    // also what a subscriber sends besides, which is ignored
-  size_t index;  // among the subscribers
+  char first;  // also what a subscriber sends besides, which is ignored
   // Of a subscriber: what is being sent asynchronously, and what waits behind it.
   struct bytes sending;
   size_t sent_bytes;
@@ -54,9 +54,7 @@ struct server {
   struct io_uring ring;
   size_t buffer_bytes;
   int listen_fd;
-  struct connection** subscribers;
-  size_t subscriber_count;
-  size_t subscriber_capacity;
+  struct raw_members subscribers;
   // Publishers whose bytes are to be delivered, in order; the sends of the first may be under way.
   struct connection* first_batch;
   struct connection* last_batch;
@@ -70,12 +68,6 @@ static void started(struct io_uring_sqe* sqe, struct connection* connection,
   ++connection->operations;
 }
 
-static void arm_accept(struct server* server) {
-  struct io_uring_sqe* const sqe = raw_next_sqe(&server->ring);
-  io_uring_prep_multishot_accept(sqe, server->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-  io_uring_sqe_set_data64(sqe, kAccept);
-}
-
 static void arm_receive(struct server* server, struct connection* connection) {
   struct io_uring_sqe* const sqe = raw_next_sqe(&server->ring);
   if (connection->role == kPublisher) {
@@ -87,26 +79,12 @@ static void arm_receive(struct server* server, struct connection* connection) {
   started(sqe, connection, kReceive);
 }
 
-static void add_subscriber(struct server* server, struct connection* connection) {
-  if (server->subscriber_count == server->subscriber_capacity) {
-    server->subscriber_capacity =
-        server->subscriber_capacity == 0 ? 64 : server->subscriber_capacity * 2;
-    server->subscribers =
-        realloc(server->subscribers, server->subscriber_capacity * sizeof(struct connection*));
-    if (server->subscribers == NULL) raw_fail("realloc");
-  }
-  connection->index = server->subscriber_count;
-  server->subscribers[server->subscriber_count++] = connection;
-}
-
 static void start_closing(struct server* server, struct connection* connection) {
   if (connection->is_closing) return;
   connection->is_closing = true;
   shutdown(connection->fd, SHUT_RDWR);  // ends what is on its way
   if (connection->role == kSubscriber) {
-    struct connection* const last = server->subscribers[--server->subscriber_count];
-    server->subscribers[connection->index] = last;
-    last->index = connection->index;
+    raw_remove_member(&server->subscribers, &connection->member);
   }
 }
 
@@ -174,8 +152,8 @@ static void start_batch(struct server* server) {
   char* const bytes = delivered_from(publisher);
   server->is_delivering = true;
   // Backwards: closing a subscriber puts the last one into its place.
-  for (size_t i = server->subscriber_count; i-- > 0;) {
-    struct connection* const subscriber = server->subscribers[i];
+  for (size_t i = server->subscribers.count; i-- > 0;) {
+    struct connection* const subscriber = (struct connection*)server->subscribers.all[i];
     if (subscriber->sending.data != NULL) {
       queue(server, subscriber, bytes, publisher->received_bytes);
       continue;
@@ -238,7 +216,7 @@ static void on_publisher_bytes(struct server* server, struct connection* publish
 static void on_first_byte(struct server* server, struct connection* connection) {
   if (connection->first == kSubscriber) {
     connection->role = kSubscriber;
-    add_subscriber(server, connection);
+    raw_add_member(&server->subscribers, &connection->member);
   } else if (connection->first == kPublisher) {
     connection->role = kPublisher;
     for (int i = 0; i < 2; ++i) {
@@ -269,19 +247,15 @@ static void on_received(struct server* server, struct connection* connection, in
 }
 
 static void on_accept(struct server* server, struct io_uring_cqe const* cqe) {
-  if (cqe->res >= 0) {
-    raw_no_delay(cqe->res);
-    struct connection* const connection = calloc(1, sizeof *connection);
-    if (connection == NULL) raw_fail("calloc");
-    connection->fd = cqe->res;
-    arm_receive(server, connection);
-  } else if (cqe->res != -ECONNABORTED && cqe->res != -EAGAIN && cqe->res != -EINTR) {
-    raw_fail_with("accept", cqe->res);
-  }
-  if ((cqe->flags & IORING_CQE_F_MORE) == 0) arm_accept(server);
+  int const fd = raw_accepted(&server->ring, server->listen_fd, cqe);
+  if (fd < 0) return;
+  struct connection* const connection = raw_allocate(sizeof *connection);
+  connection->fd = fd;
+  arm_receive(server, connection);
 }
 
-static void on_completion(struct server* server, struct io_uring_cqe const* cqe) {
+static void on_completion(void* owner, struct io_uring_cqe const* cqe) {
+  struct server* const server = owner;
   uint64_t const data = cqe->user_data;
   struct connection* const connection =
       (struct connection*)(uintptr_t)(data & ~(uint64_t)kOperationMask);
@@ -308,15 +282,7 @@ static void on_completion(struct server* server, struct io_uring_cqe const* cqe)
 
 static void run(struct server* server, sigset_t* mask_while_waiting) {
   while (!raw_stopped) {
-    raw_submit_and_wait(&server->ring, mask_while_waiting);
-    unsigned head = 0;
-    unsigned count = 0;
-    struct io_uring_cqe const* cqe = NULL;
-    io_uring_for_each_cqe(&server->ring, head, cqe) {
-      on_completion(server, cqe);
-      ++count;
-    }
-    io_uring_cq_advance(&server->ring, count);
+    raw_turn(&server->ring, mask_while_waiting, on_completion, server);
     start_batches(server);
   }
 }
@@ -328,13 +294,13 @@ int main(int argc, char** argv) {
   struct server server = {.buffer_bytes = options.buffer_bytes};
   raw_start_ring(&server.ring, kRingEntries);
   server.listen_fd = raw_listen(&options.port);
-  arm_accept(&server);
+  raw_arm_accept(&server.ring, server.listen_fd);
   raw_print_listening(options.port);
 
   run(&server, &mask_while_waiting);
 
   raw_print_cpu();
   io_uring_queue_exit(&server.ring);
-  free(server.subscribers);
+  free(server.subscribers.all);
   return 0;
 }
