@@ -133,6 +133,10 @@ int run_and_report(CommandLine& line, std::uint32_t connections, const net::Netw
                    const MakeLoad& make) {
   if (!raise_descriptors(connections)) return kNotRun;
   const auto report = run_load(line.settings, network, make);
+  if (!report && line.settings.compressed && report.error().code == runtime::ErrorCode::closed) {
+    fmt::print(stderr, "corelane-load: the server offers no permessage-deflate, or is none\n");
+    return kNotRun;
+  }
   if (!report) return not_run(report.error());
   const std::string json = to_json(line.settings, *report);
   std::fputs((line.output.json ? json : to_text(line.settings, *report)).c_str(), stdout);

@@ -146,13 +146,33 @@ class Load(unittest.TestCase):
                 self.assertGreaterEqual(report['open']['rate_sent'], 0.99 * rate)
         self.assertFalse(report['open']['rate_reached'])
 
-    def test_runs_every_workload_against_our_own_server(self):
-        process = subprocess.Popen([CORELANE, 'serve', '--cores', '1', '--listen', '127.0.0.1:0', '--tcp-listen',
-                                    '127.0.0.1:0'], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    def start_corelane(self, *arguments):
+        process = subprocess.Popen([CORELANE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         self.addCleanup(process.stdout.close)
-        ports = [int(re.search(r':(\d+) ', process.stdout.readline())[1]) for _ in range(2)]
+        listeners = sum('listen' in one for one in arguments)
+        ports = [int(re.search(r':(\d+) ', process.stdout.readline())[1]) for _ in range(listeners)]
+        return process, ports
+
+    def test_echoes_through_compression_and_says_so_where_there_is_none(self):
+        echo = ('echo', '--cores', '1', '--listen', '127.0.0.1:0')
+        _, (deflating,) = self.start_corelane(*echo, '--deflate')
+        _, (plain,) = self.start_corelane(*echo)
+        compressed = ('echo', '--compressed', '--connections', '3', '--depth', '4', '--seconds', '0.2', '--warmup', '0')
+        for size in (64, 1000, 70_000):
+            status, report = self.run_load(*compressed, '--size', str(size), '--url', f'ws://127.0.0.1:{deflating}/')
+            self.assertEqual(status, 0, report)
+            self.assertGreater(report['messages_total'], 0)
+        for url, wanted in ((f'ws://127.0.0.1:{plain}/', 3), (f'tcp://127.0.0.1:{plain}', 2)):
+            done = subprocess.run([LOAD, *compressed, '--url', url], stderr=subprocess.PIPE, text=True,
+                                  timeout=TIMEOUT_S, check=False)
+            self.assertEqual(done.returncode, wanted, url)
+            self.assertRegex(done.stderr, 'permessage-deflate|--compressed')
+
+    def test_runs_every_workload_against_our_own_server(self):
+        process, ports = self.start_corelane('serve', '--cores', '1', '--listen', '127.0.0.1:0', '--tcp-listen',
+                                             '127.0.0.1:0')
         web, http, tcp = (f'ws://127.0.0.1:{ports[0]}/', f'http://127.0.0.1:{ports[0]}/healthz',
                           f'tcp://127.0.0.1:{ports[1]}')
         short = ('--seconds', '0.2', '--warmup', '0.05', '--server-pid', str(process.pid))

@@ -4,7 +4,7 @@
 // and goes round, so that sending is a pointer into `to_send` and checking is a comparison with
 // `expected`:
 //
-//   to_send:   [ message 0 ][ message 1 ] ... [ message n-1 ]      all of one size
+//   to_send:   [ message 0 ][ message 1 ] ... [ message n-1 ]
 //   expected:  [ answer 0 ][ answer 1 ] ...                        all of one size
 //
 // Answers may have holes: bytes that the server chooses, such as its clock.
@@ -32,29 +32,28 @@ struct Exchange {
 
 class MessageRing {
  public:
-  // `exchanges`: not empty, of one size each way. `framed`: answers are WebSocket frames, and
+  // `exchanges`: not empty, the answers of one size. `framed`: answers are WebSocket frames, and
   // control frames may stand between them. `holes`: in each answer, ascending.
   MessageRing(bool framed, const std::vector<Exchange>& exchanges,
               const std::vector<ByteRange>& holes = {});
 
   std::size_t messages() const noexcept { return messages_; }
-  std::size_t sent_bytes() const noexcept { return sent_bytes_; }      // a message
-  std::size_t answer_bytes() const noexcept { return answer_bytes_; }  // its answer
+  std::size_t answer_bytes() const noexcept { return answer_bytes_; }  // of one
   bool is_framed() const noexcept { return framed_; }
   std::span<const std::byte> expected() const noexcept { return expected_; }
   // What is compared of each answer: the ranges between the holes. Empty: all of it.
   std::span<const ByteRange> compared() const noexcept { return compared_; }
   // `count` whole messages from number `first` on; first + count <= messages().
   std::span<const std::byte> to_send(std::size_t first, std::size_t count) const noexcept {
-    return std::span{to_send_}.subspan(first * sent_bytes_, count * sent_bytes_);
+    return std::span{to_send_}.subspan(sent_at_[first], sent_at_[first + count] - sent_at_[first]);
   }
 
  private:
   bool framed_;
   std::size_t messages_;
-  std::size_t sent_bytes_;
   std::size_t answer_bytes_;
   std::vector<std::byte> to_send_;
+  std::vector<std::size_t> sent_at_;  // where each begins in to_send_, and the end
   std::vector<std::byte> expected_;
   std::vector<ByteRange> compared_;
 };
@@ -72,6 +71,11 @@ std::vector<std::vector<std::byte>> make_payloads(std::size_t count, std::size_t
 // Messages that come back as they are. `payload_bytes` > 0.
 MessageRing make_echo_ring(Scheme scheme, std::size_t payload_bytes, std::size_t depth,
                            bool text = false);
+
+// Text messages that leave compressed (RFC 7692, each on its own): words and numbers, about a third
+// of their size. expected() is the payloads themselves: how a server compresses them is its own
+// business (InflatingChecker). The connections have negotiated permessage-deflate.
+MessageRing make_compressed_ring(std::size_t payload_bytes, std::size_t depth);
 
 // A whole frame around a payload, as a client sends it. All frames have one mask key, which RFC
 // 6455 forbids to programs that send for others (section 10.3) and a load may do.

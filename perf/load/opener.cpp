@@ -55,7 +55,8 @@ struct Opener::Handshake {
     if (progress.event == Event::need_more) return;
     if (progress.event == Event::error) return stream.abort({ErrorCode::closed, 0});
     const int status = static_cast<int>(parser.response().status);
-    if (!ws::check_upgrade_response(status, parser.response().fields, request)) {
+    const auto upgrade = ws::check_upgrade_response(status, parser.response().fields, request);
+    if (!upgrade || upgrade->deflate.has_value() != request.deflate.is_enabled) {
       return stream.abort({ErrorCode::closed, status});
     }
     opened = true;
@@ -110,7 +111,9 @@ runtime::Task<Result<net::StreamId>> Opener::open(const net::StreamHandler& hand
                                   .origin = {},
                                   .subprotocols = {},
                                   .extra_fields = {},
-                                  .deflate = {},
+                                  .deflate = {.is_enabled = settings_.compressed,
+                                              .server_no_context_takeover = true,
+                                              .client_no_context_takeover = true},
                                   .nonce = {}}};
   network_.core().random().fill(handshake.request.nonce);
   const auto id = co_await connect(Handshake::kHandler, &handshake);

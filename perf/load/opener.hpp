@@ -25,7 +25,8 @@ class Opener {
   // Suspends until the ramp lets one more connection begin, and until it is open: for Scheme::ws
   // after the handshake, within 10 s. Afterwards `handler` has the stream, with `owner`. `path` is
   // asked for instead of the target's, unless it is empty. Errors: those of connect(2), timed_out,
-  // and `closed` for an answer that opens no WebSocket (detail: its status).
+  // and `closed` for an answer that opens no WebSocket, or none that compresses where that was
+  // asked for (detail: its status).
   runtime::Task<runtime::Result<net::StreamId>> open(const net::StreamHandler& handler, void* owner,
                                                      std::string_view path = {});
 

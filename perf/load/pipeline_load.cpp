@@ -2,7 +2,15 @@
 
 #include <fmt/format.h>
 
+#include "perf/load/reply_checker.hpp"
+
 namespace perf {
+
+PipelineLoad::MakeChecker PipelineLoad::compare() {
+  return [](const MessageRing& ring, std::size_t first) {
+    return std::make_unique<ReplyChecker>(ring, first);
+  };
+}
 
 runtime::Task<runtime::Result<void>> PipelineLoad::open() {
   if (make_ring_) {
@@ -16,9 +24,9 @@ runtime::Task<runtime::Result<void>> PipelineLoad::open() {
   }
   for (std::uint32_t i = 0; i < context_.settings.connections; ++i) {
     const std::size_t first = i * 7 % ring_->messages();
-    Connection& connection =
-        connections_.emplace_back(shared_, *ring_, first, ReplyChecker(*ring_, first));
-    const auto stream = co_await context_.opener.open(Connection::kHandler, &connection);
+    PipelineConnection& connection =
+        connections_.emplace_back(shared_, *ring_, first, make_checker_(*ring_, first));
+    const auto stream = co_await context_.opener.open(PipelineConnection::kHandler, &connection);
     if (!stream) co_return runtime::Unexpected{stream.error()};
     connection.send_by(*stream);
   }
@@ -26,7 +34,7 @@ runtime::Task<runtime::Result<void>> PipelineLoad::open() {
 }
 
 void PipelineLoad::start() {
-  for (Connection& connection : connections_) connection.start();
+  for (PipelineConnection& connection : connections_) connection.start();
 }
 
 void PipelineLoad::offer(runtime::Nanoseconds due) {
@@ -35,12 +43,12 @@ void PipelineLoad::offer(runtime::Nanoseconds due) {
 }
 
 void PipelineLoad::stop() {
-  for (Connection& connection : connections_) connection.drop_waiting();
+  for (PipelineConnection& connection : connections_) connection.drop_waiting();
 }
 
 std::string PipelineLoad::describe_lost() const {
   std::uint64_t waiting = 0;
-  for (const Connection& connection : connections_) waiting += connection.unanswered() != 0;
+  for (const PipelineConnection& connection : connections_) waiting += connection.unanswered() != 0;
   return fmt::format("{} messages on {} connections were never answered", outstanding(), waiting);
 }
 

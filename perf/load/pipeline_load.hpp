@@ -4,31 +4,39 @@
 
 #include <deque>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "perf/load/answer_checker.hpp"
 #include "perf/load/conversation.hpp"
 #include "perf/load/load.hpp"
 #include "perf/load/message_ring.hpp"
 #include "perf/load/pipeline_connection.hpp"
-#include "perf/load/reply_checker.hpp"
 
 namespace perf {
 
 class PipelineLoad final : public Load {
  public:
-  using Connection = PipelineConnection<ReplyChecker>;
-
   // Before the load begins, on a connection of its own: asks what must be asked, and makes the
   // ring. An error is the run's.
   using MakeRing =
       std::function<runtime::Task<runtime::Result<MessageRing>>(LoadContext&, Conversation&)>;
 
-  PipelineLoad(LoadContext& context, MessageRing ring)
-      : Load(context), ring_(std::move(ring)), shared_{.context = context} {}
+  // For answers that are known byte for byte (ReplyChecker) no maker is given.
+  using MakeChecker =
+      std::function<std::unique_ptr<AnswerChecker>(const MessageRing&, std::size_t first)>;
+  PipelineLoad(LoadContext& context, MessageRing ring, MakeChecker make_checker = compare())
+      : Load(context),
+        ring_(std::move(ring)),
+        make_checker_(std::move(make_checker)),
+        shared_{.context = context} {}
   PipelineLoad(LoadContext& context, MakeRing make_ring)
-      : Load(context), make_ring_(std::move(make_ring)), shared_{.context = context} {}
+      : Load(context),
+        make_ring_(std::move(make_ring)),
+        make_checker_(compare()),
+        shared_{.context = context} {}
 
   runtime::Task<runtime::Result<void>> open() override;
   void start() override;
@@ -41,11 +49,14 @@ class PipelineLoad final : public Load {
   static net::NetworkOptions network_options(const Settings& settings, std::size_t message_bytes);
 
  private:
+  static MakeChecker compare();
+
   MakeRing make_ring_;
   std::optional<Conversation> conversation_;  // its stream points to it
   std::optional<MessageRing> ring_;
+  MakeChecker make_checker_;
   PipelineShared shared_;
-  std::deque<Connection> connections_;  // streams point into it
+  std::deque<PipelineConnection> connections_;  // streams point into it
   std::size_t next_offer_ = 0;
 };
 

@@ -1,7 +1,6 @@
 #pragma once
-// ReplyChecker: one connection's incoming side: compares the stream with what must come back, byte
-// for byte but for the holes, and finds the control frames between messages. A pure codec, no I/O.
-// It expects each answer as one frame with the shortest header, as servers that do not fragment
+// ReplyChecker: compares the stream with what must come back, byte for byte but for the holes. It
+// expects each answer as one frame with the shortest header, as servers that do not fragment
 // send it; anything else counts as wrong.
 
 #include <array>
@@ -9,30 +8,19 @@
 #include <cstdint>
 #include <span>
 
+#include "perf/load/answer_checker.hpp"
 #include "perf/load/message_ring.hpp"
 
 namespace perf {
 
-class ReplyChecker {
+class ReplyChecker final : public AnswerChecker {
  public:
   // `ring` outlives it; the first message expected is `first`.
   ReplyChecker(const MessageRing& ring, std::size_t first) noexcept
       : ring_(ring), at_(first * ring.answer_bytes()) {}
 
-  enum class Found : std::uint8_t {
-    drained,  // all bytes were good
-    ping,     // answer control_payload(), then feed the rest
-    close,    // the server says goodbye
-    wrong,    // these bytes were never sent
-  };
-  struct Result {
-    Found found = Found::drained;
-    std::size_t consumed = 0;
-    std::size_t messages = 0;  // whole answers that ended in what was consumed
-  };
-  Result feed(std::span<const std::byte> bytes) noexcept;
-  // After `ping` or `close`, until the next feed().
-  std::span<const std::byte> control_payload() const noexcept {
+  Result feed(std::span<const std::byte> bytes) noexcept override;
+  std::span<const std::byte> control_payload() const noexcept override {
     return std::span{control_}.subspan(2, control_bytes_ - 2);
   }
 

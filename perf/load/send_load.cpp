@@ -108,7 +108,7 @@ void SendLoad::pair(Session& sender, Session& receiver) {
   // Not of the usual length: each pair has its own.
   MessageRing& ring = rings_.emplace_back(make_send_ring(
       settings.target.scheme, settings.payload_bytes, settings.depth, sender.id, receiver.id));
-  Pair& one = pairs_.emplace_back(shared_, ring, 0, ReplyChecker(ring, 0));
+  Pair& one = pairs_.emplace_back(shared_, ring, 0, std::make_unique<ReplyChecker>(ring, 0));
   one.send_by(sender.conversation.stream());
   QuietStream& quiet = senders_.emplace_back(*protocol_, sender_events_);
   // One that has ended is noticed when its partner is never answered.

@@ -35,7 +35,7 @@ class SendLoad final : public Load {
   static net::NetworkOptions network_options(const Settings& settings);
 
  private:
-  using Pair = PipelineConnection<ReplyChecker>;
+  using Pair = PipelineConnection;
   struct Session {
     Conversation conversation;  // the stream's owner until it is paired
     protocol::Uuid id{};

@@ -2,7 +2,9 @@
 // on /pub is published natively. Configured for speed: no compression, no time-outs, limits out of the way, the small
 // reply as a static route.
 //
-//   bun bun_server.js PORT       (0 picks a free one; prints "listening PORT")
+//   bun bun_server.js PORT [deflate]       (0 picks a free one; prints "listening PORT")
+// Each message compressed on its own, by what the connections share: Bun's default.
+const deflates = process.argv[3] === 'deflate';
 const subscribers = 'subscribers';
 
 const server = Bun.serve({
@@ -16,7 +18,7 @@ const server = Bun.serve({
     return new Response('hello\n');
   },
   websocket: {
-    perMessageDeflate: false,
+    perMessageDeflate: deflates,
     idleTimeout: 0,
     sendPings: false,
     maxPayloadLength: 64 << 20,
@@ -26,7 +28,7 @@ const server = Bun.serve({
     },
     message(socket, message) {
       if (socket.data === '/pub') server.publish(subscribers, message);
-      else socket.send(message);
+      else socket.send(message, deflates);
     },
   },
 });
