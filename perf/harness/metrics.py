@@ -25,6 +25,8 @@ METRICS = {
     'rss': Metric('RSS a connection', ('server', 'rss_bytes_per_connection'), 'B'),
     'open_cpu': Metric('CPU to open', ('server', 'open_cpu_ns_per_connection'), 'µs', 1e-3),
     'pairs_across': Metric('pairs across cores', ('send', 'pairs_across_cores'), '', less_is_better=False),
+    'wakes': Metric('wake-ups a message', ('wakes_per_message',), ''),
+    'kernel': Metric('kernel memory a connection', ('kernel_bytes_per_connection',), 'B'),
     'allocations': Metric('allocations a message', ('allocations_per_message',), ''),
     'system_calls': Metric('system calls a message', ('system_calls_per_message',), ''),
 }

@@ -114,12 +114,13 @@ class Reading(unittest.TestCase):
             variants = [variant.name for variant in scenario.variants]
             for side in (scenario.ours, *scenario.variants):
                 self.assertTrue(side.program or side.reach in kinds[side.server].reach, f'{name}: {side.name}')
+                self.assertNotEqual(bool(side.program), bool(side.load), f'{name}: {side.name}')
             for peer in scenario.vs:
                 self.assertIn(scenario.ours.reach, kinds[peer].reach, f'{name}: {peer}')
             for goal in scenario.goals:
                 self.assertIn(goal.metric, metrics.METRICS, name)
                 self.assertIn(goal.vs, ['', 'best', *scenario.vs, *variants], name)
-                self.assertIn(goal.minus, ['', *variants], name)
+                self.assertIn(goal.minus, ['', *scenario.vs, *variants], name)
 
 
 if __name__ == '__main__':

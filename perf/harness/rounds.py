@@ -106,18 +106,11 @@ class Runner:
         """The load's command line; --server-pid always, so that CPU and memory are told."""
         options = dict(side.options)
         if side.program:
-            return [str(self.build / side.program), '--seconds', str(self.settings.seconds)]
+            return [str(self.build / side.program), '--seconds', str(self.settings.seconds), *as_arguments(options)]
         if side.load != 'idle':
             options = {'seconds': self.settings.seconds, 'warmup': self.settings.warmup, **options}
-        options = {**options, **more}
-        command = [self.load, side.load, *server.reach(side.reach), '--cpu', self.settings.client_cpu,
-                   '--server-pid', str(server.pid), '--json']
-        for name, each in options.items():
-            if each is True:
-                command.append(f'--{name}')
-            elif each is not False:
-                command += [f'--{name}', str(each)]
-        return command
+        return [self.load, side.load, *server.reach(side.reach), '--cpu', self.settings.client_cpu,
+                '--server-pid', str(server.pid), '--json', *as_arguments({**options, **more})]
 
     def count(self, outcome):
         """What is counted, not timed, on a server of its own; goes into our first report."""
@@ -129,6 +122,16 @@ class Runner:
                 outcome.reports[OURS][0][f'{name}_per_message'] = figure
             except NotRun as reason:
                 outcome.skipped[name] = str(reason)
+
+
+def as_arguments(options):
+    arguments = []
+    for name, each in options.items():
+        if each is True:
+            arguments.append(f'--{name}')
+        elif each is not False:
+            arguments += [f'--{name}', str(each)]
+    return arguments
 
 
 def shown(command):

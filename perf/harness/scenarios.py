@@ -8,7 +8,7 @@ from harness.servers import ROOT
 FOLDER = ROOT / 'perf' / 'scenarios'
 OURS = 'ours'
 KEYS = {'like', 'groups', 'load', 'ours', 'reach', 'options', 'small', 'vs', 'variants', 'goals', 'counts', 'fresh',
-        'server_cpus', 'beside', 'metric', 'metrics'}
+        'server_cpus', 'beside', 'metric', 'metrics', 'program'}
 DEFAULT_OURS = 'corelane-echo'
 SMALL = {'connections': 8, 'subscribers': 8}   # unless a scenario says otherwise
 BESIDE_SMALL = 20
@@ -101,8 +101,10 @@ def make_side(name, table, base, small):
         options = shrunk(options, limits)
         beside = {name: min(count, BESIDE_SMALL) for name, count in beside.items()}
     both = {**base, **table}
-    if 'program' in table:
-        return Side(name, '', '', '', table.get('options', {}), program=table['program'])
+    if 'load' in table:   # a variant of a program that is none
+        both.pop('program', None)
+    if 'program' in both:
+        return Side(name, '', '', '', options, program=both['program'])
     return Side(name, both.get('ours', DEFAULT_OURS), both['load'], both.get('reach', both['load']), options,
                 {name: count for name, count in beside.items() if count}, both.get('server_cpus', '0'))
 

@@ -17,7 +17,7 @@ from tests.support import tap  # noqa: E402
 
 BUILD = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else 'build/dev').resolve()
 TIMEOUT_S = 120
-YARDSTICKS = ('raw-epoll', 'raw-uring', 'raw-epoll-fanout', 'raw-uring-fanout')
+YARDSTICKS = ('raw-epoll', 'raw-idle', 'raw-uring', 'raw-epoll-fanout', 'raw-uring-fanout')
 
 
 def two_cpus():

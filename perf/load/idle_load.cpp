@@ -235,6 +235,7 @@ runtime::Result<IdleResult> run_idle(const Settings& settings, runtime::Nanoseco
   const auto used_before = sample_process(settings.server_pid);
   if (!before || !used_before) return runtime::Unexpected{runtime::Error::from_errno(ESRCH)};
   result.before = *before;
+  result.kernel_before = kernel_waiting_bytes();
   // tidy: allow banned_call: no core runs in this process
   const auto started = std::chrono::steady_clock::now();
   Holders holders;
@@ -257,6 +258,7 @@ runtime::Result<IdleResult> run_idle(const Settings& settings, runtime::Nanoseco
   const auto held = sample_memory(settings.server_pid);
   if (!held || !used_after) return runtime::Unexpected{runtime::Error::from_errno(ESRCH)};
   result.held = *held;
+  result.kernel_held = kernel_waiting_bytes();
   result.opening = *used_after - *used_before;
   holders.let_go();
   const auto ended = holders.hear();

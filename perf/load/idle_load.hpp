@@ -5,6 +5,7 @@
 // neither that limit nor the ports of one address bound their number.
 
 #include <cstdint>
+#include <optional>
 
 #include "perf/load/process_sample.hpp"
 #include "perf/load/settings.hpp"
@@ -17,8 +18,10 @@ struct IdleResult {
   std::uint32_t opened = 0;
   std::uint32_t closed_early = 0;  // while they were held
   double open_seconds = 0;
-  ProcessMemory before{};   // with no connection of ours
-  ProcessMemory held{};     // with all of them
+  ProcessMemory before{};                      // with no connection of ours
+  ProcessMemory held{};                        // with all of them
+  std::optional<std::uint64_t> kernel_before;  // kernel_waiting_bytes(), likewise
+  std::optional<std::uint64_t> kernel_held;
   ProcessSample opening{};  // what the server used while they were opened
 };
 

@@ -91,6 +91,27 @@ runtime::Result<ProcessMemory> sample_memory(pid_t pid) {
                        .anonymous_bytes = field(*status, "RssAnon") * 1024};
 }
 
+std::optional<std::uint64_t> kernel_waiting_bytes() {
+  std::ifstream file("/proc/slabinfo");
+  std::uint64_t sum = 0;
+  bool found = false;
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream columns(line);
+    std::string name;
+    std::uint64_t active = 0;
+    std::uint64_t all = 0;
+    std::uint64_t bytes = 0;
+    if (!(columns >> name >> active >> all >> bytes)) continue;
+    const bool is_for_waiting = name.starts_with("io_kiocb") || name.starts_with("eventpoll_") ||
+                                name.starts_with("kmalloc-");
+    if (!is_for_waiting || name.starts_with("kmalloc-rcl")) continue;
+    found = true;
+    sum += active * bytes;
+  }
+  if (!found) return std::nullopt;
+  return sum;
+}
+
 ProcessSample operator-(const ProcessSample& to, const ProcessSample& from) noexcept {
   return {.cpu_ns = to.cpu_ns - from.cpu_ns,
           .user_ticks = to.user_ticks - from.user_ticks,

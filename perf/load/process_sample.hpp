@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 
 #include "runtime/result.hpp"
 
@@ -27,6 +28,11 @@ struct ProcessMemory {
 // Error: ESRCH, if there is no such process.
 runtime::Result<ProcessSample> sample_process(pid_t pid);
 runtime::Result<ProcessMemory> sample_memory(pid_t pid);
+
+// What the kernel has allocated for waiting, for all processes: requests of rings, watches of epoll
+// and what hangs on them, but not the sockets themselves. Empty: root alone may read it. Source:
+// slabinfo(5).
+std::optional<std::uint64_t> kernel_waiting_bytes();
 
 // From one sample to a later one of the same process.
 ProcessSample operator-(const ProcessSample& to, const ProcessSample& from) noexcept;

@@ -134,6 +134,13 @@ double bytes_each(std::uint64_t before, std::uint64_t held, std::uint32_t connec
   return ratio(to_double(held) - to_double(before), to_double(connections));
 }
 
+// A number, or null.
+std::string kernel_bytes_each(const IdleResult& result) {
+  if (!result.kernel_before || !result.kernel_held) return "null";
+  return fmt::format("{:.1f}",
+                     bytes_each(*result.kernel_before, *result.kernel_held, result.opened));
+}
+
 }  // namespace
 
 std::string to_text(const Settings& settings, const LoadReport& report) {
@@ -198,23 +205,25 @@ std::string to_text(const Settings& settings, const IdleResult& result) {
   return fmt::format(
       "idle {}  {} connections\n"
       "  opened       in {:.2f} s, {:.1f} us of server CPU each; {} closed early\n"
-      "  server RSS   {} KiB before, {} KiB held: {:.0f} bytes a connection ({:.0f} anonymous)\n",
+      "  server RSS   {} KiB before, {} KiB held: {:.0f} bytes a connection ({:.0f} anonymous)\n"
+      "  kernel       {} bytes a connection for waiting, both ends\n",
       settings.target.url, result.opened, result.open_seconds,
       ratio(to_double(result.opening.cpu_ns) / 1e3, to_double(result.opened)), result.closed_early,
       result.before.resident_bytes / 1024, result.held.resident_bytes / 1024,
       bytes_each(result.before.resident_bytes, result.held.resident_bytes, result.opened),
-      bytes_each(result.before.anonymous_bytes, result.held.anonymous_bytes, result.opened));
+      bytes_each(result.before.anonymous_bytes, result.held.anonymous_bytes, result.opened),
+      kernel_bytes_each(result));
 }
 
 std::string to_json(const Settings& settings, const IdleResult& result) {
   return fmt::format(
       R"({{"load":"idle","url":{},"protocol":{},"connections":{},"closed_early":{},)"
-      R"("open_seconds":{:.3f},)"
+      R"("open_seconds":{:.3f},"kernel_bytes_per_connection":{},)"
       R"("server":{{"open_cpu_ns_per_connection":{:.0f},"rss_bytes_before":{},"rss_bytes_held":{},)"
       R"("rss_bytes_per_connection":{:.1f},"anonymous_bytes_per_connection":{:.1f}}}}})"
       "\n",
       quoted(settings.target.url), quoted(name_of(settings.protocol)), result.opened,
-      result.closed_early, result.open_seconds,
+      result.closed_early, result.open_seconds, kernel_bytes_each(result),
       ratio(to_double(result.opening.cpu_ns), to_double(result.opened)),
       result.before.resident_bytes, result.held.resident_bytes,
       bytes_each(result.before.resident_bytes, result.held.resident_bytes, result.opened),

@@ -2,8 +2,9 @@
 // and with a ring of its own, wake each other in turns by MSG_RING and sleep until it comes. The
 // latency is half of a round trip. The yardstick for messages between sleeping cores.
 //
-//   bare_wakeup [--seconds S] [--cpus A,B]
+//   bare_wakeup [--seconds S] [--cpus A,B] [--gap US]
 //
+// --gap: both sleep so long before each message, as cores do that have little to do.
 // Prints one line of JSON with the fields that corelane-load uses for the same things.
 #define _GNU_SOURCE
 #include <errno.h>
@@ -90,13 +91,23 @@ static void* run_answering(void* argument) {
   return NULL;
 }
 
-static void run_counting(struct side* side, double seconds) {
+static void sleep_for(double us) {
+  struct timespec const gap = {.tv_nsec = (long)(us * 1e3)};
+  // tidy: allow banned_call: as above
+  nanosleep(&gap, NULL);
+}
+
+static void run_counting(struct side* side, double seconds, double gap_us) {
   pin(side);
   start_ring(side);
   pthread_barrier_wait(&both_ready);
   uint64_t const end = now_ns() + (uint64_t)(seconds * 1e9);
   uint64_t before = now_ns();
   while (before < end) {
+    if (gap_us > 0) {
+      sleep_for(gap_us);
+      before = now_ns();
+    }
     wake_other(side);
     sleep_until_woken(side);
     uint64_t const after = now_ns();
@@ -123,6 +134,7 @@ static uint32_t one_way(struct side const* side, double percentile) {
 
 int main(int argc, char** argv) {
   double seconds = 1;
+  double gap_us = 0;
   struct side counting = {.cpu = 0};
   struct side answering = {.cpu = 1};
   for (int i = 1; i < argc; i += 2) {
@@ -130,12 +142,15 @@ int main(int argc, char** argv) {
     char* end = NULL;
     if (strcmp(argv[i], "--seconds") == 0) {
       seconds = strtod(value, &end);
+    } else if (strcmp(argv[i], "--gap") == 0) {
+      gap_us = strtod(value, &end);
+      if (gap_us < 0 || gap_us >= 1e6) end = NULL;
     } else if (strcmp(argv[i], "--cpus") == 0) {
       counting.cpu = (int)strtol(value, &end, 10);
       if (end != NULL && *end == ',') answering.cpu = (int)strtol(end + 1, &end, 10);
     }
     if (end == NULL || end == value || *end != '\0') {
-      fprintf(stderr, "usage: bare_wakeup [--seconds S] [--cpus A,B]\n");
+      fprintf(stderr, "usage: bare_wakeup [--seconds S] [--cpus A,B] [--gap US]\n");
       return 2;
     }
   }
@@ -148,7 +163,7 @@ int main(int argc, char** argv) {
   // tidy: allow banned_call: a measuring program of its own, not on the runtime
   if (pthread_create(&thread, NULL, run_answering, &answering) != 0)
     fail("pthread_create", -EAGAIN);
-  run_counting(&counting, seconds);
+  run_counting(&counting, seconds, gap_us);
   pthread_join(thread, NULL);
   if (counting.sample_count == 0) return 1;
   qsort(counting.samples, counting.sample_count, sizeof *counting.samples, ascending);
