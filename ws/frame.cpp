@@ -8,18 +8,26 @@
 namespace ws {
 namespace {
 
-std::uint64_t load_big_endian(const std::byte* from, std::size_t size) noexcept {
-  std::uint64_t value = 0;
-  for (std::size_t i = 0; i < size; ++i) {
-    value = value << 8 | std::to_integer<std::uint64_t>(from[i]);
-  }
-  return value;
+std::uint16_t load_big_endian_16(const std::byte* from) noexcept {
+  std::uint16_t value;
+  std::memcpy(&value, from, sizeof value);
+  return __builtin_bswap16(value);
 }
 
-void store_big_endian(std::byte* to, std::uint64_t value, std::size_t size) noexcept {
-  for (std::size_t i = 0; i < size; ++i) {
-    to[i] = static_cast<std::byte>(value >> (8 * (size - 1 - i)));
-  }
+std::uint64_t load_big_endian_64(const std::byte* from) noexcept {
+  std::uint64_t value;
+  std::memcpy(&value, from, sizeof value);
+  return __builtin_bswap64(value);
+}
+
+void store_big_endian_16(std::byte* to, std::uint16_t value) noexcept {
+  value = __builtin_bswap16(value);
+  std::memcpy(to, &value, sizeof value);
+}
+
+void store_big_endian_64(std::byte* to, std::uint64_t value) noexcept {
+  value = __builtin_bswap64(value);
+  std::memcpy(to, &value, sizeof value);
 }
 
 std::size_t write_header(std::byte* to, FrameStart start, std::uint64_t payload_bytes,
@@ -33,10 +41,14 @@ std::size_t write_header(std::byte* to, FrameStart start, std::uint64_t payload_
     to[1] = static_cast<std::byte>(mask_bit | payload_bytes);
     return 2;
   }
-  const std::size_t length_bytes = payload_bytes <= 0xFFFF ? 2 : 8;
-  to[1] = static_cast<std::byte>(mask_bit | (length_bytes == 2 ? 126U : 127U));
-  store_big_endian(to + 2, payload_bytes, length_bytes);
-  return 2 + length_bytes;
+  if (payload_bytes <= 0xFFFF) {
+    to[1] = static_cast<std::byte>(mask_bit | 126U);
+    store_big_endian_16(to + 2, static_cast<std::uint16_t>(payload_bytes));
+    return 4;
+  }
+  to[1] = static_cast<std::byte>(mask_bit | 127U);
+  store_big_endian_64(to + 2, payload_bytes);
+  return 10;
 }
 
 }  // namespace
@@ -49,7 +61,8 @@ HeaderStatus detail::parse_long_header(std::span<const std::byte> bytes,
     return HeaderStatus::error;
   }
   if (bytes.size() < 2 + length_bytes) return HeaderStatus::need_more;
-  header.payload_bytes = load_big_endian(bytes.data() + 2, length_bytes);
+  header.payload_bytes = length_bytes == 2 ? load_big_endian_16(bytes.data() + 2)
+                                           : load_big_endian_64(bytes.data() + 2);
   const std::uint64_t shortest_form_above = length_bytes == 2 ? 125 : 0xFFFF;
   if (header.payload_bytes <= shortest_form_above) return HeaderStatus::error;
   const std::size_t key_at = 2 + length_bytes;
@@ -76,7 +89,7 @@ std::size_t write_close_payload(std::span<std::byte, kControlPayloadBytesMax> to
                                 std::string_view reason) noexcept {
   if (code == CloseCode::no_status) return 0;
   RT_ASSERT(may_travel(code));
-  store_big_endian(to.data(), static_cast<std::uint16_t>(code), 2);
+  store_big_endian_16(to.data(), static_cast<std::uint16_t>(code));
   std::size_t size = std::min(reason.size(), to.size() - 2);
   if (size < reason.size()) {
     const auto is_continuation = [](char byte) { return (byte & 0xC0) == 0x80; };
@@ -89,7 +102,7 @@ std::size_t write_close_payload(std::span<std::byte, kControlPayloadBytesMax> to
 ClosePayload parse_close_payload(std::span<const std::byte> payload) noexcept {
   if (payload.empty()) return {};
   if (payload.size() == 1) return {.fault = CloseCode::protocol_error};
-  const auto code = static_cast<std::uint16_t>(load_big_endian(payload.data(), 2));
+  const auto code = load_big_endian_16(payload.data());
   if (!may_travel(code)) return {.fault = CloseCode::protocol_error};
   const std::span<const std::byte> reason = payload.subspan(2);
   if (!is_valid_utf8(reason)) return {.fault = CloseCode::invalid_payload};
