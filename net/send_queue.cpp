@@ -76,7 +76,7 @@ void SendQueue::push(const Piece& piece) {
   RT_ASSERT(piece.bytes > 0);
   pieces_.push_back(piece);
   bytes_ += piece.bytes;
-  block_used_ = SendPool::kBlockBytes;  // whatever is appended later comes behind this piece
+  block_room_ = 0;  // whatever is appended later comes behind this piece
 }
 
 std::size_t SendQueue::first_waiting() const noexcept {
@@ -96,12 +96,11 @@ void SendQueue::push_control(const Piece& piece, SendPool& pool) {
     pieces_[at] = piece;
     return;
   }
-  if (at == pieces_.size()) block_used_ = SendPool::kBlockBytes;
+  if (at == pieces_.size()) block_room_ = 0;
   pieces_.insert(pieces_.begin() + static_cast<std::ptrdiff_t>(at), piece);
 }
 
-std::byte* SendQueue::append(std::size_t bytes, SendPool& pool) {
-  RT_ASSERT(bytes > 0);
+std::byte* SendQueue::append_piece(std::size_t bytes, SendPool& pool) {
   if (bytes > SendPool::kBlockBytes) {
     auto* memory = new std::byte[bytes];
     push({.data = memory,
@@ -110,21 +109,10 @@ std::byte* SendQueue::append(std::size_t bytes, SendPool& pool) {
           .handle = memory});
     return memory;
   }
-  const bool room = !empty() && pieces_.back().owner == PieceOwner::block &&
-                    pieces_.back().control == ControlKind::none &&
-                    pieces_.size() > first_waiting() &&
-                    SendPool::kBlockBytes - block_used_ >= bytes;
-  if (!room) {
-    std::byte* block = pool.take_block();
-    pieces_.push_back({.data = block, .bytes = 0, .owner = PieceOwner::block, .handle = block});
-    block_used_ = 0;
-  }
-  Piece& last = pieces_.back();
-  std::byte* start = static_cast<std::byte*>(last.handle) + block_used_;
-  last.bytes += static_cast<std::uint32_t>(bytes);
-  block_used_ += static_cast<std::uint32_t>(bytes);
-  bytes_ += bytes;
-  return start;
+  std::byte* block = pool.take_block();
+  pieces_.push_back({.data = block, .bytes = 0, .owner = PieceOwner::block, .handle = block});
+  block_room_ = SendPool::kBlockBytes;
+  return extend_block(bytes);
 }
 
 std::byte* SendQueue::end_in_buffer(runtime::BufferId buffer) noexcept {
@@ -147,7 +135,7 @@ SendQueue::Operation SendQueue::begin(std::size_t bytes_max) noexcept {
   const Piece& first = pieces_[head_];
   const std::span<const std::byte> rest{first.data + offset_, first.bytes - offset_};
   // What is appended from here on must not go into a block that the kernel reads.
-  block_used_ = SendPool::kBlockBytes;
+  block_room_ = 0;
   if (head_ + 1 == pieces_.size() || rest.size() >= bytes_max) {
     in_flight_pieces_ = 1;
     begun_bytes = rest.size();
@@ -206,7 +194,7 @@ std::size_t SendQueue::drop_waiting(SendPool& pool) noexcept {
   }
   pieces_.resize(std::min(from, pieces_.size()));
   bytes_ -= dropped;
-  block_used_ = SendPool::kBlockBytes;
+  block_room_ = 0;
   return dropped;
 }
 
@@ -218,6 +206,7 @@ void SendQueue::drop_all(SendPool& pool) noexcept {
   offset_ = 0;
   bytes_ = 0;
   fenced_pieces_ = 0;
+  block_room_ = 0;
 }
 
 }  // namespace net

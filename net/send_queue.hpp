@@ -101,10 +101,16 @@ class SendQueue {
   void push_control(const Piece& piece, SendPool& pool);
   // What is in the queue now is neither overtaken by control pieces nor dropped: it belongs to the
   // protocol that was spoken before.
-  void fence() noexcept { fenced_pieces_ = pieces_.size() - head_; }
+  void fence() noexcept {
+    fenced_pieces_ = pieces_.size() - head_;
+    block_room_ = 0;
+  }
   // Room for `bytes` at the end, to be filled at once: in the last append block if it has so much,
   // so that small writes of a turn leave in one piece. Bytes of one call stay together.
-  std::byte* append(std::size_t bytes, SendPool& pool);
+  std::byte* append(std::size_t bytes, SendPool& pool) {
+    RT_ASSERT(bytes > 0);
+    return bytes <= block_room_ ? extend_block(bytes) : append_piece(bytes, pool);
+  }
   // Extends the last piece if `more` lies right behind it in the same receive buffer.
   bool extend_last(runtime::BufferId buffer, std::span<const std::byte> more) noexcept;
   // The last waiting piece, if it is of this receive buffer: its end. nullptr otherwise.
@@ -136,6 +142,15 @@ class SendQueue {
  private:
   friend class SendPool;
   std::size_t first_waiting() const noexcept;
+  std::byte* append_piece(std::size_t bytes, SendPool& pool);
+  std::byte* extend_block(std::size_t bytes) noexcept {
+    Piece& last = pieces_.back();
+    std::byte* const start = static_cast<std::byte*>(last.handle) + last.bytes;
+    last.bytes += static_cast<std::uint32_t>(bytes);
+    block_room_ -= static_cast<std::uint32_t>(bytes);
+    bytes_ += bytes;
+    return start;
+  }
 
   std::size_t index_ = 0;      // in the pool's queues()
   std::vector<Piece> pieces_;  // [head_, size)
@@ -144,7 +159,7 @@ class SendQueue {
   std::size_t bytes_ = 0;
   std::size_t in_flight_pieces_ = 0;
   std::size_t fenced_pieces_ = 0;  // of those at head_
-  std::uint32_t block_used_ = 0;   // bytes of the last append block
+  std::uint32_t block_room_ = 0;   // bytes free in the last piece, if that may be appended to
   msghdr message_{};
   std::vector<iovec> vectors_;  // the kernel reads them while the operation is in flight
 };
