@@ -142,8 +142,8 @@ void lay_payload(Writer<kStore>& out, const ErrorBody& body) noexcept {
 }
 
 // Positions of what EventTemplate patches, from the start of a frame without transaction and trace.
-// The tests compare its frames byte by byte with those of lay_frame(), which knows nothing of these
-// numbers.
+// The tests compare its frames byte by byte with those of write_frame(), which knows nothing of
+// these numbers.
 constexpr std::size_t kEventTimestampAt = 24;
 constexpr std::size_t kEventPayloadBytesAt = 44;
 constexpr std::size_t kEventPayloadAt = 48;
@@ -194,20 +194,25 @@ void lay_payload(Writer<kStore>& out, const RawBody& body) noexcept {
   out.append_bytes(body.payload.data(), body.payload.size());
 }
 
-// The envelope around a payload that lay(writer) writes. Returns the length of the frame.
+// Which of its optional fields a frame carries.
+struct Carries {
+  bool transaction_id;
+  bool trace;
+};
+
 template <bool kStore, class Lay>
-std::size_t lay_frame(std::byte* base, const MessageHeader& header, Opcode opcode,
-                      const Lay& lay) noexcept {
+[[gnu::always_inline]] inline std::size_t lay_envelope(std::byte* base, const MessageHeader& header,
+                                                       Opcode opcode, Carries carries,
+                                                       const Lay& lay) noexcept {
   using T = fbs::Message;
-  const bool traced = header.span_id != 0 || !header.trace_id.is_nil();
   Writer<kStore> out(base);
   out.append(std::uint32_t{0});
-  Table<kStore> message(out, traced ? T::VT_SPAN_ID : T::VT_TIMESTAMP);
+  Table<kStore> message(out, carries.trace ? T::VT_SPAN_ID : T::VT_TIMESTAMP);
   message.add(T::VT_TIMESTAMP, header.timestamp);
-  if (traced) message.add(T::VT_SPAN_ID, header.span_id);
+  if (carries.trace) message.add(T::VT_SPAN_ID, header.span_id);
   const std::size_t payload = message.add_offset(T::VT_PAYLOAD);
-  if (!header.transaction_id.is_nil()) message.add(T::VT_TRANSACTION_ID, header.transaction_id);
-  if (traced) message.add(T::VT_TRACE_ID, header.trace_id);
+  if (carries.transaction_id) message.add(T::VT_TRANSACTION_ID, header.transaction_id);
+  if (carries.trace) message.add(T::VT_TRACE_ID, header.trace_id);
   message.add(T::VT_OPCODE, number(opcode));
   message.close();
   // The payload starts at a multiple of 8, right behind its length.
@@ -217,14 +222,29 @@ std::size_t lay_frame(std::byte* base, const MessageHeader& header, Opcode opcod
   const std::size_t payload_at = out.at();
   lay(out);
   out.set(payload_bytes_at, static_cast<std::uint32_t>(out.at() - payload_at));
-  out.align(8);
+  out.skip_to(8);
   out.set(0, static_cast<std::uint32_t>(out.at() - kFrameSizeBytes));
   return out.at();
 }
 
+// The envelope around a payload that lay(writer) writes. Returns the length of the frame; what pads
+// it to that has been written before. Each form is laid by code of its own, in which its fields are
+// where they always are.
+template <bool kStore, class Lay>
+std::size_t lay_whole(std::byte* base, const MessageHeader& header, Opcode opcode,
+                      const Lay& lay) noexcept {
+  const bool traced = header.span_id != 0 || !header.trace_id.is_nil();
+  const bool named = !header.transaction_id.is_nil();
+  if (traced) {
+    return lay_envelope<kStore>(base, header, opcode, {named, true}, lay);
+  }
+  if (named) return lay_envelope<kStore>(base, header, opcode, {true, false}, lay);
+  return lay_envelope<kStore>(base, header, opcode, {false, false}, lay);
+}
+
 template <bool kStore, class Body>
 std::size_t lay_body(std::byte* base, const MessageHeader& header, const Body& body) noexcept {
-  return lay_frame<kStore>(base, header, body.kOpcode,
+  return lay_whole<kStore>(base, header, body.kOpcode,
                            [&body](Writer<kStore>& out) { lay_payload(out, body); });
 }
 
@@ -240,11 +260,20 @@ std::size_t write_frame(std::span<std::byte> out, const MessageHeader& header,
                         const Body& body) noexcept {
   const std::size_t bytes = frame_bytes(header, body);
   if (bytes > out.size() || bytes > kBufferBytesMax) return 0;
-  return lay_body<true>(out.data(), header, body);
+  lay_frame(out.first(bytes), header, body);
+  return bytes;
 }
 
-#define PROTOCOL_INSTANTIATE(Body)                                              \
-  template std::size_t frame_bytes(const MessageHeader&, const Body&) noexcept; \
+template <class Body>
+void lay_frame(std::span<std::byte> out, const MessageHeader& header, const Body& body) noexcept {
+  // The padding at the end; what is laid overwrites the rest of it.
+  store(out.data() + out.size() - 8, std::uint64_t{0});
+  lay_body<true>(out.data(), header, body);
+}
+
+#define PROTOCOL_INSTANTIATE(Body)                                                           \
+  template void lay_frame(std::span<std::byte>, const MessageHeader&, const Body&) noexcept; \
+  template std::size_t frame_bytes(const MessageHeader&, const Body&) noexcept;              \
   template std::size_t write_frame(std::span<std::byte>, const MessageHeader&, const Body&) noexcept
 
 PROTOCOL_INSTANTIATE(WhoAmIBody);
@@ -270,8 +299,8 @@ EventTemplate::EventTemplate(std::string_view channel, std::uint64_t epoch, bool
     : with_publisher_(with_publisher) {
   const EventBody body{.channel = channel, .epoch = epoch, .data = {}};
   const auto lay = [&]<bool kStore>(Writer<kStore>& out) { lay_event(out, body, with_publisher); };
-  prefix_.resize(lay_frame<false>(nullptr, {}, Opcode::Event, lay));
-  lay_frame<true>(prefix_.data(), {}, Opcode::Event, lay);
+  prefix_.resize(lay_whole<false>(nullptr, {}, Opcode::Event, lay));
+  lay_whole<true>(prefix_.data(), {}, Opcode::Event, lay);
   // What follows the length of the (empty) data is the padding of the frame.
   prefix_.resize(kEventPayloadAt + load<std::uint32_t>(&prefix_[kEventPayloadBytesAt]));
 }

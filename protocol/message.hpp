@@ -138,6 +138,11 @@ template <class Body>
 std::size_t write_frame(std::span<std::byte> out, const MessageHeader& header,
                         const Body& body) noexcept;
 
+// Writes one frame over all of out, which is frame_bytes(header, body) long and no longer than
+// kBufferBytesMax: for who has measured it to find the memory.
+template <class Body>
+void lay_frame(std::span<std::byte> out, const MessageHeader& header, const Body& body) noexcept;
+
 // Appends one frame. Allocates only if the capacity does not suffice. Returns the frame's length;
 // 0, with out unchanged, if it passes kBufferBytesMax. out.size() is best a multiple of 8 (see
 // above).
