@@ -250,23 +250,32 @@ void Dispatch::refuse_opcode(Session& session, const MessageView& message) {
   }
 }
 
+void Dispatch::refuse_payload(Session& session, const MessageView& message, ErrorCode code) {
+  refuse(session, message, code,
+         code == ErrorCode::too_many_channels ? "the request names too many channels"
+                                              : "the payload is not of the opcode's type");
+}
+
 template <class Table>
 const Table* Dispatch::payload_of(Session& session, const MessageView& message) {
   const auto verified = protocol::verify_payload<Table>(message.payload, scratch_);
-  if (verified) return verified.table;
-  refuse(session, message, verified.code,
-         verified.code == ErrorCode::too_many_channels ? "the request names too many channels"
-                                                       : "the payload is not of the opcode's type");
-  return nullptr;
+  if (!verified) refuse_payload(session, message, verified.code);
+  return verified.table;
 }
 
-template <class Body>
-bool Dispatch::can_be_sent(Session& session, const MessageView& message,
-                           const protocol::MessageHeader& header, const Body& body) {
-  const std::size_t bytes = protocol::frame_bytes(header, body);
+template <class Request>
+bool Dispatch::read(Session& session, const MessageView& message, Request& request) {
+  const ErrorCode code = protocol::read_request(message.payload, scratch_, request);
+  if (code == ErrorCode::none) [[likely]]
+    return true;
+  refuse_payload(session, message, code);
+  return false;
+}
+
+bool Dispatch::can_be_sent(Session& session, const MessageView& message, std::size_t frame_bytes) {
   const std::size_t queue_bytes_max = session.stream().network().options().queued_bytes_max;
-  if (bytes <= options_.frame_bytes_max &&
-      bytes + ws::server_header_bytes(bytes) <= queue_bytes_max) {
+  if (frame_bytes <= options_.frame_bytes_max &&
+      frame_bytes + ws::server_header_bytes(frame_bytes) <= queue_bytes_max) [[likely]] {
     return true;
   }
   refuse(session, message, ErrorCode::payload_too_large, "the data does not fit in one frame");
@@ -315,12 +324,12 @@ void Dispatch::reply_who_am_i(Session& session, const protocol::MessageHeader& h
 }
 
 void Dispatch::ping(Session& session, const MessageView& message) {
-  const auto* request = payload_of<protocol::fbs::PingRequest>(session, message);
-  if (request == nullptr) return;
-  const protocol::PongBody pong{.data = protocol::bytes_of(request->data()),
-                                .server_time = Core::current().wall_now()};
-  if (!can_be_sent(session, message, reply_header(message), pong)) return;
-  session.send(reply_header(message), pong);
+  protocol::PingRequest request;
+  if (!read(session, message, request)) return;
+  const protocol::MessageHeader header = reply_header(message);
+  const protocol::PongBody pong{.data = request.data, .server_time = header.timestamp};
+  const std::size_t bytes = protocol::frame_bytes(header, pong);
+  if (can_be_sent(session, message, bytes)) session.send(header, pong, bytes);
 }
 
 template <class Names>
@@ -361,33 +370,31 @@ protocol::MessageHeader passed_on(const MessageView& message) noexcept {
 }  // namespace
 
 void Dispatch::publish(Session& session, const MessageView& message) {
-  const auto* request = payload_of<protocol::fbs::PublishRequest>(session, message);
-  if (request == nullptr) return;
-  const std::string_view channel = request->channel()->string_view();
-  const protocol::Bytes data = protocol::bytes_of(request->data());
-  const protocol::EventBody event{.channel = channel, .data = data, .publisher = session.uuid()};
-  if (!can_be_sent(session, message, {}, event)) return;
-  PubSub::local().publish(session, header_of(message), channel, data, request->requires_ack());
+  protocol::PublishRequest request;
+  if (!read(session, message, request)) return;
+  const protocol::EventBody event{
+      .channel = request.channel, .data = request.data, .publisher = session.uuid()};
+  if (!can_be_sent(session, message, protocol::frame_bytes({}, event))) return;
+  PubSub::local().publish(session, header_of(message), request.channel, request.data,
+                          request.requires_ack);
 }
 
 void Dispatch::send(Session& session, const MessageView& message) {
-  const auto* request = payload_of<protocol::fbs::SendRequest>(session, message);
-  if (request == nullptr) return;
-  const protocol::Bytes data = protocol::bytes_of(request->data());
-  const protocol::DirectMessageBody direct{.from = session.uuid(), .data = data};
-  if (!can_be_sent(session, message, passed_on(message), direct)) return;
-  Sessions::local().send(session, header_of(message), protocol::from_fbs(request->session()), data,
-                         request->requires_ack());
+  protocol::SendRequest request;
+  if (!read(session, message, request)) return;
+  const protocol::DirectMessageBody direct{.from = session.uuid(), .data = request.data};
+  if (!can_be_sent(session, message, protocol::frame_bytes(passed_on(message), direct))) return;
+  Sessions::local().send(session, header_of(message), request.session, request.data,
+                         request.requires_ack);
 }
 
 void Dispatch::broadcast(Session& session, const MessageView& message) {
-  const auto* request = payload_of<protocol::fbs::BroadcastRequest>(session, message);
-  if (request == nullptr) return;
-  const protocol::Bytes data = protocol::bytes_of(request->data());
-  const protocol::BroadcastMessageBody all{.from = session.uuid(), .data = data};
-  if (!can_be_sent(session, message, passed_on(message), all)) return;
-  Sessions::local().broadcast(session, header_of(message), data, request->requires_ack(),
-                              request->include_self());
+  protocol::BroadcastRequest request;
+  if (!read(session, message, request)) return;
+  const protocol::BroadcastMessageBody all{.from = session.uuid(), .data = request.data};
+  if (!can_be_sent(session, message, protocol::frame_bytes(passed_on(message), all))) return;
+  Sessions::local().broadcast(session, header_of(message), request.data, request.requires_ack,
+                              request.include_self);
 }
 
 }  // namespace services

@@ -16,6 +16,7 @@
 #include <string>
 
 #include "protocol/frame.hpp"
+#include "protocol/requests.hpp"
 #include "protocol/verify.hpp"
 #include "runtime/task_group.hpp"
 #include "services/dispatch/request.hpp"
@@ -94,11 +95,11 @@ class Dispatch {
                             protocol::ErrorCode code, std::string_view text,
                             std::uint32_t retry_after_ms = 0);
   [[gnu::cold]] void refuse_opcode(Session& session, const protocol::MessageView& message);
+  [[gnu::cold]] void refuse_payload(Session& session, const protocol::MessageView& message,
+                                    protocol::ErrorCode code);
   // Refuses a request whose data would be sent on in a frame larger than the server itself takes,
   // or than anyone's outgoing queue.
-  template <class Body>
-  bool can_be_sent(Session& session, const protocol::MessageView& message,
-                   const protocol::MessageHeader& header, const Body& body);
+  bool can_be_sent(Session& session, const protocol::MessageView& message, std::size_t frame_bytes);
   protocol::MessageHeader reply_header(const protocol::MessageView& message) const noexcept;
 
   void who_am_i(Session& session, const protocol::MessageView& message);
@@ -110,6 +111,9 @@ class Dispatch {
   void publish(Session& session, const protocol::MessageView& message);
   void send(Session& session, const protocol::MessageView& message);
   void broadcast(Session& session, const protocol::MessageView& message);
+  // Both refuse a payload that is not of its type. The first is for what clients send often.
+  template <class Request>
+  bool read(Session& session, const protocol::MessageView& message, Request& request);
   template <class Table>
   const Table* payload_of(Session& session, const protocol::MessageView& message);
   template <class Names>

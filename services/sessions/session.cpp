@@ -42,19 +42,15 @@ Sessions::Named Sessions::parse(const protocol::Uuid& uuid, runtime::CoreId core
   return named;
 }
 
-std::byte* Session::frame_space(std::size_t bytes) {
-  if (connection_ != nullptr) {
-    // A peer that negotiated compression gets its frame from the scratch buffer, see end_frame().
-    if (!direct_) return Sessions::local().scratch(bytes);
-    return connection_->send_space(ws::MessageKind::binary, bytes);
-  }
+std::byte* Session::indirect_space(std::size_t bytes) {
+  // A peer that negotiated compression gets its frame from the scratch buffer, see send_deflated().
+  if (connection_ != nullptr) return Sessions::local().scratch(bytes);
   std::byte* space = stream_->send_space(bytes);
   if (space == nullptr) slow_reader();
   return space;
 }
 
-bool Session::end_frame(const std::byte* space, std::size_t bytes) {
-  if (direct_) return true;
+bool Session::send_deflated(const std::byte* space, std::size_t bytes) {
   return connection_->send(ws::MessageKind::binary, {space, bytes});
 }
 

@@ -66,10 +66,14 @@ class Session {
   // Writes one frame. False: the session is closing, or was closed as a slow reader just now.
   template <class Body>
   bool send(const protocol::MessageHeader& header, const Body& body) {
-    const std::size_t bytes = protocol::frame_bytes(header, body);
+    return send(header, body, protocol::frame_bytes(header, body));
+  }
+  // The same for who knows protocol::frame_bytes(header, body) already.
+  template <class Body>
+  bool send(const protocol::MessageHeader& header, const Body& body, std::size_t bytes) {
     std::byte* space = frame_space(bytes);
     if (space == nullptr) return false;
-    protocol::write_frame({space, bytes}, header, body);
+    protocol::lay_frame({space, bytes}, header, body);
     return end_frame(space, bytes);
   }
   bool send_error(const protocol::Uuid& transaction_id, protocol::Opcode failed,
@@ -102,8 +106,16 @@ class Session {
  private:
   friend class Sessions;
 
-  std::byte* frame_space(std::size_t bytes);
-  bool end_frame(const std::byte* space, std::size_t bytes);
+  std::byte* frame_space(std::size_t bytes) {
+    if (connection_ != nullptr && direct_) [[likely]]
+      return connection_->send_space(ws::MessageKind::binary, bytes);
+    return indirect_space(bytes);
+  }
+  bool end_frame(const std::byte* space, std::size_t bytes) {
+    return direct_ || send_deflated(space, bytes);
+  }
+  std::byte* indirect_space(std::size_t bytes);
+  bool send_deflated(const std::byte* space, std::size_t bytes);
   bool send_run_unframed(const EventRun& run);
   bool slow_reader();
   void end_stream(protocol::ErrorCode code, std::string_view text);

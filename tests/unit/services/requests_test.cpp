@@ -106,6 +106,53 @@ TEST(Requests, PingIsAnsweredByPongWithItsDataAndTheServersClock) {
   });
 }
 
+// A Ping as FlatBuffers' own builder makes it, which lays everything out differently.
+std::vector<std::byte> foreign_ping(const protocol::Uuid& id, std::string_view data) {
+  using namespace protocol;
+  flatbuffers::FlatBufferBuilder inner;
+  const auto bytes =
+      inner.CreateVector(reinterpret_cast<const std::uint8_t*>(data.data()), data.size());
+  inner.Finish(fbs::CreatePingRequest(inner, bytes));
+  flatbuffers::FlatBufferBuilder builder;
+  const auto payload = builder.CreateVector(inner.GetBufferPointer(), inner.GetSize());
+  const fbs::UUID wire_id = to_fbs(id);
+  builder.FinishSizePrefixed(fbs::CreateMessage(builder, Opcode::Ping, &wire_id, payload));
+  const auto* frame = reinterpret_cast<const std::byte*>(builder.GetBufferPointer());
+  return {frame, frame + builder.GetSize()};
+}
+
+TEST(Requests, MessagesOfOtherBuildersAreServedInTheirPlaceAmongOurs) {
+  with_node(2, [](NodeUnderTest& test) -> Task<void> {
+    for (const Via via : {Via::websocket, Via::compressed, Via::tcp}) {
+      ProtocolClient* client = co_await test.connect(via);
+      std::vector<std::pair<protocol::Uuid, std::string>> sent;
+      std::vector<std::byte> batch;
+      for (std::size_t i = 0; i < 60; ++i) {
+        const auto& [id, data] =
+            sent.emplace_back(client->new_transaction(), std::string(i, static_cast<char>(i)));
+        std::vector<std::byte> frame;
+        if (i % 3 == 0) {
+          frame = foreign_ping(id, data);
+        } else {
+          const protocol::MessageHeader header{.transaction_id = id,
+                                               .span_id = i % 3 == 1 ? 0 : std::uint64_t{i}};
+          protocol::append_frame(frame, header, protocol::PingBody{.data = bytes_of(data)});
+        }
+        batch.insert(batch.end(), frame.begin(), frame.end());
+      }
+      client->send_bytes(batch);
+      std::uint64_t before = 0;
+      for (const auto& [id, data] : sent) {
+        const ServerMessage pong = co_await client->reply(id);
+        EXPECT_EQ(pong.opcode, Opcode::Pong);
+        EXPECT_EQ(pong.data, data);
+        EXPECT_GT(pong.arrival, before);
+        before = pong.arrival;
+      }
+    }
+  });
+}
+
 TEST(Requests, APongFromAClientIsTakenInSilence) {
   with_node(2, [](NodeUnderTest& test) -> Task<void> {
     for (const Via via : kTransports) {
