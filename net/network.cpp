@@ -90,7 +90,12 @@ Network::Network(const NetworkOptions& options)
   if (direct_table_ == 0) options_.direct_descriptors = false;
   core_.set_sink(Sink::accept, call<Network, &Network::on_accept>, this, "accept");
   core_.set_sink(Sink::receive, call<Network, &Network::on_receive>, this, "receive");
-  core_.set_sink(Sink::send, call<Network, &Network::on_send>, this, "send");
+  core_.set_row_sink(
+      Sink::send,
+      [](void* context, std::span<const Completion> row) noexcept {
+        static_cast<Network*>(context)->on_sends(row);
+      },
+      this, "send");
   core_.set_sink(Sink::close, call<Network, &Network::on_close>, this, "close");
   core_.set_sink(Sink::shutdown, call<Network, &Network::on_shutdown>, this, "shutdown");
 }

@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "net/send_queue.hpp"
@@ -185,9 +187,13 @@ class Network {
   void flush_stream(Stream& stream) noexcept;
   bool is_burst(const Stream& stream, std::size_t bytes_after) noexcept;
   void begin_send(Stream& stream, SendQueue& queue) noexcept;
-  void on_send(const runtime::Completion& completion) noexcept;
+  [[gnu::noinline]] void begin_send_of_several(Stream& stream, SendQueue& queue) noexcept;
+  void on_sends(std::span<const runtime::Completion> row) noexcept;
+  void on_send(Stream& stream, std::int32_t result, std::size_t sent) noexcept;
+  SendQueue& take_queue(Stream& stream);
   void give_queue(Stream& stream) noexcept;
-  SendQueue* take_queue(const Stream& stream);
+  [[gnu::cold, gnu::noinline]] void start_stall_look() noexcept;
+  [[gnu::cold, gnu::noinline]] void make_dirty_room();
   void look_for_stalls() noexcept;
   void on_stall(Stream& stream) noexcept;
   void on_close(const runtime::Completion& completion) noexcept;
@@ -212,8 +218,13 @@ class Network {
   std::uint32_t direct_table_ = 0;      // slots for direct descriptors in the ring
   std::uint32_t descriptor_slack_ = 0;  // of these, kept for what is accepted before a pause works
   bool accept_paused_ = false;
-  std::vector<StreamId> dirty_;
-  std::vector<StreamId> flushing_;
+  // Slots; only those of streams that are still dirty_ count. dirty_count_ are there, for
+  // dirty_room_ there is room: none at first, so that the first one requests the flush. push_back()
+  // would drag its growth into every function that sends.
+  std::vector<std::uint32_t> dirty_;
+  std::size_t dirty_count_ = 0;
+  std::size_t dirty_room_ = 0;
+  std::vector<std::uint32_t> flushing_;
   std::uint32_t flushes_ = 0;     // turns that had something to send and reaped all; wraps around
   std::deque<StreamId> starved_;  // without a small buffer, the longest waiting first
   std::deque<StreamId> starved_large_;  // without a large one
@@ -233,5 +244,23 @@ class Network {
   void* gone_context_ = nullptr;
   Counters counters_;
 };
+
+inline SendQueue& Network::take_queue(Stream& stream) {
+  stream.queue_ = send_pool_.take_queue(stream.id_.slot, core_.now());
+  if (!stall_look_.queued()) start_stall_look();
+  return *stream.queue_;
+}
+
+inline void Network::give_queue(Stream& stream) noexcept {
+  send_pool_.give_queue(std::exchange(stream.queue_, nullptr));
+}
+
+inline void Stream::mark_dirty() noexcept {
+  if (dirty_) return;
+  dirty_ = true;
+  Network& network = network_;
+  if (network.dirty_count_ == network.dirty_room_) network.make_dirty_room();
+  network.dirty_[network.dirty_count_++] = id_.slot;
+}
 
 }  // namespace net

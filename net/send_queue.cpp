@@ -6,31 +6,30 @@
 namespace net {
 
 SendPool::~SendPool() {
+  RT_ASSERT(!any_in_use());
+  for (SendQueue* queue : queues_) delete queue;
   for (std::byte* block : spare_blocks_) delete[] block;
 }
 
-SendQueue* SendPool::take_queue() {
-  SendQueue* queue;
-  if (spare_queues_.empty()) {
-    queue = std::make_unique<SendQueue>().release();
-  } else {
-    queue = spare_queues_.back().release();
-    spare_queues_.pop_back();
-  }
-  queue->index_ = queues_.size();
-  queues_.push_back(queue);
-  return queue;
+void SendPool::make_queue() {
+  auto queue = std::make_unique<SendQueue>();
+  queue->index_ = static_cast<std::uint32_t>(queues_.size());
+  queues_.push_back(queue.get());
+  if (spare_queues_.empty()) spare_queues_.resize(1);
+  spare_queues_[spare_count_++] = queue.release();
 }
 
-void SendPool::give_queue(SendQueue* queue) noexcept {
-  RT_ASSERT(queue->empty());
-  std::unique_ptr<SendQueue> owned(queue);
-  queue->probed = false;
-  queue->behind = false;
+// There is no room for it among the spare ones.
+void SendPool::give_over(SendQueue* queue) noexcept {
+  if (spare_count_ < kSpareQueuesMax) {
+    spare_queues_.resize(2 * spare_count_);
+    spare_queues_[spare_count_++] = queue;
+    return;
+  }
   queues_.back()->index_ = queue->index_;
   queues_[queue->index_] = queues_.back();
   queues_.pop_back();
-  if (spare_queues_.size() < kSpareMax) spare_queues_.push_back(std::move(owned));
+  delete queue;
 }
 
 std::byte* SendPool::take_block() {
@@ -41,14 +40,14 @@ std::byte* SendPool::take_block() {
 }
 
 void SendPool::give_block(std::byte* block) noexcept {
-  if (spare_blocks_.size() < kSpareMax) {
+  if (spare_blocks_.size() < kSpareBlocksMax) {
     spare_blocks_.push_back(block);
   } else {
     delete[] block;
   }
 }
 
-void SendPool::release(const Piece& piece) noexcept {
+void SendPool::release_unshared(const Piece& piece) noexcept {
   switch (piece.owner) {
     case PieceOwner::nobody:
       break;
@@ -56,7 +55,7 @@ void SendPool::release(const Piece& piece) noexcept {
       buffers_.release(piece.buffer);
       break;
     case PieceOwner::shared:
-      runtime::SharedBytes::from_raw(piece.handle).reset();
+      RT_ASSERT(false);
       break;
     case PieceOwner::heap:
       delete[] static_cast<std::byte*>(piece.handle);
@@ -72,32 +71,56 @@ void SendPool::release(const Piece& piece) noexcept {
   }
 }
 
-void SendQueue::push(const Piece& piece) {
-  RT_ASSERT(piece.bytes > 0);
-  pieces_.push_back(piece);
-  bytes_ += piece.bytes;
+void SendQueue::push_behind(const Piece& piece) {
+  make_room();
+  pieces()[end_] = piece;
   block_room_ = 0;  // whatever is appended later comes behind this piece
 }
 
-std::size_t SendQueue::first_waiting() const noexcept {
+// For one more piece behind the others.
+void SendQueue::make_room() {
+  if (end_ < (is_elsewhere_ ? capacity_ : 1)) return;
+  const std::uint32_t count = end_ - head_;
+  Piece* from = pieces() + head_;
+  if (!is_elsewhere_ && capacity_ == 0) {
+    capacity_ = 8;
+    more_ = std::make_unique<Piece[]>(capacity_);
+  } else if (is_elsewhere_ && count > capacity_ / 2) {
+    capacity_ *= 2;
+    auto larger = std::make_unique<Piece[]>(capacity_);
+    std::copy_n(from, count, larger.get());
+    more_ = std::move(larger);
+    from = nullptr;
+  }
+  if (from != nullptr) std::copy_n(from, count, more_.get());
+  is_elsewhere_ = true;
+  head_ = 0;
+  end_ = count;
+}
+
+std::uint32_t SendQueue::first_waiting() const noexcept {
   // A piece that was sent in part must be finished first, whether or not its rest is in flight.
-  const std::size_t begun = std::max<std::size_t>(in_flight_pieces_, offset_ > 0 ? 1 : 0);
+  const std::uint32_t begun = std::max<std::uint32_t>(in_flight_pieces_, offset_ > 0 ? 1 : 0);
   return head_ + std::max(begun, fenced_pieces_);
 }
 
 void SendQueue::push_control(const Piece& piece, SendPool& pool) {
   RT_ASSERT(piece.control != ControlKind::none);
-  bytes_ += piece.bytes;
-  std::size_t at = first_waiting();
-  for (; at < pieces_.size() && pieces_[at].control != ControlKind::none; ++at) {
-    if (pieces_[at].control != piece.control) continue;
-    bytes_ -= pieces_[at].bytes;
-    pool.release(pieces_[at]);
-    pieces_[at] = piece;
+  std::uint32_t at = first_waiting();
+  for (; at < end_ && pieces()[at].control != ControlKind::none; ++at) {
+    Piece& waiting = pieces()[at];
+    if (waiting.control != piece.control) continue;
+    bytes_ += piece.bytes;
+    bytes_ -= waiting.bytes;
+    pool.release(waiting);
+    waiting = piece;
     return;
   }
-  if (at == pieces_.size()) block_room_ = 0;
-  pieces_.insert(pieces_.begin() + static_cast<std::ptrdiff_t>(at), piece);
+  const std::uint32_t before = at - head_;
+  const std::uint16_t room = at < end_ ? block_room_ : 0;
+  push(piece);
+  block_room_ = room;
+  std::rotate(pieces() + head_ + before, pieces() + end_ - 1, pieces() + end_);
 }
 
 std::byte* SendQueue::append_piece(std::size_t bytes, SendPool& pool) {
@@ -110,53 +133,59 @@ std::byte* SendQueue::append_piece(std::size_t bytes, SendPool& pool) {
     return memory;
   }
   std::byte* block = pool.take_block();
-  pieces_.push_back({.data = block, .bytes = 0, .owner = PieceOwner::block, .handle = block});
-  block_room_ = SendPool::kBlockBytes;
-  return extend_block(bytes);
+  push({.data = block,
+        .bytes = static_cast<std::uint32_t>(bytes),
+        .owner = PieceOwner::block,
+        .handle = block});
+  block_room_ = static_cast<std::uint16_t>(SendPool::kBlockBytes - bytes);
+  return block;
 }
 
 std::byte* SendQueue::end_in_buffer(runtime::BufferId buffer) noexcept {
-  if (empty() || pieces_.size() <= first_waiting()) return nullptr;
-  const Piece& last = pieces_.back();
-  if (last.owner != PieceOwner::buffer || last.buffer != buffer) return nullptr;
-  return const_cast<std::byte*>(last.data) + last.bytes;
+  if (end_ <= first_waiting()) return nullptr;
+  const Piece& piece = last();
+  if (piece.owner != PieceOwner::buffer || piece.buffer != buffer) return nullptr;
+  return const_cast<std::byte*>(piece.data) + piece.bytes;
 }
 
 bool SendQueue::extend_last(runtime::BufferId buffer, std::span<const std::byte> more) noexcept {
   if (end_in_buffer(buffer) != more.data()) return false;
-  pieces_.back().bytes += static_cast<std::uint32_t>(more.size());
+  last().bytes += static_cast<std::uint32_t>(more.size());
   bytes_ += more.size();
   return true;
 }
 
-SendQueue::Operation SendQueue::begin(std::size_t bytes_max) noexcept {
+SendQueue::Operation SendQueue::begin(std::size_t bytes_max) {
   RT_ASSERT(!in_flight());
   RT_ASSERT(!empty());
-  const Piece& first = pieces_[head_];
-  const std::span<const std::byte> rest{first.data + offset_, first.bytes - offset_};
-  // What is appended from here on must not go into a block that the kernel reads.
-  block_room_ = 0;
-  if (head_ + 1 == pieces_.size() || rest.size() >= bytes_max) {
-    in_flight_pieces_ = 1;
-    begun_bytes = rest.size();
-    return {.bytes = rest, .message = nullptr};
+  if (has_one() || pieces()[head_].bytes - offset_ >= bytes_max) {
+    return {.bytes = begin_one(), .message = nullptr};
   }
-  vectors_.clear();
+  if (gathered_ == nullptr) gathered_ = std::make_unique<Gathered>();
+  std::vector<iovec>& vectors = gathered_->vectors;
+  vectors.clear();
   std::size_t total = 0;
-  for (std::size_t i = head_; i < pieces_.size() && vectors_.size() < kVectorsMax; ++i) {
-    const Piece& piece = pieces_[i];
-    const std::size_t skip = i == head_ ? offset_ : 0;
-    if (total + piece.bytes - skip > bytes_max && total > 0) break;
-    vectors_.push_back(
-        {.iov_base = const_cast<std::byte*>(piece.data) + skip, .iov_len = piece.bytes - skip});
-    total += piece.bytes - skip;
+  std::uint32_t skip = offset_;
+  for (std::uint32_t i = head_; i < end_ && vectors.size() < kVectorsMax; ++i) {
+    const Piece& piece = pieces()[i];
+    const std::size_t bytes = piece.bytes - skip;
+    if (total + bytes > bytes_max && total > 0) break;
+    vectors.push_back({.iov_base = const_cast<std::byte*>(piece.data) + skip, .iov_len = bytes});
+    total += bytes;
+    skip = 0;
   }
-  in_flight_pieces_ = vectors_.size();
-  begun_bytes = total;
-  message_ = {};
-  message_.msg_iov = vectors_.data();
-  message_.msg_iovlen = vectors_.size();
-  return {.bytes = {}, .message = &message_};
+  in_flight_pieces_ = static_cast<std::uint8_t>(vectors.size());
+  block_room_ = 0;  // nothing may be appended to a block that the kernel reads
+  gathered_->message = {};
+  gathered_->message.msg_iov = vectors.data();
+  gathered_->message.msg_iovlen = vectors.size();
+  return {.bytes = {}, .message = &gathered_->message};
+}
+
+std::size_t SendQueue::begun_bytes() const noexcept {
+  std::size_t total = 0;
+  for (std::uint32_t i = 0; i < in_flight_pieces_; ++i) total += pieces()[head_ + i].bytes;
+  return total - (total > 0 ? offset_ : 0);
 }
 
 void SendQueue::end(std::size_t sent, SendPool& pool) noexcept {
@@ -164,49 +193,46 @@ void SendQueue::end(std::size_t sent, SendPool& pool) noexcept {
   in_flight_pieces_ = 0;
   bytes_ -= sent;
   while (sent > 0) {
-    const Piece& first = pieces_[head_];
-    const std::size_t rest = first.bytes - offset_;
+    const Piece& first = pieces()[head_];
+    const std::uint32_t rest = first.bytes - offset_;
     if (sent < rest) {
-      offset_ += sent;
+      offset_ += static_cast<std::uint32_t>(sent);
       return;
     }
     sent -= rest;
     offset_ = 0;
     pool.release(first);
     ++head_;
-    if (fenced_pieces_ > 0) --fenced_pieces_;
+    if (is_fenced_) is_fenced_ = --fenced_pieces_ != 0;
   }
-  if (empty()) {
-    pieces_.clear();
-    head_ = 0;
-  } else if (head_ > pieces_.size() / 2) {
-    pieces_.erase(pieces_.begin(), pieces_.begin() + static_cast<std::ptrdiff_t>(head_));
-    head_ = 0;
+  if (!empty()) return;
+  clear();
+  if (capacity_ > kPiecesKept) {
+    more_.reset();
+    capacity_ = 0;
   }
 }
 
 std::size_t SendQueue::drop_waiting(SendPool& pool) noexcept {
-  const std::size_t from = first_waiting();
+  const std::uint32_t from = first_waiting();
   std::size_t dropped = 0;
-  for (std::size_t i = from; i < pieces_.size(); ++i) {
-    dropped += pieces_[i].bytes;
-    pool.release(pieces_[i]);
+  for (std::uint32_t i = from; i < end_; ++i) {
+    dropped += pieces()[i].bytes;
+    pool.release(pieces()[i]);
   }
-  pieces_.resize(std::min(from, pieces_.size()));
+  end_ = std::min(from, end_);
   bytes_ -= dropped;
   block_room_ = 0;
+  if (empty()) clear();
   return dropped;
 }
 
 void SendQueue::drop_all(SendPool& pool) noexcept {
   RT_ASSERT(!in_flight());
-  for (std::size_t i = head_; i < pieces_.size(); ++i) pool.release(pieces_[i]);
-  pieces_.clear();
-  head_ = 0;
-  offset_ = 0;
-  bytes_ = 0;
+  for (std::uint32_t i = head_; i < end_; ++i) pool.release(pieces()[i]);
+  clear();
   fenced_pieces_ = 0;
-  block_room_ = 0;
+  is_fenced_ = false;
 }
 
 }  // namespace net

@@ -21,6 +21,7 @@
 
 #include "runtime/assert.hpp"
 #include "runtime/buffer_pool.hpp"
+#include "runtime/cache_line.hpp"
 #include "runtime/shared_bytes.hpp"
 #include "runtime/types.hpp"
 
@@ -49,60 +50,90 @@ struct Piece {
   std::uint32_t bytes;
   PieceOwner owner;
   ControlKind control = ControlKind::none;
-  runtime::BufferId buffer{};
-  void* handle = nullptr;  // shared: the released handle; heap, block: the memory; foreign: it
+  union {
+    void* handle = nullptr;  // shared: the released handle; heap, block: the memory; foreign: it
+    runtime::BufferId buffer;
+  };
 };
-static_assert(sizeof(Piece) == 32);
+static_assert(sizeof(Piece) == 24);
 
 class SendQueue;
 
 // What all send queues of a core share: spare queues, append blocks, and the lease pool.
 class SendPool {
  public:
-  static constexpr std::uint32_t kBlockBytes = 4096;  // small writes are gathered in these
-  static constexpr std::size_t kSpareMax = 1024;      // queues and blocks kept
+  static constexpr std::uint32_t kBlockBytes = 4096;    // small writes are gathered in these
+  static constexpr std::size_t kSpareQueuesMax = 4096;  // kept: half a MiB
+  static constexpr std::size_t kSpareBlocksMax = 1024;  // and 4 MiB
 
   explicit SendPool(runtime::BufferPool& buffers) noexcept : buffers_(buffers) {}
   ~SendPool();
   SendPool(const SendPool&) = delete;
   SendPool& operator=(const SendPool&) = delete;
 
-  SendQueue* take_queue();
+  SendQueue* take_queue(std::uint32_t stream_slot, runtime::Nanoseconds now);
   void give_queue(SendQueue* queue) noexcept;
   std::byte* take_block();
   void give_block(std::byte* block) noexcept;
   void release(const Piece& piece) noexcept;
   runtime::BufferPool& buffers() noexcept { return buffers_; }
-  // Those in use, in no order.
+  // All there are, in no order, spare ones too: these are of no stream.
   std::span<SendQueue* const> queues() const noexcept { return queues_; }
+  bool any_in_use() const noexcept { return queues_.size() != spare_count_; }
 
  private:
+  static constexpr std::size_t kPrefetch = 6;  // taken in a row by a fan-out
+
+  // Asks for the memory of the spare queue that will be taken after so many others.
+  void prefetch_spare(std::size_t others) const noexcept {
+    if (others < spare_count_) __builtin_prefetch(spare_queues_[spare_count_ - 1 - others], 1);
+  }
+  [[gnu::cold, gnu::noinline]] void make_queue();
+  [[gnu::cold, gnu::noinline]] void give_over(SendQueue* queue) noexcept;
+  void release_unshared(const Piece& piece) noexcept;
+
   runtime::BufferPool& buffers_;
   std::vector<SendQueue*> queues_;
-  std::vector<std::unique_ptr<SendQueue>> spare_queues_;
+  std::vector<SendQueue*> spare_queues_;  // room for so many, of which spare_count_ are there
+  std::size_t spare_count_ = 0;
   std::vector<std::byte*> spare_blocks_;
 };
 
-class SendQueue {
+// Most queues hold one piece for less than a turn: taken, sent, done. All that this touches lies in
+// the first cache line, and the piece itself; other pieces are elsewhere.
+class alignas(runtime::kCacheLine) SendQueue {
  public:
   static constexpr std::size_t kVectorsMax = 64;                 // pieces in one operation
   static constexpr std::size_t kOperationBytesMax = 256 * 1024;  // and bytes, so that a control
                                                                  // frame never waits behind more
+  static constexpr std::uint32_t kNoStream = UINT32_MAX;
 
-  bool empty() const noexcept { return head_ == pieces_.size(); }
+  bool empty() const noexcept { return head_ == end_; }
   // Bytes not yet taken by the kernel, including those in flight.
   std::size_t bytes() const noexcept { return bytes_; }
   bool in_flight() const noexcept { return in_flight_pieces_ != 0; }
+  // Of the operation in flight.
+  std::size_t begun_bytes() const noexcept;
 
   // Takes over the piece's owner.
-  void push(const Piece& piece);
+  void push(const Piece& piece) {
+    RT_ASSERT(piece.bytes > 0);
+    if (end_ == 0) [[likely]] {
+      first_ = piece;
+    } else {
+      push_behind(piece);
+    }
+    ++end_;
+    bytes_ += piece.bytes;
+  }
   // Before everything that waits, behind what has been begun and other control pieces. A piece of
   // the same kind that waits is replaced.
   void push_control(const Piece& piece, SendPool& pool);
   // What is in the queue now is neither overtaken by control pieces nor dropped: it belongs to the
   // protocol that was spoken before.
   void fence() noexcept {
-    fenced_pieces_ = pieces_.size() - head_;
+    fenced_pieces_ = end_ - head_;
+    is_fenced_ = fenced_pieces_ != 0;
     block_room_ = 0;
   }
   // Room for `bytes` at the end, to be filled at once: in the last append block if it has so much,
@@ -116,52 +147,127 @@ class SendQueue {
   // The last waiting piece, if it is of this receive buffer: its end. nullptr otherwise.
   std::byte* end_in_buffer(runtime::BufferId buffer) noexcept;
 
-  // The next operation: one piece as bytes, several as a message. `begin` marks them in flight.
+  // The next operation is begun, and its pieces are in flight: one piece as bytes, several as a
+  // message.
+  bool has_one() const noexcept { return head_ + 1 == end_; }
+  std::span<const std::byte> begin_one() noexcept {
+    RT_ASSERT(!in_flight());
+    const Piece& piece = pieces()[head_];
+    in_flight_pieces_ = 1;
+    block_room_ = 0;
+    return {piece.data + offset_, piece.bytes - offset_};
+  }
   struct Operation {
     std::span<const std::byte> bytes;  // if `message` is null
     const msghdr* message = nullptr;
   };
   // At most `bytes_max` of several pieces, or one piece however large.
-  Operation begin(std::size_t bytes_max = kOperationBytesMax) noexcept;
+  Operation begin(std::size_t bytes_max = kOperationBytesMax);
   // The operation ended after `sent` bytes (0 on error): releases what is through.
   void end(std::size_t sent, SendPool& pool) noexcept;
+  // True if an operation that ends after `sent` bytes leaves the queue empty and as new: then
+  // end_all() does what end() would.
+  bool is_all(std::size_t sent) const noexcept {
+    return end_ == 1 && !is_elsewhere_ && !is_fenced_ && sent == bytes_;
+  }
+  void end_all(SendPool& pool) noexcept {
+    pool.release(first_);
+    clear();
+  }
   // Releases what waits but is not in flight, sent in part nor fenced; returns the bytes dropped.
   std::size_t drop_waiting(SendPool& pool) noexcept;
   void drop_all(SendPool& pool) noexcept;
 
-  // For Network's judgement of what the socket takes.
-  bool behind = false;          // it has not taken all it was given, nor half of the limit since
-  std::size_t begun_bytes = 0;  // of the send in flight
-  std::uint32_t begun_in = 0;   // the flush that began it
-
   // For Network's look-out for peers that do not read.
-  std::uint32_t stream_slot = 0;
-  bool probed = false;                   // the send in flight was asked to end
   runtime::Nanoseconds progress_at = 0;  // when the peer last took bytes, or the queue was taken
+  std::uint32_t stream_slot = kNoStream;
+  // For Network's judgement of what the socket takes.
+  std::uint32_t begun_in = 0;  // the flush that began the send in flight
+  bool behind : 1 = false;     // it has not taken all it was given, nor half of the limit since
+  bool probed : 1 = false;     // the send in flight was asked to end
 
  private:
   friend class SendPool;
-  std::size_t first_waiting() const noexcept;
+
+  // What several pieces are sent with; the kernel reads it while the operation is in flight.
+  struct Gathered {
+    msghdr message{};
+    std::vector<iovec> vectors;
+  };
+  static constexpr std::uint32_t kPiecesKept = 64;  // room that an empty queue keeps
+  static_assert(SendPool::kBlockBytes <= UINT16_MAX);
+  static_assert(kVectorsMax <= UINT8_MAX);
+
+  Piece* pieces() noexcept { return is_elsewhere_ ? more_.get() : &first_; }
+  const Piece* pieces() const noexcept { return is_elsewhere_ ? more_.get() : &first_; }
+  Piece& last() noexcept { return pieces()[end_ - 1]; }
+  std::uint32_t first_waiting() const noexcept;
+  void push_behind(const Piece& piece);
+  void make_room();
   std::byte* append_piece(std::size_t bytes, SendPool& pool);
   std::byte* extend_block(std::size_t bytes) noexcept {
-    Piece& last = pieces_.back();
-    std::byte* const start = static_cast<std::byte*>(last.handle) + last.bytes;
-    last.bytes += static_cast<std::uint32_t>(bytes);
-    block_room_ -= static_cast<std::uint32_t>(bytes);
+    Piece& block = last();
+    std::byte* const start = static_cast<std::byte*>(block.handle) + block.bytes;
+    block.bytes += static_cast<std::uint32_t>(bytes);
+    block_room_ = static_cast<std::uint16_t>(block_room_ - bytes);
     bytes_ += bytes;
     return start;
   }
+  void clear() noexcept {
+    head_ = 0;
+    end_ = 0;
+    offset_ = 0;
+    bytes_ = 0;
+    in_flight_pieces_ = 0;
+    block_room_ = 0;
+    is_elsewhere_ = false;
+  }
 
-  std::size_t index_ = 0;      // in the pool's queues()
-  std::vector<Piece> pieces_;  // [head_, size)
-  std::size_t head_ = 0;
-  std::size_t offset_ = 0;  // bytes of pieces_[head_] already sent
+  bool is_elsewhere_ : 1 = false;  // the pieces [head_, end_) are in more_, else in first_
+  bool is_fenced_ : 1 = false;
+  std::uint8_t in_flight_pieces_ = 0;
+  std::uint16_t block_room_ = 0;  // bytes free in the last piece, if that may be appended to
+  std::uint32_t head_ = 0;
+  std::uint32_t end_ = 0;
+  std::uint32_t offset_ = 0;  // bytes of the first piece already sent
   std::size_t bytes_ = 0;
-  std::size_t in_flight_pieces_ = 0;
-  std::size_t fenced_pieces_ = 0;  // of those at head_
-  std::uint32_t block_room_ = 0;   // bytes free in the last piece, if that may be appended to
-  msghdr message_{};
-  std::vector<iovec> vectors_;  // the kernel reads them while the operation is in flight
+  Piece first_{};
+  // Here ends the first cache line.
+  std::unique_ptr<Piece[]> more_;
+  std::uint32_t capacity_ = 0;       // of more_
+  std::uint32_t fenced_pieces_ = 0;  // of those at the front
+  std::unique_ptr<Gathered> gathered_;
+  std::uint32_t index_ = 0;  // in the pool's queues()
 };
+static_assert(sizeof(SendQueue) == 2 * runtime::kCacheLine);
+
+inline SendQueue* SendPool::take_queue(std::uint32_t stream_slot, runtime::Nanoseconds now) {
+  if (spare_count_ == 0) make_queue();
+  prefetch_spare(kPrefetch);
+  SendQueue* queue = spare_queues_[--spare_count_];
+  queue->stream_slot = stream_slot;
+  queue->progress_at = now;
+  return queue;
+}
+
+inline void SendPool::give_queue(SendQueue* queue) noexcept {
+  RT_ASSERT(queue->empty());
+  queue->stream_slot = SendQueue::kNoStream;
+  queue->probed = false;
+  queue->behind = false;
+  if (spare_count_ == spare_queues_.size()) {
+    give_over(queue);
+  } else {
+    spare_queues_[spare_count_++] = queue;
+  }
+}
+
+inline void SendPool::release(const Piece& piece) noexcept {
+  if (piece.owner == PieceOwner::shared) {
+    runtime::SharedBytes::from_raw(piece.handle).reset();
+  } else {
+    release_unshared(piece);
+  }
+}
 
 }  // namespace net

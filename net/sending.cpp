@@ -20,6 +20,7 @@ using runtime::Token;
 
 namespace {
 
+constexpr std::size_t kPrefetch = 6;  // streams ahead: a miss takes as long as 3 to 6 of them
 constexpr runtime::Nanoseconds kStallLooks = 4;  // in one write_stall_timeout
 constexpr std::size_t kStallsMax = 1024;         // queues looked at in one go
 
@@ -29,13 +30,19 @@ void Network::flush() noexcept {
   // A completion that this turn has left in the ring tells nothing yet about its send.
   if (core_.reaped_all()) ++flushes_;
   flushing_.swap(dirty_);
-  for (const StreamId id : flushing_) {
-    Stream* stream = find(id);
-    if (stream == nullptr) continue;
+  const std::size_t count = std::exchange(dirty_count_, 0);
+  dirty_room_ = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (i + kPrefetch < count) streams_.prefetch(flushing_[i + kPrefetch]);
+    Stream* stream = streams_.in_slot(flushing_[i]);
+    if (stream == nullptr || !stream->dirty_) continue;  // gone; another may be in its slot
     stream->dirty_ = false;
-    flush_stream(*stream);
+    if (stream->only_sends() && stream->queue_ != nullptr && !stream->queue_->empty()) [[likely]] {
+      begin_send(*stream, *stream->queue_);
+    } else {
+      flush_stream(*stream);
+    }
   }
-  flushing_.clear();
 }
 
 void Network::flush_stream(Stream& stream) noexcept {
@@ -73,15 +80,23 @@ void Network::flush_stream(Stream& stream) noexcept {
   if (stream.state_ == Stream::State::flushing || stream.ended_) begin_closing(stream);
 }
 
-void Network::begin_send(Stream& stream, SendQueue& queue) noexcept {
+inline void Network::begin_send(Stream& stream, SendQueue& queue) noexcept {
+  queue.begun_in = flushes_;
+  stream.send_armed_ = true;
+  ++counters_.sends;
+  if (queue.has_one()) [[likely]] {
+    core_.ring().send(stream.descriptor(), queue.begin_one(), token(Sink::send, stream));
+  } else {
+    begin_send_of_several(stream, queue);
+  }
+}
+
+void Network::begin_send_of_several(Stream& stream, SendQueue& queue) noexcept {
   // A control frame waits behind what is in flight, so that is little; but a burst must be offered
   // to the socket before it can be judged.
   const bool is_burst = queue.bytes() > options_.queued_bytes_max / 2 && !queue.behind;
   const SendQueue::Operation operation =
       queue.begin(is_burst ? options_.queued_bytes_max : SendQueue::kOperationBytesMax);
-  queue.begun_in = flushes_;
-  stream.send_armed_ = true;
-  ++counters_.sends;
   const Token send = token(Sink::send, stream);
   if (operation.message != nullptr) {
     core_.ring().send_message(stream.descriptor(), operation.message, send);
@@ -102,59 +117,74 @@ bool Network::is_burst(const Stream& stream, std::size_t bytes_after) noexcept {
   return !queue.behind;
 }
 
-void Network::on_send(const Completion& completion) noexcept {
-  Stream* stream = streams_.get(completion.token.slot(), completion.token.generation());
-  RT_ASSERT(stream != nullptr);
-  RT_ASSERT(stream->send_armed_);
-  stream->send_armed_ = false;
-  const bool sent = completion.result > 0;
-  const auto bytes = sent ? static_cast<std::size_t>(completion.result) : 0;
-  counters_.bytes_sent += bytes;
-  SendQueue& queue = *stream->queue_;
-  const bool took_all = bytes == queue.begun_bytes && flushes_ - queue.begun_in < 2;
-  queue.end(bytes, send_pool_);
-  queue.behind = queue.bytes() > options_.queued_bytes_max / 2 && (queue.behind || !took_all);
-  if (stream->state_ == Stream::State::closing) {
-    close_if_idle(*stream);
-    return;
-  }
-  const bool probed = std::exchange(stream->queue_->probed, false);
-  if (sent) {
-    stream->queue_->progress_at = core_.now();
-  } else if (probed && completion.result == -ECANCELED) {
-    const runtime::Nanoseconds stalled = core_.now() - stream->queue_->progress_at;
-    if (stream->state_ == Stream::State::open && stalled >= options_.write_stall_timeout) {
-      on_stall(*stream);
+// A fan-out brings one for each subscriber in a row, and their memory has left the cache since.
+void Network::on_sends(std::span<const Completion> row) noexcept {
+  for (std::size_t i = 0; i < row.size(); ++i) {
+    if (i + 2 * kPrefetch < row.size()) streams_.prefetch(row[i + 2 * kPrefetch].token.slot());
+    if (i + kPrefetch < row.size()) {
+      __builtin_prefetch(streams_.at(row[i + kPrefetch].token.slot()).queue_, 1);
     }
-  } else if (completion.result != -EINTR && completion.result != -EAGAIN) {
-    // EPIPE, ECONNRESET, ETIMEDOUT, ...: the peer is gone.
-    stream->abort(Error::from_errno(-completion.result));
+    const Completion& completion = row[i];
+    Stream* stream = streams_.get(completion.token.slot(), completion.token.generation());
+    RT_ASSERT(stream != nullptr);
+    RT_ASSERT(stream->send_armed_);
+    stream->send_armed_ = false;
+    const auto sent = static_cast<std::size_t>(std::max(completion.result, 0));
+    counters_.bytes_sent += sent;
+    if (stream->queue_->is_all(sent) && stream->state_ == Stream::State::open && !stream->blocked_)
+        [[likely]] {
+      stream->queue_->end_all(send_pool_);
+      give_queue(*stream);
+    } else {
+      on_send(*stream, completion.result, sent);
+    }
+  }
+}
+
+void Network::on_send(Stream& stream, std::int32_t result, std::size_t sent) noexcept {
+  SendQueue& queue = *stream.queue_;
+  const bool took_all = sent == queue.begun_bytes() && flushes_ - queue.begun_in < 2;
+  queue.end(sent, send_pool_);
+  queue.behind = queue.bytes() > options_.queued_bytes_max / 2 && (queue.behind || !took_all);
+  if (stream.state_ == Stream::State::closing) {
+    close_if_idle(stream);
     return;
   }
-  if (!stream->queue_->empty() || stream->state_ != Stream::State::open) {
-    stream->mark_dirty();
+  const bool probed = queue.probed;
+  queue.probed = false;
+  if (sent > 0) {
+    queue.progress_at = core_.now();
+  } else if (probed && result == -ECANCELED) {
+    const runtime::Nanoseconds stalled = core_.now() - queue.progress_at;
+    if (stream.state_ == Stream::State::open && stalled >= options_.write_stall_timeout) {
+      on_stall(stream);
+    }
+  } else if (result != -EINTR && result != -EAGAIN) {
+    // EPIPE, ECONNRESET, ETIMEDOUT, ...: the peer is gone.
+    stream.abort(Error::from_errno(-result));
+    return;
+  }
+  if (!queue.empty() || stream.state_ != Stream::State::open) {
+    stream.mark_dirty();
   } else {
-    give_queue(*stream);
+    give_queue(stream);
   }
-  if (stream->blocked_ && stream->state_ == Stream::State::open &&
-      stream->queued_bytes() <= options_.queued_bytes_max / 2) {
-    stream->blocked_ = false;
-    if (stream->handler_->on_writable != nullptr) stream->handler_->on_writable(*stream);
+  if (stream.blocked_ && stream.state_ == Stream::State::open &&
+      stream.queued_bytes() <= options_.queued_bytes_max / 2) {
+    stream.blocked_ = false;
+    if (stream.handler_->on_writable != nullptr) stream.handler_->on_writable(stream);
   }
 }
 
-SendQueue* Network::take_queue(const Stream& stream) {
-  SendQueue* queue = send_pool_.take_queue();
-  queue->stream_slot = stream.id_.slot;
-  queue->progress_at = core_.now();
-  if (!stall_look_.queued() && options_.write_stall_timeout != 0) {
-    core_.timers().add(stall_look_, core_.now() + options_.write_stall_timeout / kStallLooks);
-  }
-  return queue;
+void Network::make_dirty_room() {
+  if (dirty_count_ == 0) core_.request_flush(runtime::FlushPhase::streams, flush_hook_);
+  if (dirty_count_ == dirty_.size()) dirty_.resize(std::max<std::size_t>(2 * dirty_.size(), 64));
+  dirty_room_ = dirty_.size();
 }
 
-void Network::give_queue(Stream& stream) noexcept {
-  send_pool_.give_queue(std::exchange(stream.queue_, nullptr));
+void Network::start_stall_look() noexcept {
+  if (options_.write_stall_timeout == 0) return;
+  core_.timers().add(stall_look_, core_.now() + options_.write_stall_timeout / kStallLooks);
 }
 
 // --- Peers that do not read
@@ -173,6 +203,7 @@ void Network::look_for_stalls() noexcept {
   stalls_unlooked_ = std::min(stalls_unlooked_, queues.size());
   for (std::size_t looked = 0; stalls_unlooked_ > 0 && looked < kStallsMax; ++looked) {
     SendQueue& queue = *queues[--stalls_unlooked_];
+    if (queue.stream_slot == SendQueue::kNoStream) continue;
     Stream& stream = streams_.at(queue.stream_slot);
     if (stream.state_ != Stream::State::open || !stream.send_armed_ || queue.probed) continue;
     if (core_.now() - queue.progress_at < between) continue;
@@ -181,7 +212,7 @@ void Network::look_for_stalls() noexcept {
   }
   if (stalls_unlooked_ > 0) {
     core_.timers().add(stall_look_, core_.now() + 1);
-  } else if (!queues.empty()) {
+  } else if (send_pool_.any_in_use()) {
     core_.timers().add(stall_look_, core_.now() + between);
   }
 }

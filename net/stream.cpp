@@ -7,19 +7,11 @@
 namespace net {
 
 SendQueue& Stream::queue() {
-  if (queue_ == nullptr) queue_ = network_.take_queue(*this);
-  return *queue_;
-}
-
-void Stream::mark_dirty() noexcept {
-  if (dirty_) return;
-  dirty_ = true;
-  network_.dirty_.push_back(id_);
-  network_.core_.request_flush(runtime::FlushPhase::streams, network_.flush_hook_);
+  return queue_ != nullptr ? *queue_ : network_.take_queue(*this);
 }
 
 bool Stream::room_for(std::size_t bytes, bool is_shared) noexcept {
-  if (state_ != State::open) return false;
+  if (state_ != State::open || sealed_) return false;
   const std::size_t after = queued_bytes() + bytes;
   if (after > network_.options_.queued_bytes_max &&
       !(is_shared && network_.is_burst(*this, after))) {
@@ -42,6 +34,19 @@ bool Stream::send_copy(std::span<const std::byte> bytes) {
 }
 
 bool Stream::send_shared(const runtime::SharedBytes& block, std::span<const std::byte> part) {
+  const bool is_idle = queue_ == nullptr && state_ == State::open && !sealed_ &&
+                       part.size() <= network_.options_.queued_bytes_max;
+  if (!is_idle) return send_shared_behind(block, part);
+  mark_dirty();
+  network_.take_queue(*this).push({.data = part.data(),
+                                   .bytes = static_cast<std::uint32_t>(part.size()),
+                                   .owner = PieceOwner::shared,
+                                   .handle = block.share().release_raw()});
+  return true;
+}
+
+bool Stream::send_shared_behind(const runtime::SharedBytes& block,
+                                std::span<const std::byte> part) {
   if (!room_for(part.size(), true)) return false;
   queue().push({.data = part.data(),
                 .bytes = static_cast<std::uint32_t>(part.size()),
@@ -84,7 +89,8 @@ bool Stream::send_static(std::span<const std::byte> bytes) {
   if (!room_for(bytes.size())) return false;
   queue().push({.data = bytes.data(),
                 .bytes = static_cast<std::uint32_t>(bytes.size()),
-                .owner = PieceOwner::nobody});
+                .owner = PieceOwner::nobody,
+                .handle = nullptr});
   return true;
 }
 

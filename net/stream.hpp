@@ -61,7 +61,7 @@ struct StreamHandler {
 class Stream {
  public:
   Stream(Network& network, runtime::Descriptor descriptor) noexcept
-      : network_(network), descriptor_(descriptor.number), direct_(descriptor.direct) {}
+      : descriptor_(descriptor.number), direct_(descriptor.direct), network_(network) {}
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
@@ -116,6 +116,9 @@ class Stream {
     if (queue_ != nullptr) queue_->fence();
   }
 
+  // From here on only send_control() and send_last() take something.
+  void seal() noexcept { sealed_ = true; }
+
   // Bytes queued and in flight.
   std::size_t queued_bytes() const noexcept { return queue_ != nullptr ? queue_->bytes() : 0; }
   // False from the moment the queue holds more than half of the limit until it is below again: a
@@ -161,19 +164,19 @@ class Stream {
   enum class ReceiveMode : std::uint8_t { small, large };
 
   bool room_for(std::size_t bytes, bool is_shared = false) noexcept;
+  bool send_shared_behind(const runtime::SharedBytes& block, std::span<const std::byte> part);
   SendQueue& queue();
   void mark_dirty() noexcept;
+  // The end of the turn has nothing to do for it but to begin a send.
+  bool only_sends() const noexcept {
+    return state_ == State::open && receive_armed_ && !send_armed_ && !abort_ && !end_pending_ &&
+           held_ == nullptr;
+  }
 
-  Network& network_;
-  const StreamHandler* handler_ = nullptr;
-  void* owner_ = nullptr;
+  // What a send needs comes first, close to the slab's header.
   SendQueue* queue_ = nullptr;
-  HeldPiece* held_ = nullptr;  // received but not delivered: the last of a circular list
   StreamId id_;
-  runtime::Error why_{runtime::ErrorCode::closed, 0};
-  runtime::CoarseLink timer_;
   std::int32_t descriptor_;
-  std::uint32_t discarded_ = 0;  // bytes that came after close()
   std::uint8_t mode_votes_ = 0;  // for the other mode, see Network::choose_mode
   ReceiveMode mode_ : 1 = ReceiveMode::small;
   ReceiveMode wanted_mode_ : 1 = ReceiveMode::small;
@@ -192,6 +195,14 @@ class Stream {
   bool abort_ : 1 = false;        // abort() was called: no flush
   bool starved_ : 1 = false;      // in the list of those that found no buffer
   bool held_up_ : 1 = false;      // in the list of those that wait for the lanes
+  bool sealed_ : 1 = false;       // seal() was called
+  Network& network_;
+  HeldPiece* held_ = nullptr;  // received but not delivered: the last of a circular list
+  const StreamHandler* handler_ = nullptr;
+  void* owner_ = nullptr;
+  runtime::Error why_{runtime::ErrorCode::closed, 0};
+  runtime::CoarseLink timer_;
+  std::uint32_t discarded_ = 0;  // bytes that came after close()
 };
 // What an idle connection costs here: 5 pointers, its names (id and descriptor) 12, why it ended 8,
 // its timer 12, the rest 8. Queues, buffers and held pieces exist only while there are bytes.

@@ -29,8 +29,8 @@ namespace runtime {
 // Which buffer of which pool, for places that store many (send queues). Move it around freely; who
 // owns the right to it is the holder's business.
 struct BufferId {
-  std::uint16_t group = 0;
-  std::uint16_t buffer = 0;
+  std::uint16_t group;  // no initializers: it lies in a union there
+  std::uint16_t buffer;
   friend bool operator==(const BufferId&, const BufferId&) = default;
 };
 inline constexpr BufferId kNoBuffer{.group = 0xffff, .buffer = 0xffff};

@@ -66,7 +66,11 @@ CoreId Core::cores() const noexcept {
 }
 
 void Core::set_sink(Sink sink, SinkFunction function, void* context, const char* name) noexcept {
-  sinks_[static_cast<std::size_t>(sink)] = {function, context, name};
+  sinks_[static_cast<std::size_t>(sink)] = {function, nullptr, context, name};
+}
+
+void Core::set_row_sink(Sink sink, RowFunction function, void* context, const char* name) noexcept {
+  sinks_[static_cast<std::size_t>(sink)] = {nullptr, function, context, name};
 }
 
 void Core::run() noexcept {
@@ -108,18 +112,22 @@ void Core::turn() noexcept {
 void Core::reap_completions() noexcept {
   const std::size_t count = ring_->reap(batch_);
   reaped_all_ = count < batch_.size();
-  // A fan-out brings hundreds of completed sends in a row, 40 ns each, and reading the time stamp
-  // counter takes 8 to 11 ns: a row of them is one step.
-  bool in_sends = false;
-  for (std::size_t i = 0; i < count; ++i) {
-    const Completion& completion = batch_[i];
-    const Sink kind = completion.token.sink();
+  const std::span<const Completion> reaped{batch_.data(), count};
+  for (std::size_t i = 0; i < count;) {
+    const Sink kind = reaped[i].token.sink();
     const SinkEntry& sink = sinks_[static_cast<std::size_t>(kind)];
-    RT_DEBUG_ASSERT(sink.function != nullptr);
-    if (!in_sends) progress_.begin(sink.name);
-    sink.function(sink.context, completion);
-    in_sends = kind == Sink::send && i + 1 < count && batch_[i + 1].token.sink() == kind;
-    if (!in_sends) end_step();
+    progress_.begin(sink.name);
+    if (sink.row == nullptr) {
+      RT_DEBUG_ASSERT(sink.function != nullptr);
+      sink.function(sink.context, reaped[i++]);
+    } else {
+      // A fan-out brings hundreds of completed sends in a row, some ns each, and reading the time
+      // stamp counter takes 8 to 11 ns: a row of them is one step.
+      const std::size_t begin = i;
+      while (i < count && reaped[i].token.sink() == kind) ++i;
+      sink.row(sink.context, reaped.subspan(begin, i - begin));
+    }
+    end_step();
   }
 }
 

@@ -7,6 +7,7 @@
 #include <coroutine>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "runtime/frame_pool.hpp"
@@ -73,6 +74,10 @@ class Core {
   // Who handles completions of this kind. Once a kind, before its first operation.
   using SinkFunction = void (*)(void* context, const Completion& completion) noexcept;
   void set_sink(Sink sink, SinkFunction function, void* context, const char* name) noexcept;
+  // Instead: who takes all completions of this kind that follow each other in one call. They are
+  // one step for the stall monitor, so each must be short.
+  using RowFunction = void (*)(void* context, std::span<const Completion> row) noexcept;
+  void set_row_sink(Sink sink, RowFunction function, void* context, const char* name) noexcept;
 
   // Where the per-core instance of a service is found from anywhere on the core. Slots are given
   // out by the layer that has the services (services/local.hpp).
@@ -121,6 +126,7 @@ class Core {
  private:
   struct SinkEntry {
     SinkFunction function = nullptr;
+    RowFunction row = nullptr;
     void* context = nullptr;
     const char* name = "";
   };

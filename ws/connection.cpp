@@ -361,6 +361,7 @@ void Connection::send_close_frame(CloseCode code, std::string_view reason, bool 
 void Connection::close(CloseCode code, std::string_view reason) {
   if (state_ != State::open) return;
   send_close_frame(code, reason, false);
+  stream_.seal();
   state_ = State::close_sent;
   close_code_ = code;
   // The peer's frame can only come if we read, also from one that made us pause.

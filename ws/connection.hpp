@@ -69,7 +69,7 @@ class Connection {
   // a client, nothing else is written yet, so this is for servers without compression only.
   std::byte* send_space(MessageKind kind, std::size_t bytes);
   // Whole frames that somebody has laid out already, in a server's form and uncompressed: published
-  // messages. Holds a handle until sent.
+  // messages. Holds a handle until sent. What stream().send_shared() takes need not come by here.
   bool send_frames(const runtime::SharedBytes& block, std::span<const std::byte> frames);
   // Sends a message that is being handed over back to where it came from, without copying it where
   // it can be framed in place. Once a message, whose

@@ -17,6 +17,7 @@ using runtime::SharedBytes;
 namespace {
 
 constexpr std::size_t kRunBytesMax = 64 * 1024;  // a block; a larger event has one of its own
+constexpr std::size_t kPrefetch = 6;  // subscribers ahead: a miss takes as long as 3 to 6
 
 }  // namespace
 
@@ -215,10 +216,13 @@ void PubSub::fan_out(const RunMessage& run, CoreId owner) noexcept {
   if (const LocalChannel* channel = local_.get(run.channel.slot, run.channel.generation)) {
     const EventRun events{.block = block,
                           .bytes = {block.data(), static_cast<std::size_t>(run.bytes)}};
-    for (const LocalChannel::Subscriber& subscriber : channel->subscribers) {
-      if (subscriber.session->send_run(events)) ++sessions;
+    const std::vector<LocalChannel::Subscriber>& subscribers = channel->subscribers;
+    const std::size_t all = subscribers.size();
+    for (std::size_t i = 0; i < all; ++i) {
+      if (i + 2 * kPrefetch < all) __builtin_prefetch(subscribers[i + 2 * kPrefetch].session);
+      if (i + kPrefetch < all) subscribers[i + kPrefetch].session->prefetch_send();
+      if (subscribers[i].session->send_run(events)) ++sessions;
     }
-    const auto all = static_cast<std::uint64_t>(channel->subscribers.size());
     counters_.delivered += std::uint64_t{sessions} * run.events;
     counters_.not_delivered += (all - sessions) * run.events;
   }

@@ -63,8 +63,8 @@ bool Session::send_error(const protocol::Uuid& transaction_id, protocol::Opcode 
               body);
 }
 
-bool Session::send_run(const EventRun& run) {
-  if (direct_ && connection_ != nullptr) return connection_->send_frames(run.block, run.bytes);
+bool Session::send_run_slowly(const EventRun& run) {
+  if (is_websocket_direct()) return connection_->send_frames(run.block, run.bytes);
   return send_run_unframed(run);
 }
 

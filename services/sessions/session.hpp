@@ -80,7 +80,14 @@ class Session {
                   protocol::ErrorCode code, std::string_view text,
                   std::uint32_t retry_after_ms = 0);
   // Events: shared, not copied, where the transport allows it.
-  bool send_run(const EventRun& run);
+  bool send_run(const EventRun& run) {
+    // Without a look at the connection: a fan-out finds neither in the cache.
+    if (is_websocket_direct() && stream_->send_shared(run.block, run.bytes)) [[likely]]
+      return true;
+    return send_run_slowly(run);
+  }
+  // For walks over many: asks for the memory that send_run() needs, the session's must be there.
+  void prefetch_send() const noexcept { __builtin_prefetch(stream_, 1); }
 
   // Ends it: a close code for WebSocket; for TCP the end of the stream, behind an Error if it is
   // because the server goes away.
@@ -116,20 +123,24 @@ class Session {
   }
   std::byte* indirect_space(std::size_t bytes);
   bool send_deflated(const std::byte* space, std::size_t bytes);
+  bool is_websocket_direct() const noexcept {
+    return direct_ && transport_ == protocol::Transport::websocket;
+  }
+  bool send_run_slowly(const EventRun& run);
   bool send_run_unframed(const EventRun& run);
   bool slow_reader();
   void end_stream(protocol::ErrorCode code, std::string_view text);
 
   net::Stream* stream_;
   ws::Connection* connection_ = nullptr;  // null: TCP
-  std::uint64_t secret_ = 0;
-  SessionId id_;
-  std::uint32_t answers_awaited_ = 0;
-  std::vector<Subscription> subscriptions_;
   protocol::Transport transport_ = protocol::Transport::websocket;
   bool direct_ = true;  // WebSocket without compression: frames go to the stream as they are
   bool closes_when_answered_ = false;
   std::uint32_t handlers_running_ = 0;
+  std::uint64_t secret_ = 0;
+  SessionId id_;
+  std::uint32_t answers_awaited_ = 0;
+  std::vector<Subscription> subscriptions_;
 };
 static_assert(sizeof(Session) <= 72, "a part of what an idle connection costs");
 

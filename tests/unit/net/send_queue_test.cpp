@@ -31,7 +31,8 @@ class QueueUnderTest {
   void push_static(std::string_view text) {
     queue_->push({.data = reinterpret_cast<const std::byte*>(text.data()),
                   .bytes = static_cast<std::uint32_t>(text.size()),
-                  .owner = net::PieceOwner::nobody});
+                  .owner = net::PieceOwner::nobody,
+                  .handle = nullptr});
   }
   void push_control(std::string_view text) {
     std::byte* block = pool_.take_block();
@@ -63,7 +64,7 @@ class QueueUnderTest {
     while (!queue_->empty()) {
       if (!all.empty()) all += '/';
       all += begin();
-      end(queue_->begun_bytes);
+      end(queue_->begun_bytes());
     }
     return all;
   }
@@ -75,7 +76,7 @@ class QueueUnderTest {
 
   runtime::BufferPool buffers_{runtime::Core::current().ring()};
   net::SendPool pool_{buffers_};
-  SendQueue* queue_ = pool_.take_queue();
+  SendQueue* queue_ = pool_.take_queue(0, 0);
 };
 
 void with_queue(void (*body)(QueueUnderTest&)) {

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -66,11 +67,13 @@ TEST(Core, ReportsAStallInARowOfSendsAsTheirsAlone) {
   int sends = 0;
   run_on_cores(options, [&sends]() -> Task<void> {
     Core& core = Core::current();
-    core.set_sink(
+    core.set_row_sink(
         Sink::send,
-        [](void* context, const Completion& completion) noexcept {
-          EXPECT_EQ(completion.result, 1);
-          if (++*static_cast<int*>(context) == 2) spin(20 * kMillisecond);
+        [](void* context, std::span<const Completion> row) noexcept {
+          for (const Completion& completion : row) {
+            EXPECT_EQ(completion.result, 1);
+            if (++*static_cast<int*>(context) == 2) spin(20 * kMillisecond);
+          }
         },
         &sends, "sends");
     int pair[2];

@@ -27,6 +27,25 @@ protocol::Uuid begin_publish(ProtocolClient* client, std::string_view channel,
       .channel = channel, .data = bytes_of(data), .requires_ack = requires_ack});
 }
 
+// RFC 6455, 5.5.1: no frame follows a close frame.
+TEST(FanOut, ASessionThatIsClosingTakesNoEvents) {
+  for (const Via via : {Via::websocket, Via::compressed, Via::tcp}) {
+    with_node(1, [via](NodeUnderTest& test) -> Task<void> {
+      ProtocolClient* client = co_await test.connect(via);
+      std::byte event[] = {std::byte{0x82}, std::byte{1}, std::byte{7}};
+      const runtime::SharedBytes block = runtime::SharedBytes::copy(event);
+      const services::EventRun run{.block = block, .bytes = {block.data(), sizeof event}};
+      test.node().cores()->sessions().for_each([&run](services::Session& session) {
+        session.close(ws::CloseCode::normal, "");
+        const std::size_t queued = session.stream().queued_bytes();
+        EXPECT_FALSE(session.send_run(run));
+        EXPECT_EQ(session.stream().queued_bytes(), queued);
+      });
+      co_await client->closed();
+    });
+  }
+}
+
 TEST(FanOut, EveryTransportGetsTheSameEvents) {
   with_node(3, [](NodeUnderTest& test) -> Task<void> {
     std::vector<ProtocolClient*> clients;
