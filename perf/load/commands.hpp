@@ -55,6 +55,7 @@ int wrong_usage(const std::string& why);
 void add_echo(CLI::App& app, CommandLine& line);
 void add_fanout(CLI::App& app, CommandLine& line);
 void add_ping(CLI::App& app, CommandLine& line);
+void add_mixed(CLI::App& app, CommandLine& line);
 void add_send(CLI::App& app, CommandLine& line);
 void add_http(CLI::App& app, CommandLine& line);
 void add_resp(CLI::App& app, CommandLine& line);

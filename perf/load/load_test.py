@@ -181,6 +181,8 @@ class Load(unittest.TestCase):
                         ('ping', *short, '--connections', '4', '--rate', '500', '--url', tcp),
                         ('send', *short, '--connections', '3', '--depth', '2', '--url', web),
                         ('send', *short, '--connections', '3', '--url', tcp),
+                        ('mixed', *short, '--connections', '7', '--depth', '3', '--members', '3', '--url', web),
+                        ('mixed', *short, '--connections', '3', '--rate', '300', '--script', 'publish=1', '--url', tcp),
                         ('http', *short, '--connections', '4', '--depth', '2', '--url', http),
                         ('connect', *short, '--connections', '4', '--source-addresses', '3', '--url', web),
                         ('connect', *short, '--connections', '4', '--ramp', '500', '--url', tcp),
@@ -198,6 +200,18 @@ class Load(unittest.TestCase):
                                            '--hold', '0', '--source-addresses', '2', '--server-pid',
                                            str(process.pid))
             self.assertEqual((status, report['connections'], report['closed_early']), (0, 100, 0))
+
+    def test_a_mixed_script_does_what_its_weights_say(self):
+        _, (port,) = self.start_corelane('serve', '--cores', '1', '--listen', '127.0.0.1:0')
+        mixed = ('mixed', '--url', f'ws://127.0.0.1:{port}/', '--connections', '4', '--depth', '2')
+        status, report = self.run_load(*mixed, '--seconds', '0.3', '--warmup', '0', '--script', 'ping=3,send=1')
+        counts = {name: report['mixed'][name]['count'] for name in ('ping', 'publish', 'send')}
+        self.assertEqual((status, counts['publish'], sum(counts.values())), (0, 0, report['messages']))
+        self.assertGreater(counts['ping'], counts['send'])
+        self.assertGreater(counts['send'], 0)
+        for wrong in (('--script', 'ping=1,jump=2'), ('--script', 'ping=0'), ('--size', '15')):
+            done = subprocess.run([LOAD, *mixed, *wrong], stderr=subprocess.PIPE, timeout=TIMEOUT_S, check=False)
+            self.assertEqual(done.returncode, 2, wrong)
 
     def test_writes_its_report_and_its_seconds_to_files(self):
         _, port = self.start_raw_echo()

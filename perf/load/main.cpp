@@ -13,6 +13,7 @@ int main(int argc, char** argv) {
   perf::add_echo(app, line);
   perf::add_fanout(app, line);
   perf::add_ping(app, line);
+  perf::add_mixed(app, line);
   perf::add_send(app, line);
   perf::add_http(app, line);
   perf::add_resp(app, line);

@@ -1,11 +1,10 @@
 #include "perf/load/opcode_protocol.hpp"
 
-#include <algorithm>
 #include <array>
 #include <string_view>
 
+#include "perf/load/opcode_units.hpp"
 #include "perf/load/websocket_units.hpp"
-#include "protocol/frame.hpp"
 #include "protocol/message.hpp"
 #include "protocol/verify.hpp"
 
@@ -15,13 +14,10 @@ namespace {
 using Kind = Unit::Kind;
 using Bytes = std::span<const std::byte>;
 
-constexpr std::size_t kFrameBytesMax = std::size_t{64} << 20;  // beyond any server's limit
-
 Unit refused(std::string_view why) noexcept {
   return {.kind = Kind::refused, .consumed = 0, .payload = std::as_bytes(std::span{why})};
 }
 
-// State, over WebSocket: bytes left of the message that the stream is in.
 class OpcodeProtocol final : public FanoutProtocol {
  public:
   explicit OpcodeProtocol(bool is_websocket) noexcept : is_websocket_(is_websocket) {}
@@ -39,13 +35,10 @@ class OpcodeProtocol final : public FanoutProtocol {
     append_client_frame(to, ws::Opcode::pong, payload);
   }
   Unit parse(Bytes bytes, State& state) const override {
-    if (!is_websocket_) return parse_frame(bytes);
-    if (state == 0) return parse_header(bytes, state);
-    const Bytes rest = bytes.first(std::min<std::size_t>(bytes.size(), state));
-    const Unit unit = parse_frame(rest);
-    // A frame that goes on behind the end of its message never comes.
-    if (unit.kind == Kind::need_more && rest.size() == state) return {.kind = Kind::wrong};
-    state -= unit.consumed;
+    const OpcodeUnit found = parse_opcode_unit(is_websocket_, bytes, state);
+    if (found.unit.kind != Kind::delivery) return found.unit;
+    Unit unit = parse_message(found.message);
+    unit.consumed = found.unit.consumed;
     return unit;
   }
   bool may_be_delivery(std::byte first, State state) const override {
@@ -62,25 +55,6 @@ class OpcodeProtocol final : public FanoutProtocol {
     frame_.clear();
     protocol::append_frame(frame_, {}, body);
     append_client_frame(to, ws::Opcode::binary, frame_);
-  }
-
-  static Unit parse_header(Bytes bytes, State& state) {
-    ws::FrameHeader header;
-    Unit unit = parse_server_frame(bytes, header);
-    if (unit.kind != Kind::delivery) return unit;
-    state = header.payload_bytes;
-    return {.kind = Kind::skipped, .consumed = header.header_bytes};
-  }
-
-  Unit parse_frame(Bytes bytes) const {
-    const protocol::Frame frame = protocol::next_frame(bytes, kFrameBytesMax);
-    if (frame.status == protocol::FrameStatus::need_more) return {};
-    if (frame.status != protocol::FrameStatus::complete) return {.kind = Kind::wrong};
-    const protocol::VerifiedMessage message = protocol::verify_message(frame.message);
-    Unit unit{.kind = Kind::wrong};
-    if (message.ok) unit = parse_message(message.view);
-    unit.consumed = frame.consumed;
-    return unit;
   }
 
   Unit parse_message(const protocol::MessageView& message) const {

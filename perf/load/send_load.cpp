@@ -7,39 +7,13 @@
 
 #include "perf/load/opcode_protocol.hpp"
 #include "perf/load/opcode_rings.hpp"
-#include "perf/load/websocket_units.hpp"
-#include "protocol/frame.hpp"
-#include "protocol/message.hpp"
-#include "protocol/verify.hpp"
+#include "perf/load/reply_checker.hpp"
+#include "perf/load/who_am_i.hpp"
 
 namespace perf {
 namespace {
 
 constexpr std::size_t kFrameOverhead = 256;  // envelope and headers, generously
-constexpr std::size_t kReplyBytesMax = 4096;
-
-struct WhoAmI {
-  protocol::Uuid session{};
-  std::uint16_t core = 0;
-};
-
-// The reply, once it is whole.
-std::optional<WhoAmI> read_reply(Scheme scheme, std::span<const std::byte> bytes) {
-  if (scheme == Scheme::ws) {
-    ws::FrameHeader header;
-    if (parse_server_frame(bytes, header).kind != Unit::Kind::delivery) return std::nullopt;
-    bytes = bytes.subspan(header.header_bytes);
-  }
-  const protocol::Frame frame = protocol::next_frame(bytes, kReplyBytesMax);
-  if (frame.status != protocol::FrameStatus::complete) return std::nullopt;
-  const auto message = protocol::verify_message(frame.message);
-  if (!message.ok || message.view.opcode != protocol::Opcode::WhoAmIReply) return std::nullopt;
-  protocol::AlignedScratch scratch;
-  const auto reply =
-      protocol::verify_payload<protocol::fbs::WhoAmIReply>(message.view.payload, scratch);
-  if (!reply) return std::nullopt;
-  return WhoAmI{.session = protocol::from_fbs(reply->session()), .core = reply->core()};
-}
 
 }  // namespace
 
@@ -60,16 +34,8 @@ runtime::Task<runtime::Result<void>> SendLoad::open_session() {
       sessions_.emplace_back(Session{.conversation = Conversation(context_.network)});
   const auto opened = co_await session.conversation.open(context_.opener);
   if (!opened) co_return runtime::Unexpected{opened.error()};
-  std::vector<std::byte> request;
-  protocol::append_frame(request, {}, protocol::WhoAmIBody{});
-  if (scheme == Scheme::ws) request = client_frame(request);
-  std::optional<WhoAmI> reply;
-  const auto asked =
-      co_await session.conversation.ask(request, [&](std::span<const std::byte> bytes) {
-        reply = read_reply(scheme, bytes);
-        return reply.has_value();
-      });
-  if (!asked) co_return runtime::Unexpected{asked.error()};
+  const auto reply = co_await ask_who_i_am(session.conversation, scheme);
+  if (!reply) co_return runtime::Unexpected{reply.error()};
   session.id = reply->session;
   session.core = reply->core;
   co_return runtime::Result<void>{};
