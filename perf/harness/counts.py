@@ -1,10 +1,12 @@
-"""What repeats: system calls and allocations a message, counted by `perf stat` in the server while a load runs.
+"""What repeats: system calls and allocations a message, counted by `perf stat` in the server while a load runs, and
+copies of payloads, counted by valgrind.
 
-Both need root. Allocations are uprobes on mimalloc, as the difference between a long and a short load, which leaves out
-those of opening connections.
+The first two need root. Allocations are uprobes on mimalloc, as the difference between a long and a short load,
+which leaves out those of opening connections.
 """
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -33,6 +35,22 @@ def allocations(runner, side):
         few, short = counted(runner, side, server, events, SHORT_SECONDS)
         many, long = counted(runner, side, server, events, SHORT_SECONDS + runner_seconds)
     return max(many - few, 0) / (long['messages_total'] - short['messages_total'])
+
+
+def copies(runner, side):
+    """How often a message's payload is copied in user space, that is by memcpy and memmove: the bytes that they have
+    moved in the server's life over those that were echoed. What starting up copies is 0.001 of a payload and less."""
+    if not shutil.which('valgrind'):
+        raise NotRun('valgrind is not installed')
+    from harness.rounds import run_json
+    with tempfile.TemporaryDirectory() as folder:
+        output = os.path.join(folder, 'copies.json')
+        valgrind = ['valgrind', '--quiet', '--tool=dhat', '--mode=copy', f'--dhat-out-file={output}']
+        with Server(runner.kinds[side.server], side.server_cpus, under=valgrind) as server:
+            report = run_json(runner.command(side, server, warmup=0), runner.settings.seconds + 60)
+        with open(output, encoding='utf-8') as file:
+            moved = sum(point['tb'] for point in json.load(file)['pps'])
+    return moved / (report['messages_total'] * report['payload_bytes'])
 
 
 def counted(runner, side, server, events, seconds):

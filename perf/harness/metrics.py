@@ -28,6 +28,7 @@ METRICS = {
     'wakes': Metric('wake-ups a message', ('wakes_per_message',), ''),
     'kernel': Metric('kernel memory a connection', ('kernel_bytes_per_connection',), 'B'),
     'allocations': Metric('allocations a message', ('allocations_per_message',), ''),
+    'copies': Metric('payload copies a message', ('copies_per_message',), ''),
     'system_calls': Metric('system calls a message', ('system_calls_per_message',), ''),
 }
 

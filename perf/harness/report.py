@@ -137,11 +137,12 @@ def without_curves(figures):
     return {name: value for name, value in figures.items() if name not in ('series', 'latency_curve')}
 
 
-def as_json(build, settings, outcomes):
+def as_json(build, settings, outcomes, with_curves=False):
+    kept = dict if with_curves else without_curves
     return {'host': machine(build), 'settings': vars(settings), 'scenarios': [{
         'name': outcome.scenario.name, 'groups': outcome.scenario.groups, 'metric': outcome.scenario.metric,
         'sides': [{'name': name, 'server': outcome.servers.get(name), 'command': outcome.commands.get(name),
-                   'rounds': [without_curves(each) for each in reports]} for name, reports in outcome.reports.items()],
+                   'rounds': [kept(each) for each in reports]} for name, reports in outcome.reports.items()],
         'goals': [{**vars(verdict.goal), 'value': verdict.value, 'met': verdict.is_met}
                   for verdict in verdicts(outcome)],
         'skipped': outcome.skipped, 'failed': outcome.failed} for outcome in outcomes]}

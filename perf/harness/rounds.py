@@ -115,7 +115,7 @@ class Runner:
     def count(self, outcome):
         """What is counted, not timed, on a server of its own; goes into our first report."""
         scenario = outcome.scenario
-        counters = {'allocations': counts.allocations, 'system_calls': counts.system_calls}
+        counters = {'allocations': counts.allocations, 'system_calls': counts.system_calls, 'copies': counts.copies}
         for name in scenario.counts:
             try:
                 figure = counters[name](self, scenario.ours)

@@ -55,7 +55,7 @@ class Scenario:
     metric: str              # what is compared and shown first
     metrics: list            # what is shown beside
     goals: list
-    counts: list             # 'allocations', 'system_calls': counted on our side, apart from the rounds
+    counts: list             # 'allocations', 'system_calls', 'copies': counted on our side, apart from the rounds
     fresh: bool              # a new server for each run
 
     def peer_side(self, server):

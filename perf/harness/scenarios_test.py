@@ -1,9 +1,11 @@
 """Goal: no scenario rots: each one runs, its goals can be judged, and the report says so. Method: perf/run's own code
 runs them in their small setting against our server, its variants and the peers that are always built."""
 
+import json
 import os
 import pathlib
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +22,11 @@ TIMEOUT_S = 120
 YARDSTICKS = ('raw-epoll', 'raw-idle', 'raw-uring', 'raw-epoll-fanout', 'raw-uring-fanout')
 
 
+def is_sanitized():
+    options = json.loads((BUILD / 'meson-info' / 'intro-buildoptions.json').read_text(encoding='utf-8'))
+    return next(option['value'] for option in options if option['name'] == 'b_sanitize') != 'none'
+
+
 def two_cpus():
     return {0, 1} <= os.sched_getaffinity(0)
 
@@ -27,9 +34,9 @@ def two_cpus():
 @unittest.skipUnless(two_cpus(), 'needs CPUs 0 and 1')
 class Scenarios(unittest.TestCase):
 
-    def run_small(self, name, peers):
+    def run_small(self, name, peers, counts=()):
         scenario = scenarios.make_scenario(scenarios.read_scenarios(), name, small=True)
-        scenario.counts = []   # they need root
+        scenario.counts = counts   # most need root
         runner = rounds.Runner(servers.read_kinds(BUILD), BUILD, rounds.Settings(1, 0.1, 0.05, '1'))
         return runner.run(scenario, peers)
 
@@ -44,6 +51,17 @@ class Scenarios(unittest.TestCase):
         text = report.scenario_text(outcome)
         self.assertIn(f'### {name}', text)
         self.assertIn('| ours |', text)
+
+    @unittest.skipUnless(shutil.which('valgrind'), 'needs valgrind')
+    def test_copies_of_payloads_are_counted(self):
+        if is_sanitized():
+            self.skipTest('valgrind runs no program with a sanitizer')
+        outcome = self.run_small('copies-1k-d16', [], ['copies'])
+        if 'debuginfo' in outcome.skipped.get('copies', ''):
+            self.skipTest("valgrind cannot read this build's debug information")
+        self.assertEqual((outcome.failed, outcome.skipped), ({}, {}))
+        # Whatever the server does: one that copies each payload once or not at all, and starts up.
+        self.assertLess(report.metrics.value('copies', outcome.reports['ours'][0]), 3)
 
     def test_a_server_that_is_missing_is_skipped_and_named(self):
         outcome = self.run_small('echo-20-d1', ['no-such-server'])

@@ -77,9 +77,11 @@ def build_programs(build, kinds, programs):
 class Server:
     """A running server; a `with` block ends it, whatever happens in there."""
 
-    def __init__(self, kind, cpus):
+    def __init__(self, kind, cpus, under=()):
+        """under: a command line that runs the server, as valgrind's does."""
         self.kind = kind
         self.cpus = cpus
+        self.under = under
 
     def __enter__(self):
         kind = self.kind
@@ -91,7 +93,7 @@ class Server:
             (pathlib.Path(self.folder.name) / pathlib.Path(kind.template).name).write_text(text, encoding='utf-8')
         self.command = [kind.fill(part, port=port, folder=self.folder.name) for part in kind.command]
         # It dies with this process even if that is killed, and Ctrl-C reaches this process alone.
-        pinned = ['setpriv', '--pdeathsig', 'KILL', 'taskset', '-c', self.cpus, *self.command]
+        pinned = ['setpriv', '--pdeathsig', 'KILL', 'taskset', '-c', self.cpus, *self.under, *self.command]
         self.process = subprocess.Popen(pinned, stdout=subprocess.PIPE if kind.port == 'own' else subprocess.DEVNULL,
                                         stdin=subprocess.DEVNULL, stderr=self.errors, start_new_session=True,
                                         cwd=self.folder.name, env={**os.environ, **kind.environment})

@@ -38,8 +38,9 @@ bool MixedOptions::read_script(const std::string& script) {
     bool found = false;
     for (std::size_t i = 0; i < kOperations; ++i) {
       if (part.substr(0, equals) != name_of(static_cast<Operation>(i))) continue;
-      const auto end = weight.data() + weight.size();
-      const auto [read, error] = std::from_chars(weight.data(), end, weights[i]);
+      const char* begin = weight.data();
+      const char* end = begin + weight.size();
+      const auto [read, error] = std::from_chars(begin, end, weights[i]);
       found = error == std::errc{} && read == end && weights[i] <= 1'000'000;
     }
     if (!found) return false;
