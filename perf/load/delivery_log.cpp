@@ -14,8 +14,8 @@ constexpr std::size_t kForgottenMin = 256 * 1024;
 
 }  // namespace
 
-DeliveryLog::DeliveryLog(const FanoutProtocol& protocol, const PublishedPayloads& payloads)
-    : protocol_(protocol), payloads_(payloads), boundaries_(kBoundariesMin) {}
+DeliveryLog::DeliveryLog(const FanoutProtocol& protocol, DeliveryOrder& order)
+    : protocol_(protocol), order_(order), boundaries_(kBoundariesMin) {}
 
 void DeliveryLog::set_first_state(FanoutProtocol::State state) noexcept {
   if (end() == 0) state_ = boundaries_[0].state = state;
@@ -54,7 +54,7 @@ DeliveryLog::Extended DeliveryLog::extend(std::span<const std::byte> bytes) {
     const Unit unit = protocol_.parse(rest, state);
     if (unit.kind == Unit::Kind::need_more) break;
     if (unit.kind == Unit::Kind::delivery) {
-      if (!payloads_.matches(sequences_, unit.payload)) return cut(end_before, false);
+      if (!order_.accept(sequences_, unit.payload)) return cut(end_before, false);
     } else if (unit.kind != Unit::Kind::skipped) {
       return cut(end_before, true);
     }

@@ -15,8 +15,8 @@
 #include <span>
 #include <vector>
 
+#include "perf/load/delivery_order.hpp"
 #include "perf/load/fanout_protocol.hpp"
-#include "perf/load/published_payloads.hpp"
 
 namespace perf {
 
@@ -29,7 +29,7 @@ class DeliveryLog {
   };
 
   // Both outlive it.
-  DeliveryLog(const FanoutProtocol& protocol, const PublishedPayloads& payloads);
+  DeliveryLog(const FanoutProtocol& protocol, DeliveryOrder& order);
   // The parser's state where the first delivery begins, which is the same for all: a subscriber
   // says it when it is confirmed. Without effect once something has come.
   void set_first_state(FanoutProtocol::State state) noexcept;
@@ -65,7 +65,7 @@ class DeliveryLog {
   Extended cut(std::uint64_t end_before, bool good);
 
   const FanoutProtocol& protocol_;
-  const PublishedPayloads& payloads_;
+  DeliveryOrder& order_;
   std::vector<std::byte> bytes_;
   std::uint64_t base_ = 0;     // position of bytes_[0]
   std::uint64_t checked_ = 0;  // a unit begins here, at most end()

@@ -1,15 +1,38 @@
-// `corelane-load fanout`: one publisher, many subscribers.
+// `corelane-load fanout`: publishers and many subscribers.
 
 #include <memory>
+#include <string>
+#include <string_view>
 
 #include "perf/load/commands.hpp"
 #include "perf/load/fanout_load.hpp"
 
 namespace perf {
+namespace {
+
+// Why these do not go together; empty if they do.
+std::string refusal(const Settings& settings, const FanoutOptions& options) {
+  if (settings.protocol == Protocol::raw && options.channels > 1) {
+    return "--channels: the raw protocols know of none";
+  }
+  if (settings.connections < options.channels) {
+    return "--channels: there must be a subscriber for each";
+  }
+  if (options.publishers > 1 && settings.payload_bytes < sizeof(std::uint64_t)) {
+    return "--publishers: their messages need --size 8, to tell them apart";
+  }
+  if (options.publishers > 1 && settings.protocol == Protocol::raw &&
+      settings.target.scheme == Scheme::tcp) {
+    return "--publishers: bytes of several mix where messages have no frames";
+  }
+  return {};
+}
+
+}  // namespace
 
 void add_fanout(CLI::App& app, CommandLine& line) {
   CLI::App* fanout =
-      app.add_subcommand("fanout", "One publisher; subscribers that get everything in order.");
+      app.add_subcommand("fanout", "Publishers; subscribers that get everything in order.");
   add_common(*fanout, line, "ws://ADDR:PORT or tcp://ADDR:PORT");
   add_size(*fanout, line);
   add_rate(*fanout, line);
@@ -23,6 +46,12 @@ void add_fanout(CLI::App& app, CommandLine& line) {
       ->add_option("--in-flight", line.settings.depth,
                    "publishes on their way; unless given 1, or many with --rate")
       ->check(CLI::Range(1U, 1U << 20));
+  fanout->add_option("--channels", options->channels, "subscribers are spread over so many")
+      ->check(CLI::Range(1U, 100'000U))
+      ->capture_default_str();
+  fanout->add_option("--publishers", options->publishers, "connections that publish, a channel")
+      ->check(CLI::Range(1U, 10'000U))
+      ->capture_default_str();
   fanout->add_option("--stalled", options->stalled, "more that never read")->capture_default_str();
   fanout->add_option("--slow", options->slow, "more that read slowly")->capture_default_str();
   fanout->add_option("--slow-rate", options->slow_bytes_per_second, "bytes a second, each of them")
@@ -35,11 +64,16 @@ void add_fanout(CLI::App& app, CommandLine& line) {
       if (make_fanout_protocol(settings) == nullptr) {
         return wrong_usage("this protocol is not spoken over WebSocket: give a tcp:// URL");
       }
-      return run_and_report(chosen, settings.connections + options->stalled + options->slow + 1,
-                            FanoutLoad::network_options(settings, *options),
+      if (const std::string why = refusal(settings, *options); !why.empty()) {
+        return wrong_usage(why);
+      }
+      const net::NetworkOptions network = FanoutLoad::network_options(settings, *options);
+      return run_and_report(chosen, network.streams_max, network,
                             [&settings, options](LoadContext& context) -> std::unique_ptr<Load> {
-                              return std::make_unique<FanoutLoad>(context, *options,
-                                                                  make_fanout_protocol(settings));
+                              return std::make_unique<FanoutLoad>(
+                                  context, *options, [&settings](std::string_view channel) {
+                                    return make_fanout_protocol(settings, channel);
+                                  });
                             });
     };
   });

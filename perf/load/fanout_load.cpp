@@ -25,17 +25,35 @@ std::string_view as_text(std::span<const std::byte> bytes) noexcept {
 
 }  // namespace
 
+// One channel: what its subscribers must get, and who publishes it.
+struct FanoutLoad::Channel {
+  Channel(std::unique_ptr<FanoutProtocol> its_protocol, const PublishedPayloads& payloads,
+          const Numbering& numbering)
+      : protocol(std::move(its_protocol)), order(payloads, numbering), log(*protocol, order) {}
+
+  std::unique_ptr<FanoutProtocol> protocol;
+  DeliveryOrder order;
+  DeliveryLog log;
+  std::deque<QuietStream> publishers;  // streams point into it
+  std::vector<net::StreamId> publisher_streams;
+  std::uint32_t subscribers = 0;  // that are counted
+  std::uint64_t published = 0;
+  std::uint64_t completed = 0;
+};
+
 // A subscriber, counted or beside.
 class FanoutLoad::Reader {
  public:
-  Reader(FanoutLoad& load, Kind kind)
+  Reader(FanoutLoad& load, Channel& channel, Kind kind)
       : load_(load),
+        channel_(channel),
         kind_(kind),
-        follower_(*load.protocol_, load.payloads_, load.log_,
+        follower_(*channel.protocol, channel.order, channel.log,
                   kind == Kind::counted ? Follower::Judged::yes : Follower::Judged::no) {}
 
   void set_stream(net::StreamId stream) noexcept { stream_ = stream; }
   Kind kind() const noexcept { return kind_; }
+  Channel& channel() const noexcept { return channel_; }
   std::uint64_t next_sequence() const noexcept { return follower_.next_sequence(); }
 
   // Stalled: reads nothing any more. Slow: reads when it has been given something.
@@ -66,7 +84,8 @@ class FanoutLoad::Reader {
       if (!handle(stream, found)) return;
     }
     if (kind_ == Kind::counted && follower_.next_sequence() != first) {
-      load_.on_delivered(first, follower_.next_sequence(), stream.network().core().ring().now());
+      load_.on_delivered(channel_, first, follower_.next_sequence(),
+                         stream.network().core().ring().now());
     }
   }
 
@@ -78,7 +97,7 @@ class FanoutLoad::Reader {
         return true;
       case Follower::Found::ping: {
         std::vector<std::byte> pong;
-        load_.protocol_->answer_ping(pong, follower_.found_bytes());
+        channel_.protocol->answer_ping(pong, follower_.found_bytes());
         stream.send_control(net::ControlKind::pong, pong);
         return true;
       }
@@ -119,6 +138,7 @@ class FanoutLoad::Reader {
   static void on_timer(net::Stream&) noexcept {}
 
   FanoutLoad& load_;
+  Channel& channel_;
   Kind kind_;
   bool ended_ = false;
   Follower follower_;
@@ -130,14 +150,19 @@ class FanoutLoad::Reader {
 const net::StreamHandler FanoutLoad::Reader::kHandler{"subscriber", on_data,  on_end,
                                                       on_closed,    on_timer, nullptr};
 
-FanoutLoad::FanoutLoad(LoadContext& context, const FanoutOptions& options,
-                       std::unique_ptr<FanoutProtocol> protocol)
+FanoutLoad::FanoutLoad(LoadContext& context, const FanoutOptions& options, const MakeProtocol& make)
     : Load(context),
       options_(options),
-      protocol_(std::move(protocol)),
       payloads_(context.settings.payload_bytes),
-      log_(*protocol_, payloads_),
-      slots_(std::bit_ceil(std::size_t{context.settings.depth} + 1)) {
+      // A publisher that lags has each so many-th of the publishes on their way.
+      slots_(std::bit_ceil(
+          std::size_t{context.settings.depth} * options.channels * options.publishers + 1)) {
+  for (std::uint32_t i = 0; i < options.channels; ++i) {
+    channels_.emplace_back(
+        make(options.channels == 1 ? std::string{kChannel} : fmt::format("{}-{}", kChannel, i)),
+        payloads_,
+        Numbering{.first = i, .step = options.channels, .publishers = options.publishers});
+  }
   publisher_events_.on_confirmed = [this] { ++confirmed_; };
   publisher_events_.on_ended = [this](bool is_wrong, const std::string& why) {
     if (context_.stopping) return;
@@ -150,34 +175,36 @@ FanoutLoad::~FanoutLoad() = default;
 
 // --- Opening
 
-void FanoutLoad::greet(net::StreamId id, Role role) {
+void FanoutLoad::greet(const Channel& channel, net::StreamId id, Role role) {
   words_.clear();
-  protocol_->greet(words_, role);
+  channel.protocol->greet(words_, role);
   net::Stream* stream = context_.network.find(id);
   if (stream != nullptr && !words_.empty()) static_cast<void>(stream->send_copy(words_));
 }
 
 runtime::Task<runtime::Result<void>> FanoutLoad::open_reader(Kind kind) {
-  Reader& reader = readers_.emplace_back(*this, kind);
-  const auto stream =
-      co_await context_.opener.open(Reader::kHandler, &reader, protocol_->path(Role::subscriber));
+  Channel& channel = channels_[readers_.size() % channels_.size()];
+  Reader& reader = readers_.emplace_back(*this, channel, kind);
+  const auto stream = co_await context_.opener.open(Reader::kHandler, &reader,
+                                                    channel.protocol->path(Role::subscriber));
   if (!stream) co_return runtime::Unexpected{stream.error()};
   reader.set_stream(*stream);
-  greet(*stream, Role::subscriber);
+  channel.subscribers += kind == Kind::counted;
+  greet(channel, *stream, Role::subscriber);
   co_return runtime::Result<void>{};
 }
 
-runtime::Task<runtime::Result<void>> FanoutLoad::open_publisher() {
-  publisher_.emplace(*protocol_, publisher_events_);
-  const auto stream = co_await context_.opener.open(QuietStream::kHandler, &*publisher_,
-                                                    protocol_->path(Role::publisher));
+runtime::Task<runtime::Result<void>> FanoutLoad::open_publisher(Channel* channel) {
+  QuietStream& publisher = channel->publishers.emplace_back(*channel->protocol, publisher_events_);
+  const auto stream = co_await context_.opener.open(QuietStream::kHandler, &publisher,
+                                                    channel->protocol->path(Role::publisher));
   if (!stream) co_return runtime::Unexpected{stream.error()};
-  publisher_stream_ = *stream;
-  greet(*stream, Role::publisher);
+  channel->publisher_streams.push_back(*stream);
+  greet(*channel, *stream, Role::publisher);
   co_return runtime::Result<void>{};
 }
 
-runtime::Task<runtime::Result<void>> FanoutLoad::open() {
+runtime::Task<runtime::Result<void>> FanoutLoad::open_all() {
   const std::uint32_t counted = context_.settings.connections;
   const std::uint32_t readers = counted + options_.stalled + options_.slow;
   for (std::uint32_t i = 0; i < readers; ++i) {
@@ -187,10 +214,23 @@ runtime::Task<runtime::Result<void>> FanoutLoad::open() {
     const auto opened = co_await open_reader(kind);
     if (!opened) co_return runtime::Unexpected{opened.error()};
   }
-  const auto opened = co_await open_publisher();
+  for (Channel& channel : channels_) {
+    for (std::uint32_t i = 0; i < options_.publishers; ++i) {
+      const auto opened = co_await open_publisher(&channel);
+      if (!opened) co_return runtime::Unexpected{opened.error()};
+    }
+  }
+  co_return runtime::Result<void>{};
+}
+
+runtime::Task<runtime::Result<void>> FanoutLoad::open() {
+  const auto opened = co_await open_all();
   if (!opened) co_return runtime::Unexpected{opened.error()};
-  const std::uint32_t wanted = (protocol_->is_confirmed_in_stream(Role::subscriber) ? readers : 0) +
-                               (protocol_->is_confirmed_in_stream(Role::publisher) ? 1 : 0);
+  const FanoutProtocol& protocol = *channels_.front().protocol;
+  const std::size_t wanted =
+      (protocol.is_confirmed_in_stream(Role::subscriber) ? readers_.size() : 0) +
+      (protocol.is_confirmed_in_stream(Role::publisher) ? channels_.size() * options_.publishers
+                                                        : 0);
   const Nanoseconds deadline = context_.network.core().now() + kConfirmTimeout;
   while (confirmed_ < wanted && context_.faults.none()) {
     if (context_.network.core().now() > deadline) {
@@ -206,12 +246,14 @@ runtime::Task<runtime::Result<void>> FanoutLoad::open() {
 // --- The loop
 
 void FanoutLoad::publish(Nanoseconds at) {
-  const std::uint64_t sequence = published_++;
-  slot(sequence) = {.at = at, .remaining = context_.settings.connections};
+  const std::uint64_t number = published_++;
+  Channel& channel = channels_[number % channels_.size()];
+  slot(number) = {.at = at, .remaining = channel.subscribers};
   words_.clear();
-  protocol_->publish(words_, payloads_.make(sequence));
+  channel.protocol->publish(words_, payloads_.make(number));
   // False only while the stream is closing, which is counted where it ends.
-  net::Stream* stream = context_.network.find(publisher_stream_);
+  const std::size_t publisher = channel.published++ % channel.publisher_streams.size();
+  net::Stream* stream = context_.network.find(channel.publisher_streams[publisher]);
   if (stream != nullptr) static_cast<void>(stream->send_copy(words_));
 }
 
@@ -229,12 +271,13 @@ void FanoutLoad::offer(Nanoseconds due) {
 }
 
 // A subscriber has those from `first` to before `end`. Those published in one turn have one time.
-void FanoutLoad::on_delivered(std::uint64_t first, std::uint64_t end, Nanoseconds now) {
+void FanoutLoad::on_delivered(Channel& channel, std::uint64_t first, std::uint64_t end,
+                              Nanoseconds now) {
   std::uint64_t done = 0;
-  Nanoseconds at = slot(first).at;
+  Nanoseconds at = slot(channel.order.number(first)).at;
   std::uint64_t alike = 0;
-  for (std::uint64_t sequence = first; sequence < end; ++sequence) {
-    Slot& one = slot(sequence);
+  for (std::uint64_t place = first; place < end; ++place) {
+    Slot& one = slot(channel.order.number(place));
     if (one.at != at) {
       context_.meter.record(now - at, alike);
       at = one.at;
@@ -244,13 +287,16 @@ void FanoutLoad::on_delivered(std::uint64_t first, std::uint64_t end, Nanosecond
     done += --one.remaining == 0;
   }
   context_.meter.record(now - at, alike);
-  if (done != 0) on_completed(done, now);
+  if (done != 0) on_completed(channel, done, now);
 }
 
-void FanoutLoad::on_completed(std::uint64_t count, Nanoseconds now) {
+void FanoutLoad::on_completed(Channel& channel, std::uint64_t count, Nanoseconds now) {
   completed_ += count;
+  channel.completed += count;
   // Who reads on its own may be ahead of the log, all of them together too.
-  log_.forget_before(std::min(completed_, log_.sequences()));
+  const std::uint64_t forgotten = std::min(channel.completed, channel.log.sequences());
+  channel.log.forget_before(forgotten);
+  channel.order.forget_before(forgotten);
   if (context_.stopping) return;
   if (!context_.settings.is_open_loop()) {
     for (; count > 0; --count) publish(now);
@@ -275,12 +321,19 @@ runtime::Task<void> FanoutLoad::background() {
 // --- Figures
 
 std::string FanoutLoad::describe_lost() const {
+  const auto lost = std::find_if(channels_.begin(), channels_.end(), [](const Channel& channel) {
+    return channel.completed < channel.published;
+  });
+  if (lost == channels_.end()) return "publishes were due and never sent";
   std::uint32_t lacking = 0;
   for (const Reader& reader : readers_) {
-    lacking += reader.kind() == Kind::counted && reader.next_sequence() <= completed_;
+    lacking += &reader.channel() == &*lost && reader.kind() == Kind::counted &&
+               reader.next_sequence() <= lost->completed;
   }
-  return fmt::format("message {} never came to {} of {} subscribers", completed_, lacking,
-                     context_.settings.connections);
+  const std::string which = lost->order.is_single()
+                                ? fmt::format("message {}", lost->order.number(lost->completed))
+                                : fmt::format("the message behind {} others", lost->completed);
+  return fmt::format("{} never came to {} of {} subscribers", which, lacking, lost->subscribers);
 }
 
 void FanoutLoad::on_interval(bool begins) {
@@ -296,17 +349,21 @@ void FanoutLoad::on_interval(bool begins) {
 
 std::string FanoutLoad::own_json() const {
   return fmt::format(
-      R"("fanout":{{"publishes":{},"publishes_per_second":{:.1f},"subscribers":{},"stalled":{},)"
+      R"("fanout":{{"publishes":{},"publishes_per_second":{:.1f},"channels":{},"publishers":{},)"
+      R"("subscribers":{},"stalled":{},)"
       R"("stalled_closed":{},"slow":{},"slow_closed":{}}},)",
-      published_in_, ratio(to_double(published_in_), interval_seconds_),
-      context_.settings.connections, options_.stalled, stalled_closed_, options_.slow,
-      slow_closed_);
+      published_in_, ratio(to_double(published_in_), interval_seconds_), options_.channels,
+      options_.publishers * options_.channels, context_.settings.connections, options_.stalled,
+      stalled_closed_, options_.slow, slow_closed_);
 }
 
 std::string FanoutLoad::own_text() const {
-  std::string text = fmt::format("  publishes    {:.0f} a second, each to {} subscribers\n",
-                                 ratio(to_double(published_in_), interval_seconds_),
-                                 context_.settings.connections);
+  std::string text = fmt::format(
+      "  publishes    {:.0f} a second, on {} channels with {} publishers each, to {} subscribers "
+      "in "
+      "all\n",
+      ratio(to_double(published_in_), interval_seconds_), options_.channels, options_.publishers,
+      context_.settings.connections);
   if (options_.stalled + options_.slow > 0) {
     text += fmt::format("  beside       {} stalled readers ({} closed), {} slow ones ({} closed)\n",
                         options_.stalled, stalled_closed_, options_.slow, slow_closed_);
@@ -317,7 +374,8 @@ std::string FanoutLoad::own_text() const {
 net::NetworkOptions FanoutLoad::network_options(const Settings& settings,
                                                 const FanoutOptions& options) {
   net::NetworkOptions network;
-  network.streams_max = settings.connections + options.stalled + options.slow + 1;
+  network.streams_max =
+      settings.connections + options.stalled + options.slow + options.channels * options.publishers;
   network.queued_bytes_max = 4 * (std::size_t{settings.depth} + 1) *
                              (std::size_t{settings.payload_bytes} + kPublishOverhead);
   network.direct_descriptors = false;

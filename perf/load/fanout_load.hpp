@@ -1,14 +1,15 @@
 #pragma once
-// The fan-out load: one publisher, and subscribers that must each get everything, once and in
-// order. Closed loop: so many publishes are on their way; one is done when the last of the counted
-// subscribers has it. Readers beside, which are not counted: stalled ones read nothing, slow ones
-// so many bytes a second.
+// The fan-out load: publishers, and subscribers that must each get everything of their channel,
+// once and in order. Closed loop: so many publishes are on their way; one is done when the last of
+// the counted subscribers has it. Readers beside, which are not counted: stalled ones read nothing,
+// slow ones so many bytes a second.
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
-#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "perf/load/delivery_log.hpp"
@@ -22,6 +23,8 @@
 namespace perf {
 
 struct FanoutOptions {
+  std::uint32_t channels = 1;    // subscribers are spread over them, publishes go to each in turn
+  std::uint32_t publishers = 1;  // of each channel, in turn
   std::uint32_t stalled = 0;
   std::uint32_t slow = 0;
   std::uint32_t slow_bytes_per_second = 10'000;  // each
@@ -30,8 +33,9 @@ struct FanoutOptions {
 class FanoutLoad final : public Load {
  public:
   // Settings: connections are counted subscribers, depth is publishes on their way.
-  FanoutLoad(LoadContext& context, const FanoutOptions& options,
-             std::unique_ptr<FanoutProtocol> protocol);
+  // Of a channel's protocol, by its name.
+  using MakeProtocol = std::function<std::unique_ptr<FanoutProtocol>(std::string_view channel)>;
+  FanoutLoad(LoadContext& context, const FanoutOptions& options, const MakeProtocol& make);
   ~FanoutLoad() override;
 
   runtime::Task<runtime::Result<void>> open() override;
@@ -53,6 +57,7 @@ class FanoutLoad final : public Load {
  private:
   class Reader;
   enum class Kind : std::uint8_t { counted, stalled, slow };
+  struct Channel;
   // A publish on its way, by its sequence number.
   struct Slot {
     runtime::Nanoseconds at = 0;
@@ -60,21 +65,20 @@ class FanoutLoad final : public Load {
   };
 
   runtime::Task<runtime::Result<void>> open_reader(Kind kind);
-  runtime::Task<runtime::Result<void>> open_publisher();
-  void greet(net::StreamId id, FanoutProtocol::Role role);
+  runtime::Task<runtime::Result<void>> open_publisher(Channel* channel);
+  runtime::Task<runtime::Result<void>> open_all();
+  void greet(const Channel& channel, net::StreamId id, FanoutProtocol::Role role);
   void publish(runtime::Nanoseconds at);
-  void on_delivered(std::uint64_t first, std::uint64_t end, runtime::Nanoseconds now);
-  void on_completed(std::uint64_t count, runtime::Nanoseconds now);
+  void on_delivered(Channel& channel, std::uint64_t first, std::uint64_t end,
+                    runtime::Nanoseconds now);
+  void on_completed(Channel& channel, std::uint64_t count, runtime::Nanoseconds now);
   Slot& slot(std::uint64_t sequence) noexcept { return slots_[sequence & (slots_.size() - 1)]; }
 
   FanoutOptions options_;
-  std::unique_ptr<FanoutProtocol> protocol_;
   PublishedPayloads payloads_;
-  DeliveryLog log_;
+  std::deque<Channel> channels_;
   std::deque<Reader> readers_;  // streams point into it; the counted ones first
   QuietStream::Events publisher_events_;
-  std::optional<QuietStream> publisher_;
-  net::StreamId publisher_stream_;
   bool publishing_ = false;
   std::vector<Slot> slots_;  // a power of two
   TimeQueue waiting_;        // open loop: due, beyond the depth

@@ -91,14 +91,15 @@ class RawTcp final : public FanoutProtocol {
 // https://docs.nats.io/reference/reference-protocols/nats-protocol
 class Nats final : public FanoutProtocol {
  public:
-  explicit Nats(std::size_t payload_bytes)
+  Nats(std::size_t payload_bytes, std::string_view channel)
       : payload_bytes_(payload_bytes),
-        publish_head_(fmt::format("PUB {} {}\r\n", kChannel, payload_bytes)),
-        delivery_head_(fmt::format("MSG {} 1 {}\r\n", kChannel, payload_bytes)) {}
+        channel_(channel),
+        publish_head_(fmt::format("PUB {} {}\r\n", channel, payload_bytes)),
+        delivery_head_(fmt::format("MSG {} 1 {}\r\n", channel, payload_bytes)) {}
 
   void greet(std::vector<std::byte>& to, Role role) const override {
     append(to, "CONNECT {\"verbose\":false,\"pedantic\":false,\"name\":\"corelane-load\"}\r\n");
-    if (role == Role::subscriber) append(to, fmt::format("SUB {} 1\r\n", kChannel));
+    if (role == Role::subscriber) append(to, fmt::format("SUB {} 1\r\n", channel_));
     append(to, "PING\r\n");
   }
   bool is_confirmed_in_stream(Role) const override { return true; }
@@ -135,6 +136,7 @@ class Nats final : public FanoutProtocol {
   }
 
   std::size_t payload_bytes_;
+  std::string channel_;
   std::string publish_head_;
   std::string delivery_head_;
 };
@@ -142,18 +144,19 @@ class Nats final : public FanoutProtocol {
 // https://redis.io/docs/latest/develop/interact/pubsub/ in RESP2.
 class Resp final : public FanoutProtocol {
  public:
-  explicit Resp(std::size_t payload_bytes)
+  Resp(std::size_t payload_bytes, std::string_view channel)
       : payload_bytes_(payload_bytes),
-        publish_head_(fmt::format("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{}\r\n${}\r\n", kChannel.size(),
-                                  kChannel, payload_bytes)),
-        delivery_head_(fmt::format("*3\r\n$7\r\nmessage\r\n${}\r\n{}\r\n${}\r\n", kChannel.size(),
-                                   kChannel, payload_bytes)),
-        confirmation_(fmt::format("*3\r\n$9\r\nsubscribe\r\n${}\r\n{}\r\n:1\r\n", kChannel.size(),
-                                  kChannel)) {}
+        channel_(channel),
+        publish_head_(fmt::format("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{}\r\n${}\r\n", channel.size(),
+                                  channel, payload_bytes)),
+        delivery_head_(fmt::format("*3\r\n$7\r\nmessage\r\n${}\r\n{}\r\n${}\r\n", channel.size(),
+                                   channel, payload_bytes)),
+        confirmation_(
+            fmt::format("*3\r\n$9\r\nsubscribe\r\n${}\r\n{}\r\n:1\r\n", channel.size(), channel)) {}
 
   void greet(std::vector<std::byte>& to, Role role) const override {
     if (role == Role::publisher) return;
-    append(to, fmt::format("*2\r\n$9\r\nSUBSCRIBE\r\n${}\r\n{}\r\n", kChannel.size(), kChannel));
+    append(to, fmt::format("*2\r\n$9\r\nSUBSCRIBE\r\n${}\r\n{}\r\n", channel_.size(), channel_));
   }
   bool is_confirmed_in_stream(Role role) const override { return role == Role::subscriber; }
   void publish(std::vector<std::byte>& to, Bytes payload) const override {
@@ -191,6 +194,7 @@ class Resp final : public FanoutProtocol {
 
  private:
   std::size_t payload_bytes_;
+  std::string channel_;
   std::string publish_head_;
   std::string delivery_head_;
   std::string confirmation_;
@@ -198,7 +202,8 @@ class Resp final : public FanoutProtocol {
 
 }  // namespace
 
-std::unique_ptr<FanoutProtocol> make_fanout_protocol(const Settings& settings) {
+std::unique_ptr<FanoutProtocol> make_fanout_protocol(const Settings& settings,
+                                                     std::string_view channel) {
   const bool is_websocket = settings.target.scheme == Scheme::ws;
   const std::size_t bytes = settings.payload_bytes;
   switch (settings.protocol) {
@@ -206,11 +211,11 @@ std::unique_ptr<FanoutProtocol> make_fanout_protocol(const Settings& settings) {
       if (is_websocket) return std::make_unique<RawWebSocket>(bytes);
       return std::make_unique<RawTcp>(bytes);
     case Protocol::opcode:
-      return make_opcode_protocol(is_websocket);
+      return make_opcode_protocol(is_websocket, channel);
     case Protocol::nats:
-      return is_websocket ? nullptr : std::make_unique<Nats>(bytes);
+      return is_websocket ? nullptr : std::make_unique<Nats>(bytes, channel);
     case Protocol::resp:
-      return is_websocket ? nullptr : std::make_unique<Resp>(bytes);
+      return is_websocket ? nullptr : std::make_unique<Resp>(bytes, channel);
   }
   return nullptr;
 }

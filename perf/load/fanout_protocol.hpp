@@ -15,7 +15,7 @@
 
 namespace perf {
 
-inline constexpr std::string_view kChannel = "load";
+inline constexpr std::string_view kChannel = "load";  // unless a load has several
 
 // What stands at the front of a stream.
 struct Unit {
@@ -63,6 +63,8 @@ class FanoutProtocol {
 };
 
 // Of the settings' scheme, protocol and payload size. Null: they do not go together.
-std::unique_ptr<FanoutProtocol> make_fanout_protocol(const Settings& settings);
+// The raw protocols know of no channels.
+std::unique_ptr<FanoutProtocol> make_fanout_protocol(const Settings& settings,
+                                                     std::string_view channel = kChannel);
 
 }  // namespace perf

@@ -101,7 +101,7 @@ Follower::Found Follower::take_own_unit() {
       confirmed_ = true;
       return Found::confirmed;
     case Unit::Kind::delivery:
-      if (judged_ == Judged::yes && !payloads_.matches(next_, unit.payload)) return Found::wrong;
+      if (judged_ == Judged::yes && !order_.accept(next_, unit.payload)) return Found::wrong;
       ++next_;
       return Found::drained;
     case Unit::Kind::ping:
@@ -130,14 +130,18 @@ std::string Follower::explain() const {
     return fmt::format(
         "instead of message {} came bytes that this protocol does not know, or a "
         "message of another size",
-        next_);
+        order_.is_single() ? order_.number(next_) : next_);
   }
-  const std::uint64_t number = payloads_.number_in(found_bytes_);
-  if (number == next_) return fmt::format("message {} came with wrong bytes", next_);
+  const std::uint64_t number = order_.payloads().number_in(found_bytes_);
+  if (!order_.is_single()) {
+    return fmt::format("message {} came where it was not due: lost, doubled, out of order or wrong",
+                       number);
+  }
+  const std::uint64_t due = order_.number(next_);
+  if (number == due) return fmt::format("message {} came with wrong bytes", due);
   return fmt::format(
-      "message {} came where message {} was due: lost, doubled, out of order or "
-      "wrong",
-      number, next_);
+      "message {} came where message {} was due: lost, doubled, out of order or wrong", number,
+      due);
 }
 
 }  // namespace perf

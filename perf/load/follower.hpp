@@ -20,10 +20,10 @@ class Follower {
   enum class Judged : std::uint8_t { yes, no };  // no: deliveries are only counted
 
   // All outlive it.
-  Follower(const FanoutProtocol& protocol, const PublishedPayloads& payloads, DeliveryLog& log,
+  Follower(const FanoutProtocol& protocol, DeliveryOrder& order, DeliveryLog& log,
            Judged judged) noexcept
       : protocol_(protocol),
-        payloads_(payloads),
+        order_(order),
         log_(log),
         judged_(judged),
         confirmed_(!protocol.is_confirmed_in_stream(FanoutProtocol::Role::subscriber)) {}
@@ -35,7 +35,7 @@ class Follower {
   std::span<const std::byte> found_bytes() const noexcept { return found_bytes_; }
   std::string explain() const;
 
-  // Deliveries so far, which is the number of the next one.
+  // Deliveries so far, which is the place of the next one in the order.
   std::uint64_t next_sequence() const noexcept { return next_; }
 
  private:
@@ -46,7 +46,7 @@ class Follower {
   Found take_own_unit();
 
   const FanoutProtocol& protocol_;
-  const PublishedPayloads& payloads_;
+  DeliveryOrder& order_;
   DeliveryLog& log_;
   Judged judged_;
   bool following_ = false;

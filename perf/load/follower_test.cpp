@@ -22,6 +22,7 @@
 namespace {
 
 using perf::DeliveryLog;
+using perf::DeliveryOrder;
 using perf::FanoutProtocol;
 using perf::Follower;
 using perf::Protocol;
@@ -106,10 +107,11 @@ std::vector<Server> all_servers() {
 
 // Subscribers of one load.
 struct Readers {
-  explicit Readers(const Server& server, std::size_t count)
+  Readers(const Server& server, std::size_t count, perf::Numbering numbering = {})
       : protocol(perf::make_fanout_protocol(settings_of(server))),
-        log(*protocol, payloads),
-        followers(count, Follower(*protocol, payloads, log, Follower::Judged::yes)) {}
+        order(payloads, numbering),
+        log(*protocol, order),
+        followers(count, Follower(*protocol, order, log, Follower::Judged::yes)) {}
 
   // Feeds it; false when something was wrong.
   bool feed(std::size_t reader, View bytes) {
@@ -132,6 +134,7 @@ struct Readers {
 
   std::unique_ptr<FanoutProtocol> protocol;
   PublishedPayloads payloads{kPayloadBytes};
+  DeliveryOrder order;
   DeliveryLog log;
   std::vector<Follower> followers;
   std::size_t pings = 0;
@@ -251,6 +254,49 @@ TEST(Follower, NoticesLostDoubledAndSwappedMessages) {
         EXPECT_FALSE(readers.followers[1].explain().empty());
       }
     }
+  }
+}
+
+// What two publishers of every third message, from the second on, have published: 1, 7, 13 the one
+// and 4, 10, 16 the other.
+constexpr perf::Numbering kTwoPublishers{.first = 1, .step = 3, .publishers = 2};
+
+TEST(Follower, SeveralPublishersMayComeInAnyOneOrderThatKeepsTheirs) {
+  auto servers = all_servers();
+  for (Server& server : servers) {
+    for (const std::vector<std::uint64_t>& order :
+         {std::vector<std::uint64_t>{1, 4, 7, 10}, {4, 1, 10, 7}, {1, 7, 13, 4}, {4, 10, 16, 1}}) {
+      Readers readers(server, 2, kTwoPublishers);
+      Bytes stream = server.greeting();
+      for (const std::uint64_t number : order) append(stream, server.message(number));
+      EXPECT_TRUE(readers.feed(0, stream));
+      EXPECT_TRUE(readers.feed(1, stream));
+      EXPECT_EQ(readers.behind(), order.size());
+      for (std::size_t place = 0; place < order.size(); ++place) {
+        EXPECT_EQ(readers.order.number(place), order[place]);
+      }
+    }
+  }
+}
+
+TEST(Follower, NoticesWhatSeveralPublishersCannotHaveCaused) {
+  auto servers = all_servers();
+  for (Server& server : servers) {
+    const auto stream_of = [&](const std::vector<std::uint64_t>& order) {
+      Bytes stream = server.greeting();
+      for (const std::uint64_t number : order) append(stream, server.message(number));
+      return stream;
+    };
+    // Out of a publisher's order, lost, doubled, of another channel.
+    for (const std::vector<std::uint64_t>& order :
+         {std::vector<std::uint64_t>{7, 1}, {4, 16}, {1, 4, 4}, {1, 5}, {0}}) {
+      EXPECT_FALSE(Readers(server, 1, kTwoPublishers).feed(0, stream_of(order)));
+    }
+    // Another order than the first subscriber has got.
+    Readers readers(server, 2, kTwoPublishers);
+    EXPECT_TRUE(readers.feed(0, stream_of({1, 4, 7})));
+    EXPECT_FALSE(readers.feed(1, stream_of({1, 7, 4})));
+    EXPECT_FALSE(readers.followers[1].explain().empty());
   }
 }
 

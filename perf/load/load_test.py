@@ -187,6 +187,8 @@ class Load(unittest.TestCase):
                         ('connect', *short, '--connections', '4', '--source-addresses', '3', '--url', web),
                         ('connect', *short, '--connections', '4', '--ramp', '500', '--url', tcp),
                         (*opcode, web, '--in-flight', '8', '--stalled', '1', '--slow', '1'),
+                        (*opcode, web, '--in-flight', '9', '--channels', '2', '--publishers', '3', '--stalled', '1'),
+                        (*opcode, tcp, '--rate', '500', '--channels', '5'),
                         (*opcode, tcp, '--rate', '300', '--system-calls')):
             with self.subTest(command=command[0], url=command[-1]):
                 status, report = self.run_load(*command)
@@ -266,6 +268,15 @@ class Load(unittest.TestCase):
         scheme = 'ws' if websocket else 'tcp'
         return self.run_load('fanout', '--url', f'{scheme}://127.0.0.1:{server.port}', '--subscribers', '3',
                              '--in-flight', '4', '--size', str(SIZE), '--seconds', '0.3', '--warmup', '0')
+
+    def test_refuses_channels_and_publishers_that_a_protocol_cannot_tell_apart(self):
+        for arguments in (('--channels', '2'), ('--publishers', '2'),
+                          ('--protocol', 'nats', '--publishers', '2', '--size', '7'),
+                          ('--protocol', 'nats', '--channels', '4', '--subscribers', '3')):
+            done = subprocess.run([LOAD, 'fanout', '--url', 'tcp://127.0.0.1:1', *arguments], stderr=subprocess.PIPE,
+                                  text=True, timeout=TIMEOUT_S, check=False)
+            self.assertEqual(done.returncode, 2, arguments)
+            self.assertRegex(done.stderr, '--(channels|publishers): ')
 
     def test_says_so_when_nobody_listens_or_the_url_is_wrong(self):
         with socket.create_server(('127.0.0.1', 0)) as unused:

@@ -1,6 +1,7 @@
 #include "perf/load/opcode_protocol.hpp"
 
 #include <array>
+#include <string>
 #include <string_view>
 
 #include "perf/load/opcode_units.hpp"
@@ -20,16 +21,17 @@ Unit refused(std::string_view why) noexcept {
 
 class OpcodeProtocol final : public FanoutProtocol {
  public:
-  explicit OpcodeProtocol(bool is_websocket) noexcept : is_websocket_(is_websocket) {}
+  OpcodeProtocol(bool is_websocket, std::string_view channel)
+      : is_websocket_(is_websocket), channel_(channel) {}
 
   void greet(std::vector<std::byte>& to, Role role) const override {
     if (role == Role::publisher) return;
-    const std::array channels{kChannel};
+    const std::array<std::string_view, 1> channels{channel_};
     append(to, protocol::SubscribeBody{.channels = channels});
   }
   bool is_confirmed_in_stream(Role role) const override { return role == Role::subscriber; }
   void publish(std::vector<std::byte>& to, Bytes payload) const override {
-    append(to, protocol::PublishBody{.channel = kChannel, .data = payload});
+    append(to, protocol::PublishBody{.channel = channel_, .data = payload});
   }
   void answer_ping(std::vector<std::byte>& to, Bytes payload) const override {
     append_client_frame(to, ws::Opcode::pong, payload);
@@ -62,7 +64,7 @@ class OpcodeProtocol final : public FanoutProtocol {
       case protocol::Opcode::Event: {
         const auto event =
             protocol::verify_payload<protocol::fbs::ChannelEvent>(message.payload, scratch_);
-        if (!event || protocol::text_of(event->channel()) != kChannel) return {.kind = Kind::wrong};
+        if (!event || protocol::text_of(event->channel()) != channel_) return {.kind = Kind::wrong};
         return {
             .kind = Kind::delivery, .consumed = 0, .payload = protocol::bytes_of(event->data())};
       }
@@ -86,14 +88,15 @@ class OpcodeProtocol final : public FanoutProtocol {
   }
 
   bool is_websocket_;
+  std::string channel_;
   mutable std::vector<std::byte> frame_;      // to be masked
   mutable protocol::AlignedScratch scratch_;  // of payloads, until the next one
 };
 
 }  // namespace
 
-std::unique_ptr<FanoutProtocol> make_opcode_protocol(bool is_websocket) {
-  return std::make_unique<OpcodeProtocol>(is_websocket);
+std::unique_ptr<FanoutProtocol> make_opcode_protocol(bool is_websocket, std::string_view channel) {
+  return std::make_unique<OpcodeProtocol>(is_websocket, channel);
 }
 
 }  // namespace perf

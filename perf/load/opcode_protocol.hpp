@@ -3,11 +3,13 @@
 // stream or in binary WebSocket messages.
 
 #include <memory>
+#include <string_view>
 
 #include "perf/load/fanout_protocol.hpp"
 
 namespace perf {
 
-std::unique_ptr<FanoutProtocol> make_opcode_protocol(bool is_websocket);
+std::unique_ptr<FanoutProtocol> make_opcode_protocol(bool is_websocket,
+                                                     std::string_view channel = kChannel);
 
 }  // namespace perf
