@@ -53,15 +53,17 @@ class Log {
   LogLevel level_;
 };
 
-std::string advice_for(const runtime::Error& error) {
+std::string advice_for(bool is_unix, const runtime::Error& error) {
   if (error.code != runtime::ErrorCode::system) return {};
   switch (error.detail) {
     case EADDRINUSE:
-      return "; another process listens there (ss -ltnp shows which): stop it or choose another "
-             "port with --listen";
+      return is_unix ? "; another process listens there (ss -lxp shows which), or the file is no "
+                       "socket: stop that process or choose another path with --listen"
+                     : "; another process listens there (ss -ltnp shows which): stop it or choose "
+                       "another port with --listen";
     case EACCES:
-      return "; ports below 1024 need CAP_NET_BIND_SERVICE, and a Unix socket a folder that this "
-             "user may write to";
+      return is_unix ? "; the folder must be one that this user may write to"
+                     : "; ports below 1024 need CAP_NET_BIND_SERVICE";
     case EADDRNOTAVAIL:
       return "; no interface of this host has this address (ip address shows them)";
     case EMFILE:
@@ -72,7 +74,8 @@ std::string advice_for(const runtime::Error& error) {
 }
 
 std::string cannot_listen(const std::string& address, const runtime::Error& error) {
-  return fmt::format("cannot listen on {}: {}{}", address, describe(error), advice_for(error));
+  return fmt::format("cannot listen on {}: {}{}", address, describe(error),
+                     advice_for(address.starts_with("unix:"), error));
 }
 
 class Process {

@@ -210,6 +210,16 @@ class RefusingToStart(unittest.TestCase):
                 self.assertIn(f'cannot listen on {server.address}: Address already in use', error)
             self.assertEqual(curl(f'http://{server.address}/healthz')[1], '200')
 
+    def test_a_unix_socket_that_is_taken_gets_advice_for_unix_sockets(self):
+        with tempfile.TemporaryDirectory() as folder:
+            address = f'unix:{folder}/socket'
+            with Server('--tcp-listen', address):
+                code, error = self.refused('serve', '--listen', address)
+                self.assertEqual(code, 1)
+                self.assertIn(f'cannot listen on {address}: Address already in use', error)
+                self.assertIn('ss -lxp', error)
+                self.assertNotIn('port', error)
+
     def test_an_address_of_another_host_is_named(self):
         code, error = self.refused('serve', '--listen', '192.0.2.1:8080')
         self.assertEqual(code, 1)
