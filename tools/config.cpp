@@ -19,6 +19,13 @@ namespace {
 constexpr std::string_view kPrefix = "CORELANE_";
 constexpr std::string_view kConfigVariable = "CORELANE_CONFIG";
 
+// What Kubernetes puts into the environment of every container beside a service named "corelane",
+// without the prefix: SERVICE_HOST, SERVICE_PORT, SERVICE_PORT_HTTP, PORT, PORT_8080_TCP_ADDR, ...
+bool is_of_service_links(std::string_view name) {
+  return name == "SERVICE_HOST" || name == "SERVICE_PORT" || name.starts_with("SERVICE_PORT_") ||
+         name == "PORT" || name.starts_with("PORT_");
+}
+
 // Applies values in the order given: a later one wins over an earlier one, but both are checked.
 void take_values(const std::vector<SourceValue>& values, ConfigResult& result) {
   for (const SourceValue& value : values) {
@@ -47,7 +54,10 @@ class CrossCheck {
  private:
   // "limits.pong_timeout = "30s" (flag --pong-timeout)"
   std::string shown(std::string_view path) const;
-  bool is_default(std::string_view path) const { return origin(path) == "default"; }
+  // By its value: who writes all settings down, as --print-config does, wants nothing of them.
+  bool has_default(const Setting& setting) const {
+    return setting_toml(setting, config_) == setting_toml(setting, {});
+  }
   const std::string& origin(std::string_view path) const { return result_.origins[index(path)]; }
   static std::size_t index(std::string_view path);
   void at_most(std::string_view small, std::uint64_t small_value, std::string_view large,
@@ -117,7 +127,7 @@ void CrossCheck::check_buffers() {
 void CrossCheck::check_deflate() {
   if (config_.websocket.deflate) return;
   for (const Setting& setting : settings()) {
-    if (!setting.key.starts_with("deflate_") || is_default(setting_path(setting))) continue;
+    if (!setting.key.starts_with("deflate_") || has_default(setting)) continue;
     result_.warnings.push_back(
         fmt::format("{} has no effect: websocket.deflate is false", shown(setting_path(setting))));
   }
@@ -203,11 +213,12 @@ std::vector<SourceValue> read_environment_settings(const Environment& environmen
                         fmt::format("{}={}", name, text)});
       continue;
     }
-    const std::string_view nearest = nearest_name(name.substr(kPrefix.size()), alike);
-    if (nearest.empty()) continue;
-    warnings.push_back(
-        fmt::format("environment: {} is no setting and has no effect; did you mean {}{}?", name,
-                    kPrefix, nearest));
+    const std::string own_name = name.substr(kPrefix.size());
+    if (is_of_service_links(own_name)) continue;
+    const std::string_view nearest = nearest_name(own_name, alike);
+    std::string warning = fmt::format("environment: {} is no setting and has no effect", name);
+    if (!nearest.empty()) warning += fmt::format("; did you mean {}{}?", kPrefix, nearest);
+    warnings.push_back(std::move(warning));
   }
   return values;
 }
@@ -221,13 +232,16 @@ ConfigResult load_config(const std::string& command, const std::vector<std::stri
   result.help = std::move(flags.help);
   if (result.action == ConfigAction::help) return result;
 
-  std::string path = flags.config_path;
+  std::string path = flags.config_path.value_or("");
   std::string path_from = "--config";
-  if (path.empty()) {
+  if (!flags.config_path) {
     for (const auto& [name, text] : environment) {
       if (name == kConfigVariable) path = text;
     }
     path_from = kConfigVariable;
+  } else if (path.empty()) {
+    result.errors.push_back(
+        {"command line", "--config \"\"", "names no file", "", "leave it out to use the defaults"});
   }
   if (!path.empty()) {
     runtime::Result<std::string> text = read_file(path);
@@ -267,6 +281,11 @@ runtime::Result<std::string> read_whole_file(const std::string& path) {
   while ((count = read(file, bytes, sizeof bytes)) != 0) {
     if (count > 0) text.append(bytes, static_cast<std::size_t>(count));
     if (count < 0 && errno != EINTR) break;
+    if (text.size() > kConfigFileBytesMax) {
+      errno = EFBIG;
+      count = -1;
+      break;
+    }
   }
   const int error = errno;
   close(file);

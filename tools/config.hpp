@@ -123,7 +123,11 @@ using FileReader = std::function<runtime::Result<std::string>(const std::string&
 ConfigResult load_config(const std::string& command, const std::vector<std::string>& arguments,
                          const Environment& environment, const FileReader& read_file);
 
-// The process' own environment and files.
+// A configuration of every setting with long lists takes some KiB; whoever names a device or a log
+// by mistake is told at once.
+inline constexpr std::size_t kConfigFileBytesMax = 1024 * 1024;
+
+// The process' own environment and files. A file above the limit is EFBIG.
 Environment process_environment();
 runtime::Result<std::string> read_whole_file(const std::string& path);
 

@@ -141,8 +141,8 @@ FlagSettings read_flag_settings(const std::string& command,
   app.set_help_flag();  // ours, so that --help does not end the parsing
   app.allow_extras();
   FlagSettings result;
-  CLI::Option* config = app.add_option("--config,-c", result.config_path,
-                                       "TOML file to read (also: variable CORELANE_CONFIG)");
+  CLI::Option* config = app.add_option("--config,-c")
+                            ->description("TOML file to read (also: variable CORELANE_CONFIG)");
   config->type_name("FILE")->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   CLI::Option* print =
       app.add_flag("--print-config")->description("print all settings as TOML and exit");
@@ -158,6 +158,7 @@ FlagSettings read_flag_settings(const std::string& command,
     if (options[i]->results().empty()) continue;
     result.values.push_back(value_of(settings()[i], *options[i], arguments));
   }
+  if (!config->results().empty()) result.config_path = config->results().back();
   if (print->count() != 0) result.action = ConfigAction::print_config;
   if (check->count() != 0) result.action = ConfigAction::check_config;
   if (help->count() != 0) result.action = ConfigAction::help;

@@ -4,6 +4,7 @@
 // tools/config.cpp checks and merges. Errors of the source itself (bad TOML, an unknown name) are
 // appended to `errors`.
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,14 +34,14 @@ std::string origin_of(const SourceValue& value);
 std::vector<SourceValue> read_file_settings(const std::string& path, std::string_view text,
                                             std::vector<ConfigError>& errors);
 
-// Variables that are no setting but look like a misspelt one end in `warnings`: the environment may
-// hold names of other programs, so they are no errors.
+// Variables that are no setting end in `warnings`: the environment may hold names of other programs
+// or of another version of this one, so they are no errors.
 std::vector<SourceValue> read_environment_settings(const Environment& environment,
                                                    std::vector<std::string>& warnings);
 
 struct FlagSettings {
   std::vector<SourceValue> values;
-  std::string config_path;  // of --config; empty if not given
+  std::optional<std::string> config_path;  // of --config
   ConfigAction action = ConfigAction::run;
   std::string help;
 };
