@@ -45,6 +45,7 @@ struct ServerConfig {
     runtime::Nanoseconds ping_interval = 25 * runtime::kSecond;  // 0: no pings
     runtime::Nanoseconds pong_timeout = 10 * runtime::kSecond;
     std::uint64_t outgoing_queue_bytes_max = 1024 * 1024;
+    runtime::Nanoseconds write_stall_timeout = 30 * runtime::kSecond;  // 0: never
     std::uint64_t subscriptions_per_session_max = 1000;
     std::uint64_t channel_name_bytes_max = 255;
     std::uint64_t channels_max = 1'000'000;  // of a core

@@ -190,6 +190,10 @@ void add_limits(std::vector<Setting>& rows) {
   rows.push_back(bytes({"limits", "outgoing_queue_bytes_max", "max-queue"},
                        kLimits<&L::outgoing_queue_bytes_max>, {4 * kKiB, kGiB},
                        "most bytes that wait to be sent on a connection"));
+  rows.push_back(
+      duration({"limits", "write_stall_timeout", "write-stall-timeout"},
+               kLimits<&L::write_stall_timeout>, {100 * kMillisecond, kHour, kZeroToo},
+               "who takes nothing of what waits for it this long is closed; 0 is never"));
   rows.push_back(count({"limits", "subscriptions_per_session_max", "max-subscriptions"},
                        kLimits<&L::subscriptions_per_session_max>, {1, 1'000'000},
                        "most channels a session is subscribed to"));

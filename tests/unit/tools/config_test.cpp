@@ -75,6 +75,7 @@ TEST(Config, TheDefaultsAreTheLimitsOfTheDesign) {
   EXPECT_EQ(config.limits.ping_interval, 25 * runtime::kSecond);
   EXPECT_EQ(config.limits.pong_timeout, 10 * runtime::kSecond);
   EXPECT_EQ(config.limits.outgoing_queue_bytes_max, 1u << 20);
+  EXPECT_EQ(config.limits.write_stall_timeout, 30 * runtime::kSecond);
   EXPECT_EQ(config.limits.subscriptions_per_session_max, 1000u);
   EXPECT_EQ(config.limits.channel_name_bytes_max, 255u);
   EXPECT_EQ(config.limits.channels_max, 1'000'000u);

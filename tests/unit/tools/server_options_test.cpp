@@ -30,6 +30,7 @@ ServerConfig unusual() {
                    .ping_interval = 110 * kSecond,
                    .pong_timeout = 111 * kSecond,
                    .outgoing_queue_bytes_max = 112'000,
+                   .write_stall_timeout = 117 * kSecond,
                    .subscriptions_per_session_max = 113,
                    .channel_name_bytes_max = 114,
                    .channels_max = 118,
@@ -131,6 +132,7 @@ TEST(ServerOptions, the_runtime_section_reaches_rings_and_buffers) {
   EXPECT_EQ(network.large_buffer_bytes, 8192u);
   EXPECT_EQ(network.large_buffers, 2u);
   EXPECT_GE(network.queued_bytes_max, 112'000u);
+  EXPECT_EQ(network.write_stall_timeout, 117 * kSecond);
   config.server.pin = false;
   EXPECT_TRUE(process_options(config, {4, 5, 6}).runtime.cpus.empty());
 }
