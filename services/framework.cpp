@@ -82,9 +82,7 @@ int app::run() {
     return kExitUsage;
   }
   node.websocket.reader.message_bytes_max = options_.message_bytes_max;
-  node.websocket.handshake.origins_allowed = options_.origins;
-  node.websocket.handshake.any_origin_allowed =
-      std::find(options_.origins.begin(), options_.origins.end(), "*") != options_.origins.end();
+  node.websocket.handshake.allow_origins(options_.origins);
   node.dispatch.frame_bytes_max = options_.message_bytes_max;
   node.dispatch.handlers_running_max = options_.handlers_max;
   node.dispatch.handlers_per_session_max = options_.handlers_per_session_max;
@@ -98,13 +96,8 @@ int app::run() {
 
   services::ProcessOptions process;
   const std::vector<int> cpus = runtime::allowed_cpus();
-  process.runtime.cores =
-      options_.cores != 0
-          ? options_.cores
-          : static_cast<core_id>(std::min<std::size_t>(cpus.size(), runtime::kCoresMax));
+  process.runtime.cores = options_.cores != 0 ? options_.cores : services::cores_for(cpus);
   process.runtime.cpus = cpus;
-  process.listen = node.listen;
-  process.listen.insert(process.listen.end(), node.tcp_listen.begin(), node.tcp_listen.end());
   process.drain_deadline = options_.drain_deadline;
   return services::run_node(std::move(process), std::move(node));
 }

@@ -212,8 +212,10 @@ int run_echo(const Arguments& arguments) {
     fmt::print(stderr, "corelane: warning: server.tcp_listen has no effect on echo\n");
     loaded.config.server.tcp_listen.clear();
   }
-  ServedEcho served(echo_options(loaded.config), parse_addresses(loaded.config.server.listen));
-  return services::run_process(process_options(loaded), served);
+  services::ProcessOptions options = process_options(loaded);
+  options.listen = parse_addresses(loaded.config.server.listen);
+  ServedEcho served(echo_options(loaded.config), options.listen);
+  return services::run_process(std::move(options), served);
 }
 
 }  // namespace tools

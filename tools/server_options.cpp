@@ -39,9 +39,7 @@ std::vector<runtime::Address> parse_addresses(const std::vector<std::string>& te
 
 void resolve_host_defaults(ServerConfig& config, const std::vector<int>& cpus,
                            const std::string& host_name) {
-  if (config.server.cores == 0) {
-    config.server.cores = std::clamp<std::uint64_t>(cpus.size(), 1, runtime::kCoresMax);
-  }
+  if (config.server.cores == 0) config.server.cores = services::cores_for(cpus);
   if (config.server.node_name.empty()) config.server.node_name = host_name;
 }
 
@@ -80,9 +78,7 @@ ws::EndpointOptions websocket_options(const ServerConfig& config) {
   const ServerConfig::Websocket& websocket = config.websocket;
   ws::EndpointOptions options;
   options.handshake.subprotocols = websocket.subprotocols;
-  options.handshake.origins_allowed = websocket.origins;
-  options.handshake.any_origin_allowed =
-      std::find(websocket.origins.begin(), websocket.origins.end(), "*") != websocket.origins.end();
+  options.handshake.allow_origins(websocket.origins);
   ws::DeflatePolicy& deflate = options.handshake.deflate;
   deflate.is_enabled = websocket.deflate;
   deflate.server_no_context_takeover = websocket.deflate_server_no_context_takeover;
@@ -132,10 +128,6 @@ services::ProcessOptions process_options(const ServerConfig& config, const std::
   options.runtime.lane_slots = narrow<std::uint32_t>(config.runtime.lane_slots);
   options.runtime.lane_poll = config.runtime.lane_poll;
   options.runtime.stall_threshold = config.runtime.stall_threshold;
-  options.listen = parse_addresses(config.server.listen);
-  for (const runtime::Address& address : parse_addresses(config.server.tcp_listen)) {
-    options.listen.push_back(address);
-  }
   options.connections_max = config.limits.connections_max;
   options.direct_descriptors = network_options(config).direct_descriptors;
   options.drain_deadline = config.server.drain_deadline;

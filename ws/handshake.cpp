@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "runtime/assert.hpp"
 #include "ws/header_list.hpp"
@@ -276,6 +277,11 @@ Rejection upgrade_required() noexcept {
   return {.status = 426,
           .reason = "this resource speaks WebSocket only",
           .extra_fields = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"};
+}
+
+void HandshakePolicy::allow_origins(std::vector<std::string> origins) {
+  any_origin_allowed = std::find(origins.begin(), origins.end(), "*") != origins.end();
+  origins_allowed = std::move(origins);
 }
 
 Upgrade check_upgrade(const net::http::Request& request, const HandshakePolicy& policy) {

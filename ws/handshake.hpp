@@ -25,6 +25,9 @@ struct HandshakePolicy {
   // must be the request's own (scheme, host and port) or be listed here, as "https://example.org".
   std::vector<std::string> origins_allowed;
   bool any_origin_allowed = false;
+  // Both of these from one list, as configurations have it: "*" in it is any.
+  void allow_origins(std::vector<std::string> origins);
+
   bool is_secure = false;  // the listener speaks TLS: our own origin is https
 
   DeflatePolicy deflate;

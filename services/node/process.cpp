@@ -209,6 +209,10 @@ class ServedNode final : public Served {
 
 }  // namespace
 
+runtime::CoreId cores_for(const std::vector<int>& cpus) noexcept {
+  return static_cast<runtime::CoreId>(std::clamp<std::size_t>(cpus.size(), 1, runtime::kCoresMax));
+}
+
 std::optional<runtime::Error> address_taken(const runtime::Address& address) {
   // Unix sockets and ephemeral ports are never shared.
   if (address.family() == AF_UNIX || address.port() == 0) return std::nullopt;
@@ -264,6 +268,8 @@ int run_process(ProcessOptions options, Served& served) {
 }
 
 int run_node(ProcessOptions options, NodeOptions node) {
+  options.listen = node.listen;
+  options.listen.insert(options.listen.end(), node.tcp_listen.begin(), node.tcp_listen.end());
   ServedNode served(std::move(node));
   return run_process(std::move(options), served);
 }

@@ -30,8 +30,8 @@ inline constexpr int kExitUnavailable =
     6;  // the kernel, or a sandbox, lacks what we need of io_uring
 
 struct ProcessOptions {
-  runtime::RuntimeOptions runtime;  // direct descriptors are filled in by run_process
-  std::vector<runtime::Address> listen;
+  runtime::RuntimeOptions runtime;       // direct descriptors are filled in by run_process
+  std::vector<runtime::Address> listen;  // what must not be taken; run_node fills it in
   std::uint64_t connections_max = 1'000'000;
   bool warns_if_fewer = false;  // connections_max is somebody's wish, not a default
   bool direct_descriptors = true;
@@ -63,8 +63,11 @@ class Served {
 // Runs until a signal has ended it. Prints "listening on ADDRESS (N cores)" to stdout for each
 // address once all of them accept, everything else to stderr. Returns the exit code.
 int run_process(ProcessOptions options, Served& served);
-// The same for a node.
+// The same for a node, on the addresses that it is to listen on.
 int run_node(ProcessOptions options, NodeOptions node);
+
+// A core for each CPU, as far as there may be so many.
+runtime::CoreId cores_for(const std::vector<int>& cpus) noexcept;
 
 // Why `address` cannot be listened on by a process that must have it alone; empty if it can. Our
 // listeners share ports among cores (SO_REUSEPORT), so that the kernel would let a second server

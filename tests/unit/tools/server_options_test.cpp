@@ -124,8 +124,6 @@ TEST(ServerOptions, the_runtime_section_reaches_rings_and_buffers) {
   EXPECT_EQ(process.connections_max, 115u);
   EXPECT_EQ(process.drain_deadline, 11 * kSecond);
   EXPECT_EQ(process.log_level, services::LogLevel::warning);
-  ASSERT_EQ(process.listen.size(), 3u);
-  EXPECT_EQ(process.listen[2].text(), "[::1]:1002");
   const net::NetworkOptions network = network_options(config);
   EXPECT_EQ(network.receive_buffer_bytes, 512u);
   EXPECT_EQ(network.receive_buffers, 16u);
