@@ -33,19 +33,6 @@ runtime::Task<runtime::Result<void>> PipelineLoad::open() {
   co_return runtime::Result<void>{};
 }
 
-void PipelineLoad::start() {
-  for (PipelineConnection& connection : connections_) connection.start();
-}
-
-void PipelineLoad::offer(runtime::Nanoseconds due) {
-  connections_[next_offer_].offer(due);
-  next_offer_ = next_offer_ + 1 == connections_.size() ? 0 : next_offer_ + 1;
-}
-
-void PipelineLoad::stop() {
-  for (PipelineConnection& connection : connections_) connection.drop_waiting();
-}
-
 std::string PipelineLoad::describe_lost() const {
   std::uint64_t waiting = 0;
   for (const PipelineConnection& connection : connections_) waiting += connection.unanswered() != 0;

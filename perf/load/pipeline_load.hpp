@@ -2,7 +2,6 @@
 // PipelineLoad: connections that all do the same with one ring of messages: echo, ping, http, resp.
 // Each begins at another message of the ring.
 
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -11,13 +10,12 @@
 
 #include "perf/load/answer_checker.hpp"
 #include "perf/load/conversation.hpp"
-#include "perf/load/load.hpp"
 #include "perf/load/message_ring.hpp"
-#include "perf/load/pipeline_connection.hpp"
+#include "perf/load/pipelines.hpp"
 
 namespace perf {
 
-class PipelineLoad final : public Load {
+class PipelineLoad final : public Pipelines {
  public:
   // Before the load begins, on a connection of its own: asks what must be asked, and makes the
   // ring. An error is the run's.
@@ -28,21 +26,11 @@ class PipelineLoad final : public Load {
   using MakeChecker =
       std::function<std::unique_ptr<AnswerChecker>(const MessageRing&, std::size_t first)>;
   PipelineLoad(LoadContext& context, MessageRing ring, MakeChecker make_checker = compare())
-      : Load(context),
-        ring_(std::move(ring)),
-        make_checker_(std::move(make_checker)),
-        shared_{.context = context} {}
+      : Pipelines(context), ring_(std::move(ring)), make_checker_(std::move(make_checker)) {}
   PipelineLoad(LoadContext& context, MakeRing make_ring)
-      : Load(context),
-        make_ring_(std::move(make_ring)),
-        make_checker_(compare()),
-        shared_{.context = context} {}
+      : Pipelines(context), make_ring_(std::move(make_ring)), make_checker_(compare()) {}
 
   runtime::Task<runtime::Result<void>> open() override;
-  void start() override;
-  void offer(runtime::Nanoseconds due) override;
-  void stop() override;
-  std::uint64_t outstanding() const noexcept override { return shared_.offered - shared_.answered; }
   std::string describe_lost() const override;
 
   // What the client's own network needs for that: room for what is queued, which the depth bounds.
@@ -55,9 +43,6 @@ class PipelineLoad final : public Load {
   std::optional<Conversation> conversation_;  // its stream points to it
   std::optional<MessageRing> ring_;
   MakeChecker make_checker_;
-  PipelineShared shared_;
-  std::deque<PipelineConnection> connections_;  // streams point into it
-  std::size_t next_offer_ = 0;
 };
 
 }  // namespace perf

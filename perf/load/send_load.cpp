@@ -18,9 +18,8 @@ constexpr std::size_t kFrameOverhead = 256;  // envelope and headers, generously
 }  // namespace
 
 SendLoad::SendLoad(LoadContext& context)
-    : Load(context),
-      protocol_(make_opcode_protocol(context.settings.target.scheme == Scheme::ws)),
-      shared_{.context = context} {
+    : Pipelines(context),
+      protocol_(make_opcode_protocol(context.settings.target.scheme == Scheme::ws)) {
   sender_events_.on_ended = [this](bool is_wrong, const std::string& why) {
     if (context_.stopping) return;
     if (is_wrong) return context_.faults.note_wrong("a sender: " + why);
@@ -74,7 +73,8 @@ void SendLoad::pair(Session& sender, Session& receiver) {
   // Not of the usual length: each pair has its own.
   MessageRing& ring = rings_.emplace_back(make_send_ring(
       settings.target.scheme, settings.payload_bytes, settings.depth, sender.id, receiver.id));
-  Pair& one = pairs_.emplace_back(shared_, ring, 0, std::make_unique<ReplyChecker>(ring, 0));
+  PipelineConnection& one =
+      connections_.emplace_back(shared_, ring, 0, std::make_unique<ReplyChecker>(ring, 0));
   one.send_by(sender.conversation.stream());
   QuietStream& quiet = senders_.emplace_back(*protocol_, sender_events_);
   // One that has ended is noticed when its partner is never answered.
@@ -82,21 +82,8 @@ void SendLoad::pair(Session& sender, Session& receiver) {
     stream->set_handler(QuietStream::kHandler, &quiet);
   }
   if (net::Stream* stream = context_.network.find(receiver.conversation.stream())) {
-    stream->set_handler(Pair::kHandler, &one);
+    stream->set_handler(PipelineConnection::kHandler, &one);
   }
-}
-
-void SendLoad::start() {
-  for (Pair& one : pairs_) one.start();
-}
-
-void SendLoad::offer(runtime::Nanoseconds due) {
-  pairs_[next_offer_].offer(due);
-  next_offer_ = next_offer_ + 1 == pairs_.size() ? 0 : next_offer_ + 1;
-}
-
-void SendLoad::stop() {
-  for (Pair& one : pairs_) one.drop_waiting();
 }
 
 std::string SendLoad::describe_lost() const {
