@@ -130,7 +130,7 @@ bool ChunkDecoder::on_trailer_line(std::string_view line) noexcept {
   }
   trailer_bytes_ += line.size() + 2;
   if (++trailer_count_ > limits_.fields_max) return fail(Status::request_header_fields_too_large);
-  const std::optional<FieldLine> field = split_field_line(line);
+  const std::optional<Field> field = split_field_line(line);
   if (!field || is_forbidden_trailer(field->name)) return fail(Status::bad_request);
   return true;
 }

@@ -4,10 +4,13 @@
 // loan: they are valid until the parser is fed or reset again, and while the buffer that was fed
 // last is untouched; so never across a co_await.
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string_view>
+#include <type_traits>
 
 #include "net/http/status.hpp"
 
@@ -20,6 +23,35 @@ struct Field {
 
 // Case-insensitive comparison of ASCII names (RFC 9110 section 5.1).
 bool field_name_equal(std::string_view a, std::string_view b) noexcept;
+
+// The same with a name that is known, given in lower case: a few words are compared instead of
+// characters. `name` may hold any bytes.
+template <std::size_t Size>
+bool field_name_is(std::string_view name, const char (&lower)[Size]) noexcept {
+  constexpr std::size_t kBytes = Size - 1;
+  static_assert(kBytes >= 4);
+  using Word = std::conditional_t<(kBytes >= 8), std::uint64_t, std::uint32_t>;
+  constexpr std::size_t kStep = sizeof(Word);
+  if (name.size() != kBytes) return false;
+  Word difference = 0;
+  // The last word overlaps the one before it.
+  for (std::size_t at = 0; at < kBytes; at += kStep) {
+    const std::size_t from = at + kStep <= kBytes ? at : kBytes - kStep;
+    std::array<unsigned char, kStep> letters{};
+    for (std::size_t i = 0; i < kStep; ++i) {
+      const char c = lower[from + i];
+      letters[i] = c >= 'a' && c <= 'z' ? 0x20 : 0;
+    }
+    Word theirs;
+    Word ours;
+    Word case_bits;
+    std::memcpy(&theirs, name.data() + from, kStep);
+    std::memcpy(&ours, lower + from, kStep);
+    std::memcpy(&case_bits, letters.data(), kStep);
+    difference |= (theirs ^ ours) & ~case_bits;
+  }
+  return difference == 0;
+}
 
 // Without the spaces and tabs around it (OWS, RFC 9110 section 5.6.3), and no other byte.
 std::string_view trim_white_space(std::string_view text) noexcept;

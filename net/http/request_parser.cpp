@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "net/http/beast_head.hpp"
 #include "runtime/assert.hpp"
 
 namespace net::http {
@@ -54,7 +53,7 @@ RequestParser::Progress RequestParser::fail(Status status, std::size_t consumed)
 }
 
 RequestParser::Progress RequestParser::feed_head(std::string_view input) {
-  const auto verdict = head_.scan(check_, input, limits_.head_bytes_max());
+  const auto verdict = head_.scan(check_, input, fields_, limits_.head_bytes_max());
   if (verdict == HeadCheck::Verdict::failed) return fail(check_.status(), input.size());
   if (verdict == HeadCheck::Verdict::need_more) return {Event::need_more, input.size()};
 
@@ -62,7 +61,7 @@ RequestParser::Progress RequestParser::feed_head(std::string_view input) {
   const std::size_t consumed = head_.consumed(facts.end);
   const std::string_view rest = input.substr(consumed);
   const bool whole = !facts.chunked && facts.content_length <= rest.size();
-  if (!take_head(head_.head(input, facts.end, !whole))) {
+  if (!take_head(head_.head(input, facts.end, !whole, fields_))) {
     return fail(Status::bad_request, consumed);
   }
   if (!facts.chunked && facts.content_length == 0) {
@@ -77,18 +76,14 @@ RequestParser::Progress RequestParser::feed_head(std::string_view input) {
   return {progress.event, consumed + progress.consumed};
 }
 
-bool RequestParser::take_head(std::string_view head) {
+bool RequestParser::take_head(std::string_view head) noexcept {
   const HeadFacts& facts = check_.facts();
-  fields_.clear();
-  RequestHead parsed;
-  if (!parse_request_head(head.substr(facts.start), parsed, fields_)) return false;
-  const std::optional<TargetParts> parts = split_target(parsed.method, parsed.target);
-  if (!parts) return false;
-  request_.method = parsed.method;
-  request_.target = parsed.target;
-  request_.path = parts->path;
-  request_.query = parts->query;
-  request_.host = head.substr(facts.host_offset, facts.host_bytes);
+  if (facts.has_bad_value) return false;
+  request_.method = facts.method.in(head);
+  request_.target = facts.target.in(head);
+  request_.path = facts.path.in(head);
+  request_.query = facts.query.in(head);
+  request_.host = facts.host.in(head);
   request_.version = facts.version;
   request_.keep_alive = facts.keep_alive();
   request_.fields = fields_;

@@ -3,9 +3,8 @@
 // between a connection, which feeds it what it received, and whoever serves the request.
 //
 // One parser belongs to one connection in HTTP mode and lives on the heap; it is used again for
-// each request of that connection. The head goes through the strictness check (strictness.hpp) and
-// then through Beast (beast_head.hpp); a chunked body through ChunkDecoder. Pure: no I/O, never
-// suspends.
+// each request of that connection. The head is read by the strictness check (strictness.hpp), a
+// chunked body by ChunkDecoder. Pure: no I/O, never suspends.
 //
 //   one buffer:   [GET ... CRLF CRLF][body]   views into the caller's buffer, nothing is copied
 //   cut anywhere: [GET ...] [... CRLF CRLF] [bo] [dy]
@@ -75,7 +74,7 @@ class RequestParser {
   Progress feed_head(std::string_view input);
   Progress feed_body(std::string_view input);
   Progress feed_length_body(std::string_view input);
-  bool take_head(std::string_view head);
+  bool take_head(std::string_view head) noexcept;
   [[gnu::cold]] Progress fail(Status status, std::size_t consumed) noexcept;
 
   Limits limits_;

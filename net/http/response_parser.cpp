@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "net/http/beast_head.hpp"
 #include "runtime/assert.hpp"
 
 namespace net::http {
@@ -44,7 +43,7 @@ ResponseParser::Progress ResponseParser::feed(std::span<const std::byte> input) 
 }
 
 ResponseParser::Progress ResponseParser::feed_head(std::string_view input) {
-  const auto verdict = head_.scan(check_, input, limits_.head_bytes_max());
+  const auto verdict = head_.scan(check_, input, fields_, limits_.head_bytes_max());
   if (verdict == HeadCheck::Verdict::failed) return fail(check_.status(), input.size());
   if (verdict == HeadCheck::Verdict::need_more) return {Event::need_more, input.size()};
 
@@ -57,7 +56,7 @@ ResponseParser::Progress ResponseParser::feed_head(std::string_view input) {
   }
   const bool whole = next == Stage::complete ||
                      (next == Stage::length_body && facts.content_length <= rest.size());
-  if (!take_head(head_.head(input, facts.end, !whole))) {
+  if (!take_head(head_.head(input, facts.end, !whole, fields_))) {
     return fail(Status::bad_request, consumed);
   }
   if (next == Stage::complete) return complete({}, consumed);
@@ -78,14 +77,11 @@ ResponseParser::Stage ResponseParser::stage_of_body() const noexcept {
   return facts.content_length == 0 ? Stage::complete : Stage::length_body;
 }
 
-bool ResponseParser::take_head(std::string_view head) {
+bool ResponseParser::take_head(std::string_view head) noexcept {
   const HeadFacts& facts = check_.facts();
-  fields_.clear();
-  ResponseHead parsed;
-  if (!parse_response_head(head, parsed, fields_)) return false;
-  if (parsed.status_code != facts.status_code) return false;
-  response_.status = static_cast<Status>(parsed.status_code);
-  response_.reason = parsed.reason;
+  if (facts.has_bad_value) return false;
+  response_.status = static_cast<Status>(facts.status_code);
+  response_.reason = facts.reason.in(head);
   response_.version = facts.version;
   response_.keep_alive = facts.keep_alive() && stage_of_body() != Stage::body_to_end;
   response_.fields = fields_;

@@ -1,6 +1,6 @@
 #pragma once
 // ResponseParser: bytes in, one response out, for clients of ours (load program, WebSocket client,
-// tests). As strict as RequestParser and built the same way: strictness check, Beast for the head,
+// tests). As strict as RequestParser and built the same way: the strictness check for the head,
 // ChunkDecoder for a chunked body. One parser belongs to one connection. Pure: no I/O, never
 // suspends.
 //
@@ -66,7 +66,7 @@ class ResponseParser {
 
   Progress feed_head(std::string_view input);
   Progress feed_body(std::string_view input);
-  bool take_head(std::string_view head);
+  bool take_head(std::string_view head) noexcept;
   Stage stage_of_body() const noexcept;
   Progress complete(std::span<const std::byte> body, std::size_t consumed) noexcept;
   [[gnu::cold]] Progress fail(Status status, std::size_t consumed) noexcept;

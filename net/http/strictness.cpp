@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "net/http/message.hpp"
+#include "net/http/text_scan.hpp"
 #include "runtime/assert.hpp"
 
 namespace net::http {
@@ -16,15 +16,20 @@ constexpr bool is_alpha(char c) noexcept {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-// VCHAR without '#': a fragment is never sent (RFC 9112 section 3.2.1). Written without an early
-// exit so that the compiler can use vectors.
+constexpr AsciiSet kTokenChars{[](char c) { return is_token_char(c); }};
+// VCHAR without '#': a fragment is never sent (RFC 9112 section 3.2.1).
+constexpr AsciiSet kTargetChars{[](char c) { return c > 0x20 && c < 0x7f && c != '#'; }};
+constexpr AsciiSet kHostNameChars{[](char c) {
+  return is_alpha(c) || is_digit(c) ||
+         std::string_view{"-._~%!$&'()*+;="}.find(c) != std::string_view::npos;
+}};
+
 bool is_target_text(std::string_view text) noexcept {
-  bool bad = false;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    bad |= (byte <= 0x20) | (byte >= 0x7f) | (byte == '#');
-  }
-  return !bad;
+  return std::all_of(text.begin(), text.end(), [](char c) { return kTargetChars.contains(c); });
+}
+
+constexpr bool is_blank(char c) noexcept {
+  return c == ' ' || c == '\t';
 }
 
 bool has_whole_escapes(std::string_view path) noexcept {
@@ -40,6 +45,28 @@ bool has_whole_escapes(std::string_view path) noexcept {
 
 bool is_port(std::string_view text) noexcept {
   return text.size() <= 5 && std::all_of(text.begin(), text.end(), is_digit);
+}
+
+// Calls visit(token) for each member of a list of tokens, empty ones skipped (RFC 9110 section
+// 5.6.1). False where it is no such list: two tokens without a comma, or anything else.
+template <class Visit>
+bool for_each_listed(std::string_view list, Visit visit) noexcept {
+  bool needs_comma = false;
+  for (std::size_t at = 0; at < list.size();) {
+    const char c = list[at];
+    if (is_token_char(c)) {
+      if (needs_comma) return false;
+      const std::size_t from = at;
+      while (at < list.size() && is_token_char(list[at])) ++at;
+      visit(list.substr(from, at - from));
+      needs_comma = true;
+    } else {
+      if (c != ',' && !is_blank(c)) return false;
+      if (c == ',') needs_comma = false;
+      ++at;
+    }
+  }
+  return true;
 }
 
 std::size_t scheme_bytes(std::string_view target) noexcept {
@@ -87,20 +114,18 @@ bool is_host(std::string_view text) noexcept {
   } else {
     end = std::min(text.find(':'), text.size());
     const std::string_view name = text.substr(0, end);
-    const bool valid = std::all_of(name.begin(), name.end(), [](char c) {
-      return is_alpha(c) || is_digit(c) ||
-             std::string_view{"-._~%!$&'()*+;="}.find(c) != std::string_view::npos;
-    });
+    const bool valid =
+        std::all_of(name.begin(), name.end(), [](char c) { return kHostNameChars.contains(c); });
     if (!valid || name.empty()) return false;
   }
   if (end == text.size()) return true;
   return text[end] == ':' && is_port(text.substr(end + 1));
 }
 
-std::optional<FieldLine> split_field_line(std::string_view line) noexcept {
+std::optional<Field> split_field_line(std::string_view line) noexcept {
   const std::size_t colon = line.find(':');
   if (colon == std::string_view::npos) return std::nullopt;
-  const FieldLine field{line.substr(0, colon), trim_white_space(line.substr(colon + 1))};
+  const Field field{line.substr(0, colon), trim_white_space(line.substr(colon + 1))};
   if (!is_token(field.name) || !is_field_value(field.value)) return std::nullopt;
   return field;
 }
@@ -113,8 +138,9 @@ std::optional<TargetParts> split_target(std::string_view method, std::string_vie
   }
   TargetParts parts;
   std::string_view rest = target;
+  std::size_t scheme = 0;
   if (rest.front() != '/') {
-    const std::size_t scheme = scheme_bytes(rest);
+    scheme = scheme_bytes(rest);
     if (scheme == 0) return std::nullopt;
     rest.remove_prefix(scheme);
     const std::size_t end = std::min(rest.find_first_of("/?"), rest.size());
@@ -123,7 +149,8 @@ std::optional<TargetParts> split_target(std::string_view method, std::string_vie
     rest.remove_prefix(end);
   }
   const std::size_t question = std::min(rest.find('?'), rest.size());
-  parts.path = question == 0 ? std::string_view{"/"} : rest.substr(0, question);
+  // An empty path stands for "/" (RFC 9110 section 4.2.3): that of the scheme will do.
+  parts.path = question == 0 ? target.substr(scheme - 1, 1) : rest.substr(0, question);
   parts.query = rest.substr(std::min(question + 1, rest.size()));
   if (!has_whole_escapes(parts.path)) return std::nullopt;
   return parts;
@@ -135,22 +162,110 @@ HeadCheck::Verdict HeadCheck::fail(Status status) noexcept {
   return Verdict::failed;
 }
 
-HeadCheck::Verdict HeadCheck::scan(std::string_view bytes) noexcept {
+HeadCheck::Verdict HeadCheck::scan(std::string_view bytes, std::vector<Field>& fields) {
   if (failed_) return Verdict::failed;
   RT_ASSERT(bytes.size() >= scanned_);
   RT_ASSERT(facts_.end == 0);
   for (;;) {
+    if (scanned_ == line_start_ && bytes.size() >= kScanBytesMin) {
+      const Verdict verdict = skim(bytes, fields);
+      if (verdict != Verdict::need_more) return verdict;
+    }
     const std::size_t line_feed = bytes.find('\n', scanned_);
     if (line_feed == std::string_view::npos) {
       scanned_ = bytes.size();
       return check_pending(bytes);
     }
-    const Verdict verdict =
-        in_fields_ ? check_field_line(bytes, line_feed) : check_start_line(bytes, line_feed);
+    const Verdict verdict = in_fields_ ? check_field_line(bytes, line_feed, fields)
+                                       : check_start_line(bytes, line_feed);
     if (verdict != Verdict::need_more) return verdict;
     scanned_ = line_feed + 1;
     line_start_ = line_feed + 1;
   }
+}
+
+// Takes lines as long as they are whole, well-formed and within the limits. What is not is left for
+// the careful way, which has the last word on it: need_more.
+HeadCheck::Verdict HeadCheck::skim(std::string_view bytes, std::vector<Field>& fields) {
+  if (!in_fields_ && !skim_request_line(bytes)) return Verdict::need_more;
+  const char* const begin = bytes.data();
+  const char* const end = begin + bytes.size();
+  const char* at = begin + line_start_;
+  for (;;) {
+    const char* const name_end = TextScan::skip(kTokenChars, at, end);
+    if (name_end == at) {
+      const bool is_end = end - at >= 2 && at[0] == '\r' && at[1] == '\n';
+      return is_end ? finish(bytes, static_cast<std::size_t>(at + 2 - begin)) : Verdict::need_more;
+    }
+    if (name_end == end || *name_end != ':') return Verdict::need_more;
+    const char* value = name_end + 1;
+    while (value != end && is_blank(*value)) ++value;
+    const char* value_end = TextScan::skip_field_text(value, end);
+    if (end - value_end < 2 || value_end[0] != '\r' || value_end[1] != '\n') {
+      return Verdict::need_more;
+    }
+    const auto line_end = static_cast<std::size_t>(value_end + 2 - begin);
+    if (line_end - fields_start_ > limits_.header_bytes_max) return Verdict::need_more;
+    if (field_count_ == limits_.fields_max) return Verdict::need_more;
+    ++field_count_;
+    while (value_end != value && is_blank(value_end[-1])) --value_end;
+    const Field field{.name = {at, static_cast<std::size_t>(name_end - at)},
+                      .value = {value, static_cast<std::size_t>(value_end - value)}};
+    fields.push_back(field);
+    const Verdict verdict = note_field(bytes, field);
+    if (verdict != Verdict::need_more) return verdict;
+    scanned_ = line_end;
+    line_start_ = line_end;
+    at = begin + line_end;
+  }
+}
+
+bool HeadCheck::skim_request_line(std::string_view bytes) noexcept {
+  if (kind_ != Kind::request) return false;
+  const char* const end = bytes.data() + bytes.size();
+  const char* const method = bytes.data() + line_start_;
+  const char* const method_end = TextScan::skip(kTokenChars, method, end);
+  if (method_end == method || method_end == end || *method_end != ' ') return false;
+  const char* const target = method_end + 1;
+  const char* const target_end = TextScan::skip(kTargetChars, target, end);
+  constexpr std::string_view kVersion = " HTTP/1.";
+  constexpr std::ptrdiff_t kVersionBytes = kVersion.size() + 1;
+  if (target_end == target || end - target_end < kVersionBytes + 2) return false;
+  const std::string_view version{target_end, kVersion.size() + 1};
+  if (!version.starts_with(kVersion) || (version.back() != '1' && version.back() != '0')) {
+    return false;
+  }
+  const char* const line_end = target_end + kVersionBytes;
+  if (line_end[0] != '\r' || line_end[1] != '\n') return false;
+  const auto line_bytes = static_cast<std::size_t>(line_end - method);
+  if (line_bytes > limits_.request_line_bytes_max) return false;
+  if (!note_target({method, static_cast<std::size_t>(method_end - method)},
+                   {target, static_cast<std::size_t>(target_end - target)})) {
+    return false;
+  }
+  facts_.version = version.back() == '1' ? 11 : 10;
+  in_fields_ = true;
+  line_start_ += line_bytes + 2;
+  scanned_ = line_start_;
+  fields_start_ = line_start_;
+  return true;
+}
+
+// The views lie in the line that begins at line_start_ with the method. False: no such target.
+bool HeadCheck::note_target(std::string_view method, std::string_view target) noexcept {
+  const std::optional<TargetParts> parts = split_target(method, target);
+  if (!parts) return false;
+  const auto part = [this, method](std::string_view text) {
+    if (text.empty()) return HeadPart{};
+    return HeadPart{.offset = line_start_ + static_cast<std::size_t>(text.data() - method.data()),
+                    .bytes = text.size()};
+  };
+  facts_.method = part(method);
+  facts_.target = part(target);
+  facts_.path = part(parts->path);
+  facts_.query = part(parts->query);
+  authority_ = part(parts->authority);
+  return true;
 }
 
 // What can be said of a line before its end has come. Each rule here gives the same status as the
@@ -185,7 +300,6 @@ HeadCheck::Verdict HeadCheck::check_start_line(std::string_view bytes,
     // many (RFC 9112 section 2.2). A second one is not.
     if (skipped_empty_line_ || kind_ == Kind::response) return fail(Status::bad_request);
     skipped_empty_line_ = true;
-    facts_.start = line_feed + 1;
     return Verdict::need_more;
   }
   const Verdict verdict =
@@ -206,14 +320,7 @@ HeadCheck::Verdict HeadCheck::check_request_line(std::string_view line) noexcept
   // The version comes before the form of the target: "PRI * HTTP/2.0" is a version we do not have.
   const Verdict verdict = check_version(line.substr(target_end + 1));
   if (verdict != Verdict::need_more) return verdict;
-  const std::optional<TargetParts> parts = split_target(method, target);
-  if (!parts) return fail(Status::bad_request);
-  if (!parts->authority.empty()) {
-    authority_offset_ =
-        line_start_ + static_cast<std::size_t>(parts->authority.data() - line.data());
-    authority_bytes_ = parts->authority.size();
-  }
-  return Verdict::need_more;
+  return note_target(method, target) ? Verdict::need_more : fail(Status::bad_request);
 }
 
 HeadCheck::Verdict HeadCheck::check_version(std::string_view text) noexcept {
@@ -234,11 +341,12 @@ HeadCheck::Verdict HeadCheck::check_status_line(std::string_view line) noexcept 
   facts_.status_code = (code[0] - '0') * 100 + (code[1] - '0') * 10 + (code[2] - '0');
   if (facts_.status_code < 100 || facts_.status_code > 599) return fail(Status::bad_request);
   if (!is_field_value(line.substr(13))) return fail(Status::bad_request);
+  facts_.reason = {.offset = line_start_ + 13, .bytes = line.size() - 13};
   return Verdict::need_more;
 }
 
-HeadCheck::Verdict HeadCheck::check_field_line(std::string_view bytes,
-                                               std::size_t line_feed) noexcept {
+HeadCheck::Verdict HeadCheck::check_field_line(std::string_view bytes, std::size_t line_feed,
+                                               std::vector<Field>& fields) {
   std::string_view line = bytes.substr(line_start_, line_feed - line_start_);
   if (line == "\r") return finish(bytes, line_feed + 1);
   if (line_feed + 1 - fields_start_ > limits_.header_bytes_max) {
@@ -247,40 +355,46 @@ HeadCheck::Verdict HeadCheck::check_field_line(std::string_view bytes,
   if (++field_count_ > limits_.fields_max) return fail(Status::request_header_fields_too_large);
   if (line.empty() || line.back() != '\r') return fail(Status::bad_request);
   line.remove_suffix(1);
-  const std::optional<FieldLine> field = split_field_line(line);
+  const std::optional<Field> field = split_field_line(line);
   if (!field) return fail(Status::bad_request);
+  fields.push_back(*field);
   return note_field(bytes, *field);
 }
 
 // The fields that frame the message or name its server. Lengths sort most of the others out.
-HeadCheck::Verdict HeadCheck::note_field(std::string_view bytes, const FieldLine& field) noexcept {
+HeadCheck::Verdict HeadCheck::note_field(std::string_view bytes, const Field& field) noexcept {
   switch (field.name.size()) {
     case 4:
-      if (!field_name_equal(field.name, "host") || kind_ == Kind::response) break;
+      if (!field_name_is(field.name, "host") || kind_ == Kind::response) break;
       if (has_host_ || !is_host(field.value)) return fail(Status::bad_request);
       has_host_ = true;
-      facts_.host_offset = static_cast<std::size_t>(field.value.data() - bytes.data());
-      facts_.host_bytes = field.value.size();
+      facts_.host = {.offset = static_cast<std::size_t>(field.value.data() - bytes.data()),
+                     .bytes = field.value.size()};
       break;
     case 6:
-      if (!field_name_equal(field.name, "expect")) break;
-      if (field_name_equal(field.value, "100-continue")) {
+      if (!field_name_is(field.name, "expect")) break;
+      if (field_name_is(field.value, "100-continue")) {
         expects_continue_ = true;
       } else {
         expects_unknown_ = true;
       }
       break;
     case 10:
-      if (!field_name_equal(field.name, "connection")) break;
-      if (list_has_token(field.value, "close")) facts_.connection_close = true;
-      if (list_has_token(field.value, "keep-alive")) facts_.connection_keep_alive = true;
+      if (field_name_is(field.name, "connection")) note_connection(field.value);
       break;
     case 14:
-      if (field_name_equal(field.name, "content-length")) return note_content_length(field.value);
+      if (field_name_is(field.name, "content-length")) return note_content_length(field.value);
+      break;
+    case 16:
+      // It means nothing to us; a broken one may still mean something to a proxy before us.
+      if (field_name_is(field.name, "proxy-connection") &&
+          !for_each_listed(field.value, [](auto) {})) {
+        facts_.has_bad_value = true;
+      }
       break;
     case 17:
-      if (!field_name_equal(field.name, "transfer-encoding")) break;
-      if (has_transfer_encoding_ || !field_name_equal(field.value, "chunked")) {
+      if (!field_name_is(field.name, "transfer-encoding")) break;
+      if (has_transfer_encoding_ || !field_name_is(field.value, "chunked")) {
         return fail(Status::bad_request);
       }
       has_transfer_encoding_ = true;
@@ -292,6 +406,14 @@ HeadCheck::Verdict HeadCheck::note_field(std::string_view bytes, const FieldLine
   return Verdict::need_more;
 }
 
+void HeadCheck::note_connection(std::string_view value) noexcept {
+  const bool is_list = for_each_listed(value, [this](std::string_view option) {
+    if (field_name_is(option, "close")) facts_.connection_close = true;
+    if (field_name_is(option, "keep-alive")) facts_.connection_keep_alive = true;
+  });
+  if (!is_list) facts_.has_bad_value = true;
+}
+
 HeadCheck::Verdict HeadCheck::note_content_length(std::string_view value) noexcept {
   const bool digits = !value.empty() && std::all_of(value.begin(), value.end(), is_digit);
   if (facts_.has_content_length || !digits) return fail(Status::bad_request);
@@ -301,7 +423,9 @@ HeadCheck::Verdict HeadCheck::note_content_length(std::string_view value) noexce
     const auto digit = static_cast<std::uint64_t>(c - '0');
     const bool fits = facts_.content_length <= (kMax - digit) / 10;
     facts_.content_length = fits ? facts_.content_length * 10 + digit : kMax;
-    if (!fits) break;
+    if (fits) continue;
+    facts_.has_bad_value = true;
+    break;
   }
   return Verdict::need_more;
 }
@@ -313,14 +437,12 @@ HeadCheck::Verdict HeadCheck::finish(std::string_view bytes, std::size_t end) no
   }
   if (kind_ == Kind::request) {
     if (!has_host_ && facts_.version == 11) return fail(Status::bad_request);
-    if (authority_bytes_ != 0) {
+    if (authority_.bytes != 0) {
       // RFC 9112 section 3.2.2 lets the target win, section 3.2 has clients send the same in both.
       // A difference is how a proxy and we would come to disagree, so it is refused.
-      const std::string_view authority = bytes.substr(authority_offset_, authority_bytes_);
-      const std::string_view host = bytes.substr(facts_.host_offset, facts_.host_bytes);
-      if (has_host_ && !field_name_equal(authority, host)) return fail(Status::bad_request);
-      facts_.host_offset = authority_offset_;
-      facts_.host_bytes = authority_bytes_;
+      const bool is_same = field_name_equal(authority_.in(bytes), facts_.host.in(bytes));
+      if (has_host_ && !is_same) return fail(Status::bad_request);
+      facts_.host = authority_;
     }
     if (expects_unknown_) return fail(Status::expectation_failed);
     if (facts_.content_length > limits_.body_bytes_max) return fail(Status::content_too_large);

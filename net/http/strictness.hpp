@@ -1,20 +1,24 @@
 #pragma once
-// The strictness check: reads the raw head of a message, line by line as it arrives, and refuses
-// everything that two parsers could read differently, before Boost.Beast's parser sees it. Beast
-// 1.81 alone accepts folded fields, "Content-Length: 3, 3", any Transfer-Encoding, one on HTTP/1.0,
-// and bytes above 0x7f in the target. The check gives each refusal its status.
+// Reads the raw head of a message as it arrives, refuses everything that two parsers could read
+// differently, each with its status, and finds the parts of what it takes.
 //
 // A HeadCheck belongs to one parser. It keeps offsets, no bytes: the caller shows it all bytes of
 // the head so far, and each byte is looked at once however the head was cut. The verdict depends on
-// the bytes alone, not on the cuts. Pure code: no I/O, no allocation, never suspends.
+// the bytes alone, not on the cuts. Pure code: no I/O, never suspends; allocates only when the
+// fields have to grow.
+//
+//   skim: whole well-formed lines, a few dozen characters at a time, while there are any
+//   else: one line the careful way, which knows what is wrong with it or that it is cut
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "net/http/limits.hpp"
+#include "net/http/message.hpp"
 #include "net/http/status.hpp"
 
 namespace net::http {
@@ -47,13 +51,9 @@ bool is_host(std::string_view text) noexcept;
 // A single hexadecimal digit, or -1.
 int hex_digit(char c) noexcept;
 
-struct FieldLine {
-  std::string_view name;
-  std::string_view value;
-};
 // A field line without its CRLF (RFC 9112 section 5): a token, at once the colon, a field value. A
 // line that starts with white space (a fold) is none.
-std::optional<FieldLine> split_field_line(std::string_view line) noexcept;
+std::optional<Field> split_field_line(std::string_view line) noexcept;
 
 struct TargetParts {
   std::string_view authority;  // only of the absolute form
@@ -65,20 +65,35 @@ struct TargetParts {
 // NUL; the query is not looked at. A fragment and CONNECT are refused.
 std::optional<TargetParts> split_target(std::string_view method, std::string_view target) noexcept;
 
+// A part of a head.
+struct HeadPart {
+  std::size_t offset = 0;
+  std::size_t bytes = 0;
+
+  // `head`: from the first byte of the message on.
+  std::string_view in(std::string_view head) const noexcept { return head.substr(offset, bytes); }
+};
+
 // What the check learned from a head, for the parser that asked.
 struct HeadFacts {
   int version = 11;     // 10 or 11
   int status_code = 0;  // of a response
+  HeadPart reason;      // of a response
+  HeadPart method;
+  HeadPart target;
+  HeadPart path;
+  HeadPart query;
+  HeadPart host;  // the value of Host, or of an absolute target's authority
   bool has_content_length = false;
   bool chunked = false;
   bool expect_continue = false;  // 100-continue on HTTP/1.1; HTTP/1.0 cannot ask for it
   bool connection_close = false;
   bool connection_keep_alive = false;
+  // Connection or Proxy-Connection is no list of tokens, or Content-Length does not fit. Malformed,
+  // but what is too large or not expected is said first.
+  bool has_bad_value = false;
   std::uint64_t content_length = 0;  // saturated: what does not fit is far above every limit
-  std::size_t start = 0;             // offset of the start line; 2 if an empty line came before it
   std::size_t end = 0;               // offset of the first byte after the head
-  std::size_t host_offset = 0;       // the value of Host, or of an absolute target's authority
-  std::size_t host_bytes = 0;
 
   bool keep_alive() const noexcept {
     return !connection_close && (version == 11 || connection_keep_alive);
@@ -93,8 +108,9 @@ class HeadCheck {
   HeadCheck(Kind kind, const Limits& limits) noexcept : limits_(limits), kind_(kind) {}
 
   // `bytes` is everything from the first byte of the message on: what it was on the last call and
-  // more after it. It may lie somewhere else than before, and may go on behind the head.
-  Verdict scan(std::string_view bytes) noexcept;
+  // more after it. It may lie somewhere else than before, and may go on behind the head. Each field
+  // is appended to `fields` as views into the bytes of this call.
+  Verdict scan(std::string_view bytes, std::vector<Field>& fields);
   void reset() noexcept { *this = HeadCheck{kind_, limits_}; }
 
   const HeadFacts& facts() const noexcept { return facts_; }  // after Verdict::complete
@@ -102,13 +118,18 @@ class HeadCheck {
 
  private:
   Verdict fail(Status status) noexcept;
+  Verdict skim(std::string_view bytes, std::vector<Field>& fields);
+  bool skim_request_line(std::string_view bytes) noexcept;
   Verdict check_pending(std::string_view bytes) noexcept;
   Verdict check_start_line(std::string_view bytes, std::size_t line_feed) noexcept;
   Verdict check_request_line(std::string_view line) noexcept;
   Verdict check_status_line(std::string_view line) noexcept;
   Verdict check_version(std::string_view text) noexcept;
-  Verdict check_field_line(std::string_view bytes, std::size_t line_feed) noexcept;
-  Verdict note_field(std::string_view bytes, const FieldLine& field) noexcept;
+  bool note_target(std::string_view method, std::string_view target) noexcept;
+  Verdict check_field_line(std::string_view bytes, std::size_t line_feed,
+                           std::vector<Field>& fields);
+  Verdict note_field(std::string_view bytes, const Field& field) noexcept;
+  void note_connection(std::string_view value) noexcept;
   Verdict note_content_length(std::string_view value) noexcept;
   Verdict finish(std::string_view bytes, std::size_t end) noexcept;
 
@@ -118,8 +139,7 @@ class HeadCheck {
   std::size_t line_start_ = 0;  // of the line that has not ended yet
   std::size_t fields_start_ = 0;
   std::size_t field_count_ = 0;
-  std::size_t authority_offset_ = 0;
-  std::size_t authority_bytes_ = 0;
+  HeadPart authority_;  // of an absolute target
   Status status_{};
   Kind kind_;
   bool in_fields_ = false;
