@@ -31,9 +31,7 @@ Endpoint::Endpoint(net::Network& network, EndpointOptions options, const Connect
       options_(std::move(options)),
       handler_(handler),
       context_(context),
-      connections_(network.options().streams_max) {
-  prepare_handshakes();
-}
+      connections_(network.options().streams_max) {}
 
 Endpoint::~Endpoint() {
   RT_ASSERT(connections_.count() == 0);
@@ -148,9 +146,9 @@ net::http::UpgradeOutcome Endpoint::upgrade(void* endpoint, net::Stream& stream,
             .status = net::http::Status::service_unavailable,
             .reason = "no room for another connection"};
   }
-  std::string response;
-  write_upgrade_response(response, upgrade);
-  stream.send_last(as_bytes(response));
+  self.response_.clear();
+  write_upgrade_response(self.response_, upgrade);
+  stream.send_last(as_bytes(self.response_));
   // Frames may lie behind the request already: their pongs, or a close, come behind the answer.
   stream.fence();
   if (self.handler_.on_open != nullptr) self.handler_.on_open(*connection);

@@ -95,6 +95,7 @@ class Endpoint {
   std::unique_ptr<Inflater> inflater_;      // for peers without context takeover
   std::unique_ptr<Deflater> deflater_;
   KeptBytes* spare_kept_ = nullptr;  // a list
+  std::string response_;             // a handshake's answer while it is written
   Counters counters_;
 };
 

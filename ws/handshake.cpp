@@ -1,11 +1,16 @@
 #include "ws/handshake.hpp"
 
+// OpenSSL 3 would have SHA-1 used through EVP. That loads a provider at first, which takes it
+// milliseconds, and then makes a context for each digest: an allocation and a third of the
+// instructions for a hash of 60 bytes.
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/evp.h>
+#include <openssl/sha.h>
 
 #include <algorithm>
-#include <memory>
 #include <utility>
 
+#include "net/http/text_scan.hpp"
 #include "runtime/assert.hpp"
 #include "ws/header_list.hpp"
 
@@ -37,36 +42,67 @@ struct Gathered {
 };
 
 Gathered gather(std::span<const net::http::Field> fields) noexcept {
+  using net::http::field_name_is;
   Gathered found;
-  for (const net::http::Field& field : fields) {
-    const auto is = [&field](std::string_view name) {
-      return equal_without_case(field.name, name);
-    };
-    if (is("Host")) {
-      found.host.add(field.value);
-    } else if (is("Upgrade")) {
-      found.is_upgrade_to_websocket |= net::http::list_has_token(field.value, "websocket");
-    } else if (is("Connection")) {
-      found.has_connection_upgrade |= net::http::list_has_token(field.value, "upgrade");
-    } else if (is("Sec-WebSocket-Key")) {
-      found.key.add(field.value);
-    } else if (is("Sec-WebSocket-Version")) {
-      found.version.add(field.value);
-    } else if (is("Sec-WebSocket-Accept")) {
-      found.accept.add(field.value);
-    } else if (is("Sec-WebSocket-Protocol")) {
-      ++found.subprotocol_lines;
-    } else if (is("Sec-WebSocket-Extensions")) {
-      ++found.extension_lines;
-    } else if (is("Origin")) {
-      found.origin.add(field.value);
-    } else if (is("Content-Length")) {
-      found.content_length.add(field.value);
-    } else if (is("Transfer-Encoding")) {
-      found.has_transfer_encoding = true;
+  for (const auto& [name, value] : fields) {
+    switch (name.size()) {
+      case 4:
+        if (field_name_is<"host">(name)) found.host.add(value);
+        break;
+      case 6:
+        if (field_name_is<"origin">(name)) found.origin.add(value);
+        break;
+      case 7:
+        if (field_name_is<"upgrade">(name)) {
+          found.is_upgrade_to_websocket |= net::http::list_has_token(value, "websocket");
+        }
+        break;
+      case 10:
+        if (field_name_is<"connection">(name)) {
+          found.has_connection_upgrade |= net::http::list_has_token(value, "upgrade");
+        }
+        break;
+      case 14:
+        if (field_name_is<"content-length">(name)) found.content_length.add(value);
+        break;
+      case 17:
+        if (field_name_is<"sec-websocket-key">(name)) found.key.add(value);
+        if (field_name_is<"transfer-encoding">(name)) found.has_transfer_encoding = true;
+        break;
+      case 20:
+        if (field_name_is<"sec-websocket-accept">(name)) found.accept.add(value);
+        break;
+      case 21:
+        if (field_name_is<"sec-websocket-version">(name)) found.version.add(value);
+        break;
+      case 22:
+        if (field_name_is<"sec-websocket-protocol">(name)) ++found.subprotocol_lines;
+        break;
+      case 24:
+        if (field_name_is<"sec-websocket-extensions">(name)) ++found.extension_lines;
+        break;
+      default:
+        break;
     }
   }
   return found;
+}
+
+constexpr bool is_base64(char c) noexcept {
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' ||
+         c == '/';
+}
+constexpr net::http::AsciiSet kBase64Chars{is_base64};
+constexpr net::http::AsciiSet kHostChars{[](char c) {
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+         std::string_view{"-._~!$&'()*+,;=%"}.find(c) != std::string_view::npos;
+}};
+
+// How many of the first characters are in the set.
+std::size_t span_of(const net::http::AsciiSet& set, std::string_view text) noexcept {
+  std::size_t count = 0;
+  while (count < text.size() && set.contains(text[count])) ++count;
+  return count;
 }
 
 // base64 of exactly 16 bytes. The four unused bits of the last character are not looked at, as
@@ -74,10 +110,7 @@ Gathered gather(std::span<const net::http::Field> fields) noexcept {
 bool is_valid_key(std::string_view key) noexcept {
   if (key.size() != kKeyChars || !key.ends_with("==")) return false;
   key.remove_suffix(2);
-  return std::all_of(key.begin(), key.end(), [](char c) {
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' ||
-           c == '/';
-  });
+  return span_of(kBase64Chars, key) == key.size();
 }
 
 // "host[:port]" in two parts; the port empty if it is the scheme's own.
@@ -91,8 +124,6 @@ struct Authority {
 };
 
 Authority parse_authority(std::string_view text, std::string_view default_port) noexcept {
-  constexpr std::string_view kHostChars =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=%";
   Authority parsed;
   std::size_t host_end = 0;
   if (text.starts_with('[')) {
@@ -104,7 +135,7 @@ Authority parse_authority(std::string_view text, std::string_view default_port) 
       return parsed;
     }
   } else {
-    host_end = std::min(text.find_first_not_of(kHostChars), text.size());
+    host_end = span_of(kHostChars, text);
   }
   parsed.host = text.substr(0, host_end);
   std::string_view rest = text.substr(host_end);
@@ -123,7 +154,9 @@ bool is_same_origin(std::string_view origin, std::string_view host, bool is_secu
   const std::string_view scheme = is_secure ? "https://" : "http://";
   const std::string_view default_port = is_secure ? "443" : "80";
   if (!equal_without_case(origin.substr(0, scheme.size()), scheme)) return false;
-  const Authority theirs = parse_authority(origin.substr(scheme.size()), default_port);
+  origin.remove_prefix(scheme.size());
+  const Authority theirs = parse_authority(origin, default_port);
+  if (origin == host) return theirs.is_valid;  // the same text, as browsers send it
   const Authority ours = parse_authority(host, default_port);
   return theirs.is_valid && ours.is_valid && theirs == ours;
 }
@@ -220,25 +253,6 @@ void append_field(std::string& to, std::string_view name, std::string_view value
   to.append(name).append(": ").append(value).append("\r\n");
 }
 
-// OpenSSL loads a provider to find SHA-1 the first time, which takes it milliseconds; a context
-// that has been used needs nothing more. One context a thread.
-EVP_MD_CTX* sha1_context() {
-  struct Freer {
-    void operator()(EVP_MD* digest) const noexcept { EVP_MD_free(digest); }
-    void operator()(EVP_MD_CTX* context) const noexcept { EVP_MD_CTX_free(context); }
-  };
-  static const std::unique_ptr<EVP_MD, Freer> kSha1{EVP_MD_fetch(nullptr, "SHA1", nullptr)};
-  thread_local std::unique_ptr<EVP_MD_CTX, Freer> context;
-  if (context == nullptr) {
-    context.reset(EVP_MD_CTX_new());
-    RT_ASSERT(kSha1 != nullptr);
-    RT_ASSERT(context != nullptr);
-    const int is_ready = EVP_DigestInit_ex2(context.get(), kSha1.get(), nullptr);
-    RT_ASSERT(is_ready == 1);
-  }
-  return context.get();
-}
-
 std::array<char, kKeyChars> key_of_nonce(std::span<const std::byte, 16> nonce) {
   std::array<unsigned char, kKeyChars + 1> encoded;
   const int size =
@@ -251,20 +265,15 @@ std::array<char, kKeyChars> key_of_nonce(std::span<const std::byte, 16> nonce) {
 
 }  // namespace
 
-void prepare_handshakes() {
-  sha1_context();
-}
-
 std::array<char, 28> accept_key_of(std::string_view key) {
-  EVP_MD_CTX* const context = sha1_context();
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
-  unsigned digest_bytes = 0;
-  const bool is_done = EVP_DigestInit_ex2(context, nullptr, nullptr) == 1 &&
-                       EVP_DigestUpdate(context, key.data(), key.size()) == 1 &&
-                       EVP_DigestUpdate(context, kGuid.data(), kGuid.size()) == 1 &&
-                       EVP_DigestFinal_ex(context, digest.data(), &digest_bytes) == 1;
+  RT_ASSERT(key.size() == kKeyChars);
+  SHA_CTX context;
+  std::array<unsigned char, SHA_DIGEST_LENGTH> digest;
+  const bool is_done = SHA1_Init(&context) == 1 &&
+                       SHA1_Update(&context, key.data(), key.size()) == 1 &&
+                       SHA1_Update(&context, kGuid.data(), kGuid.size()) == 1 &&
+                       SHA1_Final(digest.data(), &context) == 1;
   RT_ASSERT(is_done);
-  RT_ASSERT(digest_bytes == 20);
   std::array<unsigned char, 29> encoded;
   const int size = EVP_EncodeBlock(encoded.data(), digest.data(), 20);
   RT_ASSERT(size == 28);
@@ -313,9 +322,9 @@ void write_upgrade_response(std::string& to, const Upgrade& upgrade) {
     append_field(to, "Sec-WebSocket-Protocol", upgrade.subprotocol);
   }
   if (upgrade.deflate) {
-    std::string answer;
-    write_deflate_answer(answer, *upgrade.deflate);
-    append_field(to, "Sec-WebSocket-Extensions", answer);
+    to.append("Sec-WebSocket-Extensions: ");
+    write_deflate_answer(to, *upgrade.deflate);
+    to.append("\r\n");
   }
   to.append("\r\n");
 }

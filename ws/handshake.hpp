@@ -63,10 +63,7 @@ Rejection upgrade_required() noexcept;
 // Appends the whole 101 response, up to and including the empty line.
 void write_upgrade_response(std::string& to, const Upgrade& upgrade);
 
-// Makes what the first handshake of a thread would have to wait milliseconds for.
-void prepare_handshakes();
-
-// base64(SHA-1(key + GUID)), section 4.2.2.
+// base64(SHA-1(key + GUID)), section 4.2.2. `key` has 24 characters, base64 of 16 bytes.
 std::array<char, 28> accept_key_of(std::string_view key);
 
 // What a client asks for.

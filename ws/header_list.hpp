@@ -6,14 +6,11 @@
 #include <cstddef>
 #include <string_view>
 
+#include "net/http/strictness.hpp"
+
 namespace ws {
 
-// tchar of RFC 9110 section 5.6.2.
-constexpr bool is_token_char(char c) noexcept {
-  if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) return true;
-  constexpr std::string_view kOthers = "!#$%&'*+-.^_`|~";
-  return kOthers.find(c) != std::string_view::npos;
-}
+using net::http::is_token_char;
 
 constexpr bool is_token(std::string_view text) noexcept {
   for (const char c : text) {

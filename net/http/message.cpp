@@ -25,6 +25,7 @@ std::string_view trim_white_space(std::string_view text) noexcept {
 }
 
 bool list_has_token(std::string_view list, std::string_view token) noexcept {
+  if (field_name_equal(list, token)) return !token.empty();  // a list of one, as most are
   while (!list.empty()) {
     const std::size_t comma = std::min(list.find(','), list.size());
     const std::string_view element = trim_white_space(list.substr(0, comma));

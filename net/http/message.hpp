@@ -4,13 +4,16 @@
 // loan: they are valid until the parser is fed or reset again, and while the buffer that was fed
 // last is untouched; so never across a co_await.
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <span>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 #include "net/http/status.hpp"
 
@@ -24,31 +27,44 @@ struct Field {
 // Case-insensitive comparison of ASCII names (RFC 9110 section 5.1).
 bool field_name_equal(std::string_view a, std::string_view b) noexcept;
 
-// The same with a name that is known, given in lower case: a few words are compared instead of
-// characters. `name` may hold any bytes.
+// A name in lower case as a template argument.
 template <std::size_t Size>
-bool field_name_is(std::string_view name, const char (&lower)[Size]) noexcept {
-  constexpr std::size_t kBytes = Size - 1;
+struct KnownName {
+  static constexpr std::size_t kBytes = Size - 1;
+  consteval KnownName(const char (&lower)[Size]) {  // NOLINT(google-explicit-constructor)
+    std::copy_n(lower, kBytes, text.begin());
+  }
+  std::array<char, kBytes> text{};
+};
+
+// The same with a name that is known: a few words are compared instead of characters.
+template <KnownName kLower>
+bool field_name_is(std::string_view name) noexcept {
+  constexpr std::size_t kBytes = kLower.text.size();
   static_assert(kBytes >= 4);
   using Word = std::conditional_t<(kBytes >= 8), std::uint64_t, std::uint32_t>;
   constexpr std::size_t kStep = sizeof(Word);
+  // The last word overlaps the one before it.
+  constexpr auto kFrom = [](std::size_t word) { return std::min(word * kStep, kBytes - kStep); };
+  constexpr auto kExpected = [kFrom]<std::size_t... kWord>(std::index_sequence<kWord...>) {
+    std::array<std::array<char, kStep>, sizeof...(kWord)> letters{};
+    std::array<std::array<char, kStep>, sizeof...(kWord)> case_bits{};
+    for (std::size_t word = 0; word < letters.size(); ++word) {
+      for (std::size_t i = 0; i < kStep; ++i) {
+        const char c = kLower.text[kFrom(word) + i];
+        letters[word][i] = c;
+        case_bits[word][i] = c >= 'a' && c <= 'z' ? 0x20 : 0;
+      }
+    }
+    return std::pair{std::array{std::bit_cast<Word>(letters[kWord])...},
+                     std::array{std::bit_cast<Word>(case_bits[kWord])...}};
+  }(std::make_index_sequence<(kBytes + kStep - 1) / kStep>{});
   if (name.size() != kBytes) return false;
   Word difference = 0;
-  // The last word overlaps the one before it.
-  for (std::size_t at = 0; at < kBytes; at += kStep) {
-    const std::size_t from = at + kStep <= kBytes ? at : kBytes - kStep;
-    std::array<unsigned char, kStep> letters{};
-    for (std::size_t i = 0; i < kStep; ++i) {
-      const char c = lower[from + i];
-      letters[i] = c >= 'a' && c <= 'z' ? 0x20 : 0;
-    }
+  for (std::size_t word = 0; word < kExpected.first.size(); ++word) {
     Word theirs;
-    Word ours;
-    Word case_bits;
-    std::memcpy(&theirs, name.data() + from, kStep);
-    std::memcpy(&ours, lower + from, kStep);
-    std::memcpy(&case_bits, letters.data(), kStep);
-    difference |= (theirs ^ ours) & ~case_bits;
+    std::memcpy(&theirs, name.data() + kFrom(word), kStep);
+    difference |= (theirs ^ kExpected.first[word]) & ~kExpected.second[word];
   }
   return difference == 0;
 }

@@ -365,36 +365,36 @@ HeadCheck::Verdict HeadCheck::check_field_line(std::string_view bytes, std::size
 HeadCheck::Verdict HeadCheck::note_field(std::string_view bytes, const Field& field) noexcept {
   switch (field.name.size()) {
     case 4:
-      if (!field_name_is(field.name, "host") || kind_ == Kind::response) break;
+      if (!field_name_is<"host">(field.name) || kind_ == Kind::response) break;
       if (has_host_ || !is_host(field.value)) return fail(Status::bad_request);
       has_host_ = true;
       facts_.host = {.offset = static_cast<std::size_t>(field.value.data() - bytes.data()),
                      .bytes = field.value.size()};
       break;
     case 6:
-      if (!field_name_is(field.name, "expect")) break;
-      if (field_name_is(field.value, "100-continue")) {
+      if (!field_name_is<"expect">(field.name)) break;
+      if (field_name_is<"100-continue">(field.value)) {
         expects_continue_ = true;
       } else {
         expects_unknown_ = true;
       }
       break;
     case 10:
-      if (field_name_is(field.name, "connection")) note_connection(field.value);
+      if (field_name_is<"connection">(field.name)) note_connection(field.value);
       break;
     case 14:
-      if (field_name_is(field.name, "content-length")) return note_content_length(field.value);
+      if (field_name_is<"content-length">(field.name)) return note_content_length(field.value);
       break;
     case 16:
       // It means nothing to us; a broken one may still mean something to a proxy before us.
-      if (field_name_is(field.name, "proxy-connection") &&
+      if (field_name_is<"proxy-connection">(field.name) &&
           !for_each_listed(field.value, [](auto) {})) {
         facts_.has_bad_value = true;
       }
       break;
     case 17:
-      if (!field_name_is(field.name, "transfer-encoding")) break;
-      if (has_transfer_encoding_ || !field_name_is(field.value, "chunked")) {
+      if (!field_name_is<"transfer-encoding">(field.name)) break;
+      if (has_transfer_encoding_ || !field_name_is<"chunked">(field.value)) {
         return fail(Status::bad_request);
       }
       has_transfer_encoding_ = true;
@@ -408,8 +408,8 @@ HeadCheck::Verdict HeadCheck::note_field(std::string_view bytes, const Field& fi
 
 void HeadCheck::note_connection(std::string_view value) noexcept {
   const bool is_list = for_each_listed(value, [this](std::string_view option) {
-    if (field_name_is(option, "close")) facts_.connection_close = true;
-    if (field_name_is(option, "keep-alive")) facts_.connection_keep_alive = true;
+    if (field_name_is<"close">(option)) facts_.connection_close = true;
+    if (field_name_is<"keep-alive">(option)) facts_.connection_keep_alive = true;
   });
   if (!is_list) facts_.has_bad_value = true;
 }

@@ -71,13 +71,13 @@ TEST(HttpFieldName, IsComparedByWordsAsByCharacters) {
        {"host", "Host", "expect", "Connection", "content-length", "proxy-connection",
         "TRANSFER-ENCODING", "sec-websocket-extensions"}) {
     const auto compare = [](std::string_view text) {
-      return std::array{net::http::field_name_is(text, "host"),
-                        net::http::field_name_is(text, "expect"),
-                        net::http::field_name_is(text, "connection"),
-                        net::http::field_name_is(text, "content-length"),
-                        net::http::field_name_is(text, "proxy-connection"),
-                        net::http::field_name_is(text, "transfer-encoding"),
-                        net::http::field_name_is(text, "sec-websocket-extensions")};
+      return std::array{net::http::field_name_is<"host">(text),
+                        net::http::field_name_is<"expect">(text),
+                        net::http::field_name_is<"connection">(text),
+                        net::http::field_name_is<"content-length">(text),
+                        net::http::field_name_is<"proxy-connection">(text),
+                        net::http::field_name_is<"transfer-encoding">(text),
+                        net::http::field_name_is<"sec-websocket-extensions">(text)};
     };
     const auto expected = [](std::string_view text) {
       return std::array{net::http::field_name_equal(text, "host"),
