@@ -1,6 +1,7 @@
 // A peer: Bun's own WebSocket and HTTP server (uWebSockets inside). Each path echoes; /sub subscribes and what arrives
-// on /pub is published natively. Configured for speed: no compression, no time-outs, limits out of the way, the small
-// reply as a static route.
+// on /pub is published natively. Configured for speed: no compression, no time-outs, limits out of the way. The small
+// reply comes from the fetch handler (/fetch), as ours comes from a handler, and as a static route (/hello), whose
+// bytes Bun has ready and for which no JavaScript runs.
 //
 //   bun bun_server.js PORT [deflate]       (0 picks a free one; prints "listening PORT")
 // Each message compressed on its own, by what the connections share: Bun's default.
@@ -14,8 +15,10 @@ const server = Bun.serve({
   development: false,
   static: { '/hello': new Response('hello\n') },
   fetch(request, server) {
-    if (server.upgrade(request, { data: new URL(request.url).pathname })) return undefined;
-    return new Response('hello\n');
+    const path = request.url.slice(request.url.lastIndexOf('/'));
+    if (path === '/fetch') return new Response('hello\n');
+    if (server.upgrade(request, { data: path })) return undefined;
+    return new Response('a WebSocket is wanted\n', { status: 426 });
   },
   websocket: {
     perMessageDeflate: deflates,
