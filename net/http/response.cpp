@@ -56,31 +56,71 @@ void append_status_line(Bytes& out, Status status) {
   append(out, "\r\n");
 }
 
-void append_connection(Bytes& out, const ResponseContext& context) {
-  if (!context.keep_alive) {
-    append(out, "Connection: close\r\n");
-  } else if (context.version == 10) {
-    append(out, "Connection: keep-alive\r\n");
-  }
+std::string_view connection_line(const ResponseContext& context) noexcept {
+  if (!context.keep_alive) return "Connection: close\r\n";
+  return context.version == 10 ? "Connection: keep-alive\r\n" : "";
 }
+
+// Writes text into room that is there.
+class TextWriter {
+ public:
+  explicit TextWriter(std::byte* at) noexcept : at_(at) {}
+  void put(std::string_view text) noexcept {
+    const auto bytes = std::as_bytes(std::span{text});
+    at_ = std::copy(bytes.begin(), bytes.end(), at_);
+  }
+  void put_number(std::uint64_t number) noexcept {
+    char* const to = reinterpret_cast<char*>(at_);
+    at_ += std::to_chars(to, to + kDigitsMax, number).ptr - to;
+  }
+  void put_field(std::string_view name, std::string_view value) noexcept {
+    put(name);
+    put(": ");
+    put(value);
+    put("\r\n");
+  }
+  std::byte* at() const noexcept { return at_; }
+  static constexpr std::size_t kDigitsMax = 20;
+
+ private:
+  std::byte* at_;
+};
 
 // Status line and fields up to the empty line, and the body if there is one to send. Arguments are
 // checked by the callers.
 void append_response(Bytes& out, Status status, const ResponseContext& context,
                      const ResponseOptions& options, std::span<const std::byte> body) {
-  constexpr std::size_t kHeadBytesGuess = 192;
-  if (out.empty()) out.reserve(kHeadBytesGuess + (context.is_head ? 0 : body.size()));
-  append_status_line(out, status);
-  if (!options.date.empty()) append_field(out, "Date", options.date);
-  if (!options.content_type.empty()) append_field(out, "Content-Type", options.content_type);
+  const std::string_view reason = reason_phrase(status);
+  const std::string_view connection = connection_line(context);
+  // Room for the longest, at once: "HTTP/1.1 ", the status, blank, CRLF; Date, Content-Type and
+  // Content-Length with blanks and CRLFs; the empty line.
+  constexpr std::size_t kFixedBytes = 9 + 2 * TextWriter::kDigitsMax + 3 + 8 + 16 + 18 + 2;
+  std::size_t head_bytes = kFixedBytes + reason.size() + options.date.size() +
+                           options.content_type.size() + connection.size();
+  for (const Field& field : options.fields)
+    head_bytes += field.name.size() + field.value.size() + 4;
+  const std::size_t before = out.size();
+  out.reserve(before + head_bytes + (context.is_head ? 0 : body.size()));
+  out.resize(before + head_bytes);
+
+  TextWriter to{out.data() + before};
+  to.put("HTTP/1.1 ");
+  to.put_number(static_cast<std::uint64_t>(status));
+  to.put(" ");
+  to.put(reason);
+  to.put("\r\n");
+  if (!options.date.empty()) to.put_field("Date", options.date);
+  if (!options.content_type.empty()) to.put_field("Content-Type", options.content_type);
   if (!has_no_body(status)) {
-    append(out, "Content-Length: ");
-    append_number(out, body.size());
-    append(out, "\r\n");
+    to.put("Content-Length: ");
+    to.put_number(body.size());
+    to.put("\r\n");
   }
-  for (const Field& field : options.fields) append_field(out, field.name, field.value);
-  append_connection(out, context);
-  append(out, "\r\n");
+  for (const Field& field : options.fields) to.put_field(field.name, field.value);
+  to.put(connection);
+  to.put("\r\n");
+  RT_ASSERT(to.at() <= out.data() + out.size());
+  out.resize(static_cast<std::size_t>(to.at() - out.data()));
   if (!context.is_head) out.insert(out.end(), body.begin(), body.end());
 }
 
@@ -143,7 +183,7 @@ void write_error(Bytes& out, Status status, const ErrorOptions& options) {
     append(out, options.context.keep_alive ? "Connection: Upgrade\r\n"
                                            : "Connection: Upgrade, close\r\n");
   } else {
-    append_connection(out, options.context);
+    append(out, connection_line(options.context));
   }
   append(out, "\r\n");
   if (!options.context.is_head) out.insert(out.end(), text.begin(), text.end());

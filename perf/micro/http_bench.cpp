@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <string>
+#include <vector>
 
 #include "net/http/request_parser.hpp"
+#include "net/http/response.hpp"
 #include "net/http/router.hpp"
 #include "perf/micro/workload.hpp"
 #include "ws/handshake.hpp"
@@ -45,6 +47,27 @@ class ParseRequest final : public Workload {
  private:
   std::string text_;
   net::http::RequestParser parser_;
+};
+
+class WriteResponse final : public Workload {
+ public:
+  std::uint64_t run(std::uint64_t operations) override {
+    std::uint64_t sum = 0;
+    for (std::uint64_t i = 0; i < operations; ++i) {
+      out_.clear();
+      const auto written = net::http::write_response(
+          out_, net::http::Status::ok, {.keep_alive = true},
+          {.content_type = "application/json", .date = net::http::to_view(date_)},
+          R"({"status":"ok"})");
+      if (!written) return 0;
+      sum += out_.size();
+    }
+    return sum;
+  }
+
+ private:
+  net::http::DateText date_ = net::http::format_date(784'111'777);
+  std::vector<std::byte> out_;
 };
 
 class AcceptKey final : public Workload {
@@ -113,6 +136,7 @@ void add_http_cases(Cases& cases) {
     cases.add<ParseRequest>({.name = "http/parse_request/fields:" + std::to_string(fields)},
                             fields);
   }
+  cases.add<WriteResponse>({.name = "http/write_response"});
   for (const std::size_t routes : {2u, 200u}) {
     cases.add<Lookup>({.name = "http/route/routes:" + std::to_string(routes)}, routes);
   }
