@@ -12,34 +12,42 @@ namespace {
 //   bytes 0-3 slot | 4-5 core | 6 version and 4 bits of generation | 7 generation | 8-15 secret
 constexpr std::uint8_t kVersion = 0x80;
 constexpr std::uint8_t kVariant = 0x80;
+constexpr std::uint32_t kGenerationMask = 0xfff;
+
+void store_big_endian(std::uint8_t* to, std::uint64_t value) noexcept {
+  value = __builtin_bswap64(value);
+  std::memcpy(to, &value, sizeof value);
+}
+
+std::uint64_t load_big_endian(const std::uint8_t* from) noexcept {
+  std::uint64_t value;
+  std::memcpy(&value, from, sizeof value);
+  return __builtin_bswap64(value);
+}
 
 constexpr std::size_t kCopiedBytesMax = 4096;  // of an event over TCP
 
 }  // namespace
 
 protocol::Uuid Session::uuid() const noexcept {
-  protocol::Uuid uuid{};
-  for (int i = 0; i < 4; ++i) uuid.data[i] = static_cast<std::uint8_t>(id_.slot >> (24 - 8 * i));
-  uuid.data[4] = static_cast<std::uint8_t>(id_.core >> 8);
-  uuid.data[5] = static_cast<std::uint8_t>(id_.core);
-  uuid.data[6] = static_cast<std::uint8_t>(kVersion | (id_.generation >> 8 & 0xf));
-  uuid.data[7] = static_cast<std::uint8_t>(id_.generation);
-  for (int i = 0; i < 8; ++i) {
-    uuid.data[8 + i] = static_cast<std::uint8_t>(secret_ >> (56 - 8 * i));
-  }
+  const std::uint64_t named = std::uint64_t{id_.slot} << 32 | std::uint64_t{id_.core} << 16 |
+                              std::uint64_t{kVersion} << 8 | (id_.generation & kGenerationMask);
+  protocol::Uuid uuid;
+  store_big_endian(uuid.data, named);
+  store_big_endian(uuid.data + 8, secret_);
   return uuid;
 }
 
 Sessions::Named Sessions::parse(const protocol::Uuid& uuid, runtime::CoreId cores) noexcept {
-  Named named;
-  named.id.slot = 0;
-  for (int i = 0; i < 4; ++i) named.id.slot = named.id.slot << 8 | uuid.data[i];
-  named.id.core = static_cast<runtime::CoreId>(uuid.data[4] << 8 | uuid.data[5]);
-  named.id.generation = (uuid.data[6] & 0xfu) << 8 | uuid.data[7];
-  for (int i = 0; i < 8; ++i) named.secret = named.secret << 8 | uuid.data[8 + i];
-  named.valid = (uuid.data[6] & 0xf0) == kVersion && (uuid.data[8] & 0xc0) == kVariant &&
-                named.id.core < cores;
-  return named;
+  const std::uint64_t named = load_big_endian(uuid.data);
+  Named result;
+  result.id.slot = static_cast<std::uint32_t>(named >> 32);
+  result.id.core = static_cast<runtime::CoreId>(named >> 16);
+  result.id.generation = static_cast<std::uint32_t>(named) & kGenerationMask;
+  result.secret = load_big_endian(uuid.data + 8);
+  result.valid = (uuid.data[6] & 0xf0) == kVersion && (uuid.data[8] & 0xc0) == kVariant &&
+                 result.id.core < cores;
+  return result;
 }
 
 std::byte* Session::indirect_space(std::size_t bytes) {
