@@ -26,13 +26,16 @@ constexpr std::size_t kPrefetch = 6;  // subscribers ahead: a miss takes as long
 
 void PubSub::publish(Session& from, const protocol::MessageHeader& header, std::string_view channel,
                      protocol::Bytes data, bool requires_ack) {
-  if (!valid_name(channel)) {
+  const std::uint64_t name_hash = hash(channel);
+  const CoreId owner = owner_of(name_hash);
+  OwnedChannel* owned = owner == core_.id() ? find_owned(channel, name_hash) : nullptr;
+  // The name of a channel that exists has been looked at before.
+  if (owned == nullptr && !valid_name(channel)) {
     from.send_error(header.transaction_id, protocol::Opcode::Publish,
                     protocol::ErrorCode::channel_name_invalid,
                     "a channel name has 1 to 255 bytes of UTF-8 without control characters");
     return;
   }
-  const std::uint64_t name_hash = hash(channel);
   const PublishRecord record{
       .from = {.session = from.id(), .transaction_id = header.transaction_id},
       .publisher = from.uuid(),
@@ -41,9 +44,9 @@ void PubSub::publish(Session& from, const protocol::MessageHeader& header, std::
       .data_bytes = static_cast<std::uint32_t>(data.size()),
       .requires_ack = requires_ack};
   if (requires_ack) from.expect_answer();
-  const CoreId owner = owner_of(name_hash);
   if (owner == core_.id()) {
-    if (OwnedChannel* owned = owned_channel(channel, name_hash)) {
+    if (owned == nullptr) owned = owned_channel(channel, name_hash);
+    if (owned != nullptr) {
       order(*owned, record, data);
     } else {
       send_refusal(record.from, requires_ack);
