@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 
 #include <array>
+#include <cerrno>
 #include <span>
 #include <string>
 
@@ -22,10 +23,18 @@ using runtime::Result;
 
 constexpr runtime::Nanoseconds kHandshakeTimeout = 10 * runtime::kSecond;
 
-// 127.0.0.1 and those that follow it.
-runtime::Address source_address(std::uint32_t number) noexcept {
+// The kernel gives connections even ports as long as there are any, and searches all of them in
+// vain when there are none: beyond 14,000 from one address a connection took 2 ms instead of 30 µs
+// (Linux 6.18). So every second one asks for an odd port, from the range that is the default.
+constexpr std::uint32_t kOddPortFirst = 32'769;
+constexpr std::uint32_t kOddPorts = 14'116;
+constexpr int kOddPortTries = 64;  // then the kernel chooses
+
+// 127.0.0.1 and those that follow it. Port 0: the kernel chooses one.
+runtime::Address source_address(std::uint32_t number, std::uint32_t port) noexcept {
   sockaddr_in address{};
   address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + number);
   return runtime::Address::from_raw(reinterpret_cast<const sockaddr*>(&address), sizeof address);
 }
@@ -95,9 +104,18 @@ runtime::Task<Result<net::StreamId>> Opener::connect(const net::StreamHandler& h
   if (settings_.source_addresses == 0) {
     co_return co_await network_.connect(settings_.target.address, handler, owner);
   }
-  const runtime::Address source =
-      source_address(settings_.first_source + number % settings_.source_addresses);
-  co_return co_await network_.connect(settings_.target.address, handler, owner, &source);
+  const std::uint32_t source = settings_.first_source + number % settings_.source_addresses;
+  const bool wants_odd = number / settings_.source_addresses % 2 == 1;
+  for (int tries = wants_odd ? kOddPortTries : 0; tries > 0; --tries) {
+    const auto odd = static_cast<std::uint32_t>(network_.core().random().next() % kOddPorts);
+    const runtime::Address address = source_address(source, kOddPortFirst + 2 * odd);
+    auto stream = co_await network_.connect(settings_.target.address, handler, owner, &address);
+    const bool is_taken = !stream && (stream.error() == Error::from_errno(EADDRINUSE) ||
+                                      stream.error() == Error::from_errno(EADDRNOTAVAIL));
+    if (!is_taken) co_return stream;
+  }
+  const runtime::Address address = source_address(source, 0);
+  co_return co_await network_.connect(settings_.target.address, handler, owner, &address);
 }
 
 runtime::Task<Result<net::StreamId>> Opener::open(const net::StreamHandler& handler, void* owner,
