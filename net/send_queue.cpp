@@ -141,16 +141,12 @@ std::byte* SendQueue::append_piece(std::size_t bytes, SendPool& pool) {
   return block;
 }
 
-std::byte* SendQueue::end_in_buffer(runtime::BufferId buffer) noexcept {
-  if (end_ <= first_waiting()) return nullptr;
-  const Piece& piece = last();
-  if (piece.owner != PieceOwner::buffer || piece.buffer != buffer) return nullptr;
-  return const_cast<std::byte*>(piece.data) + piece.bytes;
-}
-
 bool SendQueue::extend_last(runtime::BufferId buffer, std::span<const std::byte> more) noexcept {
-  if (end_in_buffer(buffer) != more.data()) return false;
-  last().bytes += static_cast<std::uint32_t>(more.size());
+  if (end_ <= first_waiting()) return false;
+  Piece& piece = last();
+  if (piece.owner != PieceOwner::buffer || piece.buffer != buffer) return false;
+  if (piece.data + piece.bytes != more.data()) return false;
+  piece.bytes += static_cast<std::uint32_t>(more.size());
   bytes_ += more.size();
   return true;
 }

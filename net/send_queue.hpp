@@ -144,8 +144,6 @@ class alignas(runtime::kCacheLine) SendQueue {
   }
   // Extends the last piece if `more` lies right behind it in the same receive buffer.
   bool extend_last(runtime::BufferId buffer, std::span<const std::byte> more) noexcept;
-  // The last waiting piece, if it is of this receive buffer: its end. nullptr otherwise.
-  std::byte* end_in_buffer(runtime::BufferId buffer) noexcept;
 
   // The next operation is begun, and its pieces are in flight: one piece as bytes, several as a
   // message.

@@ -64,10 +64,6 @@ bool Stream::send_owned(std::byte* memory, std::span<const std::byte> bytes) {
   return true;
 }
 
-std::byte* Stream::end_in_place(const Received& received) noexcept {
-  return queue_ != nullptr ? queue_->end_in_buffer(received.buffer) : nullptr;
-}
-
 bool Stream::send_in_place(const Received& received, std::span<const std::byte> bytes) {
   if (!room_for(bytes.size())) return false;
   if (queue_ != nullptr && queue_->extend_last(received.buffer, bytes)) return true;

@@ -96,11 +96,8 @@ class Stream {
   // Takes over memory from new std::byte[]; `bytes` lie in it.
   [[nodiscard]] bool send_owned(std::byte* memory, std::span<const std::byte> bytes);
   // Bytes in a receive buffer that on_data brought in this call: holds a lease until sent. Pieces
-  // in one buffer that follow each other go out as one; see compact_in_place().
+  // in one buffer that follow each other go out as one.
   [[nodiscard]] bool send_in_place(const Received& received, std::span<const std::byte> bytes);
-  // Where in the same receive buffer the last queued piece ends: bytes moved there before
-  // send_in_place() join it. nullptr: there is none.
-  std::byte* end_in_place(const Received& received) noexcept;
   // Static memory.
   [[nodiscard]] bool send_static(std::span<const std::byte> bytes);
   // Memory of the layer above, given back by its release function once sent (or dropped).

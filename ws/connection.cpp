@@ -12,9 +12,6 @@
 namespace ws {
 namespace {
 
-// Frames up to this size are moved up to the one before them in the receive buffer, so that a batch
-// leaves as one piece (each is 4 bytes shorter than it came); larger ones are pieces of their own.
-constexpr std::size_t kCompactBytesMax = 4096;
 constexpr std::size_t kControlFrameBytesMax = kClientHeaderBytesMax + kControlPayloadBytesMax;
 
 constexpr std::uint32_t to_ticks(runtime::Nanoseconds span) noexcept {
@@ -45,6 +42,7 @@ void Connection::on_data(net::Stream& stream, const net::Received& received) noe
 void Connection::consume(const net::Received& received) {
   active_ = true;
   endpoint_.current_ = &received;
+  endpoint_.landing_ = nullptr;
   const ReadResult result = reader_.consume(received.bytes, endpoint_.options_.reader, *this);
   endpoint_.current_ = nullptr;
   if (result.status == ReadStatus::failed) {
@@ -199,6 +197,12 @@ bool Connection::on_close(CloseCode code, std::string_view reason) {
   return false;
 }
 
+// Behind the frame before, if that was sent in place: each is 4 bytes shorter than it came, and so
+// a batch leaves as one piece.
+std::byte* Connection::landing() const noexcept {
+  return endpoint_.landing_;
+}
+
 Inflater& Connection::inflater() {
   RT_ASSERT(compression_ != nullptr);
   return compression_->inflater ? *compression_->inflater : endpoint_.shared_inflater();
@@ -287,19 +291,12 @@ bool Connection::echo_in_place(Message& message) {
   const std::span<std::byte> payload = message.payload();
   const std::size_t header = server_header_bytes(payload.size());
   RT_DEBUG_ASSERT(header <= message.header_room());
-  std::byte* frame = payload.data() - header;
-  const std::size_t bytes = header + payload.size();
+  const std::span<std::byte> frame{payload.data() - header, header + payload.size()};
   // Its place belongs to the queue from here on: a second echo would write into the first.
   message = Message{message.kind(), {}, 0, nullptr};
-  if (bytes <= kCompactBytesMax) {
-    std::byte* end = stream_.end_in_place(*endpoint_.current_);
-    if (end != nullptr) {
-      std::memmove(end + header, payload.data(), payload.size());
-      frame = end;
-    }
-  }
-  write_server_header(frame, {.opcode = opcode_of(message.kind())}, payload.size());
-  return stream_.send_in_place(*endpoint_.current_, {frame, bytes}) || refused();
+  write_server_header(frame.data(), {.opcode = opcode_of(message.kind())}, payload.size());
+  endpoint_.landing_ = frame.data() + frame.size();
+  return stream_.send_in_place(*endpoint_.current_, frame) || refused();
 }
 
 bool Connection::echo_owned(Message& message) {

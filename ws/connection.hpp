@@ -111,6 +111,7 @@ class Connection {
   bool on_ping(std::span<const std::byte> payload);
   bool on_pong(std::span<const std::byte> payload);
   bool on_close(CloseCode code, std::string_view reason);
+  std::byte* landing() const noexcept;
   Inflater& inflater();
 
   void consume(const net::Received& received);

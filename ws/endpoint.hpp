@@ -92,6 +92,7 @@ class Endpoint {
   void* context_;
   runtime::Slab<Connection> connections_;
   const net::Received* current_ = nullptr;  // what is being consumed, for sends in place
+  std::byte* landing_ = nullptr;            // in it, the end of what was sent in place last
   std::unique_ptr<Inflater> inflater_;      // for peers without context takeover
   std::unique_ptr<Deflater> deflater_;
   KeptBytes* spare_kept_ = nullptr;  // a list

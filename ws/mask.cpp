@@ -68,18 +68,21 @@ __attribute__((target("avx2"))) void mask_avx2(const std::byte* from, std::byte*
 
 #define WS_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,bmi2")))
 
+// As above. No masked stores for the ends: what is loaded soon after one from bytes that it skipped
+// (the next frame's header) would wait until it has reached the cache.
 WS_AVX512 void mask_avx512(const std::byte* from, std::byte* to, std::size_t size,
                            std::uint32_t key) noexcept {
-  std::size_t at = 0;
-  if (size >= kAlignFromBytes) {
-    at = bytes_to_boundary(to, 64);
-    const __mmask64 head = _cvtu64_mask64(_bzhi_u64(~0ULL, static_cast<unsigned>(at)));
-    const __m512i bytes = _mm512_maskz_loadu_epi8(head, from);
-    _mm512_mask_storeu_epi8(to, head,
-                            _mm512_xor_si512(bytes, _mm512_set1_epi32(static_cast<int>(key))));
-    key = detail::turn_key(key, at);
+  if (size < 64) {
+    mask_avx2(from, to, size, key);
+    return;
   }
-  const __m512i pattern = _mm512_set1_epi32(static_cast<int>(key));
+  const std::size_t tail_at = size - 64;
+  const __m512i tail_key = _mm512_set1_epi32(static_cast<int>(detail::turn_key(key, tail_at)));
+  const __m512i head_key = _mm512_set1_epi32(static_cast<int>(key));
+  const __m512i head = _mm512_xor_si512(_mm512_loadu_si512(from), head_key);
+  const __m512i tail = _mm512_xor_si512(_mm512_loadu_si512(from + tail_at), tail_key);
+  std::size_t at = size < kAlignFromBytes ? 64 : bytes_to_boundary(to, 64);
+  const __m512i pattern = _mm512_set1_epi32(static_cast<int>(detail::turn_key(key, at)));
   for (; at + 256 <= size; at += 256) {
     const __m512i a = _mm512_xor_si512(_mm512_loadu_si512(from + at), pattern);
     const __m512i b = _mm512_xor_si512(_mm512_loadu_si512(from + at + 64), pattern);
@@ -93,11 +96,8 @@ WS_AVX512 void mask_avx512(const std::byte* from, std::byte* to, std::size_t siz
   for (; at + 64 <= size; at += 64) {
     _mm512_storeu_si512(to + at, _mm512_xor_si512(_mm512_loadu_si512(from + at), pattern));
   }
-  if (at < size) {
-    const __mmask64 tail = _cvtu64_mask64(_bzhi_u64(~0ULL, static_cast<unsigned>(size - at)));
-    const __m512i bytes = _mm512_maskz_loadu_epi8(tail, from + at);
-    _mm512_mask_storeu_epi8(to + at, tail, _mm512_xor_si512(bytes, pattern));
-  }
+  _mm512_storeu_si512(to, head);
+  _mm512_storeu_si512(to + tail_at, tail);
 }
 
 void choose_then_mask(const std::byte* from, std::byte* to, std::size_t size,

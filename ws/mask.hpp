@@ -19,8 +19,9 @@ using MaskKey = std::array<std::byte, 4>;  // in the order of the wire
 
 inline constexpr std::size_t kInlineMaskBytesMax = 32;
 
-// Writes `size` masked bytes of `from` to `to`, which is either equal to `from` or does not overlap
-// it. `key` is the key in memory order, already turned to the first byte. Needs size >= 32.
+// Writes `size` masked bytes of `from` to `to`, which may overlap it only from below: from their
+// first byte to their last, no store reaches what is still to be loaded. `key` is the key in memory
+// order, already turned to the first byte. Needs size >= 32.
 using MaskKernel = void (*)(const std::byte* from, std::byte* to, std::size_t size,
                             std::uint32_t key) noexcept;
 
@@ -96,8 +97,9 @@ inline void apply_mask(std::span<std::byte> bytes, MaskKey key, std::size_t offs
   }
 }
 
-// The same while copying `from` to `to`, which holds at least from.size() bytes and does not
-// overlap it: joining a message costs one pass instead of two.
+// The same while copying `from` to `to`, which holds at least from.size() bytes and overlaps it
+// from below or not at all: joining a message, or moving it up to the one before it, costs one pass
+// instead of two.
 inline void copy_masked(std::span<const std::byte> from, std::byte* to, MaskKey key,
                         std::size_t offset = 0) noexcept {
   const std::uint32_t word = detail::turn_key(std::bit_cast<std::uint32_t>(key), offset);

@@ -21,6 +21,11 @@
 //   bool on_pong(std::span<const std::byte> payload);
 //   bool on_close(ws::CloseCode, std::string_view reason);  no_status if the peer gave no code
 //   ws::Inflater& inflater();                               only if compression was negotiated
+//   std::byte* landing();                                   optional: where the next frame moves to
+//
+// Where a sink has landing(), a payload that would lie in place is unmasked to behind room for a
+// server's header from there on; it is below the frame, in the caller's bytes. Null: no move.
+//
 // A sink may neither call consume() on nor destroy the reader that is calling it.
 
 #include <cstddef>
@@ -138,7 +143,7 @@ class MessageReader {
   };
 
   static void set_fault(Event& event, CloseCode code) noexcept;
-  bool take_whole_frame(std::span<std::byte> bytes, const ReaderLimits& limits,
+  bool take_whole_frame(std::span<std::byte> bytes, std::byte* landing, const ReaderLimits& limits,
                         Event& event) noexcept;
   void take_pieces(std::span<std::byte> bytes, const ReaderLimits& limits, Event& event);
   std::size_t take_header(std::span<std::byte> bytes, const ReaderLimits& limits, Event& event);
@@ -164,9 +169,11 @@ class MessageReader {
 static_assert(sizeof(MessageReader) <= 16, "an idle connection's budget counts on it");
 
 // The common case, inline: a whole frame at the front of `bytes`, nothing before it unfinished.
-// False leaves `bytes` untouched, and take_pieces() decides what they are.
-inline bool MessageReader::take_whole_frame(std::span<std::byte> bytes, const ReaderLimits& limits,
-                                            Event& event) noexcept {
+// False leaves `bytes` untouched, and take_pieces() decides what they are. A payload lands behind
+// room for a server's header from `landing` on (below the frame), or stays where it lies if that is
+// null.
+inline bool MessageReader::take_whole_frame(std::span<std::byte> bytes, std::byte* landing,
+                                            const ReaderLimits& limits, Event& event) noexcept {
   FrameHeader header;
   const FrameRules idle{.receiver = role_, .rsv1_negotiated = rsv1_negotiated_};
   if (parse_frame_header(bytes, idle, header) != HeaderStatus::complete) return false;
@@ -176,15 +183,24 @@ inline bool MessageReader::take_whole_frame(std::span<std::byte> bytes, const Re
   if (is_data && header.payload_bytes > limits.message_bytes_max) [[unlikely]]
     return false;
   const auto size = static_cast<std::size_t>(header.payload_bytes);
-  const std::span<std::byte> payload = bytes.subspan(header.header_bytes, size);
+  std::span<std::byte> payload = bytes.subspan(header.header_bytes, size);
+  std::size_t header_room = header.header_bytes;
   event.consumed = header.header_bytes + size;
-  if (role_ == Role::server) apply_mask(payload, header.mask_key);
+  if (role_ == Role::server) {
+    std::byte* to = payload.data();
+    if (landing != nullptr) {
+      header_room -= sizeof(MaskKey);
+      to = landing + header_room;
+    }
+    copy_masked(payload, to, header.mask_key);
+    payload = {to, size};
+  }
   if (!is_data) [[unlikely]] {
     control_event(header.opcode, payload, event);
     return true;
   }
   event.payload = payload;
-  event.header_room = header.header_bytes;
+  event.header_room = static_cast<std::uint32_t>(header_room);
   event.message_kind = static_cast<MessageKind>(header.opcode);
   event.kind = header.rsv1 ? EventKind::compressed : EventKind::message;
   if (header.opcode == Opcode::text && !header.rsv1 && !is_valid_utf8(payload)) [[unlikely]] {
@@ -202,7 +218,9 @@ ReadResult MessageReader::consume(std::span<std::byte> bytes, const ReaderLimits
   while (at < bytes.size()) {
     Event event;
     const std::span<std::byte> rest = bytes.subspan(at);
-    if (partial_ != nullptr || !take_whole_frame(rest, limits, event)) {
+    std::byte* landing = nullptr;
+    if constexpr (requires { sink.landing(); }) landing = sink.landing();
+    if (partial_ != nullptr || !take_whole_frame(rest, landing, limits, event)) {
       take_pieces(rest, limits, event);
     }
     at += event.consumed;

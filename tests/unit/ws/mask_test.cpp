@@ -1,6 +1,7 @@
 // Goal: every kernel that this host has masks as RFC 6455 section 5.3 defines it and touches
 // nothing else. Method: all small sizes at all alignments and key offsets, and large sizes, against
-// a loop over single bytes; blocks of exact size with guard bytes around them.
+// a loop over single bytes; blocks of exact size with guard bytes around them; moves to overlapping
+// places below.
 #include "ws/mask.hpp"
 
 #include <gtest/gtest.h>
@@ -64,6 +65,25 @@ TEST(Mask, EveryKernelOfThisHostAgreesWithTheDefinition) {
         kernel(at, at, size, std::bit_cast<std::uint32_t>(kKey));
         ASSERT_EQ(bytes, expected)
             << "path " << static_cast<int>(path) << " size " << size << " shift " << shift;
+      }
+    }
+  }
+}
+
+TEST(Mask, EveryKernelMovesDownByAnyDistanceThatOverlaps) {
+  for (const CpuPath path : kPaths) {
+    const ws::MaskKernel kernel = ws::mask_kernel(path);
+    if (kernel == nullptr) continue;
+    for (const std::size_t size : {32U, 33U, 63U, 64U, 65U, 127U, 200U, 511U, 512U, 640U, 1025U}) {
+      for (std::size_t down = 1; down <= 300; down += 1 + down / 8) {
+        std::vector<std::byte> bytes = random_bytes(down + size);
+        std::vector<std::byte> expected(bytes.begin() + static_cast<std::ptrdiff_t>(down),
+                                        bytes.end());
+        mask_by_definition(expected, kKey, 0);
+        kernel(bytes.data() + down, bytes.data(), size, std::bit_cast<std::uint32_t>(kKey));
+        bytes.resize(size);
+        ASSERT_EQ(bytes, expected)
+            << "path " << static_cast<int>(path) << " size " << size << " down " << down;
       }
     }
   }

@@ -67,6 +67,32 @@ TEST(MessageReader, AWholeMessageIsHandedOverWhereItLies) {
   }
 }
 
+TEST(MessageReader, AWholeMessageLandsWhereTheSinkSays) {
+  struct LandingSink : PlaceSink {
+    std::byte* end = nullptr;  // of the payload before
+    std::vector<std::string> payloads;
+    std::byte* landing() const noexcept { return end; }
+    bool on_message(ws::Message message) {
+      end = message.payload().data() + message.payload().size();
+      payloads.emplace_back(message.text());
+      return PlaceSink::on_message(message);
+    }
+  };
+  for (const std::size_t size : {0U, 1U, 40U, 125U, 126U, 700U, 65535U, 65536U}) {
+    const std::string first(size, 'a');
+    const std::string second(size, 'b');
+    std::vector<std::byte> bytes =
+        buffer_of(frame({.opcode = 2, .payload = first}) + frame({.opcode = 1, .payload = second}));
+    MessageReader reader{Role::server};
+    LandingSink sink;
+    const auto result = reader.consume(bytes, ReaderLimits{}, sink);
+    EXPECT_EQ(result.consumed, bytes.size());
+    EXPECT_EQ(sink.payloads, (std::vector{first, second}));
+    EXPECT_EQ(sink.room, ws::server_header_bytes(size)) << "a reply follows the one before it";
+    EXPECT_EQ(sink.at, bytes.data() + bytes.size() / 2 + sink.room);
+  }
+}
+
 TEST(MessageReader, AMessageAcrossReceivesIsJoinedInAlignedMemoryWithRoom) {
   const std::string payload(5000, 'j');
   const std::string wire = frame({.opcode = 2, .payload = payload});
