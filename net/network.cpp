@@ -75,15 +75,18 @@ Network::Network(const NetworkOptions& options)
                   }),
       flush_hook_{[](void* context) noexcept { static_cast<Network*>(context)->flush(); }, this,
                   false} {
-  const auto small = buffers_.add_group(small_buffers(options));
-  require(small, "receive buffers");
-  small_group_ = *small;
-  large_group_ = small_group_;
-  if (options.large_buffers != 0) {
-    const auto large = buffers_.add_group(
-        {.buffer_bytes = options.large_buffer_bytes, .count = options.large_buffers});
-    require(large, "large receive buffers");
-    large_group_ = *large;
+  std::size_t mode = 0;
+  for (const auto& group :
+       {small_buffers(options),
+        {.buffer_bytes = options.medium_buffer_bytes, .count = options.medium_buffers},
+        {.buffer_bytes = options.large_buffer_bytes, .count = options.large_buffers}}) {
+    groups_[mode] = mode == 0 ? 0 : groups_[mode - 1];
+    if (group.count != 0) {
+      const auto added = buffers_.add_group(group);
+      require(added, "receive buffers");
+      groups_[mode] = *added;
+    }
+    ++mode;
   }
   direct_table_ = core_.runtime().options().ring.direct_descriptors;
   descriptor_slack_ = direct_slack(direct_table_);

@@ -1,7 +1,9 @@
 // The incoming side of Network: which receive is armed, where its bytes go, what is kept for a
 // stream that is paused, and what happens when the buffers run out.
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -26,7 +28,7 @@ using runtime::Token;
 namespace {
 
 constexpr runtime::Nanoseconds kHeldRetry = 50 * runtime::kMicrosecond;
-constexpr std::uint8_t kModeVotesMax = 8;
+constexpr int kModeVotesMax = 16;
 // Far longer than a large buffer is out while its peer reads: a turn or two.
 constexpr runtime::Nanoseconds kLargeWait = runtime::kMillisecond;
 
@@ -41,10 +43,11 @@ void Network::arm_receive(Stream& stream) noexcept {
   stream.mode_ = stream.wanted_mode_;
   ++counters_.receives;
   const Token receive = token(Sink::receive, stream);
-  if (stream.mode_ == Stream::ReceiveMode::small) {
-    core_.ring().receive_multishot(stream.descriptor(), small_group_, receive);
+  const std::uint16_t group = group_of(stream.mode_);
+  if (stream.mode_ != Stream::ReceiveMode::large) {
+    core_.ring().receive_multishot(stream.descriptor(), group, receive);
   } else {
-    core_.ring().receive_selected(stream.descriptor(), large_group_, receive);
+    core_.ring().receive_selected(stream.descriptor(), group, receive);
   }
 }
 
@@ -81,27 +84,42 @@ void Network::on_receive(const Completion& completion) noexcept {
 }
 
 // Small buffers serve many streams and stay in the cache; a stream in the middle of something large
-// fills one after the other, and each costs a completion and a join. It votes for large ones when a
-// buffer is filled, against when one is not; and goes back when little comes at a time.
+// fills one after the other, and each costs a completion and a join. It votes for larger ones when
+// a buffer is filled, and for smaller ones when that would have done.
 void Network::choose_mode(Stream& stream, std::uint32_t bytes, std::uint32_t room) noexcept {
-  if (large_group_ == small_group_) return;
-  std::uint8_t& votes = stream.mode_votes_;
-  if (stream.mode_ == Stream::ReceiveMode::small) {
-    if (bytes == room) {
-      if (votes < kModeVotesMax) ++votes;
-    } else {
-      votes = static_cast<std::uint8_t>(votes < 2 ? 0 : votes - 2);
-    }
-    if (votes < kModeVotesMax || stream.cancel_requested_ || large_stuck_) return;
-    stream.wanted_mode_ = Stream::ReceiveMode::large;
-    votes = 0;
-    cancel_receive(stream);
-    return;
+  const Stream::ReceiveMode up = larger(stream.mode_);
+  const Stream::ReceiveMode down = smaller(stream.mode_);
+  int votes = stream.mode_votes_;
+  if (bytes == room) {
+    votes = up == stream.mode_ ? 0 : std::max(votes, 0) + 2;
+  } else if (votes > 0) {
+    --votes;
+  } else if (down != stream.mode_ && bytes < buffers_.buffer_bytes(group_of(down))) {
+    votes -= 2;
+  } else if (votes < 0) {
+    ++votes;
   }
-  votes = static_cast<std::uint8_t>(bytes < 2 * options_.receive_buffer_bytes ? votes + 1 : 0);
-  if (votes < kModeVotesMax) return;
-  votes = 0;
-  stream.wanted_mode_ = Stream::ReceiveMode::small;
+  stream.mode_votes_ = static_cast<std::int8_t>(std::clamp(votes, -kModeVotesMax, kModeVotesMax));
+  if (std::abs(votes) < kModeVotesMax || stream.cancel_requested_) return;
+  if (votes > 0 && up == Stream::ReceiveMode::large && large_stuck_) return;
+  stream.wanted_mode_ = votes > 0 ? up : down;
+  stream.mode_votes_ = 0;
+  cancel_receive(stream);
+}
+
+// The next mode with buffers of its own; the same if there is none.
+Stream::ReceiveMode Network::larger(Stream::ReceiveMode mode) const noexcept {
+  for (auto at = static_cast<std::size_t>(mode) + 1; at < Stream::kReceiveModes; ++at) {
+    if (groups_[at] != group_of(mode)) return static_cast<Stream::ReceiveMode>(at);
+  }
+  return mode;
+}
+
+Stream::ReceiveMode Network::smaller(Stream::ReceiveMode mode) const noexcept {
+  for (auto at = static_cast<std::size_t>(mode); at > 0; --at) {
+    if (groups_[at - 1] != group_of(mode)) return static_cast<Stream::ReceiveMode>(at - 1);
+  }
+  return mode;
 }
 
 void Network::on_bytes(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept {
@@ -160,14 +178,13 @@ void Network::starve(Stream& stream) noexcept {
     go_small(stream);
     return;
   }
-  const std::uint16_t group = group_of(stream.mode_);
-  buffers_.grow(group);
-  if (buffers_.out(group) < buffers_.count(group)) {
+  buffers_.grow(group_of(stream.mode_));
+  if (has_room(stream.mode_)) {
     arm_receive(stream);  // some have come back meanwhile
     return;
   }
   stream.starved_ = true;
-  (large ? starved_large_ : starved_).push_back(stream.id_);
+  starved(stream.mode_).push_back(stream.id_);
   if (large && !large_wait_.queued()) core_.timers().add(large_wait_, core_.now() + kLargeWait);
   await_buffers();
 }
@@ -186,19 +203,23 @@ void Network::await_buffers() noexcept {
 // One buffer has come home: one stream may try again, so that the others do not fail in vain. What
 // it receives comes home, too, and feeds the next.
 void Network::feed_starved() noexcept {
-  if (buffers_.out(large_group_) < buffers_.count(large_group_)) {
+  if (has_room(Stream::ReceiveMode::large)) {
     large_stuck_ = false;
-    feed_one(starved_large_);
+    feed_one(Stream::ReceiveMode::large);
     if (large_wait_.queued()) core_.timers().reschedule(large_wait_, core_.now() + kLargeWait);
   }
-  if (buffers_.out(small_group_) < buffers_.count(small_group_)) feed_one(starved_);
-  if (!starved_.empty() || !starved_large_.empty() || large_stuck_) await_buffers();
+  for (const auto mode : {Stream::ReceiveMode::medium, Stream::ReceiveMode::small}) {
+    if (has_room(mode)) feed_one(mode);
+  }
+  const bool anyone = std::ranges::any_of(starved_, [](const auto& list) { return !list.empty(); });
+  if (anyone || large_stuck_) await_buffers();
 }
 
-void Network::feed_one(std::deque<StreamId>& starved) noexcept {
-  while (!starved.empty()) {
-    Stream* stream = find(starved.front());
-    starved.pop_front();
+void Network::feed_one(Stream::ReceiveMode mode) noexcept {
+  std::deque<StreamId>& waiting = starved(mode);
+  while (!waiting.empty()) {
+    Stream* stream = find(waiting.front());
+    waiting.pop_front();
     if (stream == nullptr || !stream->starved_) continue;
     stream->starved_ = false;
     arm_receive(*stream);
@@ -208,11 +229,12 @@ void Network::feed_one(std::deque<StreamId>& starved) noexcept {
 
 // All large buffers wait for peers that do not read. Whoever wanted one goes on with small ones.
 void Network::on_large_wait() noexcept {
-  if (starved_large_.empty()) return;
+  std::deque<StreamId>& waiting = starved(Stream::ReceiveMode::large);
+  if (waiting.empty()) return;
   large_stuck_ = true;
-  while (!starved_large_.empty()) {
-    Stream* stream = find(starved_large_.front());
-    starved_large_.pop_front();
+  while (!waiting.empty()) {
+    Stream* stream = find(waiting.front());
+    waiting.pop_front();
     if (stream == nullptr || !stream->starved_) continue;
     stream->starved_ = false;
     go_small(*stream);

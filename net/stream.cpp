@@ -67,8 +67,7 @@ bool Stream::send_owned(std::byte* memory, std::span<const std::byte> bytes) {
 bool Stream::send_in_place(const Received& received, std::span<const std::byte> bytes) {
   if (!room_for(bytes.size())) return false;
   if (queue_ != nullptr && queue_->extend_last(received.buffer, bytes)) return true;
-  if (received.buffer == runtime::kNoBuffer || (received.buffer.group == network_.small_group_ &&
-                                                network_.buffers_.scarce(received.buffer.group))) {
+  if (received.buffer == runtime::kNoBuffer || network_.is_needed(received.buffer.group)) {
     // A peer that does not read must not keep the last buffers from everybody else.
     std::memcpy(queue().append(bytes.size(), network_.send_pool_), bytes.data(), bytes.size());
     return true;

@@ -158,7 +158,9 @@ class Stream {
     closing,    // waiting for operations to end
     closed,     // the descriptor is being closed
   };
-  enum class ReceiveMode : std::uint8_t { small, large };
+  // Into which buffers.
+  enum class ReceiveMode : std::uint8_t { small, medium, large };
+  static constexpr std::size_t kReceiveModes = 3;
 
   bool room_for(std::size_t bytes, bool is_shared = false) noexcept;
   bool send_shared_behind(const runtime::SharedBytes& block, std::span<const std::byte> part);
@@ -174,9 +176,9 @@ class Stream {
   SendQueue* queue_ = nullptr;
   StreamId id_;
   std::int32_t descriptor_;
-  std::uint8_t mode_votes_ = 0;  // for the other mode, see Network::choose_mode
-  ReceiveMode mode_ : 1 = ReceiveMode::small;
-  ReceiveMode wanted_mode_ : 1 = ReceiveMode::small;
+  std::int8_t mode_votes_ = 0;  // for a larger or (below 0) a smaller mode: Network::choose_mode
+  ReceiveMode mode_ : 2 = ReceiveMode::small;
+  ReceiveMode wanted_mode_ : 2 = ReceiveMode::small;
   State state_ : 3 = State::open;
   bool direct_ : 1;                 // what kind of descriptor
   bool receive_armed_ : 1 = false;  // an operation is in flight

@@ -120,6 +120,8 @@ void CrossCheck::check_buffers() {
   };
   check("runtime.receive_buffer_bytes", runtime.receive_buffer_bytes, "runtime.receive_buffers",
         runtime.receive_buffers);
+  check("runtime.medium_buffer_bytes", runtime.medium_buffer_bytes, "runtime.medium_buffers",
+        runtime.medium_buffers);
   check("runtime.large_buffer_bytes", runtime.large_buffer_bytes, "runtime.large_buffers",
         runtime.large_buffers);
 }

@@ -251,6 +251,11 @@ void add_runtime(std::vector<Setting>& rows) {
                        {64, kMiB}, "one small receive buffer"));
   rows.push_back(power({kSection, "receive_buffers"}, kRuntime<&R::receive_buffers>, {1, 32'768},
                        "small receive buffers of a core, a power of two"));
+  rows.push_back(bytes({kSection, "medium_buffer_bytes"}, kRuntime<&R::medium_buffer_bytes>,
+                       {64, 16 * kMiB}, "one receive buffer for what fills small ones"));
+  rows.push_back(power({kSection, "medium_buffers"}, kRuntime<&R::medium_buffers>,
+                       {1, 32'768, kZeroToo},
+                       "medium receive buffers of a core, a power of two; 0 is none"));
   rows.push_back(bytes({kSection, "large_buffer_bytes"}, kRuntime<&R::large_buffer_bytes>,
                        {4 * kKiB, 64 * kMiB}, "one receive buffer for large messages"));
   rows.push_back(power({kSection, "large_buffers"}, kRuntime<&R::large_buffers>,

@@ -49,7 +49,7 @@ EchoOptions echo_options(const ServerConfig& config) {
   options.network.queued_bytes_max =
       std::max(options.network.queued_bytes_max,
                static_cast<std::size_t>(config.limits.message_bytes_max)) +
-      options.network.large_buffer_bytes;
+      std::max(options.network.medium_buffer_bytes, options.network.large_buffer_bytes);
   return options;
 }
 

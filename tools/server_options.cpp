@@ -48,6 +48,8 @@ net::NetworkOptions network_options(const ServerConfig& config) {
   net::NetworkOptions options;
   options.receive_buffer_bytes = narrow<std::uint32_t>(runtime.receive_buffer_bytes);
   options.receive_buffers = narrow<std::uint32_t>(runtime.receive_buffers);
+  options.medium_buffer_bytes = narrow<std::uint32_t>(runtime.medium_buffer_bytes);
+  options.medium_buffers = narrow<std::uint32_t>(runtime.medium_buffers);
   options.large_buffer_bytes = narrow<std::uint32_t>(runtime.large_buffer_bytes);
   options.large_buffers = narrow<std::uint32_t>(runtime.large_buffers);
   options.queued_bytes_max = config.limits.outgoing_queue_bytes_max + kFramingBytes;

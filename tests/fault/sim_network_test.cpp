@@ -238,6 +238,7 @@ TEST(SimNetwork, TouchesOnlyAsManyBuffersAsItHasBeenShortOf) {
     net::NetworkOptions options;
     options.receive_buffer_bytes = 16;
     options.receive_buffers = 256;
+    options.medium_buffers = 0;
     options.large_buffers = 0;
     net::Network network(options);
     Noting noting;

@@ -23,6 +23,8 @@ Result run(std::uint64_t seed, bool breaking, runtime::CoreId cores, std::uint32
   scenario.breaking = breaking;
   scenario.node.network.receive_buffer_bytes = 512;
   scenario.node.network.receive_buffers = 8;
+  scenario.node.network.medium_buffer_bytes = 1024;
+  scenario.node.network.medium_buffers = 2;
   scenario.node.network.large_buffer_bytes = 4096;
   scenario.node.network.large_buffers = 2;
   runtime::RuntimeOptions options = tests::small_options(cores);

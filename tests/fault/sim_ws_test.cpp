@@ -231,6 +231,7 @@ TEST(WsTime, APausedPeerIsClosedOnlyIfItReadsNothing) {
   for (const bool reads : {false, true}) {
     WsSiteOptions options;
     options.network.queued_bytes_max = 64 * 1024;
+    options.network.medium_buffers = 0;
     options.network.large_buffers = 0;
     run_quietly(options, [reads](WsSite& site) -> Task<void> {
       WsClient client;
@@ -402,6 +403,8 @@ Outcome run_scripts(std::uint64_t seed, bool breaking) {
   WsSiteOptions options;
   options.network.receive_buffer_bytes = 64u << random.below(6);
   options.network.receive_buffers = 8;
+  options.network.medium_buffer_bytes = 2048;
+  options.network.medium_buffers = static_cast<std::uint32_t>(random.below(2) * 2);
   options.network.large_buffer_bytes = 4096;
   options.network.large_buffers = static_cast<std::uint32_t>(random.below(2) * 2);
   options.network.queued_bytes_max = std::size_t{48 * 1024} << random.below(4);

@@ -111,6 +111,8 @@ inline net::NetworkOptions tiny() {
   net::NetworkOptions options;
   options.receive_buffer_bytes = 64;
   options.receive_buffers = 4;
+  options.medium_buffer_bytes = 256;
+  options.medium_buffers = 2;
   options.large_buffer_bytes = 1024;
   options.large_buffers = 2;
   options.queued_bytes_max = 16 * 1024;

@@ -98,6 +98,63 @@ TEST(Stream, AStreamPausedWithBytesHeldLeavesTheBuffersToOthers) {
   });
 }
 
+// Takes what comes, and tells what the last of it came in.
+struct Measuring {
+  std::uint64_t received = 0;
+  std::size_t bytes = 0;
+  std::uint16_t group = 0;
+
+  static void on_data(net::Stream& stream, const net::Received& received) noexcept {
+    auto& self = *static_cast<Measuring*>(stream.owner());
+    self.received += received.bytes.size();
+    self.bytes = received.bytes.size();
+    self.group = received.buffer.group;
+  }
+  static void on_end(net::Stream& stream) noexcept { stream.close(0); }
+  static void on_closed(net::Stream&, Error) noexcept {}
+  static void on_timer(net::Stream&) noexcept {}
+  static constexpr net::StreamHandler kHandler{"measuring", on_data,  on_end,
+                                               on_closed,   on_timer, nullptr};
+  static bool accept(void* context, net::Stream& stream) noexcept {
+    stream.set_handler(kHandler, context);
+    return true;
+  }
+};
+
+TEST(Stream, ReceivesIntoBuffersThatFitWhatComesUpAndDownAgain) {
+  run_on_cores(1, []() -> Task<void> {
+    const net::NetworkOptions options;
+    net::Network network(options);
+    Measuring server;
+    const auto listener = network.listen(loopback(), {}, Measuring::accept, &server);
+    EchoClient client;
+    const auto stream =
+        co_await network.connect(*network.address_of(*listener), EchoClient::kHandler, &client);
+    std::uint64_t sent = 0;
+    // Messages of one size, one at a time, until one has come in such a buffer.
+    const auto send_until = [&](std::size_t bytes, auto arrived) -> Task<void> {
+      const std::vector<std::byte> message(bytes);
+      for (int i = 0; i < 200 && !arrived(); ++i) {
+        EXPECT_TRUE(network.find(*stream)->send_copy(message));
+        sent += bytes;
+        while (server.received < sent) co_await Yield{};
+      }
+      EXPECT_TRUE(arrived()) << bytes << " bytes: the last came as " << server.bytes;
+    };
+    co_await send_until(1, [&] { return server.bytes == 1; });
+    const std::uint16_t small = server.group;
+    co_await send_until(16'000, [&] { return server.bytes > options.receive_buffer_bytes; });
+    const std::uint16_t medium = server.group;
+    EXPECT_NE(medium, small);
+    co_await send_until(200'000, [&] { return server.bytes > options.medium_buffer_bytes; });
+    EXPECT_NE(server.group, medium);
+    co_await send_until(16'000, [&] { return server.group == medium; });
+    co_await send_until(1, [&] { return server.group == small; });
+    network.find(*stream)->close(0);
+    co_await network.shutdown();
+  });
+}
+
 TEST(Stream, PeersThatDoNotReadMayHoldEveryLargeBufferWithoutStoppingOthers) {
   run_on_cores(1, []() -> Task<void> {
     net::NetworkOptions options;

@@ -271,6 +271,8 @@ services::NodeOptions small_node() {
   options.pubsub.subscriptions_per_session_max = kSubscriptionsMax;
   options.network.receive_buffer_bytes = 512;
   options.network.receive_buffers = 16;
+  options.network.medium_buffer_bytes = 1024;
+  options.network.medium_buffers = 2;
   options.network.large_buffer_bytes = 4096;
   options.network.large_buffers = 2;
   return options;

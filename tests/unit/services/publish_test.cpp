@@ -39,6 +39,7 @@ TEST(Publish, HoldsWithTinyRingsBuffersAndLanes) {
   tests::PublishScenario scenario{.subscribers = 20, .publishes = 500};
   scenario.node.network.receive_buffer_bytes = 256;
   scenario.node.network.receive_buffers = 4;
+  scenario.node.network.medium_buffers = 0;
   scenario.node.network.large_buffers = 0;
   runtime::RuntimeOptions options = tests::small_options(2);
   options.ring.direct_descriptors = 256;

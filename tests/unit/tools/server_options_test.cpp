@@ -48,6 +48,8 @@ ServerConfig unusual() {
   config.runtime.completion_entries = 32;
   config.runtime.receive_buffer_bytes = 512;
   config.runtime.receive_buffers = 16;
+  config.runtime.medium_buffer_bytes = 6000;
+  config.runtime.medium_buffers = 16;
   config.runtime.large_buffer_bytes = 8192;
   config.runtime.large_buffers = 2;
   config.runtime.lane_slots = 64;
@@ -127,6 +129,8 @@ TEST(ServerOptions, the_runtime_section_reaches_rings_and_buffers) {
   const net::NetworkOptions network = network_options(config);
   EXPECT_EQ(network.receive_buffer_bytes, 512u);
   EXPECT_EQ(network.receive_buffers, 16u);
+  EXPECT_EQ(network.medium_buffer_bytes, 6000u);
+  EXPECT_EQ(network.medium_buffers, 16u);
   EXPECT_EQ(network.large_buffer_bytes, 8192u);
   EXPECT_EQ(network.large_buffers, 2u);
   EXPECT_GE(network.queued_bytes_max, 112'000u);

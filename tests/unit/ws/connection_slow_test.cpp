@@ -83,6 +83,7 @@ Task<void> send_texts(WsClient* client, const std::vector<std::string>* texts) {
 TEST(WsSlowReader, IsNotReadFromUntilItReadsAndThenGetsEverything) {
   WsSiteOptions options;
   options.network.queued_bytes_max = 64 * 1024;
+  options.network.medium_buffers = 0;
   options.network.large_buffers = 0;
   options.endpoint.reader.message_bytes_max = 16 * 1024;
   run_ws_site(options, [](WsSite& site) -> Task<void> {
