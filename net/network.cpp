@@ -73,6 +73,11 @@ Network::Network(const NetworkOptions& options)
                   [](runtime::Timer& timer) noexcept {
                     static_cast<OwnTimer&>(timer).network.look_for_stalls();
                   }),
+      flush_rest_(*this,
+                  [](runtime::Timer& timer) noexcept {
+                    Network& network = static_cast<OwnTimer&>(timer).network;
+                    network.core_.request_flush(runtime::FlushPhase::streams, network.flush_hook_);
+                  }),
       flush_hook_{[](void* context) noexcept { static_cast<Network*>(context)->flush(); }, this,
                   false} {
   std::size_t mode = 0;
@@ -111,6 +116,8 @@ Network::~Network() {
   core_.timers().cancel(held_retry_);
   core_.timers().cancel(large_wait_);
   core_.timers().cancel(stall_look_);
+  core_.timers().cancel(flush_rest_);
+  set_backlogged(false);
 }
 
 Token Network::token(Sink sink, const Stream& stream) const noexcept {

@@ -12,7 +12,7 @@
 
 namespace net {
 
-// Received while its stream was paused or the lanes were congested.
+// Received while its stream was paused or input_waits().
 struct HeldPiece {
   HeldPiece* next;
   runtime::BufferId buffer;  // runtime::kNoBuffer: the bytes are in `copy`
@@ -131,7 +131,7 @@ void Network::on_bytes(Stream& stream, runtime::BufferId buffer, std::uint32_t b
     if (stream.discarded_ > Stream::kDiscardBytesMax) stream.pause_receiving();
     return;
   }
-  if (stream.paused_ || stream.held_ != nullptr || core_.lanes().congested()) {
+  if (stream.paused_ || stream.held_ != nullptr || input_waits()) {
     hold(stream, buffer, bytes);
     return;
   }
@@ -243,8 +243,8 @@ void Network::on_large_wait() noexcept {
 }
 
 // A pause lasts as long as the peer likes, so what is held for it must not be a buffer that others
-// need; a congested lane is over soon. Nothing more is asked for until all that is held has been
-// delivered, so it is no more than was on its way already.
+// need; a congested lane or a backlog of sends is over soon. Nothing more is asked for until all
+// that is held has been delivered, so it is no more than was on its way already.
 void Network::hold(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept {
   HeldPiece* piece = std::make_unique<HeldPiece>(nullptr, buffer, bytes, nullptr).release();
   if (stream.paused_ || buffers_.scarce(buffer.group)) {
@@ -256,10 +256,10 @@ void Network::hold(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes
   piece->next = stream.held_ == nullptr ? piece : std::exchange(stream.held_->next, piece);
   stream.held_ = piece;
   cancel_receive(stream);
-  if (!stream.paused_) await_lanes(stream);
+  if (!stream.paused_) await_turn(stream);
 }
 
-void Network::await_lanes(Stream& stream) noexcept {
+void Network::await_turn(Stream& stream) noexcept {
   if (!stream.held_up_) {
     stream.held_up_ = true;
     held_up_.push_back(stream.id_);
@@ -278,11 +278,11 @@ HeldPiece* Network::take_held(Stream& stream) noexcept {
   return first;
 }
 
-// Delivers until there is nothing left, the stream pauses or closes, or the lanes are congested.
+// Delivers until there is nothing left, the stream pauses or closes, or input_waits().
 void Network::deliver_held(Stream& stream) noexcept {
   while (stream.held_ != nullptr && !stream.paused_ && stream.state_ == Stream::State::open) {
-    if (core_.lanes().congested()) {
-      await_lanes(stream);
+    if (input_waits()) {
+      await_turn(stream);
       return;
     }
     const std::unique_ptr<HeldPiece> piece(take_held(stream));
@@ -301,9 +301,9 @@ void Network::deliver_held(Stream& stream) noexcept {
   }
 }
 
-// The lanes may have room again: whoever waits longest goes on first.
+// The lanes may have room again, or what was to be sent is: whoever waits longest goes on first.
 void Network::deliver_held_up() noexcept {
-  for (std::size_t left = held_up_.size(); left > 0 && !core_.lanes().congested(); --left) {
+  for (std::size_t left = held_up_.size(); left > 0 && !input_waits(); --left) {
     Stream* stream = find(held_up_.front());
     held_up_.pop_front();
     if (stream == nullptr || !stream->held_up_) continue;

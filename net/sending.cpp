@@ -27,21 +27,57 @@ constexpr std::size_t kStallsMax = 1024;         // queues looked at in one go
 }  // namespace
 
 void Network::flush() noexcept {
+  if (flushed_turn_ != core_.counters().turns) {
+    flushed_turn_ = core_.counters().turns;
+    turn_bytes_ = 0;
+  }
   // A completion that this turn has left in the ring tells nothing yet about its send.
   if (core_.reaped_all()) ++flushes_;
   flushing_.swap(dirty_);
   const std::size_t count = std::exchange(dirty_count_, 0);
   dirty_room_ = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    if (i + kPrefetch < count) streams_.prefetch(flushing_[i + kPrefetch]);
-    Stream* stream = streams_.in_slot(flushing_[i]);
+  // What was left over waits until the completions of what was not have been taken, too.
+  const std::size_t bytes_max =
+      backlogged_ && !core_.reaped_all() ? 0 : NetworkOptions::kTurnBytesMax;
+  std::size_t done = 0;
+  for (; done < count && turn_bytes_ < bytes_max; ++done) {
+    if (done + kPrefetch < count) streams_.prefetch(flushing_[done + kPrefetch]);
+    Stream* stream = streams_.in_slot(flushing_[done]);
     if (stream == nullptr || !stream->dirty_) continue;  // gone; another may be in its slot
     stream->dirty_ = false;
+    turn_bytes_ += NetworkOptions::kStreamBytes;
     if (stream->only_sends() && stream->queue_ != nullptr && !stream->queue_->empty()) [[likely]] {
       begin_send(*stream, *stream->queue_);
     } else {
       flush_stream(*stream);
     }
+  }
+  if (done < count) leave_dirty({flushing_.data() + done, count - done});
+  set_backlogged(done < count);
+}
+
+// For the next turn, before those that this flush has made dirty.
+void Network::leave_dirty(std::span<const std::uint32_t> rest) {
+  const auto fresh = static_cast<std::ptrdiff_t>(dirty_count_);
+  dirty_count_ += rest.size();
+  if (dirty_.size() < dirty_count_) dirty_.resize(dirty_count_);
+  dirty_room_ = dirty_.size();
+  std::copy_backward(dirty_.begin(), dirty_.begin() + fresh,
+                     dirty_.begin() + static_cast<std::ptrdiff_t>(dirty_count_));
+  std::copy(rest.begin(), rest.end(), dirty_.begin());
+  if (!flush_rest_.queued()) core_.timers().add(flush_rest_, core_.now());
+}
+
+// More of what makes a backlog would only make it longer: queues would pass their limits without
+// any fault of who reads them.
+void Network::set_backlogged(bool backlogged) noexcept {
+  if (backlogged == backlogged_) return;
+  backlogged_ = backlogged;
+  core_.hold_lanes(backlogged);
+  if (backlogged) {
+    ++counters_.flushes_cut;
+  } else if (held_retry_.queued()) {
+    core_.timers().reschedule(held_retry_, core_.now());
   }
 }
 
@@ -85,6 +121,7 @@ inline void Network::begin_send(Stream& stream, SendQueue& queue) noexcept {
   stream.send_armed_ = true;
   ++counters_.sends;
   if (queue.has_one()) [[likely]] {
+    turn_bytes_ += queue.bytes();
     core_.ring().send(stream.descriptor(), queue.begin_one(), token(Sink::send, stream));
   } else {
     begin_send_of_several(stream, queue);
@@ -97,6 +134,7 @@ void Network::begin_send_of_several(Stream& stream, SendQueue& queue) noexcept {
   const bool is_burst = queue.bytes() > options_.queued_bytes_max / 2 && !queue.behind;
   const SendQueue::Operation operation =
       queue.begin(is_burst ? options_.queued_bytes_max : SendQueue::kOperationBytesMax);
+  turn_bytes_ += queue.begun_bytes();
   const Token send = token(Sink::send, stream);
   if (operation.message != nullptr) {
     core_.ring().send_message(stream.descriptor(), operation.message, send);

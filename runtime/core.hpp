@@ -52,6 +52,7 @@ class Core {
   Runtime& runtime() noexcept { return runtime_; }
   Ring& ring() noexcept { return *ring_; }
   Lanes& lanes() noexcept { return lanes_; }
+  const Lanes& lanes() const noexcept { return lanes_; }
   TimerHeap& timers() noexcept { return timers_; }
   Operations& operations() noexcept { return operations_; }
   Random& random() noexcept { return random_; }
@@ -96,6 +97,10 @@ class Core {
     hook.requested = true;
     hooks_[static_cast<std::size_t>(phase)].push_back(&hook);
   }
+
+  // While held, the core takes nothing from its lanes: for who has more to do than a turn should
+  // take, and goes on at once. The others see full lanes then.
+  void hold_lanes(bool held) noexcept { lanes_held_ = held; }
 
   // --- For whoever drives the core (Runtime, or the simulation's world) ---
   void turn() noexcept;
@@ -155,6 +160,7 @@ class Core {
   Nanoseconds lanes_active_ = -kSecond;  // when a lane last brought something
   bool stopping_ = false;
   bool reaped_all_ = true;
+  bool lanes_held_ = false;
   Random random_;
   TimerHeap timers_;
   Operations operations_;

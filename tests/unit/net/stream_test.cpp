@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -188,6 +189,74 @@ TEST(Stream, PeersThatDoNotReadMayHoldEveryLargeBufferWithoutStoppingOthers) {
     EXPECT_EQ(modest.received, modest.total);
     EXPECT_FALSE(modest.wrong);
     EXPECT_GT(network.counters().buffers_missing, 0u);
+    co_await network.shutdown();
+  });
+}
+
+// Counts what comes, on both sides.
+struct CountingPeer {
+  std::uint64_t received = 0;
+
+  static void on_data(net::Stream& stream, const net::Received& received) noexcept {
+    static_cast<CountingPeer*>(stream.owner())->received += received.bytes.size();
+  }
+  static void on_end(net::Stream& stream) noexcept { stream.close(0); }
+  static void on_closed(net::Stream&, Error) noexcept {}
+  static void on_timer(net::Stream&) noexcept {}
+  static constexpr net::StreamHandler kHandler{"counting", on_data,  on_end,
+                                               on_closed,  on_timer, nullptr};
+  static bool accept(void* context, net::Stream& stream) noexcept {
+    stream.set_handler(kHandler, context);
+    return true;
+  }
+};
+
+// A fan-out of large messages once held its core until all of them had been copied, 0.5 s.
+TEST(Network, ATurnHandsOverABoundedNumberOfBytesAndTheRestFollowsWithoutMoreComingIn) {
+  run_on_cores(1, []() -> Task<void> {
+    constexpr std::size_t kStreams = 40;
+    constexpr std::size_t kBytes = 1024 * 1024;
+    constexpr std::uint64_t kSendsMax =
+        net::NetworkOptions::kTurnBytesMax / (kBytes + net::NetworkOptions::kStreamBytes) + 1;
+    static_assert(kStreams > kSendsMax);
+    net::NetworkOptions options;
+    options.direct_descriptors = false;
+    net::Network network(options);
+    CountingPeer servers;
+    CountingPeer clients;
+    const auto listener = network.listen(loopback(), {}, CountingPeer::accept, &servers);
+    const Address address = *network.address_of(*listener);
+    for (std::size_t i = 0; i < kStreams; ++i) {
+      const auto stream = co_await network.connect(address, CountingPeer::kHandler, &clients);
+      EXPECT_TRUE(stream);
+    }
+    while (network.stream_count() < 2 * kStreams) co_await Yield{};
+    SharedBytes block = SharedBytes::allocate(kBytes);
+    std::memset(block.data(), 7, kBytes);
+    const auto send_to_all = [&](const void* owner, std::size_t bytes) {
+      network.for_each([&](auto, net::Stream& stream) {
+        if (stream.owner() != owner) return;
+        EXPECT_TRUE(stream.send_shared(block, {block.data(), bytes}));
+      });
+    };
+    send_to_all(&servers, kBytes);
+    std::uint64_t sends = network.counters().sends;
+    std::uint64_t begun = 0;
+    while (begun < kStreams) {
+      const std::uint64_t turn = Core::current().counters().turns;
+      co_await Yield{};
+      EXPECT_EQ(Core::current().counters().turns, turn + 1);
+      const std::uint64_t now_begun = network.counters().sends - sends;
+      sends += now_begun;
+      begun += now_begun;
+      EXPECT_LE(now_begun, kSendsMax);
+      EXPECT_TRUE(begun == kStreams || clients.received == 0);
+    }
+    EXPECT_EQ(network.counters().flushes_cut, 1u);
+    while (clients.received < kStreams * kBytes) co_await Yield{};
+    // And nothing has got stuck: the other direction works, too.
+    send_to_all(&clients, 1);
+    while (servers.received < kStreams) co_await Yield{};
     co_await network.shutdown();
   });
 }
