@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -87,23 +86,25 @@ void Network::on_receive(const Completion& completion) noexcept {
 // fills one after the other, and each costs a completion and a join. It votes for larger ones when
 // a buffer is filled, and for smaller ones when that would have done.
 void Network::choose_mode(Stream& stream, std::uint32_t bytes, std::uint32_t room) noexcept {
+  std::int8_t& votes = stream.mode_votes_;
+  if (stream.mode_ == Stream::ReceiveMode::small && bytes < room && votes == 0) return;
   const Stream::ReceiveMode up = larger(stream.mode_);
   const Stream::ReceiveMode down = smaller(stream.mode_);
-  int votes = stream.mode_votes_;
   if (bytes == room) {
-    votes = up == stream.mode_ ? 0 : std::max(votes, 0) + 2;
+    votes = std::max(votes, std::int8_t{0});
+    if (up != stream.mode_ && votes < kModeVotesMax) votes += 2;
   } else if (votes > 0) {
     --votes;
   } else if (down != stream.mode_ && bytes < buffers_.buffer_bytes(group_of(down))) {
-    votes -= 2;
+    if (votes > -kModeVotesMax) votes -= 2;
   } else if (votes < 0) {
     ++votes;
   }
-  stream.mode_votes_ = static_cast<std::int8_t>(std::clamp(votes, -kModeVotesMax, kModeVotesMax));
-  if (std::abs(votes) < kModeVotesMax || stream.cancel_requested_) return;
-  if (votes > 0 && up == Stream::ReceiveMode::large && large_stuck_) return;
-  stream.wanted_mode_ = votes > 0 ? up : down;
-  stream.mode_votes_ = 0;
+  const bool goes_up = votes >= kModeVotesMax;
+  if ((!goes_up && votes > -kModeVotesMax) || stream.cancel_requested_) return;
+  if (goes_up && up == Stream::ReceiveMode::large && large_stuck_) return;
+  stream.wanted_mode_ = goes_up ? up : down;
+  votes = 0;
   cancel_receive(stream);
 }
 
