@@ -29,7 +29,9 @@ void PubSub::subscribe(Session& session, const protocol::Uuid& transaction_id,
     const LocalChannel* known = find_local(name, name_hash);
     if (!valid_name(name)) {
       code = ErrorCode::channel_name_invalid;
-    } else if (known != nullptr && session.holds(known->id.slot)) {
+    } else if (known != nullptr &&
+               session.subscriptions().find(known->id.slot, options_.hash_seed) !=
+                   Subscriptions::kNone) {
       code = ErrorCode::already_subscribed;
     } else if (session.subscriptions().size() >= options_.subscriptions_per_session_max) {
       code = ErrorCode::too_many_subscriptions;
@@ -43,8 +45,9 @@ void PubSub::subscribe(Session& session, const protocol::Uuid& transaction_id,
     LocalChannel& channel = local_channel(name, name_hash);
     ++channel.pending;
     ++pending.left;
-    session.subscriptions().push_back(
-        {.channel = channel.id.slot, .position = Subscription::kAsked | made.id.slot});
+    session.subscriptions().add(
+        {.channel = channel.id.slot, .position = Subscription::kAsked | made.id.slot},
+        options_.hash_seed);
     const SubscribeAsk ask{.name = channel.name.data(),
                            .hash = name_hash,
                            .channel = channel.id,
@@ -73,17 +76,15 @@ void PubSub::finish_subscribe(const SubscribeAnswer& answer) {
   RT_ASSERT(pending != nullptr);
   RT_ASSERT(channel->pending > 0);
   if (Session* session = Sessions::local().find(pending->from.session)) {
-    std::vector<Subscription>& own = session->subscriptions();
+    Subscriptions& own = session->subscriptions();
     const std::uint32_t asked = Subscription::kAsked | answer.pending_slot;
-    const auto entry = std::find_if(own.begin(), own.end(), [&](const Subscription& one) {
-      return one.channel == channel->id.slot && one.position == asked;
-    });
-    if (entry != own.end() && answer.code != ErrorCode::none) {
-      remove(*session, static_cast<std::size_t>(entry - own.begin()));
-    } else if (entry != own.end()) {
-      entry->position = static_cast<std::uint32_t>(channel->subscribers.size());
-      channel->subscribers.push_back(
-          {.session = session, .subscription = static_cast<std::uint32_t>(entry - own.begin())});
+    const std::uint32_t index = own.find(channel->id.slot, options_.hash_seed);
+    const bool is_ours = index != Subscriptions::kNone && own[index].position == asked;
+    if (is_ours && answer.code != ErrorCode::none) {
+      remove(*session, index);
+    } else if (is_ours) {
+      own[index].position = static_cast<std::uint32_t>(channel->subscribers.size());
+      channel->subscribers.push_back({.session = session, .subscription = index});
     }
   }
   --channel->pending;
@@ -118,12 +119,9 @@ ErrorCode PubSub::leave(Session& session, std::string_view name) noexcept {
   if (!valid_name(name)) return ErrorCode::channel_name_invalid;
   const LocalChannel* channel = find_local(name, hash(name));
   if (channel == nullptr) return ErrorCode::not_subscribed;
-  const auto& subscriptions = session.subscriptions();
-  const auto found =
-      std::find_if(subscriptions.begin(), subscriptions.end(),
-                   [&](const Subscription& entry) { return entry.channel == channel->id.slot; });
-  if (found == subscriptions.end()) return ErrorCode::not_subscribed;
-  remove(session, static_cast<std::size_t>(found - subscriptions.begin()));
+  const std::uint32_t found = session.subscriptions().find(channel->id.slot, options_.hash_seed);
+  if (found == Subscriptions::kNone) return ErrorCode::not_subscribed;
+  remove(session, found);
   return ErrorCode::none;
 }
 
@@ -134,7 +132,7 @@ void PubSub::leave_all(Session& session) noexcept {
 // Both lists fill the hole with their last entry, and tell its partner where it is now. What was
 // only asked for is in the session's list alone.
 void PubSub::remove(Session& session, std::size_t index) noexcept {
-  std::vector<Subscription>& own = session.subscriptions();
+  Subscriptions& own = session.subscriptions();
   const Subscription gone = own[index];
   LocalChannel& channel = local_.at(gone.channel);
   std::vector<LocalChannel::Subscriber>& list = channel.subscribers;
@@ -148,8 +146,7 @@ void PubSub::remove(Session& session, std::size_t index) noexcept {
       moved.session->subscriptions()[moved.subscription].position = gone.position;
     }
   }
-  own[index] = own.back();
-  own.pop_back();
+  own.remove(index, options_.hash_seed);
   if (index < own.size() && !own[index].asked()) {
     local_.at(own[index].channel).subscribers[own[index].position].subscription =
         static_cast<std::uint32_t>(index);

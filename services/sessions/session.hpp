@@ -4,11 +4,9 @@
 // address in its core's table (services/sessions/sessions.hpp) until it ends; across a suspension
 // keep its id.
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "net/stream.hpp"
 #include "protocol/message.hpp"
@@ -16,6 +14,7 @@
 #include "protocol/uuid.hpp"
 #include "runtime/shared_bytes.hpp"
 #include "runtime/types.hpp"
+#include "services/sessions/subscriptions.hpp"
 #include "ws/connection.hpp"
 
 namespace services {
@@ -33,17 +32,6 @@ struct SessionId {
 struct EventRun {
   const runtime::SharedBytes& block;
   std::span<const std::byte> bytes;
-};
-
-// One subscription of a session, and where it stands in the channel's list (services/pubsub). It is
-// there from the request on, so that a request that follows at once sees it.
-struct Subscription {
-  static constexpr std::uint32_t kAsked = std::uint32_t{1} << 31;
-
-  std::uint32_t channel;   // slot in the core's channel table
-  std::uint32_t position;  // in the channel's subscribers; kAsked + slot of the request until the
-                           // channel's owner has answered
-  bool asked() const noexcept { return (position & kAsked) != 0; }
 };
 
 class Session {
@@ -104,11 +92,7 @@ class Session {
   std::uint32_t& handlers_running() noexcept { return handlers_running_; }
 
   // For services/pubsub: the channels it holds or has asked for.
-  std::vector<Subscription>& subscriptions() noexcept { return subscriptions_; }
-  bool holds(std::uint32_t channel) const noexcept {
-    return std::any_of(subscriptions_.begin(), subscriptions_.end(),
-                       [&](const Subscription& entry) { return entry.channel == channel; });
-  }
+  Subscriptions& subscriptions() noexcept { return subscriptions_; }
 
  private:
   friend class Sessions;
@@ -140,7 +124,7 @@ class Session {
   std::uint64_t secret_ = 0;
   SessionId id_;
   std::uint32_t answers_awaited_ = 0;
-  std::vector<Subscription> subscriptions_;
+  Subscriptions subscriptions_;
 };
 static_assert(sizeof(Session) <= 72, "a part of what an idle connection costs");
 

@@ -1,0 +1,149 @@
+#pragma once
+// Subscriptions: the channels that a session holds or has asked for, as a list without order, and
+// where in it a channel stands. Belongs to the session; services/pubsub reads and changes it, on
+// the session's core. An empty one has no memory; one subscription more takes 8 bytes, from the
+// 17th on 16.
+//
+// Few are looked through. Clients name channels by the ten thousand in a message, of which they may
+// hold a thousand, so more than kScanned have a table of their places beside them: open addressing,
+// at most half full, by a hash that clients cannot foresee.
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "runtime/assert.hpp"
+
+namespace services {
+
+// One subscription of a session, and where it stands in the channel's list (services/pubsub). It is
+// there from the request on, so that a request that follows at once sees it.
+struct Subscription {
+  static constexpr std::uint32_t kAsked = std::uint32_t{1} << 31;
+
+  std::uint32_t channel;   // slot in the core's channel table
+  std::uint32_t position;  // in the channel's subscribers; kAsked + slot of the request until the
+                           // channel's owner has answered
+  bool asked() const noexcept { return (position & kAsked) != 0; }
+};
+
+class Subscriptions {
+ public:
+  static constexpr std::uint32_t kNone = UINT32_MAX;
+  static constexpr std::uint32_t kScanned = 16;
+
+  std::size_t size() const noexcept { return count_; }
+  bool empty() const noexcept { return count_ == 0; }
+  Subscription& operator[](std::size_t index) noexcept {
+    RT_DEBUG_ASSERT(index < count_);
+    return entries_[index];
+  }
+  const Subscription& operator[](std::size_t index) const noexcept {
+    RT_DEBUG_ASSERT(index < count_);
+    return entries_[index];
+  }
+
+  // The channel's index, or kNone. `seed` is the same in all calls.
+  std::uint32_t find(std::uint32_t channel, std::uint64_t seed) const noexcept {
+    return look_for(channel, seed).index;
+  }
+  // How many entries find() looks at, for tests.
+  std::uint32_t find_steps(std::uint32_t channel, std::uint64_t seed) const noexcept {
+    return look_for(channel, seed).steps;
+  }
+  // The channel is not among them yet. Its index is the last one.
+  void add(const Subscription& subscription, std::uint64_t seed) {
+    RT_DEBUG_ASSERT(find(subscription.channel, seed) == kNone);
+    if (count_ == room_) grow(seed);
+    entries_[count_++] = subscription;
+    if (places_ != nullptr) note(count_ - 1, seed);
+  }
+  // The last one takes its index.
+  void remove(std::size_t index, std::uint64_t seed) noexcept {
+    RT_ASSERT(index < count_);
+    const std::uint32_t last = count_ - 1;
+    std::uint32_t free_place = 0;
+    if (places_ != nullptr) {
+      free_place = look_for(entries_[index].channel, seed).place;
+      places_[look_for(entries_[last].channel, seed).place] = static_cast<std::uint32_t>(index);
+    }
+    entries_[index] = entries_[last];
+    if (places_ != nullptr) {
+      places_[free_place] = kNone;
+      close_gap(free_place, seed);
+    }
+    --count_;
+  }
+
+ private:
+  struct Found {
+    std::uint32_t index;
+    std::uint32_t steps;
+    std::uint32_t place;  // in places_, where it is or would be
+  };
+
+  Found look_for(std::uint32_t channel, std::uint64_t seed) const noexcept {
+    if (places_ == nullptr) {
+      std::uint32_t index = 0;
+      while (index < count_ && entries_[index].channel != channel) ++index;
+      return {index < count_ ? index : kNone, index, 0};
+    }
+    std::uint32_t place = home(channel, seed);
+    for (std::uint32_t steps = 1;; ++steps) {
+      const std::uint32_t index = places_[place];
+      if (index == kNone || entries_[index].channel == channel) return {index, steps, place};
+      place = next(place);
+    }
+  }
+
+  std::uint32_t places() const noexcept { return 2 * room_; }
+  std::uint32_t next(std::uint32_t place) const noexcept { return (place + 1) & (places() - 1); }
+  // Two rounds: one leaves slots that share their lower bits close together.
+  std::uint32_t home(std::uint32_t channel, std::uint64_t seed) const noexcept {
+    constexpr std::uint64_t kGolden = 0x9e37'79b9'7f4a'7c15;
+    std::uint64_t hash = (channel ^ seed) * kGolden;
+    hash = (hash ^ (hash >> 32)) * kGolden;
+    return static_cast<std::uint32_t>(hash >> (64 - std::countr_zero(places())));
+  }
+
+  void note(std::uint32_t index, std::uint64_t seed) noexcept {
+    std::uint32_t place = home(entries_[index].channel, seed);
+    while (places_[place] != kNone) place = next(place);
+    places_[place] = index;
+  }
+
+  // A search ends at the first free place, so what follows one moves up unless that is before its
+  // home.
+  void close_gap(std::uint32_t gap, std::uint64_t seed) noexcept {
+    for (std::uint32_t place = next(gap); places_[place] != kNone; place = next(place)) {
+      const std::uint32_t from_home =
+          (place - home(entries_[places_[place]].channel, seed)) & (places() - 1);
+      if (from_home < ((place - gap) & (places() - 1))) continue;
+      places_[gap] = places_[place];
+      places_[place] = kNone;
+      gap = place;
+    }
+  }
+
+  void grow(std::uint64_t seed) {
+    room_ = std::max<std::uint32_t>(2 * room_, 1);
+    auto larger = std::make_unique_for_overwrite<Subscription[]>(room_);
+    std::copy_n(entries_.get(), count_, larger.get());
+    entries_ = std::move(larger);
+    if (room_ <= kScanned) return;
+    places_ = std::make_unique_for_overwrite<std::uint32_t[]>(places());
+    std::fill_n(places_.get(), places(), kNone);
+    for (std::uint32_t index = 0; index < count_; ++index) note(index, seed);
+  }
+
+  std::unique_ptr<Subscription[]> entries_;
+  std::unique_ptr<std::uint32_t[]> places_;  // indices; only if there is room for > kScanned
+  std::uint32_t count_ = 0;
+  std::uint32_t room_ = 0;  // a power of two
+};
+static_assert(sizeof(Subscriptions) <= 24, "a part of what an idle connection costs");
+
+}  // namespace services
