@@ -192,11 +192,9 @@ class Ring {
   // --- Cancel
   // ---------------------------------------------------------------------------------------
 
-  // Asks for the end of the operation with this token, or of all on this descriptor, for which the
-  // kernel looks at every operation of the ring: not for one of many connections. They end by their
-  // own completions (usually ECANCELED); the request's completion goes to Sink::ignore.
+  // Asks for the end of the operation with this token. It ends by its own completion (usually
+  // ECANCELED); the request's completion goes to Sink::ignore.
   void cancel(Token target) noexcept;
-  void cancel_all(Descriptor descriptor) noexcept;
 
   // --- Counters (for tests and metrics)
   // -----------------------------------------------------------

@@ -238,9 +238,6 @@ void Ring::cancel(Token target) noexcept {
     if (socket.receive.value == target.value) peer.end_receive(socket);
   }
 }
-void Ring::cancel_all(Descriptor descriptor) noexcept {
-  impl_->peer.end_receive(impl_->peer.socket(descriptor.number));
-}
 
 const Ring::Counters& Ring::counters() const noexcept {
   return impl_->peer.counters_;

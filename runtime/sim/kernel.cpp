@@ -44,7 +44,6 @@ void Kernel::submit(RingState& ring) {
                         static_cast<std::uint64_t>(prepared.kind), prepared.token.value);
     switch (prepared.kind) {
       case OperationKind::cancel:
-      case OperationKind::cancel_all:
         request_cancel(ring, prepared);
         break;
       case OperationKind::peer_address:

@@ -154,7 +154,6 @@ void Kernel::step(Operation& operation) {
       return step_close(operation);
     case OperationKind::peer_address:
     case OperationKind::cancel:
-    case OperationKind::cancel_all:
     case OperationKind::wake:
       break;
   }
@@ -257,25 +256,16 @@ void Kernel::check_memory(const Operation& operation) {
 // --- Cancel --------------------------------------------------------------------------------------
 
 void Kernel::request_cancel(RingState& ring, const Operation& request) {
-  std::vector<OperationId> targets;
-  if (request.kind == OperationKind::cancel) {
-    // Of several with one token the oldest is meant.
-    const auto [first, last] = ring.by_token.equal_range(request.offset);
-    OperationId oldest = 0;
-    for (auto it = first; it != last; ++it) {
-      const bool older = oldest == 0 || (it->second >> 32) < (oldest >> 32);
-      if (older) oldest = it->second;
-    }
-    if (oldest != 0) targets.push_back(oldest);
-  } else if (const auto* entry = table(ring, request.descriptor).find(request.descriptor.number)) {
-    targets = objects_.at(entry->object)->operations;
+  // Of several with one token the oldest is meant.
+  const auto [first, last] = ring.by_token.equal_range(request.offset);
+  OperationId oldest = 0;
+  for (auto it = first; it != last; ++it) {
+    const bool older = oldest == 0 || (it->second >> 32) < (oldest >> 32);
+    if (older) oldest = it->second;
   }
-  bool any = false;
-  for (const OperationId id : targets) {
-    Operation* operation = find_operation(id);
-    if (operation == nullptr || operation->ring != ring.index) continue;
-    any = cancel_later(*operation) || any;
-  }
+  Operation* operation = oldest == 0 ? nullptr : find_operation(oldest);
+  const bool any =
+      operation != nullptr && operation->ring == ring.index && cancel_later(*operation);
   // A request that has found something says nothing (IOSQE_CQE_SKIP_SUCCESS).
   if (any) return;
   ++world_.counters().completions;

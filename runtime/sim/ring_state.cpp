@@ -47,8 +47,6 @@ const char* name_of(OperationKind kind) noexcept {
       return "peer_address";
     case OperationKind::cancel:
       return "cancel";
-    case OperationKind::cancel_all:
-      return "cancel_all";
     case OperationKind::wake:
       return "wake";
   }

@@ -39,7 +39,6 @@ enum class OperationKind : std::uint8_t {
   // What follows is done when it is handed over, and is never in flight:
   peer_address,
   cancel,
-  cancel_all,
   wake,
 };
 const char* name_of(OperationKind kind) noexcept;

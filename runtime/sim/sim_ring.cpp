@@ -290,10 +290,6 @@ void Ring::cancel(Token target) noexcept {
   operation.offset = target.value;
 }
 
-void Ring::cancel_all(Descriptor descriptor) noexcept {
-  impl_->prepare(OperationKind::cancel_all, descriptor, Token::make(Sink::ignore, 0, 0));
-}
-
 const Ring::Counters& Ring::counters() const noexcept {
   return impl_->counters;
 }

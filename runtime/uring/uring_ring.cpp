@@ -413,16 +413,6 @@ void Ring::cancel(Token target) noexcept {
   sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 }
 
-void Ring::cancel_all(Descriptor descriptor) noexcept {
-  const Token token = Token::make(Sink::ignore, 0, 0);
-  io_uring_sqe* sqe = impl_->entry(token);
-  unsigned flags = IORING_ASYNC_CANCEL_ALL;
-  if (descriptor.direct) flags |= IORING_ASYNC_CANCEL_FD_FIXED;
-  io_uring_prep_cancel_fd(sqe, descriptor.number, flags);
-  Impl::finish(sqe, token, {});
-  sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-}
-
 const Ring::Counters& Ring::counters() const noexcept {
   return impl_->counters;
 }

@@ -70,7 +70,7 @@ void RingEchoServer::on_accept(const Completion& completion) {
 void RingEchoServer::stop() {
   stopping_ = true;
   if (accepting_) {
-    loop_.ring().cancel_all(listener_);
+    loop_.ring().cancel(accept_token_);
   } else {
     loop_.ring().close(listener_, loop_.on([this](const Completion&) { listener_ = {}; }));
   }
@@ -170,30 +170,31 @@ void RingEchoClient::send() {
   const std::size_t left = outgoing_.size() - sent_;
   const std::size_t count = 1 + random_.below(std::min<std::size_t>(left, 1500));
   ++in_flight_;
-  loop_.ring().send(socket_, std::span{outgoing_}.subspan(sent_, count),
-                    loop_.on([this](const Completion& completion) {
-                      --in_flight_;
-                      if (completion.result <= 0) {
-                        broken_ = true;
-                        return close_when_idle();
-                      }
-                      sent_ += static_cast<std::size_t>(completion.result);
-                      send();
-                    }));
+  outgoing_token_ = loop_.on([this](const Completion& completion) {
+    --in_flight_;
+    if (completion.result <= 0) {
+      broken_ = true;
+      return close_when_idle();
+    }
+    sent_ += static_cast<std::size_t>(completion.result);
+    send();
+  });
+  loop_.ring().send(socket_, std::span{outgoing_}.subspan(sent_, count), outgoing_token_);
 }
 
 void RingEchoClient::end() {
   ++in_flight_;
-  loop_.ring().shutdown(socket_, SHUT_WR, loop_.on([this](const Completion& completion) {
+  outgoing_token_ = loop_.on([this](const Completion& completion) {
     --in_flight_;
     broken_ = broken_ || completion.result != 0;
     close_when_idle();
-  }));
+  });
+  loop_.ring().shutdown(socket_, SHUT_WR, outgoing_token_);
 }
 
 void RingEchoClient::receive() {
   ++in_flight_;
-  loop_.ring().receive(socket_, piece_, loop_.on([this](const Completion& completion) {
+  incoming_token_ = loop_.on([this](const Completion& completion) {
     --in_flight_;
     if (completion.result > 0) {
       incoming_.insert(incoming_.end(), piece_.begin(), piece_.begin() + completion.result);
@@ -203,14 +204,18 @@ void RingEchoClient::receive() {
     ended_ = true;
     broken_ = broken_ || completion.result < 0 || incoming_.size() != outgoing_.size();
     close_when_idle();
-  }));
+  });
+  loop_.ring().receive(socket_, piece_, incoming_token_);
 }
 
 void RingEchoClient::close_when_idle() {
   if (closing_) return;
   if (in_flight_ != 0) {
     // What the error leaves in flight may wait for a peer that waits for us.
-    if (broken_) loop_.ring().cancel_all(socket_);
+    if (broken_) {
+      loop_.ring().cancel(outgoing_token_);
+      loop_.ring().cancel(incoming_token_);
+    }
     return;
   }
   if (!ended_ && !broken_) return;

@@ -85,6 +85,8 @@ class RingEchoClient {
   runtime::Descriptor socket_;
   std::size_t sent_ = 0;
   int in_flight_ = 0;
+  runtime::Token outgoing_token_;  // of the send or shutdown that began last
+  runtime::Token incoming_token_;  // of the receive
   bool ended_ = false;
   bool broken_ = false;
   bool closing_ = false;

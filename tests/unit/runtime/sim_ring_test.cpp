@@ -356,7 +356,7 @@ TEST(SimulatedRing, LetsCompletionsWinAgainstCancelsSometimes) {
     std::array<std::byte, 16> memory;
     const std::int32_t result = pair.finish([&](Token token) {
       pair.loop.ring().receive(pair.server, memory, token);
-      pair.loop.ring().cancel_all(pair.server);
+      pair.loop.ring().cancel(token);
     });
     if (result == 4) ++completed;
     if (result == -ECANCELED) ++cancelled;
