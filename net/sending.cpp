@@ -145,8 +145,7 @@ void Network::begin_send_of_several(Stream& stream, SendQueue& queue) noexcept {
 
 // A send that the socket can take completes while it is handed over, and is seen at the beginning
 // of the next turn, or of a later one if many have completed: one that is in flight a flush later
-// has found the socket full. An empty queue
-// takes nothing larger than the limit.
+// has found the socket full. An empty queue takes nothing larger than the limit.
 bool Network::is_burst(const Stream& stream, std::size_t bytes_after) noexcept {
   if (bytes_after > NetworkOptions::kBurst * options_.queued_bytes_max) return false;
   if (stream.queue_ == nullptr) return bytes_after <= options_.queued_bytes_max;

@@ -2,8 +2,9 @@
 // From bytes that a peer sent to values that may be used. Two steps:
 //
 //   verify_message()      the envelope: one table, read with unaligned loads where it lies, in
-//   constant time. verify_payload<T>()   the payload, with FlatBuffers' verifier and its own
-//   budget, once; const after it.
+//                         constant time.
+//   verify_payload<T>()   the payload, with FlatBuffers' verifier and its own budget, once; const
+//                         after it.
 //
 // Alignment. FlatBuffers reads numbers through pointers and its verifier checks offsets, not
 // addresses, so that a payload needs an address that suits its type: 4 for requests, 8 for types
