@@ -78,6 +78,10 @@ Network::Network(const NetworkOptions& options)
                     Network& network = static_cast<OwnTimer&>(timer).network;
                     network.core_.request_flush(runtime::FlushPhase::streams, network.flush_hook_);
                   }),
+      idle_look_(*this,
+                 [](runtime::Timer& timer) noexcept {
+                   static_cast<OwnTimer&>(timer).network.look_for_idle();
+                 }),
       flush_hook_{[](void* context) noexcept { static_cast<Network*>(context)->flush(); }, this,
                   false} {
   std::size_t mode = 0;
@@ -118,6 +122,7 @@ Network::~Network() {
   core_.timers().cancel(stall_look_);
   core_.timers().cancel(flush_rest_);
   set_backlogged(false);
+  core_.timers().cancel(idle_look_);
 }
 
 Token Network::token(Sink sink, const Stream& stream) const noexcept {

@@ -136,7 +136,8 @@ class Network {
     std::uint64_t accept_pauses = 0;  // out of descriptors
     std::uint64_t bytes_received = 0;
     std::uint64_t bytes_sent = 0;
-    std::uint64_t receives = 0;
+    std::uint64_t receives = 0;         // operations
+    std::uint64_t polls = 0;            // likewise: waits of idle streams
     std::uint64_t sends = 0;            // operations
     std::uint64_t flushes_cut = 0;      // turns whose sends were more than kTurnBytesMax
     std::uint64_t buffers_missing = 0;  // receives that found no buffer
@@ -173,12 +174,17 @@ class Network {
   bool descriptors_short() const noexcept;
   Stream* make_stream(runtime::Descriptor descriptor);
 
-  void arm_receive(Stream& stream) noexcept;
+  // `is_ready`: a poll has just seen something to receive.
+  void arm_receive(Stream& stream, bool is_ready = false) noexcept;
+  void note_heard(Stream& stream) noexcept;
+  void keep_looking() noexcept;
+  [[gnu::cold, gnu::noinline]] void start_idle_look() noexcept;
+  void look_for_idle() noexcept;
   void cancel_receive(Stream& stream) noexcept;
   void on_receive(const runtime::Completion& completion) noexcept;
   void on_bytes(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept;
   void deliver(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept;
-  void on_receive_ended(Stream& stream, std::int32_t result) noexcept;
+  void on_receive_ended(Stream& stream, std::int32_t result, bool is_ready) noexcept;
   void starve(Stream& stream) noexcept;
   void choose_mode(Stream& stream, std::uint32_t bytes, std::uint32_t room) noexcept;
   void hold(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept;
@@ -273,7 +279,10 @@ class Network {
   OwnTimer large_wait_;
   OwnTimer stall_look_;
   OwnTimer flush_rest_;
+  OwnTimer idle_look_;  // queued while any stream is heard_ or has a receive armed at length
   std::size_t stalls_unlooked_ = 0;  // queues in use that this look has not come to
+  std::uint32_t idle_looked_ = 0;    // slots that this look has come past
+  bool any_busy_ = false;            // there will be another look
   runtime::Core::FlushHook flush_hook_;
   GoneFunction gone_ = nullptr;
   void* gone_context_ = nullptr;

@@ -1,5 +1,7 @@
 // The incoming side of Network: which receive is armed, where its bytes go, what is kept for a
-// stream that is paused, and what happens when the buffers run out.
+// stream that is paused, what happens when the buffers run out, and how idle streams wait.
+
+#include <poll.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -30,20 +32,29 @@ constexpr runtime::Nanoseconds kHeldRetry = 50 * runtime::kMicrosecond;
 constexpr int kModeVotesMax = 16;
 // Far longer than a large buffer is out while its peer reads: a turn or two.
 constexpr runtime::Nanoseconds kLargeWait = runtime::kMillisecond;
+// Between two looks for idle streams, so that one rests after one to two of these.
+constexpr runtime::Nanoseconds kIdleLooks = 750 * runtime::kMillisecond;
+constexpr std::uint32_t kIdleLookMax = 256;  // slots in one go: each may cost a cancel request
 
 }  // namespace
 
-void Network::arm_receive(Stream& stream) noexcept {
+void Network::arm_receive(Stream& stream, bool is_ready) noexcept {
   RT_ASSERT(!stream.receive_armed_);
   if (stream.paused_ || stream.ended_ || stream.starved_) return;
   if (stream.held_ != nullptr && stream.state_ == Stream::State::open) return;
   if (stream.state_ == Stream::State::closing || stream.state_ == Stream::State::closed) return;
   stream.receive_armed_ = true;
+  const Token receive = token(Sink::receive, stream);
+  if (stream.resting_ && !is_ready) {
+    ++counters_.polls;
+    core_.ring().poll(stream.descriptor(), POLLIN, receive);
+    return;
+  }
+  keep_looking();
   stream.mode_ = stream.wanted_mode_;
   ++counters_.receives;
-  const Token receive = token(Sink::receive, stream);
   const std::uint16_t group = group_of(stream.mode_);
-  if (stream.mode_ != Stream::ReceiveMode::large) {
+  if (stream.mode_ != Stream::ReceiveMode::large && !stream.resting_) {
     core_.ring().receive_multishot(stream.descriptor(), group, receive);
   } else {
     core_.ring().receive_selected(stream.descriptor(), group, receive);
@@ -70,6 +81,7 @@ void Network::on_receive(const Completion& completion) noexcept {
     const runtime::BufferId buffer{.group = group_of(stream->mode_), .buffer = completion.buffer};
     buffers_.taken(buffer, bytes);
     if (bytes > 0) {
+      note_heard(*stream);
       choose_mode(*stream, bytes, buffers_.buffer_bytes(buffer.group));
       on_bytes(*stream, buffer, bytes);
     } else {
@@ -79,7 +91,8 @@ void Network::on_receive(const Completion& completion) noexcept {
   if (completion.more) return;
   // Whoever was fed and needs no buffer after all passes it on.
   if (!completion.has_buffer && completion.result != -ENOBUFS) feed_starved();
-  on_receive_ended(*stream, completion.result);
+  // Bytes come in a buffer; without one it is what a poll has seen.
+  on_receive_ended(*stream, completion.result, bytes > 0 && !completion.has_buffer);
 }
 
 // Small buffers serve many streams and stay in the cache; a stream in the middle of something large
@@ -144,13 +157,14 @@ void Network::deliver(Stream& stream, runtime::BufferId buffer, std::uint32_t by
   buffers_.release(buffer);
 }
 
-void Network::on_receive_ended(Stream& stream, std::int32_t result) noexcept {
+void Network::on_receive_ended(Stream& stream, std::int32_t result, bool is_ready) noexcept {
   if (stream.state_ == Stream::State::closing) {
     close_if_idle(stream);
     return;
   }
   if (result > 0 || result == -ECANCELED || result == -EINTR || result == -EAGAIN) {
-    arm_receive(stream);  // a multishot may end for no reason, a single receive always does
+    // A multishot may end for no reason, a single receive always does.
+    arm_receive(stream, is_ready);
   } else if (result == -ENOBUFS) {
     starve(stream);
   } else if (result == 0) {
@@ -159,6 +173,55 @@ void Network::on_receive_ended(Stream& stream, std::int32_t result) noexcept {
   } else {
     stream.abort(Error::from_errno(-result));
   }
+}
+
+// --- Idle streams
+// ---------------------------------------------------------------------------------
+
+// An armed receive holds 860 bytes in the kernel (request, watch, message header), a poll 300. So a
+// stream that has been silent from one look to the next rests: it waits with a poll, and what that
+// sees is received with a single receive. One that receives twice between two looks is busy: its
+// receives stay armed, so that steady traffic costs no operation more. So do those of a new stream:
+// one that comes and goes never rests.
+inline void Network::note_heard(Stream& stream) noexcept {
+  if (!stream.heard_) {
+    stream.heard_ = true;
+    keep_looking();
+  } else {
+    stream.resting_ = false;
+  }
+}
+
+// The look may have come past the stream already.
+inline void Network::keep_looking() noexcept {
+  any_busy_ = true;
+  if (!idle_look_.queued()) start_idle_look();
+}
+
+void Network::start_idle_look() noexcept {
+  core_.timers().add(idle_look_, core_.now() + kIdleLooks);
+}
+
+void Network::look_for_idle() noexcept {
+  if (idle_looked_ == 0) any_busy_ = false;
+  const std::uint32_t end = std::min(idle_looked_ + kIdleLookMax, streams_.slots());
+  for (; idle_looked_ < end; ++idle_looked_) {
+    Stream* stream = streams_.in_slot(idle_looked_);
+    if (stream == nullptr || stream->state_ != Stream::State::open) continue;
+    if (stream->heard_) {
+      stream->heard_ = false;
+      any_busy_ = true;
+    } else if (stream->receive_armed_ && !stream->resting_) {
+      stream->resting_ = true;
+      cancel_receive(*stream);
+    }
+  }
+  if (idle_looked_ < streams_.slots()) {
+    core_.timers().add(idle_look_, core_.now() + 1);
+    return;
+  }
+  idle_looked_ = 0;
+  if (any_busy_) start_idle_look();
 }
 
 void Network::deliver_end(Stream& stream) noexcept {
@@ -174,6 +237,7 @@ void Network::deliver_end(Stream& stream) noexcept {
 
 void Network::starve(Stream& stream) noexcept {
   ++counters_.buffers_missing;
+  stream.resting_ = false;  // it has waited for its turn: not for a poll's as well
   const bool large = stream.mode_ == Stream::ReceiveMode::large;
   if (large && large_stuck_) {
     go_small(stream);

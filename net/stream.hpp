@@ -195,6 +195,8 @@ class Stream {
   bool starved_ : 1 = false;      // in the list of those that found no buffer
   bool held_up_ : 1 = false;      // in the list of those that wait for the lanes
   bool sealed_ : 1 = false;       // seal() was called
+  bool heard_ : 1 = true;         // it has received since the last look for idle streams, or is new
+  bool resting_ : 1 = false;      // waits with a poll, which is cheaper to hold than a receive
   Network& network_;
   HeldPiece* held_ = nullptr;  // received but not delivered: the last of a circular list
   const StreamHandler* handler_ = nullptr;

@@ -185,7 +185,8 @@ class Ring {
   void fsync(Descriptor file, bool data_only, Token token) noexcept;
   void stat(const char* path, struct statx* into, Token token) noexcept;
   void stat(Descriptor file, struct statx* into, Token token) noexcept;
-  // One-shot poll(2) of a descriptor from outside (signalfd, a library's socket).
+  // One-shot poll(2): completes with the events that it has seen. Of sockets, and of descriptors
+  // from outside (signalfd, a library's).
   void poll(Descriptor descriptor, std::uint32_t events, Token token) noexcept;
   void close(Descriptor descriptor, Token token) noexcept;
 

@@ -137,6 +137,7 @@ class Kernel {
   void take_bytes(Operation& operation, Stream& from, Stream& to, std::size_t count);
   void fail_send(Operation& operation, int error);
   void step_receive(Operation& operation);
+  void step_poll(Operation& operation);
   void deliver_bytes(Operation& operation, Stream& stream);
   void consumed(Stream& stream, std::size_t count);
   void end_stream(Stream& from);

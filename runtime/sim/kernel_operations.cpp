@@ -95,6 +95,9 @@ void Kernel::claim(const Operation& operation) {
   OperationId* place = nullptr;
   if (operation.kind == OperationKind::accept_multishot) {
     place = &object_of<Listener>(operation).accepting;
+  } else if (operation.kind == OperationKind::poll) {
+    auto* stream = find<Stream>(operation.object);
+    if (stream != nullptr) place = &stream->receiving;
   } else if (is_receive(operation.kind)) {
     place = &object_of<Stream>(operation).receiving;
   } else if (is_send(operation.kind)) {
@@ -149,7 +152,7 @@ void Kernel::step(Operation& operation) {
     case OperationKind::stat_descriptor:
       return step_stat(operation);
     case OperationKind::poll:
-      return;  // of a simulated descriptor: until it is cancelled
+      return step_poll(operation);
     case OperationKind::close:
       return step_close(operation);
     case OperationKind::peer_address:

@@ -1,5 +1,6 @@
 // The bytes of connections: sending, arriving, receiving, half-closing.
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -128,6 +129,19 @@ void Kernel::step_receive(Operation& operation) {
       world_.roll(Fault::no_buffers)) {
     complete(operation, -ENOBUFS, false);
   }
+}
+
+// For what there is to receive, which it leaves there. Anything but a stream's end never has it.
+void Kernel::step_poll(Operation& operation) {
+  auto* stream = find<Stream>(operation.object);
+  if (stream == nullptr || stream->state != Stream::State::connected) return;
+  if (world_.roll(Fault::reset)) break_connection(*stream);
+  std::int32_t seen = 0;
+  if (stream->reset) seen |= POLLIN | POLLERR | POLLHUP;
+  if (stream->end_arrived || stream->read_shut) seen |= POLLIN | POLLRDHUP;
+  if (stream->arrived != 0) seen |= POLLIN;
+  seen &= operation.flags | POLLERR | POLLHUP;
+  if (seen != 0) complete(operation, seen, false);
 }
 
 void Kernel::deliver_bytes(Operation& operation, Stream& stream) {
