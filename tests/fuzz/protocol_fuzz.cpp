@@ -12,6 +12,7 @@
 #include "protocol/frame.hpp"
 #include "protocol/requests.hpp"
 #include "protocol/verify.hpp"
+#include "tests/support/request_fields.hpp"
 
 namespace {
 
@@ -131,25 +132,6 @@ void read_as_each(Bytes payload, Checksum& sum) {
       ...);
 }
 
-PingRequest read_fields(const fbs::PingRequest& t) {
-  return {.data = bytes_of(t.data())};
-}
-PublishRequest read_fields(const fbs::PublishRequest& t) {
-  return {.channel = text_of(t.channel()),
-          .data = bytes_of(t.data()),
-          .requires_ack = t.requires_ack()};
-}
-SendRequest read_fields(const fbs::SendRequest& t) {
-  return {.session = from_fbs(t.session()),
-          .data = bytes_of(t.data()),
-          .requires_ack = t.requires_ack()};
-}
-BroadcastRequest read_fields(const fbs::BroadcastRequest& t) {
-  return {.data = bytes_of(t.data()),
-          .requires_ack = t.requires_ack(),
-          .include_self = t.include_self()};
-}
-
 void add(const PingRequest& request, Checksum& sum) {
   sum.add(request.data);
 }
@@ -181,7 +163,7 @@ void compare_request(Bytes payload) {
   Checksum ours;
   Checksum theirs;
   add(request, ours);
-  add(read_fields(*verified.table), theirs);
+  add(tests::fields(*verified.table), theirs);
   check(ours.sum() == theirs.sum(), "a request reads differently");
 }
 

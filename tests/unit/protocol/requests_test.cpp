@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "protocol/bytes.hpp"
+#include "tests/support/request_fields.hpp"
 #include "tests/unit/protocol/sample.hpp"
 
 namespace {
@@ -31,26 +32,6 @@ bool operator==(const BroadcastRequest& a, const BroadcastRequest& b) {
          a.include_self == b.include_self;
 }
 
-// What FlatBuffers makes of a payload.
-PingRequest fields(const fbs::PingRequest& table) {
-  return {.data = bytes_of(table.data())};
-}
-PublishRequest fields(const fbs::PublishRequest& table) {
-  return {.channel = text_of(table.channel()),
-          .data = bytes_of(table.data()),
-          .requires_ack = table.requires_ack()};
-}
-SendRequest fields(const fbs::SendRequest& table) {
-  return {.session = from_fbs(table.session()),
-          .data = bytes_of(table.data()),
-          .requires_ack = table.requires_ack()};
-}
-BroadcastRequest fields(const fbs::BroadcastRequest& table) {
-  return {.data = bytes_of(table.data()),
-          .requires_ack = table.requires_ack(),
-          .include_self = table.include_self()};
-}
-
 // True if the payload is accepted; then both ways have read the same.
 template <class Table, class Request>
 bool same_both_ways(Bytes payload) {
@@ -64,7 +45,7 @@ bool same_both_ways(Bytes payload) {
   const bool is_usual = detail::read_usual(payload, usual);
   EXPECT_TRUE(verified || !is_usual) << "taken, though FlatBuffers refuses it";
   if (!verified || code != ErrorCode::none) return false;
-  const Request expected = fields(*verified.table);
+  const Request expected = tests::fields(*verified.table);
   EXPECT_TRUE(read == expected);
   EXPECT_TRUE(!is_usual || usual == expected);
   return true;
