@@ -6,18 +6,11 @@
 #include <cstddef>
 #include <string_view>
 
-#include "net/http/strictness.hpp"
+#include "net/http/syntax.hpp"
 
 namespace ws {
 
 using net::http::is_token_char;
-
-constexpr bool is_token(std::string_view text) noexcept {
-  for (const char c : text) {
-    if (!is_token_char(c)) return false;
-  }
-  return !text.empty();
-}
 
 constexpr char to_lower(char c) noexcept {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;

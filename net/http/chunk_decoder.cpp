@@ -5,7 +5,7 @@
 #include <span>
 
 #include "net/http/message.hpp"
-#include "net/http/strictness.hpp"
+#include "net/http/syntax.hpp"
 #include "runtime/assert.hpp"
 
 namespace net::http {

@@ -1,7 +1,7 @@
 #pragma once
-// HeadGatherer: the head of a message on its way through the strictness check, for both parsers: in
-// one buffer it is looked at where it lies, in several its pieces are gathered. The fields, views
-// of the head, follow it when it moves. Pure: no I/O.
+// HeadGatherer: the head of a message on its way through HeadCheck, for both parsers: in one buffer
+// it is looked at where it lies, in several its pieces are gathered. The fields, views of the head,
+// follow it when it moves. Pure: no I/O.
 //
 //   scan() until a verdict -> consumed(), head() -> ... -> reset()
 
@@ -11,8 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "net/http/head_check.hpp"
 #include "net/http/message.hpp"
-#include "net/http/strictness.hpp"
 #include "runtime/assert.hpp"
 
 namespace net::http {

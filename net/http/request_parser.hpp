@@ -3,8 +3,8 @@
 // between a connection, which feeds it what it received, and whoever serves the request.
 //
 // One parser belongs to one connection in HTTP mode and lives on the heap; it is used again for
-// each request of that connection. The head is read by the strictness check (strictness.hpp), a
-// chunked body by ChunkDecoder. Pure: no I/O, never suspends.
+// each request of that connection. The head is read by HeadCheck, a chunked body by
+// ChunkDecoder. Pure: no I/O, never suspends.
 //
 //   one buffer:   [GET ... CRLF CRLF][body]   views into the caller's buffer, nothing is copied
 //   cut anywhere: [GET ...] [... CRLF CRLF] [bo] [dy]
@@ -18,10 +18,10 @@
 #include <vector>
 
 #include "net/http/chunk_decoder.hpp"
+#include "net/http/head_check.hpp"
 #include "net/http/head_gatherer.hpp"
 #include "net/http/limits.hpp"
 #include "net/http/message.hpp"
-#include "net/http/strictness.hpp"
 
 namespace net::http {
 

@@ -4,7 +4,7 @@
 #include <charconv>
 #include <stdexcept>
 
-#include "net/http/strictness.hpp"
+#include "net/http/syntax.hpp"
 #include "runtime/assert.hpp"
 
 namespace net::http {

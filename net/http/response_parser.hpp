@@ -1,8 +1,7 @@
 #pragma once
 // ResponseParser: bytes in, one response out, for clients of ours (load program, WebSocket client,
-// tests). As strict as RequestParser and built the same way: the strictness check for the head,
-// ChunkDecoder for a chunked body. One parser belongs to one connection. Pure: no I/O, never
-// suspends.
+// tests). As strict as RequestParser and built the same way: HeadCheck for the head, ChunkDecoder
+// for a chunked body. One parser belongs to one connection. Pure: no I/O, never suspends.
 //
 // An interim response (100) is a response of its own: complete, then reset() and the next. After
 // 101 the bytes behind `consumed` belong to the other protocol.
@@ -14,10 +13,10 @@
 #include <vector>
 
 #include "net/http/chunk_decoder.hpp"
+#include "net/http/head_check.hpp"
 #include "net/http/head_gatherer.hpp"
 #include "net/http/limits.hpp"
 #include "net/http/message.hpp"
-#include "net/http/strictness.hpp"
 
 namespace net::http {
 

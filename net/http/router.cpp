@@ -4,7 +4,7 @@
 #include <stdexcept>
 
 #include "net/http/limits.hpp"
-#include "net/http/strictness.hpp"
+#include "net/http/syntax.hpp"
 #include "runtime/assert.hpp"
 
 namespace net::http {

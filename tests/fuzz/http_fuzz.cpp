@@ -14,7 +14,7 @@
 #include "net/http/request_parser.hpp"
 #include "net/http/response_parser.hpp"
 #include "net/http/router.hpp"
-#include "net/http/strictness.hpp"
+#include "net/http/syntax.hpp"
 #include "tests/support/beast_head.hpp"
 
 namespace {

@@ -5,8 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "net/http/head_check.hpp"
 #include "net/http/limits.hpp"
-#include "net/http/strictness.hpp"
 
 namespace tests {
 

@@ -10,7 +10,7 @@
 #include <string_view>
 
 #include "net/http/message.hpp"
-#include "net/http/strictness.hpp"
+#include "net/http/syntax.hpp"
 #include "net/http/text_scan.hpp"
 
 namespace {
