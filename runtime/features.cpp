@@ -1,4 +1,5 @@
-// The table of features, and the words for what is missing. The trying is in features_probe.cpp.
+// The table of features, and the words for what is missing. The trying is in
+// uring/features_probe.cpp.
 
 #include "runtime/features.hpp"
 

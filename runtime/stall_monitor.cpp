@@ -9,13 +9,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>
-#include <string_view>
 #include <utility>
+
+#include "runtime/thread_times.hpp"
 
 namespace runtime {
 namespace {
@@ -42,40 +42,6 @@ void sleep_for(std::int64_t duration_ns) noexcept {
   const timespec duration{.tv_sec = duration_ns / 1'000'000'000,
                           .tv_nsec = duration_ns % 1'000'000'000};
   ::clock_nanosleep(CLOCK_MONOTONIC, 0, &duration, nullptr);
-}
-
-// The first two numbers of a thread's schedstat. The kernel adds a wait for a CPU when it ends.
-// Zeros where there is no such file, so that nothing is deducted.
-struct ThreadTimes {
-  std::int64_t running_ns = 0;
-  std::int64_t waiting_ns = 0;  // ready, but without a CPU
-};
-
-ThreadTimes thread_times(int schedstat_fd) noexcept {
-  char text[96];
-  const ssize_t size = ::pread(schedstat_fd, text, sizeof text, 0);
-  if (size <= 0) return {};
-  ThreadTimes times;
-  const char* const end = text + size;
-  const auto running = std::from_chars(static_cast<const char*>(text), end, times.running_ns);
-  if (running.ptr != end) std::from_chars(running.ptr + 1, end, times.waiting_ns);
-  return times;
-}
-
-// Whether a thread of this process runs or waits for a CPU, as opposed to being blocked.
-bool is_runnable(pid_t thread_id) noexcept {
-  char path[48];
-  *fmt::format_to_n(path, sizeof path - 1, "/proc/self/task/{}/stat", thread_id).out = '\0';
-  const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return true;
-  char text[256];
-  const ssize_t size = ::read(fd, text, sizeof text);
-  ::close(fd);
-  // "id (name) S ...": the name is at most 15 bytes, and may itself hold a parenthesis.
-  const std::string_view stat(text, static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
-  const std::size_t name_end = stat.rfind(')');
-  return name_end == std::string_view::npos || name_end + 2 >= stat.size() ||
-         stat[name_end + 2] == 'R';
 }
 
 void print_to_stderr(const StallReport& report) {

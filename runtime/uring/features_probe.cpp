@@ -1,29 +1,23 @@
-// Tries each feature on one small ring. Every wait has a deadline, so that a kernel that loses a
-// completion costs a feature and not the start.
+// Tries each feature on one small ring.
 
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <cstring>
 #include <memory>
 
 #include "runtime/features.hpp"
-#include "runtime/types.hpp"
+#include "runtime/uring/trial_ring.hpp"
 #include "runtime/uring_constants.hpp"
 
 namespace runtime {
 namespace {
 
-constexpr unsigned kEntries = 8;
-constexpr Nanoseconds kPatience = 50 * kMillisecond;  // for one completion; it usually takes 20 us
 constexpr std::uint16_t kGroup = 0;
 constexpr std::uint16_t kIncrementalGroup = 1;
 constexpr unsigned kBuffers = 4;
@@ -38,20 +32,6 @@ struct BufferRegistration {
   std::uint64_t reserved[3];
 };
 static_assert(sizeof(BufferRegistration) == sizeof(io_uring_buf_reg));
-
-class OwnedDescriptor {
- public:
-  explicit OwnedDescriptor(int number = -1) noexcept : number_(number) {}
-  OwnedDescriptor(const OwnedDescriptor&) = delete;
-  OwnedDescriptor& operator=(const OwnedDescriptor&) = delete;
-  ~OwnedDescriptor() {
-    if (number_ >= 0) ::close(number_);
-  }
-  int number() const noexcept { return number_; }
-
- private:
-  int number_;
-};
 
 // Page-aligned memory for a buffer ring.
 class Page {
@@ -97,31 +77,18 @@ constexpr Opcode kOpcodes[] = {
     {FeatureId::op_fixed_fd_install, kOpFixedFdInstall},
 };
 
-// The operations in flight, by user_data.
-enum Request : std::uint64_t { kAccept, kReceive, kCancel, kMessage, kMessageArrived, kRequests };
-
 class Prober {
  public:
   explicit Prober(Features& features) noexcept : features_(features) {}
-  Prober(const Prober&) = delete;
-  Prober& operator=(const Prober&) = delete;
-  ~Prober();
 
   void run();
 
  private:
-  struct Seen {
-    unsigned completions = 0;
-    int result = 0;
-    unsigned flags = 0;  // of the last completion
-    bool ended() const noexcept { return completions != 0 && (flags & IORING_CQE_F_MORE) == 0; }
-  };
-
   void found(FeatureId id) noexcept { feature(id).available = true; }
   void refused(FeatureId id, int error);
   void missing(FeatureId id, std::string reason);
   // What a request in flight came to, if it is not what it should have been.
-  void disappointed(FeatureId id, const Seen& seen);
+  void disappointed(FeatureId id, const TrialRing::Seen& seen);
 
   bool make_ring();
   void probe_index_array();
@@ -133,27 +100,15 @@ class Prober {
   void probe_cancel(int listener, int direct_socket);
   void probe_ring_message();
 
-  io_uring_sqe* request(Request which) noexcept;
-  // Hands requests over and takes completions until `done` of `which` holds. False: patience ended.
-  template <class Done>
-  bool await(Request which, const Done& done);
-  void take_completions() noexcept;
   Feature& feature(FeatureId id) noexcept { return features_.all[static_cast<std::size_t>(id)]; }
 
   Features& features_;
-  io_uring ring_{};
-  bool made_ = false;
-  unsigned kernel_features_ = 0;
+  // What the kernel may touch comes before the ring, so that it outlives it.
   Page buffer_ring_;
   Page incremental_ring_;
   std::array<std::byte, kBuffers * kBufferBytes> bytes_{};
-  std::array<Seen, kRequests> seen_{};
+  TrialRing ring_;
 };
-
-Prober::~Prober() {
-  // The ring goes first: buffers and buffer rings must outlive it.
-  if (made_) io_uring_queue_exit(&ring_);
-}
 
 void Prober::refused(FeatureId id, int error) {
   Refusal refusal = explain_refusal(error, features_.policy);
@@ -172,88 +127,10 @@ void Prober::missing(FeatureId id, std::string reason) {
                        it.need == FeatureNeed::optional ? it.since : std::string_view("6.1"));
 }
 
-void Prober::disappointed(FeatureId id, const Seen& seen) {
+void Prober::disappointed(FeatureId id, const TrialRing::Seen& seen) {
   if (seen.completions == 0) return missing(id, "tried it, and no completion came");
   if (seen.result < 0) return refused(id, -seen.result);
   missing(id, fmt::format("tried it, and it ended after one completion (result {})", seen.result));
-}
-
-io_uring_sqe* Prober::request(Request which) noexcept {
-  seen_[which] = {};
-  return io_uring_get_sqe(&ring_);  // never null: each step submits before the next one prepares
-}
-
-void Prober::take_completions() noexcept {
-  unsigned head = 0;
-  unsigned taken = 0;
-  io_uring_cqe* cqe = nullptr;
-  io_uring_for_each_cqe(&ring_, head, cqe) {
-    ++taken;
-    if (cqe->user_data >= kRequests) continue;
-    Seen& seen = seen_[cqe->user_data];
-    ++seen.completions;
-    seen.result = cqe->res;
-    seen.flags = cqe->flags;
-  }
-  io_uring_cq_advance(&ring_, taken);
-}
-
-template <class Done>
-bool Prober::await(Request which, const Done& done) {
-  // Two rounds more than completions can come; a wait ends after the first new completion.
-  for (int round = 0; round < 8; ++round) {
-    take_completions();
-    if (done(seen_[which])) return true;
-    __kernel_timespec patience{.tv_sec = 0, .tv_nsec = kPatience};
-    io_uring_cqe* first = nullptr;
-    const int result = io_uring_submit_and_wait_timeout(&ring_, &first, 1, &patience, nullptr);
-    if (result < 0 && result != -EINTR) break;
-  }
-  take_completions();
-  return done(seen_[which]);
-}
-
-// With a filter whose answer is to kill, trying is fatal: a child process tries instead.
-bool setup_is_killed() {
-  const pid_t child = fork();
-  if (child < 0) return false;
-  if (child == 0) {
-    // Only system calls from here on: another thread may have held a lock at the fork.
-    io_uring_params params{};
-    syscall(__NR_io_uring_setup, 1, &params);
-    _exit(0);
-  }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
-}
-
-// The flags that the kernel refuses, each tried with those that it depends on.
-std::string refused_flags() {
-  struct Flag {
-    unsigned value;
-    const char* name;
-  };
-  constexpr Flag kFlags[] = {
-      {IORING_SETUP_CQSIZE, "CQSIZE"},
-      {IORING_SETUP_CLAMP, "CLAMP"},
-      {IORING_SETUP_SUBMIT_ALL, "SUBMIT_ALL"},
-      {IORING_SETUP_COOP_TASKRUN, "COOP_TASKRUN"},
-      {IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, "TASKRUN_FLAG"},
-      {IORING_SETUP_SINGLE_ISSUER, "SINGLE_ISSUER"},
-      {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, "DEFER_TASKRUN"},
-  };
-  std::string names;
-  for (const Flag& flag : kFlags) {
-    io_uring_params params{};
-    params.flags = flag.value;
-    params.cq_entries = 2 * kEntries;
-    const OwnedDescriptor ring(io_uring_setup(kEntries, &params));
-    if (ring.number() == -EINVAL)
-      names += fmt::format("{}{}", names.empty() ? "" : ", ", flag.name);
-  }
-  return names;
 }
 
 bool Prober::make_ring() {
@@ -264,20 +141,14 @@ bool Prober::make_ring() {
     feature(FeatureId::ring).fix = std::move(refusal.fix);
     return false;
   }
-  io_uring_params params{};
-  params.flags = kRingSetupFlags;
-  params.cq_entries = 4 * kEntries;
-  const int result = io_uring_queue_init_params(kEntries, &ring_, &params);
-  if (result < 0) {
-    refused(FeatureId::ring, -result);
-    if (const std::string flags = result == -EINVAL ? refused_flags() : ""; !flags.empty()) {
+  if (const int error = ring_.make(); error != 0) {
+    refused(FeatureId::ring, error);
+    if (const std::string flags = error == EINVAL ? refused_setup_flags() : ""; !flags.empty()) {
       feature(FeatureId::ring).reason = fmt::format("this kernel ({}) refuses the setup flags {}",
                                                     features_.policy.release, flags);
     }
     return false;
   }
-  made_ = true;
-  kernel_features_ = params.features;
   found(FeatureId::ring);
   return true;
 }
@@ -285,22 +156,22 @@ bool Prober::make_ring() {
 void Prober::probe_index_array() {
   io_uring_params params{};
   params.flags = kRingSetupFlags | IORING_SETUP_NO_SQARRAY;
-  params.cq_entries = 2 * kEntries;
+  params.cq_entries = 2 * TrialRing::kEntries;
   // Not through liburing's queue_init: below 2.6 it would write the array that is not there.
-  const int result = io_uring_setup(kEntries, &params);
+  const int result = io_uring_setup(TrialRing::kEntries, &params);
   if (result < 0) return refused(FeatureId::no_index_array, -result);
   ::close(result);
   found(FeatureId::no_index_array);
 }
 
 void Prober::probe_registrations() {
-  const int registered = io_uring_register_ring_fd(&ring_);
+  const int registered = io_uring_register_ring_fd(ring_.get());
   registered == 1 ? found(FeatureId::registered_ring)
                   : refused(FeatureId::registered_ring, registered < 0 ? -registered : EINVAL);
-  const int table = io_uring_register_files_sparse(&ring_, kEntries);
+  const int table = io_uring_register_files_sparse(ring_.get(), TrialRing::kEntries);
   table == 0 ? found(FeatureId::direct_descriptors)
              : refused(FeatureId::direct_descriptors, -table);
-  if ((kernel_features_ & IORING_FEAT_RECVSEND_BUNDLE) != 0) {
+  if ((ring_.kernel_features() & IORING_FEAT_RECVSEND_BUNDLE) != 0) {
     found(FeatureId::bundles);
   } else {
     missing(FeatureId::bundles,
@@ -313,7 +184,7 @@ void Prober::probe_buffer_rings() {
     if (!page.valid()) return -ENOMEM;
     const BufferRegistration registration{
         reinterpret_cast<std::uint64_t>(page.memory()), kBuffers, group, flags, {}};
-    return io_uring_register(static_cast<unsigned>(ring_.ring_fd), IORING_REGISTER_PBUF_RING,
+    return io_uring_register(static_cast<unsigned>(ring_.get()->ring_fd), IORING_REGISTER_PBUF_RING,
                              &registration, 1);
   };
   const int incremental = try_ring(incremental_ring_, kIncrementalGroup, kBufferRingIncremental);
@@ -334,7 +205,7 @@ void Prober::probe_buffer_rings() {
 
 void Prober::probe_opcodes() {
   const std::unique_ptr<io_uring_probe, void (*)(io_uring_probe*)> probe(
-      io_uring_get_probe_ring(&ring_), io_uring_free_probe);
+      io_uring_get_probe_ring(ring_.get()), io_uring_free_probe);
   for (const Opcode& opcode : kOpcodes) {
     if (probe == nullptr) {
       refused(opcode.id, EPERM);
@@ -356,26 +227,25 @@ void Prober::probe_multishot_receive() {
   }
   const OwnedDescriptor reader(pair[0]);
   const OwnedDescriptor writer(pair[1]);
-  io_uring_sqe* sqe = request(kReceive);
+  io_uring_sqe* sqe = ring_.request(kReceive);
   io_uring_prep_recv_multishot(sqe, reader.number(), nullptr, 0, 0);
   sqe->flags |= IOSQE_BUFFER_SELECT;
   sqe->buf_group = kGroup;
   sqe->user_data = kReceive;
   const ssize_t sent = ::send(writer.number(), "1", 1, MSG_NOSIGNAL);
-  const auto received = [](const Seen& seen) {
+  const auto received = [](const TrialRing::Seen& seen) {
     constexpr unsigned kFlags = IORING_CQE_F_MORE | IORING_CQE_F_BUFFER;
     return seen.completions != 0 && seen.result == 1 && (seen.flags & kFlags) == kFlags;
   };
-  const auto answered = [](const Seen& seen) { return seen.completions != 0; };
-  await(kReceive, answered);
-  if (sent == 1 && received(seen_[kReceive])) {
+  ring_.await_answer(kReceive);
+  if (sent == 1 && received(ring_.seen(kReceive))) {
     found(FeatureId::multishot_receive);
   } else {
-    disappointed(FeatureId::multishot_receive, seen_[kReceive]);
+    disappointed(FeatureId::multishot_receive, ring_.seen(kReceive));
   }
   // The end of the stream ends the request.
   ::shutdown(writer.number(), SHUT_RDWR);
-  if (!seen_[kReceive].ended()) await(kReceive, [](const Seen& seen) { return seen.ended(); });
+  if (!ring_.seen(kReceive).ended()) ring_.await_end(kReceive);
 }
 
 void Prober::probe_multishot_accept() {
@@ -393,7 +263,7 @@ void Prober::probe_multishot_accept() {
     refused(FeatureId::multishot_accept, error);
     return refused(FeatureId::cancel_by_descriptor, error);
   }
-  io_uring_sqe* sqe = request(kAccept);
+  io_uring_sqe* sqe = ring_.request(kAccept);
   const bool direct = features_.has(FeatureId::direct_descriptors);
   if (direct) {
     io_uring_prep_multishot_accept_direct(sqe, listener.number(), nullptr, nullptr, 0);
@@ -402,8 +272,8 @@ void Prober::probe_multishot_accept() {
   }
   sqe->user_data = kAccept;
   const bool connected = connect(client.number(), raw, bytes) == 0;
-  await(kAccept, [](const Seen& seen) { return seen.completions != 0; });
-  const Seen accepted = seen_[kAccept];
+  ring_.await_answer(kAccept);
+  const TrialRing::Seen accepted = ring_.seen(kAccept);
   if (!connected || accepted.result < 0 || accepted.ended() || accepted.completions == 0) {
     disappointed(FeatureId::multishot_accept, accepted);
   } else {
@@ -415,39 +285,37 @@ void Prober::probe_multishot_accept() {
 }
 
 void Prober::probe_cancel(int listener, int direct_socket) {
-  const auto ended = [](const Seen& seen) { return seen.ended(); };
-  const auto cancel = [&](int number, unsigned flags, Request target) {
-    io_uring_sqe* sqe = request(kCancel);
+  const auto cancel = [&](int number, unsigned flags, TrialRequest target) {
+    io_uring_sqe* sqe = ring_.request(kCancel);
     io_uring_prep_cancel_fd(sqe, number, flags | IORING_ASYNC_CANCEL_ALL);
     sqe->user_data = kCancel;
-    return await(kCancel, ended) && seen_[kCancel].result >= 0 && await(target, ended);
+    return ring_.await_end(kCancel) && ring_.seen(kCancel).result >= 0 && ring_.await_end(target);
   };
   if (direct_socket >= 0) {
-    io_uring_sqe* sqe = request(kReceive);
+    io_uring_sqe* sqe = ring_.request(kReceive);
     io_uring_prep_recv(sqe, direct_socket, bytes_.data(), kBufferBytes, 0);
     sqe->flags |= IOSQE_FIXED_FILE;
     sqe->user_data = kReceive;
-    io_uring_submit(&ring_);
+    io_uring_submit(ring_.get());
     if (!cancel(direct_socket, IORING_ASYNC_CANCEL_FD_FIXED, kReceive)) {
-      return disappointed(FeatureId::cancel_by_descriptor, seen_[kCancel]);
+      return disappointed(FeatureId::cancel_by_descriptor, ring_.seen(kCancel));
     }
   }
   if (!cancel(listener, 0, kAccept)) {
-    return disappointed(FeatureId::cancel_by_descriptor, seen_[kCancel]);
+    return disappointed(FeatureId::cancel_by_descriptor, ring_.seen(kCancel));
   }
   found(FeatureId::cancel_by_descriptor);
 }
 
 void Prober::probe_ring_message() {
-  seen_[kMessageArrived] = {};
-  io_uring_sqe* sqe = request(kMessage);
-  io_uring_prep_msg_ring(sqe, ring_.ring_fd, 7, kMessageArrived, 0);
+  ring_.expect(kMessageArrived);
+  io_uring_sqe* sqe = ring_.request(kMessage);
+  io_uring_prep_msg_ring(sqe, ring_.get()->ring_fd, 7, kMessageArrived, 0);
   sqe->user_data = kMessage;
-  const auto arrived = [](const Seen& seen) { return seen.completions != 0; };
-  if (await(kMessageArrived, arrived) && seen_[kMessageArrived].result == 7) {
+  if (ring_.await_answer(kMessageArrived) && ring_.seen(kMessageArrived).result == 7) {
     return found(FeatureId::ring_message);
   }
-  disappointed(FeatureId::ring_message, seen_[kMessage]);
+  disappointed(FeatureId::ring_message, ring_.seen(kMessage));
 }
 
 void Prober::run() {
