@@ -130,7 +130,6 @@ Token Network::token(Sink sink, const Stream& stream) const noexcept {
 }
 
 // --- Listening
-// ------------------------------------------------------------------------------------
 
 Result<ListenerId> Network::listen(const runtime::Address& address,
                                    const runtime::ListenOptions& options, AcceptFunction accept,
@@ -256,7 +255,6 @@ runtime::Task<void> Network::stop_listening() {
 }
 
 // --- Connecting
-// -----------------------------------------------------------------------------------
 
 runtime::Task<Result<StreamId>> Network::connect(runtime::Address address,
                                                  const StreamHandler& handler, void* owner,
@@ -285,7 +283,6 @@ runtime::Task<Result<StreamId>> Network::connect(runtime::Address address,
 }
 
 // --- Closing
-// --------------------------------------------------------------------------------------
 
 void Network::begin_closing(Stream& stream) noexcept {
   stream.state_ = Stream::State::closing;
@@ -339,7 +336,6 @@ runtime::Task<void> Network::shutdown() {
 }
 
 // --- Time
-// -----------------------------------------------------------------------------------------
 
 void Network::set_timer(Stream& stream, runtime::Nanoseconds after) noexcept {
   coarse_.reschedule(stream.id_.slot, core_.now() + after);

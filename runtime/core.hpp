@@ -102,7 +102,7 @@ class Core {
   // take, and goes on at once. The others see full lanes then.
   void hold_lanes(bool held) noexcept { lanes_held_ = held; }
 
-  // --- For whoever drives the core (Runtime, or the simulation's world) ---
+  // --- For whoever drives the core (Runtime, or the simulation's world)
   void turn() noexcept;
   void stop() noexcept { stopping_ = true; }  // on this core: run() returns after this turn
   bool stopping() const noexcept { return stopping_; }

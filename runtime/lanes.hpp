@@ -98,7 +98,7 @@ class Lanes {
   // True if messages wait for room in a lane: the core must not sleep for long.
   bool backlogged() const noexcept { return backlog_total_ != 0; }
 
-  // --- For the loop ---
+  // --- For the loop
   std::size_t receive() noexcept;       // delivers what has come, bounded
   void flush() noexcept;                // publishes what was sent, wakes sleepers
   void going_to_sleep() noexcept;       // stores the wake word

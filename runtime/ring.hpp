@@ -88,7 +88,7 @@ class Ring {
   Ring(const Ring&) = delete;
   Ring& operator=(const Ring&) = delete;
 
-  // --- Turn -------------------------------------------------------------------------------------
+  // --- Turn
 
   // Takes up to `out.size()` completions that are there, oldest first. Never blocks.
   std::size_t reap(std::span<Completion> out) noexcept;
@@ -101,13 +101,13 @@ class Ring {
   // True if a reap() or wait(now) would bring something: cheap, no system call. For polling.
   bool has_work() const noexcept;
 
-  // --- Time and chance --------------------------------------------------------------------------
+  // --- Time and chance
 
   Nanoseconds now() noexcept;        // monotonic
   Nanoseconds wall_now() noexcept;   // since the epoch (CLOCK_REALTIME)
   std::uint64_t entropy() noexcept;  // a seed; getrandom(2), or the simulation's own
 
-  // --- Other cores ------------------------------------------------------------------------------
+  // --- Other cores
 
   // The number by which another core's wake() finds this ring (its ring descriptor). Any thread.
   std::int32_t wake_handle() const noexcept;
@@ -119,7 +119,6 @@ class Ring {
   std::size_t lane_batch(CoreId from, std::size_t most) noexcept;
 
   // --- Provided buffers (IORING_REGISTER_PBUF_RING)
-  // -----------------------------------------------
 
   // `count` (a power of two, at most 32,768) buffers of `buffer_bytes` each, one after the other
   // from `base`; ids 0 to count-1, of which the kernel has the first `given`, and gets the others
@@ -132,7 +131,6 @@ class Ring {
   void recycle(std::uint16_t group, std::uint16_t buffer) noexcept;
 
   // --- Sockets: made at once
-  // ----------------------------------------------------------------------
 
   // A listening socket on `address` (port 0: an ephemeral one; see local_address). An existing Unix
   // socket file is removed first if nobody listens on it.
@@ -151,7 +149,6 @@ class Ring {
   void close_now(Descriptor descriptor) noexcept;
 
   // --- Sockets: operations
-  // ------------------------------------------------------------------------
 
   // Completes with a descriptor for each connection; direct ones if `direct`.
   // Errors: ENFILE/EMFILE (direct table full/process limit), ECONNABORTED, ENOMEM, ECANCELED.
@@ -175,7 +172,6 @@ class Ring {
   void shutdown(Descriptor socket, int how, Token token) noexcept;
 
   // --- Files and anything with a descriptor
-  // ---------------------------------------------------------
 
   void open(const char* path, int flags, mode_t mode, Token token) noexcept;
   void read(Descriptor file, std::span<std::byte> into, std::uint64_t offset, Token token) noexcept;
@@ -191,14 +187,12 @@ class Ring {
   void close(Descriptor descriptor, Token token) noexcept;
 
   // --- Cancel
-  // ---------------------------------------------------------------------------------------
 
   // Asks for the end of the operation with this token. It ends by its own completion (usually
   // ECANCELED); the request's completion goes to Sink::ignore.
   void cancel(Token target) noexcept;
 
   // --- Counters (for tests and metrics)
-  // -----------------------------------------------------------
 
   struct Counters {
     std::uint64_t system_calls = 0;  // io_uring_enter and the calls of listen() and its like

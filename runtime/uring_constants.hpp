@@ -14,7 +14,6 @@
 #include <cstdint>
 
 // --- io_uring_setup(2)
-// ----------------------------------------------------------------------------
 
 // Linux 6.6, io_uring_setup(2). No index array between the submission queue and its entries. Must
 // not be given to liburing below 2.6: it writes the array that is then not there, over the ring's
@@ -38,7 +37,6 @@
 #endif
 
 // --- Operations
-// -----------------------------------------------------------------------------------
 
 // sqe->ioprio of receive, accept and send.
 // Linux 6.0, io_uring_prep_recv_multishot(3).

@@ -68,7 +68,7 @@ Client::~Client() {
   RT_ASSERT(pending_.empty());
 }
 
-// --- Connecting ------------------------------------------------------------------------------
+// --- Connecting
 
 Task<Result<void>> Client::connect(ServerUrl url) {
   RT_ASSERT(!is_open_);
@@ -100,7 +100,7 @@ Task<Result<void>> Client::connect_to(runtime::Address address, const ServerUrl&
   co_return Result<void>{};
 }
 
-// --- Sending ---------------------------------------------------------------------------------
+// --- Sending
 
 protocol::Uuid Client::new_transaction_id() {
   protocol::Uuid id;
@@ -139,7 +139,7 @@ Task<Result<Incoming>> Client::await_reply(std::vector<std::byte> frame, protoco
                                                                    : ErrorCode::closed);
 }
 
-// --- Receiving -------------------------------------------------------------------------------
+// --- Receiving
 
 void Client::take_message(std::span<const std::byte> message) {
   auto incoming = Incoming::copy_of(message);
@@ -234,7 +234,7 @@ void Client::on_closed(net::Stream& stream, runtime::Error why) noexcept {
 
 void Client::on_timer(net::Stream&) noexcept {}
 
-// --- Ending ----------------------------------------------------------------------------------
+// --- Ending
 
 Task<Result<void>> Client::until_ended() {
   while (is_open_) {

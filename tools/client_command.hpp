@@ -45,7 +45,7 @@ template <class Body>
 runtime::Task<std::optional<Incoming>> ask(Client& client, const ClientOptions& options,
                                            const Body& body, int& exit_code);
 
-// --- Saying -----------------------------------------------------------------------------------
+// --- Saying
 
 // One line to stderr: "corelane pub: TEXT".
 void complain(const ClientOptions& options, std::string_view text);
@@ -59,7 +59,7 @@ void print_line(std::string_view line);
 // Not fmt::print(), which throws where stderr takes nothing.
 void print_to_stderr(std::string_view text);
 
-// --- Inline -----------------------------------------------------------------------------------
+// --- Inline
 
 template <class Body>
 runtime::Task<std::optional<Incoming>> ask(Client& client, const ClientOptions& options,

@@ -44,7 +44,6 @@ void take_values(const std::vector<SourceValue>& values, ConfigResult& result) {
 }
 
 // --- Settings against each other
-// --------------------------------------------------------------------
 
 class CrossCheck {
  public:

@@ -35,7 +35,6 @@ template <auto kMember>
 constexpr auto kLog = kAt<&Config::log, kMember>;
 
 // --- Checks of texts
-// ------------------------------------------------------------------------------
 
 std::string check_address(std::string_view text) {
   if (runtime::Address::parse(text).has_value()) return {};
@@ -77,7 +76,6 @@ std::string check_level(std::string_view text) {
 }
 
 // --- Rows
-// -----------------------------------------------------------------------------------------
 
 struct Name {
   std::string_view section;

@@ -24,7 +24,6 @@ std::string format_number(SettingKind kind, std::uint64_t value) {
 }
 
 // --- Taking a value
-// -------------------------------------------------------------------------------
 
 Parsed<std::uint64_t> parse_number(const Setting& setting, const RawValue& raw) {
   if (const auto* integer = std::get_if<std::int64_t>(&raw.value)) {

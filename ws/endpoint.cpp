@@ -122,7 +122,6 @@ void Endpoint::erase(Connection& connection) noexcept {
 }
 
 // --- Server
-// -----------------------------------------------------------------------------------------
 
 net::http::UpgradeOutcome Endpoint::upgrade(void* endpoint, net::Stream& stream,
                                             const net::http::Request& request) noexcept {
@@ -156,7 +155,6 @@ net::http::UpgradeOutcome Endpoint::upgrade(void* endpoint, net::Stream& stream,
 }
 
 // --- Client
-// -----------------------------------------------------------------------------------------
 
 // A client's stream until the server has answered the handshake. Lives in connect()'s frame.
 struct Endpoint::Handshaking {

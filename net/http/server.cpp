@@ -99,7 +99,6 @@ void Server::drain() noexcept {
 }
 
 // --- What the stream tells
-// ------------------------------------------------------------------------
 
 void Server::on_data(Stream& stream, const Received& received) noexcept {
   ServerConnection& connection = connection_of(stream);
@@ -163,7 +162,6 @@ void Server::on_writable(Stream& stream) noexcept {
 }
 
 // --- Requests
-// -------------------------------------------------------------------------------------
 
 // Parses and answers until the input ends, the queue is full, or the connection has had its share.
 // `input` is left with what was not looked at.
@@ -310,7 +308,6 @@ Server::Verdict Server::refuse(ServerConnection& connection, Stream& stream, Sta
 }
 
 // --- Going on
-// -------------------------------------------------------------------------------------
 
 // The queue is full, or the connection has had its share of this turn.
 void Server::go_on_later(ServerConnection& connection, Stream& stream) {
@@ -392,7 +389,6 @@ void Server::await(ServerConnection& connection, Stream& stream, Wait wait) noex
 }
 
 // --- Output
-// ---------------------------------------------------------------------------------------
 
 void Server::send(ServerConnection& connection, Stream& stream, std::span<const std::byte> bytes,
                   Memory memory) {

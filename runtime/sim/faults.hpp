@@ -38,7 +38,7 @@ enum class Fault : std::uint8_t {
 inline constexpr std::size_t kFaultKinds = 12;
 
 struct Faults {
-  // --- Chances, n in 1000 ------------------------------------------------------------------------
+  // --- Chances, n in 1000
   std::uint32_t short_read = 0;       // a receive or file read brings less than is there
   std::uint32_t short_write = 0;      // a send or file write ends before all is taken
   std::uint32_t reset = 0;            // the connection breaks at a receive or send
@@ -52,14 +52,14 @@ struct Faults {
   std::uint32_t slow_core = 0;           // a core that could run is passed over for long_delay
   std::uint32_t file_error = 0;          // EIO, ENOSPC or EINTR from a file operation
 
-  // --- Virtual time ------------------------------------------------------------------------------
+  // --- Virtual time
   DelayRange step_delay{1 * kMicrosecond, 20 * kMicrosecond};     // until an operation progresses
   DelayRange network_delay{5 * kMicrosecond, 60 * kMicrosecond};  // one way between two sockets
   DelayRange turn_cost{200, 3 * kMicrosecond};                    // how long a core's turn takes
   DelayRange long_delay{100 * kMicrosecond, 5 * kMillisecond};
   Nanoseconds clock_granularity = 1;  // Ring::now() is rounded down to a multiple of it
 
-  // --- Sizes -------------------------------------------------------------------------------------
+  // --- Sizes
   std::uint32_t socket_buffer_bytes = 64 * 1024;  // each of a stream's four kernel buffers
   std::uint32_t descriptors_max = 1u << 20;       // plain ones, of the whole process
   std::uint32_t backlog_max = 4096;               // as net.core.somaxconn

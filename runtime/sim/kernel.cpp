@@ -14,7 +14,7 @@ Kernel::Kernel(World& world)
     : world_(world), plain_(kFirstDescriptor, world.faults().descriptors_max) {}
 Kernel::~Kernel() = default;
 
-// --- Rings ---------------------------------------------------------------------------------------
+// --- Rings
 
 void Kernel::add_ring(RingState& ring) {
   ring.index = static_cast<std::uint32_t>(rings_.size());
@@ -60,7 +60,7 @@ void Kernel::submit(RingState& ring) {
   ring.prepared.clear();
 }
 
-// --- Events --------------------------------------------------------------------------------------
+// --- Events
 
 void Kernel::add_event(Nanoseconds due, EventKind kind, std::uint64_t id) {
   events_.push_back({.due = due, .sequence = next_sequence_++, .kind = kind, .id = id});
@@ -111,7 +111,7 @@ Nanoseconds Kernel::step_delay() {
   return world_.draw(late ? faults.long_delay : faults.step_delay);
 }
 
-// --- Objects -------------------------------------------------------------------------------------
+// --- Objects
 
 void Kernel::release(ObjectId id) {
   Object& object = *objects_.at(id);
@@ -143,7 +143,7 @@ void Kernel::close_now(RingState& ring, Descriptor descriptor) {
   release(object);
 }
 
-// --- Reports -------------------------------------------------------------------------------------
+// --- Reports
 
 bool Kernel::ignored_in_flight() const noexcept {
   return std::any_of(operations_.begin(), operations_.end(), [](const Operation& operation) {

@@ -37,18 +37,18 @@ class Kernel {
   Kernel(const Kernel&) = delete;
   Kernel& operator=(const Kernel&) = delete;
 
-  // --- Rings ---
+  // --- Rings
   void add_ring(RingState& ring);
   void remove_ring(RingState& ring);               // forgets its operations without completing them
   RingState* ring_of(CoreId core) const noexcept;  // the newest of that core; null: none
   const std::vector<RingState*>& rings() const noexcept { return rings_; }
   void submit(RingState& ring);
 
-  // --- Events ---
+  // --- Events
   Nanoseconds next_event() const noexcept { return events_.empty() ? kNever : events_.front().due; }
   void run_due();
 
-  // --- At once ---
+  // --- At once
   Result<Descriptor> listen(const Address& address, const ListenOptions& options);
   Result<Descriptor> open_socket(int family);
   Result<Address> local_address(RingState& ring, Descriptor socket);
@@ -61,7 +61,7 @@ class Kernel {
   void check_open(RingState& ring, Descriptor descriptor, OperationKind kind);
   void outside_ready(std::int32_t descriptor);
 
-  // --- For reports ---
+  // --- For reports
   std::size_t operations_in_flight() const noexcept { return operations_.size() - free_.size(); }
   // Those that nobody waits for are under way.
   bool ignored_in_flight() const noexcept;

@@ -155,7 +155,7 @@ Address Kernel::ephemeral(int family) {
   return *address;
 }
 
-// --- Connect -------------------------------------------------------------------------------------
+// --- Connect
 
 Listener* Kernel::pick_listener(const Address& address) {
   std::vector<Listener*> candidates;
@@ -204,7 +204,7 @@ void Kernel::connect_arrives(Operation& operation, Stream& client) {
   schedule(operation, world_.draw(world_.faults().network_delay));
 }
 
-// --- Accept --------------------------------------------------------------------------------------
+// --- Accept
 
 void Kernel::step_accept(Operation& operation) {
   auto& listener = object_of<Listener>(operation);
@@ -242,7 +242,7 @@ void Kernel::fail_accept(Operation& operation, Listener& listener, bool direct) 
   complete(operation, -error, false);
 }
 
-// --- Ends ----------------------------------------------------------------------------------------
+// --- Ends
 
 // The last reference is gone. Bytes that nobody received make it a reset, as with TCP.
 void Kernel::close_stream(Stream& stream) {

@@ -52,7 +52,7 @@ bool is_receive(OperationKind kind) noexcept {
 
 }  // namespace
 
-// --- Operations ----------------------------------------------------------------------------------
+// --- Operations
 
 Operation* Kernel::find_operation(OperationId id) noexcept {
   if (id == 0) return nullptr;
@@ -256,7 +256,7 @@ void Kernel::check_memory(const Operation& operation) {
   }
 }
 
-// --- Cancel --------------------------------------------------------------------------------------
+// --- Cancel
 
 void Kernel::request_cancel(RingState& ring, const Operation& request) {
   // Of several with one token the oldest is meant.

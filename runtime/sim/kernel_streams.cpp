@@ -40,7 +40,7 @@ void for_each_piece(const Operation& operation, std::size_t from, std::size_t co
 
 }  // namespace
 
-// --- Send ----------------------------------------------------------------------------------------
+// --- Send
 
 void Kernel::step_send(Operation& operation) {
   auto& stream = object_of<Stream>(operation);
@@ -111,7 +111,7 @@ void Kernel::arrive(Stream& stream) {
   wake(stream.receiving, step_delay());
 }
 
-// --- Receive -------------------------------------------------------------------------------------
+// --- Receive
 
 void Kernel::step_receive(Operation& operation) {
   auto& stream = object_of<Stream>(operation);
@@ -189,7 +189,7 @@ void Kernel::consumed(Stream& stream, std::size_t count) {
   }
 }
 
-// --- Shutdown ------------------------------------------------------------------------------------
+// --- Shutdown
 
 void Kernel::step_shutdown(Operation& operation) {
   auto& stream = object_of<Stream>(operation);

@@ -45,7 +45,7 @@ Result<std::unique_ptr<Ring>> Ring::create(CoreId core, const RingOptions& optio
   return std::unique_ptr<Ring>(new Ring(std::make_unique<Impl>(*world, core, options)));
 }
 
-// --- Turn ----------------------------------------------------------------------------------------
+// --- Turn
 
 std::size_t Ring::reap(std::span<Completion> out) noexcept {
   Impl& impl = *impl_;
@@ -81,7 +81,7 @@ bool Ring::has_work() const noexcept {
   return !impl_->completions.empty() || !impl_->overflow.empty();
 }
 
-// --- Time and chance -----------------------------------------------------------------------------
+// --- Time and chance
 
 Nanoseconds Ring::now() noexcept {
   return impl_->world.read_clock();
@@ -93,7 +93,7 @@ std::uint64_t Ring::entropy() noexcept {
   return impl_->world.entropy();
 }
 
-// --- Other cores ---------------------------------------------------------------------------------
+// --- Other cores
 
 std::int32_t Ring::wake_handle() const noexcept {
   return sim::RingState::kFirstWakeHandle + static_cast<std::int32_t>(impl_->index);
@@ -118,7 +118,7 @@ std::size_t Ring::lane_batch(CoreId from, std::size_t most) noexcept {
   return batch;
 }
 
-// --- Provided buffers ----------------------------------------------------------------------------
+// --- Provided buffers
 
 Result<void> Ring::register_buffers(std::uint16_t group, std::byte* base,
                                     std::uint32_t buffer_bytes, std::uint32_t count,
@@ -150,7 +150,7 @@ void Ring::recycle(std::uint16_t group, std::uint16_t buffer) noexcept {
   }
 }
 
-// --- Sockets: made at once -----------------------------------------------------------------------
+// --- Sockets: made at once
 
 Result<Descriptor> Ring::listen(const Address& address, const ListenOptions& options) noexcept {
   ++impl_->counters.system_calls;
@@ -186,7 +186,7 @@ void Ring::close_now(Descriptor descriptor) noexcept {
   impl_->world.kernel().close_now(*impl_, descriptor);
 }
 
-// --- Sockets: operations -------------------------------------------------------------------------
+// --- Sockets: operations
 
 void Ring::accept_multishot(Descriptor listener, bool direct, Token token) noexcept {
   impl_->prepare(OperationKind::accept_multishot, listener, token).flags = direct ? 1 : 0;
@@ -235,7 +235,7 @@ void Ring::shutdown(Descriptor socket, int how, Token token) noexcept {
   impl_->prepare(OperationKind::shutdown, socket, token).flags = how;
 }
 
-// --- Files ---------------------------------------------------------------------------------------
+// --- Files
 
 void Ring::open(const char* path, int flags, mode_t mode, Token token) noexcept {
   Operation& operation = impl_->prepare(OperationKind::open, {}, token);
@@ -282,7 +282,7 @@ void Ring::close(Descriptor descriptor, Token token) noexcept {
   impl_->prepare(OperationKind::close, descriptor, token);
 }
 
-// --- Cancel --------------------------------------------------------------------------------------
+// --- Cancel
 
 void Ring::cancel(Token target) noexcept {
   Operation& operation =

@@ -106,7 +106,7 @@ World* World::current() noexcept {
   return current_world;
 }
 
-// --- Chance and time -----------------------------------------------------------------------------
+// --- Chance and time
 
 bool World::roll(Fault kind) noexcept {
   const std::uint32_t chance = faults_.chance_of(kind);
@@ -134,7 +134,7 @@ void World::outside_ready(std::int32_t descriptor) {
   kernel_->outside_ready(descriptor);
 }
 
-// --- The loop ------------------------------------------------------------------------------------
+// --- The loop
 
 namespace {
 
@@ -213,7 +213,7 @@ void World::turn(Actor& actor, std::size_t index) {
   now_ += draw(faults_.turn_cost);
 }
 
-// --- Ends ----------------------------------------------------------------------------------------
+// --- Ends
 
 void World::check_end() {
   // What was handed over with Sink::ignore runs to its end without its program.
@@ -266,7 +266,7 @@ void World::fail(std::string_view reason) {
   std::abort();
 }
 
-// --- Reports -------------------------------------------------------------------------------------
+// --- Reports
 
 Report World::report() const {
   Report report = report_;

@@ -93,7 +93,7 @@ class World {
   void note(std::uint64_t first, std::uint64_t second = 0, std::uint64_t third = 0) noexcept;
   Report report() const;
 
-  // --- For drivers: sim_runtime.cpp, and tests that have rings but no cores ----------------------
+  // --- For drivers: sim_runtime.cpp, and tests that have rings but no cores
 
   struct Actor {
     CoreId core = 0;                 // whose ring decides when it is turned
@@ -109,7 +109,7 @@ class World {
   // Prints the reason, the state and how to repeat it, and aborts.
   [[noreturn]] void fail(std::string_view reason);
 
-  // --- For the kernel and the rings --------------------------------------------------------------
+  // --- For the kernel and the rings
 
   Kernel& kernel() noexcept { return *kernel_; }
   Random& random() noexcept { return random_; }

@@ -108,7 +108,6 @@ Result<std::unique_ptr<Ring>> Ring::create(CoreId, const RingOptions& options) {
 }
 
 // --- Turn
-// -----------------------------------------------------------------------------------------
 
 std::size_t Ring::reap(std::span<Completion> out) noexcept {
   Impl& impl = *impl_;
@@ -162,7 +161,6 @@ void Ring::wait(Nanoseconds deadline) noexcept {
 }
 
 // --- Time and chance
-// --------------------------------------------------------------------------------
 
 Nanoseconds Ring::now() noexcept {
   return read_clock(CLOCK_MONOTONIC);
@@ -179,7 +177,6 @@ std::uint64_t Ring::entropy() noexcept {
 }
 
 // --- Other cores
-// ------------------------------------------------------------------------------------
 
 std::int32_t Ring::wake_handle() const noexcept {
   return impl_->uring.ring_fd;
@@ -198,7 +195,6 @@ std::size_t Ring::lane_batch(CoreId, std::size_t most) noexcept {
 }
 
 // --- Provided buffers
-// -------------------------------------------------------------------------------
 
 Result<void> Ring::register_buffers(std::uint16_t group, std::byte* base,
                                     std::uint32_t buffer_bytes, std::uint32_t count,
@@ -248,7 +244,6 @@ void Ring::recycle(std::uint16_t group, std::uint16_t buffer) noexcept {
 }
 
 // --- Sockets
-// ----------------------------------------------------------------------------------------
 
 Result<Descriptor> Ring::listen(const Address& address, const ListenOptions& options) noexcept {
   return sockets::listen(address, options);
@@ -345,7 +340,6 @@ void Ring::shutdown(Descriptor socket, int how, Token token) noexcept {
 }
 
 // --- Files and descriptors
-// --------------------------------------------------------------------------
 
 void Ring::open(const char* path, int flags, mode_t mode, Token token) noexcept {
   io_uring_sqe* sqe = impl_->entry(token);
@@ -403,7 +397,6 @@ void Ring::close(Descriptor descriptor, Token token) noexcept {
 }
 
 // --- Cancel
-// -----------------------------------------------------------------------------------------
 
 void Ring::cancel(Token target) noexcept {
   const Token token = Token::make(Sink::ignore, 0, 0);

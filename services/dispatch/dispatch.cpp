@@ -25,7 +25,6 @@ constexpr std::uint32_t kRetryAfterMs = 100;  // a handler has probably ended by
 }  // namespace
 
 // --- Handlers and requests
-// --------------------------------------------------------------------------
 
 void HandlerTable::add(std::uint16_t opcode, CustomHandler handler) {
   if (opcode < protocol::kCustomOpcodeMin) {
@@ -76,7 +75,6 @@ Request Request::copy() const {
 }
 
 // --- Frames
-// -----------------------------------------------------------------------------------------
 
 Dispatch::Dispatch(DispatchOptions options, const HandlerTable& handlers)
     : options_(std::move(options)), handlers_(handlers) {
@@ -218,7 +216,6 @@ void Dispatch::end_handler(const SessionId& id, std::size_t bytes) noexcept {
 }
 
 // --- Refusing
-// ---------------------------------------------------------------------------------------
 
 void Dispatch::refuse(Session& session, const MessageView& message, ErrorCode code,
                       std::string_view text, std::uint32_t retry_after_ms) {
@@ -287,7 +284,6 @@ protocol::MessageHeader Dispatch::reply_header(const MessageView& message) const
 }
 
 // --- Built-ins
-// --------------------------------------------------------------------------------------
 
 void Dispatch::who_am_i(Session& session, const MessageView& message) {
   if (payload_of<protocol::fbs::WhoAmIRequest>(session, message) == nullptr) return;

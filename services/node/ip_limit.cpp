@@ -70,7 +70,7 @@ bool IpLimit::accept(void* gate, net::Stream& stream) noexcept {
   return through.limit->admit(stream, through);
 }
 
-// --- The accepting core -----------------------------------------------------------------------
+// --- The accepting core
 
 IpLimit::Key IpLimit::key_of(const runtime::Address& address) noexcept {
   Key key{};
@@ -153,7 +153,7 @@ void IpLimit::on_gone(net::StreamId stream) noexcept {
   entries_.erase(id.slot);
 }
 
-// --- The owner of the count -------------------------------------------------------------------
+// --- The owner of the count
 
 void IpLimit::count(const Ask& ask, CoreId from) {
   std::uint32_t& connections = counts_[ask.key];

@@ -119,7 +119,6 @@ runtime::Result<runtime::Address> CoreNode::listen(const runtime::Address& addre
 }
 
 // --- WebSocket sessions
-// -----------------------------------------------------------------------------
 
 void CoreNode::on_open(ws::Connection& connection) noexcept {
   Session* session = Sessions::local().open(connection);
@@ -147,7 +146,6 @@ void CoreNode::on_close(ws::Connection& connection, ws::CloseCode, std::string_v
 }
 
 // --- Draining
-// ---------------------------------------------------------------------------------------
 
 Task<void> CoreNode::stop_accepting() {
   draining_ = true;
@@ -169,7 +167,6 @@ Task<std::uint32_t> CoreNode::end_sessions(runtime::Nanoseconds until) {
 }
 
 // --- The node on all cores
-// --------------------------------------------------------------------------
 
 Task<void> Node::start() {
   if (options_.handlers == nullptr) options_.handlers = &no_handlers_;

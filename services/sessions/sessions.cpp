@@ -177,7 +177,6 @@ void Sessions::end(Session& session) {
 }
 
 // --- Send
-// -------------------------------------------------------------------------------------------
 
 void Sessions::send(Session& from, const protocol::MessageHeader& header,
                     const protocol::Uuid& target, protocol::Bytes data, bool requires_ack) {
@@ -236,7 +235,6 @@ void Sessions::answer_direct(const Requester& requester, bool requires_ack, bool
 }
 
 // --- Broadcast
-// --------------------------------------------------------------------------------------
 
 void Sessions::broadcast(Session& from, const protocol::MessageHeader& header, protocol::Bytes data,
                          bool requires_ack, bool include_self) {

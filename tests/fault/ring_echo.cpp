@@ -12,7 +12,7 @@ using runtime::Completion;
 using runtime::Descriptor;
 using runtime::Token;
 
-// --- Server --------------------------------------------------------------------------------------
+// --- Server
 
 struct RingEchoServer::Connection {
   Descriptor socket;
@@ -143,7 +143,7 @@ void RingEchoServer::remove(Connection& connection) {
   if (accept_paused_ && !stopping_) accept();
 }
 
-// --- Client --------------------------------------------------------------------------------------
+// --- Client
 
 RingEchoClient::RingEchoClient(RingLoop& loop, const runtime::Address& address, std::uint64_t seed,
                                std::size_t bytes)

@@ -39,7 +39,6 @@ void run_in(sim::World& world, const SiteOptions& options, Body body, Context&..
 }
 
 // --- Faults
-// ---------------------------------------------------------------------------------------
 
 // What one client sends: requests of all kinds, and the bodies it is to get.
 struct Script {
@@ -148,7 +147,6 @@ TEST(SimulatedHttp, ABrokenConnectionGetsNoWrongAnswerAndLeavesNothing) {
 }
 
 // --- Deadlines
-// ------------------------------------------------------------------------------------
 
 // Sends a byte a second, until the server answers or ends. How long that took.
 Task<Nanoseconds> dribble(HttpClient& client, std::string text) {

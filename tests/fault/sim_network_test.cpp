@@ -34,7 +34,6 @@ net::Stream* stream_of(net::Network& network, void* owner) {
 }
 
 // --- Congested lanes
-// ------------------------------------------------------------------------------
 
 struct Noise {
   std::uint64_t nothing = 0;
@@ -89,7 +88,6 @@ TEST(SimNetwork, WhatIsHeldWhileLanesAreCongestedIsBoundedAndThenDelivered) {
 }
 
 // --- Timers
-// ---------------------------------------------------------------------------------------
 
 struct Ticking {
   std::map<std::uint64_t, std::size_t> told_in_turn;
@@ -129,7 +127,6 @@ TEST(SimNetwork, ATurnTellsNoMoreThan1024StreamsThatTheirTimeIsUp) {
 }
 
 // --- Connections
-// ----------------------------------------------------------------------------------
 
 // A connection that is no stream of the network's.
 Task<Descriptor> connect_raw(Address address) {
@@ -193,7 +190,6 @@ TEST(SimNetwork, TheDirectTableIsTheSmallestThatHasRoom) {
 }
 
 // --- Buffers
-// --------------------------------------------------------------------------------------
 
 // Sends each of its first bytes 70,000 times, in one piece each.
 struct Repeating {
@@ -288,7 +284,6 @@ TEST(SimNetwork, ABufferMayBeLentToMorePiecesThan16BitsCount) {
 }
 
 // --- What an aborted stream still says
-// ------------------------------------------------------------
 
 // Pauses at the first piece; says something and aborts at the second, which was held.
 struct Aborting {
@@ -337,7 +332,6 @@ TEST(SimNetwork, NothingIsSentOfAStreamThatAbortsWhenWhatWasHeldIsDelivered) {
 }
 
 // --- Peers that do not read
-// -----------------------------------------------------------------------
 
 struct Patience {
   Nanoseconds ended_after = 0;

@@ -45,7 +45,6 @@ void expect_about(Nanoseconds passed, Nanoseconds expected) {
 }
 
 // --- Pings of ours
-// --------------------------------------------------------------------------------
 
 TEST(WsTime, APeerThatNeverAnswersAPingIsClosed) {
   run_quietly({}, [](WsSite& site) -> Task<void> {
@@ -124,7 +123,6 @@ TEST(WsTime, WithoutAPingIntervalAnIdleConnectionStays) {
 }
 
 // --- Deadlines
-// ------------------------------------------------------------------------------------
 
 TEST(WsTime, AMessageMustBeFinishedWithinItsDeadlineHoweverManyPiecesCome) {
   for (const Nanoseconds interval : {0 * kSecond, 25 * kSecond, 60 * kSecond}) {
@@ -338,7 +336,6 @@ TEST(WsTime, TenThousandStalledClosersAreGoneAfterTheTimeout) {
 }
 
 // --- Faults
-// ---------------------------------------------------------------------------------------
 
 constexpr std::size_t kSeeds = 200;
 constexpr std::size_t kClients = 8;
@@ -475,7 +472,6 @@ TEST(WsFaults, ASeedReplaysByteForByte) {
 }
 
 // --- Any order of events
-// --------------------------------------------------------------------------
 
 // Server and client of ours do anything at any time; the Witness on both sides holds them to the
 // order open, messages, close.

@@ -31,7 +31,6 @@ ws::EndpointOptions endpoint_options(bool compressed) {
 }  // namespace
 
 // --- Callbacks
-// --------------------------------------------------------------------------------------
 
 ProtocolClient& ProtocolClient::of(ws::Connection& connection) noexcept {
   return *static_cast<ProtocolClient*>(connection.context());
@@ -106,7 +105,6 @@ void ProtocolClient::take_stream(std::span<const std::byte> bytes) {
 }
 
 // --- Decoding
-// ---------------------------------------------------------------------------------------
 
 void ProtocolClient::take_frame(std::span<const std::byte> bytes) {
   const auto verified = protocol::verify_message(bytes);
@@ -194,7 +192,6 @@ bool ProtocolClient::decode(const protocol::MessageView& view, ServerMessage& me
 }
 
 // --- Sending
-// ----------------------------------------------------------------------------------------
 
 protocol::Uuid ProtocolClient::new_transaction() noexcept {
   protocol::Uuid uuid{};
@@ -250,7 +247,6 @@ void ProtocolClient::resume_receiving() {
 }
 
 // --- Waiting
-// ----------------------------------------------------------------------------------------
 
 Task<void> ProtocolClient::change() {
   runtime::WaitQueue::Waiter waiter{changed_};
@@ -303,7 +299,6 @@ Task<bool> ProtocolClient::closed() {
 }
 
 // --- The clients of a core
-// --------------------------------------------------------------------------
 
 ProtocolClients::ProtocolClients(net::Network& network)
     : network_(network),

@@ -47,7 +47,6 @@ SiteOptions byte_by_byte() {
 }
 
 // --- Requests and answers
-// -------------------------------------------------------------------------
 
 TEST(HttpServer, AnswersOneRequestAfterTheOtherOnOneConnection) {
   run_site({}, [](HttpSite& site) -> Task<void> {
@@ -242,7 +241,6 @@ TEST(HttpServer, RefusesARequestThatEndsBeforeItIsWhole) {
 }
 
 // --- Faults
-// ---------------------------------------------------------------------------------------
 
 struct Fault {
   std::string name;
@@ -384,7 +382,6 @@ TEST(HttpServer, DrainsByClosingWhatIsIdleAndAfterEachAnswer) {
 }
 
 // --- Deadlines: short ones, so that they end over a real ring too
-// --------------------------------
 
 constexpr Nanoseconds kShort = 250 * kMillisecond;
 

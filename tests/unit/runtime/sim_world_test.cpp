@@ -118,7 +118,7 @@ TEST(SimulatedWorld, SwarmSwitchesKindsOffAndOnAndKeepsBreakingOnesForThoseWhoAs
   }
 }
 
-// --- Planted bugs --------------------------------------------------------------------------------
+// --- Planted bugs
 
 // A connection on one ring, made without faults.
 struct Connected {

@@ -300,7 +300,6 @@ TEST(Bookkeeping, AgreesWithAPlainModelWhileSessionsClose) {
 }
 
 // --- Draining in the middle of it
-// -------------------------------------------------------------------
 
 TEST(Bookkeeping, ANodeIsDrainedAndDestroyedWhateverIsUnderWay) {
   for (const std::uint64_t seed : runtime::sim::seeds(2000, 200)) {

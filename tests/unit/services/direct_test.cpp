@@ -24,7 +24,6 @@ using tests::Via;
 using tests::with_node;
 
 // --- Send
-// -------------------------------------------------------------------------------------------
 
 TEST(Direct, ASendReachesItsSessionOnAnyCore) {
   for_every_pair([](NodeUnderTest&, ProtocolClient* from, ProtocolClient* to) -> Task<void> {
@@ -116,7 +115,6 @@ TEST(Direct, AClosedSessionIsUnknownAlsoWhenItsSlotHasANewOne) {
 }
 
 // --- Broadcast
-// --------------------------------------------------------------------------------------
 
 TEST(Direct, ABroadcastReachesEverySessionOfEveryCoreAndCountsThem) {
   with_node(3, [](NodeUnderTest& test) -> Task<void> {

@@ -83,7 +83,6 @@ TEST(FanOut, EveryTransportGetsTheSameEvents) {
 }
 
 // --- Slow readers
-// -----------------------------------------------------------------------------------
 
 constexpr std::size_t kQueueBytesMax = 128 * 1024;
 
@@ -232,7 +231,6 @@ TEST(FanOut, ABurstPastTheQueuesLimitReachesReadersAndClosesOnlyThoseThatDoNotRe
 }
 
 // --- Lanes
-// ------------------------------------------------------------------------------------------
 
 TEST(FanOut, FloodsThroughLanesOfSixteenPlacesLoseNothingAndEnd) {
   runtime::RuntimeOptions runtime_options = tests::node_cores(3, 16);

@@ -44,7 +44,6 @@ Task<ErrorCode> unsubscribe_code(ProtocolClient* client, std::string_view channe
 }
 
 // --- Channels
-// ---------------------------------------------------------------------------------------
 
 // Which core owns a name is the server's affair, but all of them together own so many.
 TEST(Limits, APublishToOneChannelMoreThanACoreOwnsIsRefusedWithAHint) {
@@ -157,7 +156,6 @@ TEST(Limits, ARefusedSubscribeOfASessionThatIsGoneIsNoTrouble) {
 }
 
 // --- Connections
-// ------------------------------------------------------------------------------------
 
 TEST(Limits, ACoreTakesItsShareOfConnectionsAndClosesOneMoreUnheard) {
   services::NodeOptions options;
@@ -221,7 +219,6 @@ TEST(Limits, AnAddressHasItsConnectionsOnAllCoresTogetherAndNotOneMore) {
 }
 
 // --- Handlers
-// ---------------------------------------------------------------------------------------
 
 // A coroutine that answers, and waits to be let go.
 struct Waiting {

@@ -90,7 +90,6 @@ std::vector<BadFrame> bad_sizes() {
 }
 
 // --- WebSocket
-// --------------------------------------------------------------------------------------
 
 TEST(Malformed, AWebSocketMessageOfImpossibleFramesCostsThatMessage) {
   with_node(tests::node_cores(2), small_frames(), [](NodeUnderTest& test) -> Task<void> {
@@ -214,7 +213,6 @@ TEST(Malformed, SeveralFramesInOneMessageAreServedInTheirOrder) {
 }
 
 // --- Both
-// -------------------------------------------------------------------------------------------
 
 TEST(Malformed, AFrameAtTheLimitIsServedOnePastItIsRefused) {
   with_node(tests::node_cores(2), small_frames(), [](NodeUnderTest& test) -> Task<void> {
@@ -307,7 +305,6 @@ TEST(Malformed, APayloadThatIsNotOfItsOpcodesTypeIsAnsweredUnderItsTransaction) 
 }
 
 // --- TCP
-// --------------------------------------------------------------------------------------------
 
 TEST(Malformed, ATcpStreamWithAnImpossibleSizeGetsAnErrorAndEnds) {
   with_node(tests::node_cores(2), small_frames(), [](NodeUnderTest& test) -> Task<void> {

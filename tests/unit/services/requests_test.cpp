@@ -25,7 +25,6 @@ using tests::Via;
 using tests::with_node;
 
 // --- WhoAmI, Ping
-// -----------------------------------------------------------------------------------
 
 TEST(Requests, WhoAmINamesSessionCoreTransportAndLimits) {
   services::NodeOptions options;
@@ -168,7 +167,6 @@ TEST(Requests, APongFromAClientIsTakenInSilence) {
 }
 
 // --- Opcodes that nobody serves
-// ---------------------------------------------------------------------
 
 TEST(Requests, OpcodesThatAreNotServedGetTheErrorOfTheirClass) {
   with_node(2, [](NodeUnderTest& test) -> Task<void> {
@@ -194,7 +192,6 @@ TEST(Requests, OpcodesThatAreNotServedGetTheErrorOfTheirClass) {
 }
 
 // --- Subscribe and unsubscribe
-// ---------------------------------------------------------------------
 
 TEST(Requests, ASubscribeAnswersEachChannelOnItsOwn) {
   with_node(3, [](NodeUnderTest& test) -> Task<void> {
@@ -389,7 +386,6 @@ TEST(Requests, RequestsThatAreNotWaitedForTakeEffectInTheirOrder) {
 }
 
 // --- Publish
-// ----------------------------------------------------------------------------------------
 
 TEST(Requests, APublishReachesSubscribersOnAnyCoreWithItsPosition) {
   for_every_pair([](NodeUnderTest&, ProtocolClient* from, ProtocolClient* to) -> Task<void> {

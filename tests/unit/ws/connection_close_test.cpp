@@ -218,7 +218,6 @@ TEST(WsClose, CloseNowInAHandlerEndsTheBatch) {
 }
 
 // --- Pings
-// ----------------------------------------------------------------------------------------
 
 TEST(WsPing, IsAnsweredWithItsPayload) {
   run_ws_site({}, [](WsSite& site) -> Task<void> {

@@ -215,7 +215,6 @@ TEST(WsEcho, FragmentsUpToTheLimitAreJoinedAndOneMoreIs1009) {
 }
 
 // --- A client of ours
-// -----------------------------------------------------------------------------
 
 // Echoes `messages` with a client of ours, one round of all at a time.
 Task<void> expect_client_echo(WsSite& site, const ws::EndpointOptions& options,

@@ -31,7 +31,6 @@ WsSiteOptions tiny_site() {
 }
 
 // --- Server
-// ---------------------------------------------------------------------------------------
 
 Task<void> expect_early_frames_served(WsSite& site) {
   WsClient client;
@@ -176,7 +175,6 @@ TEST(WsUpgrade, PlainRequestsStayWithTheRoutes) {
 }
 
 // --- Client
-// ---------------------------------------------------------------------------------------
 
 TEST(WsConnect, AClientOfOursIsServed) {
   run_ws_site(tiny_site(), [](WsSite& site) -> Task<void> {

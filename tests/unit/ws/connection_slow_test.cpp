@@ -193,7 +193,6 @@ TEST(WsHalfClose, InsideAMessageEndsTheConnection) {
 }
 
 // --- Cut anywhere
-// ---------------------------------------------------------------------------------
 
 // A whole life of a connection, to be cut at any byte.
 std::string life(Random& random) {
