@@ -15,6 +15,7 @@ namespace {
 
 using tests::wire::close_payload;
 using tests::wire::Cuts;
+using tests::wire::events_of;
 using tests::wire::frame;
 using tests::wire::FrameSpec;
 using tests::wire::Recorder;
@@ -24,24 +25,17 @@ using ws::Role;
 
 using Events = std::vector<std::string>;
 
-Events run(std::string_view stream, const Cuts& cuts, const ReaderLimits& limits) {
-  MessageReader reader{Role::server};
-  Recorder sink;
-  tests::wire::feed(reader, sink, stream, limits, cuts);
-  return sink.events;
-}
-
 // Feeds the stream in every way.
 void expect(const std::string& stream, const Events& events, const std::string& what,
             const ReaderLimits& limits = {.message_bytes_max = std::size_t{16} << 20}) {
   SCOPED_TRACE(what);
   tests::Prng prng{stream.size()};
-  EXPECT_EQ(run(stream, Cuts::whole(), limits), events) << "whole";
-  EXPECT_EQ(run(stream, Cuts::every(997), limits), events) << "in pieces of 997";
+  EXPECT_EQ(events_of(stream, limits, Cuts::whole()), events) << "whole";
+  EXPECT_EQ(events_of(stream, limits, Cuts::every(997)), events) << "in pieces of 997";
   if (stream.size() <= 200'000) {
-    EXPECT_EQ(run(stream, Cuts::every(1), limits), events) << "byte by byte";
+    EXPECT_EQ(events_of(stream, limits, Cuts::every(1)), events) << "byte by byte";
   }
-  for (int i = 0; i < 4; ++i) EXPECT_EQ(run(stream, Cuts::random(prng), limits), events);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(events_of(stream, limits, Cuts::random(prng)), events);
   if (stream.size() > 400) return;
   for (std::size_t at = 1; at < stream.size(); ++at) {
     MessageReader reader{Role::server};
@@ -232,8 +226,8 @@ TEST(WsCodec, Group6Utf8FamiliesWholeAndFragmentedAtEveryByte) {
       std::string pieces = frame(begin({}));
       for (const char byte : payload) pieces += frame(next({byte}));
       pieces += frame(last({}));
-      ASSERT_EQ(run(pieces, Cuts::whole(), {}), expected) << testing::PrintToString(payload);
-      ASSERT_EQ(run(frame({.opcode = 2, .payload = payload}), Cuts::whole(), {}),
+      ASSERT_EQ(events_of(pieces, {}, Cuts::whole()), expected) << testing::PrintToString(payload);
+      ASSERT_EQ(events_of(frame({.opcode = 2, .payload = payload}), {}, Cuts::whole()),
                 Events{"binary:" + payload});
     }
   }

@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -62,24 +63,14 @@ class Pairs {
       if (stream != nullptr) clients_[i]->send_more(*stream);
     }
     for (auto& client : clients_) {
-      while (client->received < client->total && !client->closed) {
-        WaitQueue::Waiter waiter{client->done};
-        co_await waiter;
-      }
+      co_await client->all_back();
       EXPECT_EQ(client->received, client->total) << describe(client->why);
       EXPECT_FALSE(client->wrong);
     }
   }
   EchoClient& client(std::size_t i) { return *clients_[i]; }
   net::Stream& near(std::size_t i) { return *network_->find(ids_[i]); }
-  // The server's stream; of one pair.
-  net::Stream& far() {
-    net::Stream* found = nullptr;
-    network_->for_each([&](auto, net::Stream& each) {
-      if (each.owner() == nullptr) found = &each;
-    });
-    return *found;
-  }
+  net::Stream& far() { return *tests::server_stream(*network_); }  // of one pair
 
  private:
   net::Network* network_ = nullptr;
@@ -87,47 +78,53 @@ class Pairs {
   std::vector<net::StreamId> ids_;
 };
 
-// Faults but those that end a connection.
-sim::Faults faults_of(std::uint64_t seed) {
-  return seed == 1 ? sim::Faults::none() : sim::Faults::swarm(seed, false);
+using Body = std::function<Task<void>(net::Network&, Pairs&)>;
+
+// Opens so many pairs, and runs the body when all of them rest.
+void run_resting(std::size_t count, const Body& body, const net::NetworkOptions& options = tiny()) {
+  run_on_cores(1, [&]() -> Task<void> {
+    net::Network network(options);
+    Pairs pairs(count);
+    co_await pairs.open(network);
+    co_await sleep_for(kSilence);
+    co_await body(network, pairs);
+    co_await network.shutdown();
+  });
 }
 
-TEST(SimIdle, SilentStreamsHoldPollsOnlyAndStillGetWhatComes) {
+// The same without faults, and with all but those that end a connection.
+void run_resting_over_seeds(std::size_t count, const Body& body) {
   for (const std::uint64_t seed : sim::seeds(1, 50)) {
     SCOPED_TRACE(seed);
-    sim::World world(seed, faults_of(seed));
-    run_on_cores(1, []() -> Task<void> {
-      constexpr std::size_t kPairs = 10;
-      net::Network network(tiny());
-      Pairs pairs(kPairs);
-      co_await pairs.open(network);
-      for (int round = 0; round < 3; ++round) {
-        co_await sleep_for(kSilence);
-        EXPECT_EQ(in_flight("receive"), 0u);
-        EXPECT_EQ(in_flight("poll"), 2 * kPairs);
-        co_await pairs.exchange(round == 1 ? 10 : 5000);
-      }
-      co_await network.shutdown();
-    });
-    if (HasFailure()) return;
+    sim::World world(seed, seed == 1 ? sim::Faults::none() : sim::Faults::swarm(seed, false));
+    run_resting(count, body);
+    if (testing::Test::HasFailure()) return;
   }
 }
 
+TEST(SimIdle, SilentStreamsHoldPollsOnlyAndStillGetWhatComes) {
+  static constexpr std::size_t kPairs = 10;
+  run_resting_over_seeds(kPairs, [](net::Network&, Pairs& pairs) -> Task<void> {
+    for (int round = 0; round < 3; ++round) {
+      EXPECT_EQ(in_flight("receive"), 0u);
+      EXPECT_EQ(in_flight("poll"), 2 * kPairs);
+      co_await pairs.exchange(round == 1 ? 10 : 5000);
+      co_await sleep_for(kSilence);
+    }
+  });
+}
+
 TEST(SimIdle, MoreStreamsThanOneLookTakesComeToRest) {
+  static constexpr std::size_t kPairs = 400;
   sim::World world(1);
-  run_on_cores(1, []() -> Task<void> {
-    constexpr std::size_t kPairs = 400;
-    net::NetworkOptions options = tiny();
-    options.direct_descriptors = false;
-    net::Network network(options);
-    Pairs pairs(kPairs);
-    co_await pairs.open(network);
-    co_await sleep_for(kSilence);
+  net::NetworkOptions options = tiny();
+  options.direct_descriptors = false;
+  const auto body = [](net::Network&, Pairs& pairs) -> Task<void> {
     EXPECT_EQ(in_flight("receive"), 0u);
     EXPECT_EQ(in_flight("poll"), 2 * kPairs);
     co_await pairs.exchange(100);
-    co_await network.shutdown();
-  });
+  };
+  run_resting(kPairs, body, options);
 }
 
 TEST(SimIdle, WhoIsNeverSilentNeverPolls) {
@@ -149,11 +146,7 @@ TEST(SimIdle, WhoIsNeverSilentNeverPolls) {
 
 TEST(SimIdle, WhoSpeaksAgainSoonReceivesAsBefore) {
   sim::World world(1);
-  run_on_cores(1, []() -> Task<void> {
-    net::Network network(tiny());
-    Pairs pairs(1);
-    co_await pairs.open(network);
-    co_await sleep_for(kSilence);
+  run_resting(1, [](net::Network& network, Pairs& pairs) -> Task<void> {
     EXPECT_EQ(network.counters().polls, 2u);
     co_await pairs.exchange(1);  // in one piece: a single receive at each end, and another poll
     co_await pairs.exchange(1);
@@ -164,17 +157,12 @@ TEST(SimIdle, WhoSpeaksAgainSoonReceivesAsBefore) {
     for (int i = 0; i < 100; ++i) co_await pairs.exchange(10);
     EXPECT_EQ(network.counters().receives, before.receives);
     EXPECT_EQ(network.counters().polls, before.polls);
-    co_await network.shutdown();
   });
 }
 
 TEST(SimIdle, ARareMessageCostsAPollAndASingleReceive) {
   sim::World world(1);
-  run_on_cores(1, []() -> Task<void> {
-    net::Network network(tiny());
-    Pairs pairs(1);
-    co_await pairs.open(network);
-    co_await sleep_for(kSilence);
+  run_resting(1, [](net::Network& network, Pairs& pairs) -> Task<void> {
     const auto before = network.counters();
     for (int i = 0; i < 10; ++i) {
       co_await pairs.exchange(1);
@@ -182,29 +170,18 @@ TEST(SimIdle, ARareMessageCostsAPollAndASingleReceive) {
     }
     EXPECT_EQ(network.counters().receives - before.receives, 20u);
     EXPECT_EQ(network.counters().polls - before.polls, 20u);
-    co_await network.shutdown();
   });
 }
 
 // What happens while both ends of a pair rest, and that both are gone soon after.
 void expect_end(void (*happen)(net::Stream& near, net::Stream& far)) {
-  for (const std::uint64_t seed : sim::seeds(1, 50)) {
-    SCOPED_TRACE(seed);
-    sim::World world(seed, faults_of(seed));
-    run_on_cores(1, [happen]() -> Task<void> {
-      net::Network network(tiny());
-      Pairs pairs(1);
-      co_await pairs.open(network);
-      co_await sleep_for(kSilence);
-      EXPECT_EQ(in_flight("poll"), 2u);
-      happen(pairs.near(0), pairs.far());
-      co_await sleep_for(kSecond);
-      EXPECT_TRUE(pairs.client(0).closed);
-      EXPECT_EQ(network.stream_count(), 0u);
-      co_await network.shutdown();
-    });
-    if (testing::Test::HasFailure()) return;
-  }
+  run_resting_over_seeds(1, [happen](net::Network& network, Pairs& pairs) -> Task<void> {
+    EXPECT_EQ(in_flight("poll"), 2u);
+    happen(pairs.near(0), pairs.far());
+    co_await sleep_for(kSecond);
+    EXPECT_TRUE(pairs.client(0).closed);
+    EXPECT_EQ(network.stream_count(), 0u);
+  });
 }
 
 TEST(SimIdle, APeersEndWakesBothAndTheyGo) {
@@ -221,51 +198,31 @@ TEST(SimIdle, AnAbortEndsThePollAndThePeer) {
 
 // Bytes that nobody has received make the end a reset.
 TEST(SimIdle, AResetIsToldToWhoRests) {
-  for (const std::uint64_t seed : sim::seeds(1, 50)) {
-    SCOPED_TRACE(seed);
-    sim::World world(seed, faults_of(seed));
-    run_on_cores(1, []() -> Task<void> {
-      net::Network network(tiny());
-      Pairs pairs(1);
-      co_await pairs.open(network);
-      co_await sleep_for(kSilence);
-      net::Stream& far = pairs.far();
-      far.pause_receiving();
-      EXPECT_TRUE(pairs.near(0).send_copy(std::array<std::byte, 8>{}));
-      co_await sleep_for(kSecond);
-      EXPECT_EQ(in_flight("poll"), 1u);
-      far.abort();
-      co_await sleep_for(kSecond);
-      EXPECT_EQ(pairs.client(0).why, Error::from_errno(ECONNRESET));
-      EXPECT_EQ(network.stream_count(), 0u);
-      co_await network.shutdown();
-    });
-    if (HasFailure()) return;
-  }
+  run_resting_over_seeds(1, [](net::Network& network, Pairs& pairs) -> Task<void> {
+    net::Stream& far = pairs.far();
+    far.pause_receiving();
+    EXPECT_TRUE(pairs.near(0).send_copy(std::array<std::byte, 8>{}));
+    co_await sleep_for(kSecond);
+    EXPECT_EQ(in_flight("poll"), 1u);
+    far.abort();
+    co_await sleep_for(kSecond);
+    EXPECT_EQ(pairs.client(0).why, Error::from_errno(ECONNRESET));
+    EXPECT_EQ(network.stream_count(), 0u);
+  });
 }
 
 TEST(SimIdle, APausedStreamReceivesAfterItsPause) {
-  for (const std::uint64_t seed : sim::seeds(1, 50)) {
-    SCOPED_TRACE(seed);
-    sim::World world(seed, faults_of(seed));
-    run_on_cores(1, []() -> Task<void> {
-      net::Network network(tiny());
-      Pairs pairs(1);
-      co_await pairs.open(network);
-      co_await sleep_for(kSilence);
-      pairs.far().pause_receiving();
-      pairs.client(0).total = 1000;
-      pairs.client(0).send_more(pairs.near(0));
-      co_await sleep_for(kSilence);
-      EXPECT_EQ(pairs.client(0).received, 0u);
-      pairs.far().resume_receiving();
-      co_await pairs.exchange(0);
-      co_await sleep_for(kSilence);
-      EXPECT_EQ(in_flight("poll"), 2u);
-      co_await network.shutdown();
-    });
-    if (HasFailure()) return;
-  }
+  run_resting_over_seeds(1, [](net::Network&, Pairs& pairs) -> Task<void> {
+    pairs.far().pause_receiving();
+    pairs.client(0).total = 1000;
+    pairs.client(0).send_more(pairs.near(0));
+    co_await sleep_for(kSilence);
+    EXPECT_EQ(pairs.client(0).received, 0u);
+    pairs.far().resume_receiving();
+    co_await pairs.exchange(0);
+    co_await sleep_for(kSilence);
+    EXPECT_EQ(in_flight("poll"), 2u);
+  });
 }
 
 }  // namespace

@@ -24,15 +24,6 @@ using tests::loopback;
 using tests::run_on_cores;
 using tests::tiny;
 
-// The network's stream with this owner.
-net::Stream* stream_of(net::Network& network, void* owner) {
-  net::Stream* found = nullptr;
-  network.for_each([&](auto, net::Stream& each) {
-    if (each.owner() == owner) found = &each;
-  });
-  return found;
-}
-
 // --- Congested lanes
 
 struct Noise {
@@ -74,10 +65,7 @@ TEST(SimNetwork, WhatIsHeldWhileLanesAreCongestedIsBoundedAndThenDelivered) {
       // Of each end of each connection what was on its way: here, what fits a completion queue.
       EXPECT_LE(network.counters().bytes_received - before, 8u * 1024);
       for (EchoClient& client : clients) {
-        while (client.received < client.total) {
-          WaitQueue::Waiter waiter{client.done};
-          co_await waiter;
-        }
+        co_await client.all_back();
         EXPECT_FALSE(client.wrong);
       }
       while (Core::current().lanes().backlogged()) co_await Yield{};
@@ -322,7 +310,7 @@ TEST(SimNetwork, NothingIsSentOfAStreamThatAbortsWhenWhatWasHeldIsDelivered) {
           co_await network.connect(*network.address_of(*listener), EchoClient::kHandler, &client);
       client.send_more(*network.find(*stream));
       co_await sleep_for(10 * kMillisecond);
-      stream_of(network, nullptr)->resume_receiving();
+      tests::server_stream(network)->resume_receiving();
       while (!client.closed) co_await sleep_for(kMillisecond);
       EXPECT_EQ(client.received, 0u);
       co_await network.shutdown();
@@ -354,7 +342,7 @@ Patience patience_with_reader_of(std::uint64_t bytes, Nanoseconds timeout) {
         co_await network.connect(*network.address_of(*listener), EchoClient::kHandler, &client);
     while (network.stream_count() < 2) co_await sleep_for(kMillisecond);
     network.find(*id)->pause_receiving();
-    stream_of(network, nullptr)->send_last(std::vector<std::byte>(1024 * 1024));
+    tests::server_stream(network)->send_last(std::vector<std::byte>(1024 * 1024));
     const Nanoseconds begun = Core::current().now();
     const auto passed = [begun] { return Core::current().now() - begun; };
     while (network.stream_count() == 2 && passed() < 200 * kSecond) {

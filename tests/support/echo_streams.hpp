@@ -89,6 +89,14 @@ struct EchoClient {
   static constexpr net::StreamHandler kHandler{"echo client", on_data,  on_end,
                                                on_closed,     on_timer, on_writable};
 
+  // Until everything sent is back, or the stream gone. With keep_open.
+  runtime::Task<void> all_back() {
+    while (received < total && !closed) {
+      runtime::WaitQueue::Waiter waiter{done};
+      co_await waiter;
+    }
+  }
+
   // Connects, exchanges everything, and ends when the stream is gone.
   static runtime::Task<void> run(net::Network& network, runtime::Address address,
                                  EchoClient& client) {
@@ -105,6 +113,16 @@ struct EchoClient {
     }
   }
 };
+
+// The stream that an EchoServer has in this network, one of them if there are several; null before
+// it has accepted.
+inline net::Stream* server_stream(net::Network& network) {
+  net::Stream* found = nullptr;
+  network.for_each([&](auto, net::Stream& each) {
+    if (each.owner() == nullptr) found = &each;
+  });
+  return found;
+}
 
 // Small buffers and queues, so that running out is ordinary.
 inline net::NetworkOptions tiny() {

@@ -36,13 +36,7 @@ struct Idle {
     while (network.stream_count() > 0) co_await sleep_for(kMillisecond);
   }
   net::Stream& near() { return *network.find(id); }
-  net::Stream& far() {
-    net::Stream* found = nullptr;
-    network.for_each([&](auto, net::Stream& each) {
-      if (each.owner() == nullptr) found = &each;
-    });
-    return *found;
-  }
+  net::Stream& far() { return *tests::server_stream(network); }
 
   net::Network network;
   EchoClient client;
@@ -63,10 +57,7 @@ Task<void> exchange_and_rest_again(Idle& idle) {
   for (int i = 0; i < 3; ++i) {
     idle.client.total += 1000;
     idle.client.send_more(idle.near());
-    while (idle.client.received < idle.client.total) {
-      WaitQueue::Waiter waiter{idle.client.done};
-      co_await waiter;
-    }
+    co_await idle.client.all_back();
     EXPECT_FALSE(idle.client.wrong);
   }
   co_await idle.polls(polled + 2);
@@ -109,10 +100,7 @@ TEST(StreamIdle, ReceivesAfterAPause) {
     while (idle.network.counters().bytes_sent < 100) co_await sleep_for(kMillisecond);
     EXPECT_EQ(idle.network.counters().bytes_received, 0u);
     idle.far().resume_receiving();
-    while (idle.client.received < idle.client.total) {
-      WaitQueue::Waiter waiter{idle.client.done};
-      co_await waiter;
-    }
+    co_await idle.client.all_back();
   });
 }
 

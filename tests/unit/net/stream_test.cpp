@@ -3,11 +3,8 @@
 #include "net/stream.hpp"
 
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
 
-#include <cstring>
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -23,11 +20,16 @@ namespace {
 using namespace runtime;
 using tests::EchoClient;
 using tests::EchoServer;
-using tests::run_on_cores;
-
 using tests::exchange;
 using tests::loopback;
+using tests::run_on_cores;
 using tests::tiny;
+
+// Whether the echo's side has stopped reading, as it does while its peer reads nothing.
+bool server_paused(net::Network& network) {
+  const net::Stream* const stream = tests::server_stream(network);
+  return stream != nullptr && stream->receiving_paused();
+}
 
 TEST(Stream, EchoesEveryByteThroughFourBuffersOf64Bytes) {
   run_on_cores(1, [] { return exchange(tiny(), loopback(), 10, 20'000, 4096); });
@@ -79,14 +81,7 @@ TEST(Stream, AStreamPausedWithBytesHeldLeavesTheBuffersToOthers) {
     network.find(*stream)->pause_receiving();
     greedy.send_more(*network.find(*stream));
     // Its server side pauses once the kernel's buffers and the queue are full.
-    const auto paused = [&network] {
-      bool found = false;
-      network.for_each([&](auto, net::Stream& each) {
-        found = found || (each.owner() == nullptr && each.receiving_paused());
-      });
-      return found;
-    };
-    while (!paused()) {
+    while (!server_paused(network)) {
       co_await Yield{};
       greedy.send_more(*network.find(*stream));
     }
@@ -170,14 +165,7 @@ TEST(Stream, PeersThatDoNotReadMayHoldEveryLargeBufferWithoutStoppingOthers) {
     greedy.total = greedy.window = 64 * 1024 * 1024;
     const auto stream = co_await network.connect(address, EchoClient::kHandler, &greedy);
     network.find(*stream)->pause_receiving();
-    const auto server_paused = [&network] {
-      bool found = false;
-      network.for_each([&](auto, net::Stream& each) {
-        found = found || (each.owner() == nullptr && each.receiving_paused());
-      });
-      return found;
-    };
-    while (!server_paused()) {
+    while (!server_paused(network)) {
       greedy.send_more(*network.find(*stream));
       co_await Yield{};
     }
@@ -190,80 +178,6 @@ TEST(Stream, PeersThatDoNotReadMayHoldEveryLargeBufferWithoutStoppingOthers) {
     EXPECT_FALSE(modest.wrong);
     EXPECT_GT(network.counters().buffers_missing, 0u);
     co_await network.shutdown();
-  });
-}
-
-// Counts what comes, on both sides.
-struct CountingPeer {
-  std::uint64_t received = 0;
-
-  static void on_data(net::Stream& stream, const net::Received& received) noexcept {
-    static_cast<CountingPeer*>(stream.owner())->received += received.bytes.size();
-  }
-  static void on_end(net::Stream& stream) noexcept { stream.close(0); }
-  static void on_closed(net::Stream&, Error) noexcept {}
-  static void on_timer(net::Stream&) noexcept {}
-  static constexpr net::StreamHandler kHandler{"counting", on_data,  on_end,
-                                               on_closed,  on_timer, nullptr};
-  static bool accept(void* context, net::Stream& stream) noexcept {
-    stream.set_handler(kHandler, context);
-    return true;
-  }
-};
-
-// A fan-out of large messages once held its core until all of them had been copied, 0.5 s.
-TEST(Network, ATurnHandsOverABoundedNumberOfBytesAndTheRestFollowsWithoutMoreComingIn) {
-  run_on_cores(1, []() -> Task<void> {
-    constexpr std::size_t kStreams = 40;
-    constexpr std::size_t kBytes = 1024 * 1024;
-    constexpr std::uint64_t kSendsMax =
-        net::NetworkOptions::kTurnBytesMax / (kBytes + net::NetworkOptions::kStreamBytes) + 1;
-    static_assert(kStreams > kSendsMax);
-    net::NetworkOptions options;
-    options.direct_descriptors = false;
-    net::Network network(options);
-    CountingPeer servers;
-    CountingPeer clients;
-    const auto listener = network.listen(loopback(), {}, CountingPeer::accept, &servers);
-    const Address address = *network.address_of(*listener);
-    for (std::size_t i = 0; i < kStreams; ++i) {
-      const auto stream = co_await network.connect(address, CountingPeer::kHandler, &clients);
-      EXPECT_TRUE(stream);
-    }
-    while (network.stream_count() < 2 * kStreams) co_await Yield{};
-    SharedBytes block = SharedBytes::allocate(kBytes);
-    std::memset(block.data(), 7, kBytes);
-    const auto send_to_all = [&](const void* owner, std::size_t bytes) {
-      network.for_each([&](auto, net::Stream& stream) {
-        if (stream.owner() != owner) return;
-        EXPECT_TRUE(stream.send_shared(block, {block.data(), bytes}));
-      });
-    };
-    send_to_all(&servers, kBytes);
-    std::uint64_t sends = network.counters().sends;
-    std::uint64_t begun = 0;
-    while (begun < kStreams) {
-      const std::uint64_t turn = Core::current().counters().turns;
-      co_await Yield{};
-      EXPECT_EQ(Core::current().counters().turns, turn + 1);
-      const std::uint64_t now_begun = network.counters().sends - sends;
-      sends += now_begun;
-      begun += now_begun;
-      EXPECT_LE(now_begun, kSendsMax);
-      EXPECT_TRUE(begun == kStreams || clients.received == 0);
-    }
-    EXPECT_EQ(network.counters().flushes_cut, 1u);
-    while (clients.received < kStreams * kBytes) co_await Yield{};
-    // And nothing has got stuck: the other direction works, too.
-    send_to_all(&clients, 1);
-    while (servers.received < kStreams) co_await Yield{};
-    co_await network.shutdown();
-  });
-}
-
-TEST(Network, OneAfterTheOtherMayServeACore) {
-  run_on_cores(1, []() -> Task<void> {
-    for (int i = 0; i < 3; ++i) co_await exchange(tiny(), loopback(), 2, 10'000, 4096);
   });
 }
 
@@ -307,70 +221,6 @@ TEST(Stream, TheOutgoingQueueNeverPassesItsLimit) {
   });
 }
 
-// The listening sockets of this process on a port.
-int listening_descriptor(std::uint16_t port) {
-  for (int fd = 0; fd < 1024; ++fd) {
-    int listens = 0;
-    socklen_t bytes = sizeof listens;
-    if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &bytes) != 0 || listens == 0)
-      continue;
-    sockaddr_in address{};
-    bytes = sizeof address;
-    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &bytes) != 0) continue;
-    if (ntohs(address.sin_port) == port) return fd;
-  }
-  return -1;
-}
-
-TEST(Network, AnErrorThatLastsPausesAcceptingInsteadOfSpinning) {
-  run_on_cores(1, []() -> Task<void> {
-    net::Network network(tiny());
-    const auto listener = network.listen(loopback(), {}, EchoServer::accept, nullptr);
-    const int descriptor = listening_descriptor(network.address_of(*listener)->port());
-    EXPECT_GE(descriptor, 0);
-    co_await Yield{};
-    ::shutdown(descriptor, SHUT_RDWR);  // accept(2) says EINVAL from now on
-    while (network.counters().accept_pauses == 0) co_await sleep_for(kMillisecond);
-    Ring& ring = Core::current().ring();
-    const std::uint64_t before = ring.counters().operations;
-    co_await sleep_for(50 * kMillisecond);
-    EXPECT_LE(ring.counters().operations - before, 4u);
-    co_await network.shutdown();
-  });
-}
-
-TEST(Network, AcceptedSocketsLookWhetherTheirPeerIsStillThere) {
-  run_on_cores(1, []() -> Task<void> {
-    net::NetworkOptions options = tiny();
-    options.direct_descriptors = false;
-    net::Network network(options);
-    int accepted = -1;
-    const auto listener = network.listen(
-        loopback(), {},
-        [](void* context, net::Stream& stream) noexcept {
-          *static_cast<int*>(context) = stream.descriptor().number;
-          return EchoServer::accept(nullptr, stream);
-        },
-        &accepted);
-    EchoClient client;
-    client.total = 10;
-    client.keep_open = true;
-    co_await EchoClient::run(network, *network.address_of(*listener), client);
-    const auto option = [&accepted](int level, int name) {
-      int value = -1;
-      socklen_t bytes = sizeof value;
-      EXPECT_EQ(::getsockopt(accepted, level, name, &value, &bytes), 0);
-      return value;
-    };
-    EXPECT_EQ(option(SOL_SOCKET, SO_KEEPALIVE), 1);
-    EXPECT_EQ(option(IPPROTO_TCP, TCP_NODELAY), 1);
-    const int found_within = option(IPPROTO_TCP, TCP_KEEPIDLE) +
-                             option(IPPROTO_TCP, TCP_KEEPINTVL) * option(IPPROTO_TCP, TCP_KEEPCNT);
-    EXPECT_LE(found_within, 300);
-    co_await network.shutdown();
-  });
-}
-
 TEST(Stream, APeerThatReadsNothingIsASlowReaderAndOneThatReadsALittleIsNone) {
   for (const bool reads : {false, true}) {
     run_on_cores(1, [reads]() -> Task<void> {
@@ -386,10 +236,7 @@ TEST(Stream, APeerThatReadsNothingIsASlowReaderAndOneThatReadsALittleIsNone) {
           co_await network.connect(*network.address_of(*listener), EchoClient::kHandler, &client);
       while (network.stream_count() < 2) co_await Yield{};
       network.find(*stream)->pause_receiving();
-      network.for_each([&](auto, net::Stream& each) {
-        if (each.owner() != nullptr) return;
-        each.send_last(std::vector<std::byte>(12 * 1024 * 1024));
-      });
+      tests::server_stream(network)->send_last(std::vector<std::byte>(12 * 1024 * 1024));
       const Nanoseconds begun = Core::current().now();
       while (!client.closed && Core::current().now() - begun < 2 * kSecond) {
         co_await sleep_for(100 * kMillisecond);
@@ -404,39 +251,6 @@ TEST(Stream, APeerThatReadsNothingIsASlowReaderAndOneThatReadsALittleIsNone) {
       co_await network.shutdown();
     });
   }
-}
-
-TEST(Network, StopsAcceptingBeforeItsDescriptorsRunOutAndGoesOnWhenSomeAreFree) {
-  run_on_cores(1, []() -> Task<void> {  // 64 direct descriptors, 16 of them slack
-    net::Network network(tiny());
-    const auto listener = network.listen(loopback(), {}, EchoServer::accept, nullptr);
-    const Address address = *network.address_of(*listener);
-    std::vector<std::unique_ptr<EchoClient>> all;
-    TaskGroup late("late");
-    for (std::size_t i = 0; i < 60; ++i) {
-      all.push_back(std::make_unique<EchoClient>());
-      all.back()->total = 100;
-      all.back()->keep_open = i < 24;  // a client is a stream too: 48 together
-      if (i < 24) {
-        co_await EchoClient::run(network, address, *all.back());
-        continue;
-      }
-      late.spawn(
-          "late",
-          [](net::Network* on, Address to, EchoClient* client) -> Task<void> {
-            co_await EchoClient::run(*on, to, *client);
-          },
-          &network, address, all.back().get());
-    }
-    while (network.counters().accept_pauses == 0) co_await Yield{};
-    network.for_each([](auto, net::Stream& stream) {
-      if (stream.owner() != nullptr && static_cast<EchoClient*>(stream.owner())->keep_open)
-        stream.abort();
-    });
-    co_await late.join();
-    for (const auto& client : all) EXPECT_EQ(client->received, 100u) << describe(client->why);
-    co_await network.shutdown();
-  });
 }
 
 }  // namespace

@@ -141,4 +141,13 @@ inline void feed(ws::MessageReader& reader, Recorder& sink, std::string_view str
   }
 }
 
+// What a fresh reader makes of a stream.
+inline std::vector<std::string> events_of(std::string_view stream, const ws::ReaderLimits& limits,
+                                          const Cuts& cuts, ws::Role role = ws::Role::server) {
+  ws::MessageReader reader{role};
+  Recorder sink;
+  feed(reader, sink, stream, limits, cuts);
+  return sink.events;
+}
+
 }  // namespace tests::wire
