@@ -14,13 +14,14 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', '..'))
 from tests.support import tap  # noqa: E402
 
 PROGRAM = sys.argv[1] if len(sys.argv) > 1 else ''
+OPTIONS = sys.argv[2:]
 TIMEOUT_S = 60
 
 
 class RawEcho(unittest.TestCase):
 
     def setUp(self):
-        self.process = subprocess.Popen([PROGRAM, '--buffer', '65536'], stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([PROGRAM, '--buffer', '65536', *OPTIONS], stdout=subprocess.PIPE,
                                         text=True)
         self.port = int(re.fullmatch(r'listening (\d+)\n', self.process.stdout.readline())[1])
         self.addCleanup(self.process.stdout.close)

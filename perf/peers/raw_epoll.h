@@ -21,19 +21,19 @@ struct raw_epoll {
 // Parses the arguments, listens, and watches the listener.
 sigset_t raw_start_epoll(struct raw_epoll* epoll, struct raw_options* options, int argc,
                          char** argv);
+// The second half of that: another thread's own, on the port of the first.
+void raw_open_epoll(struct raw_epoll* epoll, struct raw_options* options);
 // Changes what a connection is watched for; it begins with EPOLLIN.
 void raw_watch(struct raw_epoll const* epoll, int fd, void* connection, unsigned events);
 // Accepts all that wait; `make` gives each what its events shall come with.
 void raw_accept_all(struct raw_epoll const* epoll, void* (*make)(int fd));
 
-// Says where it listens, and hands out events until a stop signal comes; then says what it cost.
-// Inline, so that `on_event` is called directly.
-static inline void raw_run_epoll(struct raw_epoll const* epoll, struct raw_options const* options,
-                                 sigset_t const* mask_while_waiting, void* (*make)(int fd),
-                                 void (*on_event)(void* server, void* connection, unsigned events),
-                                 void* server) {
+// Hands out events until a stop signal comes. Inline, so that `on_event` is called directly.
+static inline void raw_turn_epoll(struct raw_epoll const* epoll, sigset_t const* mask_while_waiting,
+                                  void* (*make)(int fd),
+                                  void (*on_event)(void* server, void* connection, unsigned events),
+                                  void* server) {
   struct epoll_event events[kEventsMax];
-  raw_print_listening(options->port);
   while (!raw_stopped) {
     int const count = epoll_pwait(epoll->epoll_fd, events, kEventsMax, -1, mask_while_waiting);
     if (count < 0 && errno != EINTR) raw_fail("epoll_pwait");
@@ -46,6 +46,15 @@ static inline void raw_run_epoll(struct raw_epoll const* epoll, struct raw_optio
       }
     }
   }
-  raw_print_cpu();
   free(epoll->buffer);
+}
+
+// The same between saying where it listens and what it cost.
+static inline void raw_run_epoll(struct raw_epoll const* epoll, struct raw_options const* options,
+                                 sigset_t const* mask_while_waiting, void* (*make)(int fd),
+                                 void (*on_event)(void* server, void* connection, unsigned events),
+                                 void* server) {
+  raw_print_listening(options->port);
+  raw_turn_epoll(epoll, mask_while_waiting, make, on_event, server);
+  raw_print_cpu();
 }

@@ -5,13 +5,17 @@
 // queue of that connection; until the queue is empty the connection is not read again, so memory
 // per connection is at most one buffer.
 //
-//   raw_epoll_echo [--port P] [--cpu N] [--buffer BYTES]
+//   raw_epoll_echo [--port P] [--cpu N] [--buffer BYTES] [--threads N]
 //
+// More threads share the port (SO_REUSEPORT) and nothing else; thread i runs on the i-th CPU that
+// the process may use.
 // Listens on 127.0.0.1, port 0 (the default) picks a free one. Prints "listening PORT". On SIGTERM
 // or SIGINT it prints the CPU time it has used since that line, "cpu user_ms U sys_ms S", and ends
 // with status 0.
 #define _GNU_SOURCE
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -104,11 +108,52 @@ static void on_event(void* owner, void* one, unsigned events) {
   }
 }
 
+struct thread {
+  pthread_t id;
+  struct raw_epoll server;
+  sigset_t mask_while_waiting;
+};
+
+// Pins the calling thread to a CPU of `allowed`.
+static void pin_to_nth(cpu_set_t const* allowed, int index) {
+  int cpu = 0;
+  for (int left = index % CPU_COUNT(allowed);; ++cpu) {
+    if (CPU_ISSET((size_t)cpu, allowed) && left-- == 0) break;
+  }
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET((size_t)cpu, &one);
+  if (sched_setaffinity(0, sizeof one, &one) != 0) raw_fail("sched_setaffinity");
+}
+
+static void* run_thread(void* argument) {
+  struct thread* const thread = argument;
+  raw_turn_epoll(&thread->server, &thread->mask_while_waiting, make_connection, on_event,
+                 &thread->server);
+  kill(getpid(), SIGTERM);  // one thread has taken the signal: it stays until the last has seen it
+  return NULL;
+}
+
 int main(int argc, char** argv) {
   struct raw_options options = {
-      .program = "raw_epoll_echo", .cpu = -1, .buffer_bytes = kBufferBytesDefault};
+      .program = "raw_epoll_echo", .cpu = -1, .buffer_bytes = kBufferBytesDefault, .threads = 1};
   struct raw_epoll server;
   sigset_t const mask_while_waiting = raw_start_epoll(&server, &options, argc, argv);
-  raw_run_epoll(&server, &options, &mask_while_waiting, make_connection, on_event, &server);
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) raw_fail("sched_getaffinity");
+  struct thread* const threads = raw_allocate((size_t)options.threads * sizeof *threads);
+  for (int i = 1; i < options.threads; ++i) {
+    threads[i].mask_while_waiting = mask_while_waiting;
+    raw_open_epoll(&threads[i].server, &options);
+    pin_to_nth(&allowed, i);  // which the new thread inherits
+    if (pthread_create(&threads[i].id, NULL, run_thread, &threads[i]) != 0) raw_fail("thread");
+  }
+  if (options.threads > 1) pin_to_nth(&allowed, 0);
+  raw_print_listening(options.port);
+  raw_turn_epoll(&server, &mask_while_waiting, make_connection, on_event, &server);
+  kill(getpid(), SIGTERM);
+  for (int i = 1; i < options.threads; ++i) pthread_join(threads[i].id, NULL);
+  raw_print_cpu();
+  free(threads);
   return 0;
 }

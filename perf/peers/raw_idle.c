@@ -14,7 +14,7 @@
 int main(int argc, char** argv) {
   struct raw_options options = {.program = "raw_idle", .cpu = -1, .buffer_bytes = 1};
   sigset_t const mask_while_waiting = raw_start(&options, argc, argv);
-  struct pollfd listener = {.fd = raw_listen(&options.port), .events = POLLIN};
+  struct pollfd listener = {.fd = raw_listen(&options.port, false), .events = POLLIN};
   raw_print_listening(options.port);
   while (!raw_stopped) {
     if (ppoll(&listener, 1, NULL, &mask_while_waiting) < 0 && errno != EINTR) raw_fail("ppoll");

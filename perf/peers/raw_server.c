@@ -79,9 +79,12 @@ sigset_t raw_start(struct raw_options* options, int argc, char** argv) {
       options->buffer_bytes = (size_t)to_number(option, value, 1, 1L << 30);
     } else if (strcmp(option, "--buffers") == 0 && options->buffers != 0) {
       options->buffers = (size_t)to_number(option, value, 1, 1L << 15);
+    } else if (strcmp(option, "--threads") == 0 && options->threads != 0) {
+      options->threads = (int)to_number(option, value, 1, CPU_SETSIZE);
     } else {
-      fprintf(stderr, "usage: %s [--port P] [--cpu N] [--buffer BYTES]%s\n", program,
-              options->buffers == 0 ? "" : " [--buffers N]");
+      fprintf(stderr, "usage: %s [--port P] [--cpu N] [--buffer BYTES]%s%s\n", program,
+              options->buffers == 0 ? "" : " [--buffers N]",
+              options->threads == 0 ? "" : " [--threads N]");
       exit(2);
     }
   }
@@ -89,11 +92,12 @@ sigset_t raw_start(struct raw_options* options, int argc, char** argv) {
   return block_stop_signals();
 }
 
-int raw_listen(int* port) {
+int raw_listen(int* port, bool shared) {
   int const fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) raw_fail("socket");
   int const on = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (shared) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
   struct sockaddr_in address = {.sin_family = AF_INET,
                                 .sin_port = htons((uint16_t)*port),
                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};

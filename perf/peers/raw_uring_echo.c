@@ -268,7 +268,7 @@ int main(int argc, char** argv) {
   struct server server = {.buffer_bytes = options.buffer_bytes, .buffer_count = buffer_count};
   raw_start_ring(&server.ring, kRingEntries);
   start_buffers(&server);
-  server.listen_fd = raw_listen(&options.port);
+  server.listen_fd = raw_listen(&options.port, false);
   raw_arm_accept(&server.ring, server.listen_fd);
   raw_print_listening(options.port);
 

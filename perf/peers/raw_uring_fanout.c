@@ -293,7 +293,7 @@ int main(int argc, char** argv) {
   sigset_t mask_while_waiting = raw_start(&options, argc, argv);
   struct server server = {.buffer_bytes = options.buffer_bytes};
   raw_start_ring(&server.ring, kRingEntries);
-  server.listen_fd = raw_listen(&options.port);
+  server.listen_fd = raw_listen(&options.port, false);
   raw_arm_accept(&server.ring, server.listen_fd);
   raw_print_listening(options.port);
 
