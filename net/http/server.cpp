@@ -13,14 +13,6 @@ using Wait = ServerConnection::Wait;
 
 namespace {
 
-// A shorter static response is copied behind the one before it: an iovec of its own costs the
-// kernel more than so many bytes.
-constexpr std::size_t kStaticCopyBytesMax = 1024;
-// What a peer must read of a last answer to have all of it: 1 MiB in 64 s.
-constexpr runtime::Nanoseconds kReaderBytesPerSecondMin = 16 * 1024;
-// What the scratch vector keeps of a large response.
-constexpr std::size_t kScratchKeptBytes = 64 * 1024;
-
 ServerConnection& connection_of(Stream& stream) noexcept {
   return *static_cast<ServerConnection*>(stream.owner());
 }
@@ -86,6 +78,10 @@ void Server::refuse_connection(Stream& stream) noexcept {
   // It cannot fail but for a queue smaller than one error response; then it closes all the same.
   (void)stream.send_copy(out);
   close(stream);
+}
+
+void Server::release(ServerConnection& connection) noexcept {
+  connections_.erase(connection.slot);
 }
 
 void Server::drain() noexcept {
@@ -386,97 +382,6 @@ void Server::await(ServerConnection& connection, Stream& stream, Wait wait) noex
       stream.set_timer(options_.idle_timeout);
       break;
   }
-}
-
-// --- Output
-
-void Server::send(ServerConnection& connection, Stream& stream, std::span<const std::byte> bytes,
-                  Memory memory) {
-  RT_ASSERT(!connection.has_unsent());
-  const bool copy = memory == Memory::copied || bytes.size() <= kStaticCopyBytesMax;
-  if (copy ? stream.send_copy(bytes) : stream.send_static(bytes)) [[likely]]
-    return;
-  if (stream.closing()) return;
-  // An answer that is larger than the queue's room leaves in parts.
-  if (memory == Memory::copied) {
-    connection.unsent_memory.assign(bytes.begin(), bytes.end());
-    connection.unsent = connection.unsent_memory;
-  } else {
-    connection.unsent = bytes;
-  }
-  send_unsent(connection, stream);
-}
-
-void Server::send_unsent(ServerConnection& connection, Stream& stream) {
-  if (!connection.has_unsent()) return;
-  const std::size_t limit = network_.options().queued_bytes_max;
-  const std::size_t queued = stream.queued_bytes();
-  const std::size_t bytes = std::min(connection.unsent.size(), limit - std::min(limit, queued));
-  const bool is_static = connection.unsent_memory.empty();
-  const std::span<const std::byte> part = connection.unsent.first(bytes);
-  if (bytes != 0 && !(is_static ? stream.send_static(part) : stream.send_copy(part))) return;
-  connection.unsent = connection.unsent.subspan(bytes);
-  if (!connection.has_unsent()) std::vector<std::byte>{}.swap(connection.unsent_memory);
-}
-
-// The last answer has been given. Closes when it is in the queue.
-Server::Verdict Server::finish(ServerConnection& connection, Stream& stream) noexcept {
-  connection.closing = true;
-  if (connection.has_unsent()) {
-    go_on_later(connection, stream);
-  } else {
-    close(stream);
-  }
-  return Verdict::closing;
-}
-
-// With time for a slow reader to take what is queued, beside the time to see it end.
-void Server::close(Stream& stream) noexcept {
-  const auto queued = static_cast<runtime::Nanoseconds>(stream.queued_bytes());
-  stream.close(options_.linger + queued * (runtime::kSecond / kReaderBytesPerSecondMin));
-}
-
-void Server::release(ServerConnection& connection) noexcept {
-  connections_.erase(connection.slot);
-}
-
-std::vector<std::byte>& Server::empty_scratch() {
-  if (scratch_.capacity() > kScratchKeptBytes) std::vector<std::byte>{}.swap(scratch_);
-  scratch_.clear();
-  return scratch_;
-}
-
-std::string_view Server::date() noexcept {
-  const auto now = static_cast<std::int64_t>(network_.core().wall_now() / runtime::kSecond);
-  if (now != date_s_) {
-    date_ = format_date(now);
-    date_s_ = now;
-  }
-  return to_view(date_);
-}
-
-bool Responder::respond(Status status, std::string_view content_type, std::string_view body) {
-  return respond(status, {.content_type = content_type}, std::as_bytes(std::span{body}));
-}
-
-bool Responder::respond(Status status, const ResponseOptions& options,
-                        std::span<const std::byte> body) {
-  RT_ASSERT(static_cast<unsigned>(status) >= 200);
-  if (answered_) return false;
-  ResponseOptions full = options;
-  if (full.date.empty()) full.date = server_.date();
-  std::vector<std::byte>& out = server_.empty_scratch();
-  if (!write_response(out, status, context_, full, body)) return false;
-  answered_ = true;
-  server_.send(connection_, stream_, out, Server::Memory::copied);
-  return true;
-}
-
-bool Responder::respond_static(const StaticResponse& response) {
-  if (answered_) return false;
-  answered_ = true;
-  server_.send(connection_, stream_, response.bytes(context_), Server::Memory::stays);
-  return true;
 }
 
 }  // namespace net::http
