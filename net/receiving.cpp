@@ -313,7 +313,7 @@ void Network::on_large_wait() noexcept {
 void Network::hold(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept {
   HeldPiece* piece = std::make_unique<HeldPiece>(nullptr, buffer, bytes, nullptr).release();
   if (stream.paused_ || buffers_.scarce(buffer.group)) {
-    piece->copy = std::make_unique<std::byte[]>(bytes);
+    piece->copy = std::make_unique_for_overwrite<std::byte[]>(bytes);
     std::memcpy(piece->copy.get(), buffers_.bytes(buffer, bytes).data(), bytes);
     piece->buffer = runtime::kNoBuffer;
     buffers_.release(buffer);

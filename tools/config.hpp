@@ -73,7 +73,7 @@ struct ServerConfig {
     std::uint64_t receive_buffer_bytes = 4096;
     std::uint64_t receive_buffers = 512;
     std::uint64_t medium_buffer_bytes = 32 * 1024;
-    std::uint64_t medium_buffers = 64;  // 0: none
+    std::uint64_t medium_buffers = 128;  // 0: none
     std::uint64_t large_buffer_bytes = 320 * 1024;
     std::uint64_t large_buffers = 4;  // 0: none
     std::uint64_t lane_slots = 1024;
