@@ -112,6 +112,8 @@ class alignas(runtime::kCacheLine) SendQueue {
   // Bytes not yet taken by the kernel, including those in flight.
   std::size_t bytes() const noexcept { return bytes_; }
   bool in_flight() const noexcept { return in_flight_pieces_ != 0; }
+  // The last operation ended in the middle of a piece.
+  bool is_sent_in_part() const noexcept { return offset_ != 0; }
   // Of the operation in flight.
   std::size_t begun_bytes() const noexcept;
 
@@ -179,10 +181,7 @@ class alignas(runtime::kCacheLine) SendQueue {
   // For Network's look-out for peers that do not read.
   runtime::Nanoseconds progress_at = 0;  // when the peer last took bytes, or the queue was taken
   std::uint32_t stream_slot = kNoStream;
-  // For Network's judgement of what the socket takes.
-  std::uint32_t begun_in = 0;  // the flush that began the send in flight
-  bool behind : 1 = false;     // it has not taken all it was given, nor half of the limit since
-  bool probed : 1 = false;     // the send in flight was asked to end
+  bool probed : 1 = false;  // the send in flight was asked to end
 
  private:
   friend class SendPool;
@@ -252,7 +251,6 @@ inline void SendPool::give_queue(SendQueue* queue) noexcept {
   RT_ASSERT(queue->empty());
   queue->stream_slot = SendQueue::kNoStream;
   queue->probed = false;
-  queue->behind = false;
   if (spare_count_ == spare_queues_.size()) {
     give_over(queue);
   } else {

@@ -31,8 +31,6 @@ void Network::flush() noexcept {
     flushed_turn_ = core_.counters().turns;
     turn_bytes_ = 0;
   }
-  // A completion that this turn has left in the ring tells nothing yet about its send.
-  if (core_.reaped_all()) ++flushes_;
   flushing_.swap(dirty_);
   const std::size_t count = std::exchange(dirty_count_, 0);
   dirty_room_ = 0;
@@ -117,7 +115,6 @@ void Network::flush_stream(Stream& stream) noexcept {
 }
 
 inline void Network::begin_send(Stream& stream, SendQueue& queue) noexcept {
-  queue.begun_in = flushes_;
   stream.send_armed_ = true;
   ++counters_.sends;
   if (queue.has_one()) [[likely]] {
@@ -129,9 +126,9 @@ inline void Network::begin_send(Stream& stream, SendQueue& queue) noexcept {
 }
 
 void Network::begin_send_of_several(Stream& stream, SendQueue& queue) noexcept {
-  // A control frame waits behind what is in flight, so that is little; but a burst must be offered
-  // to the socket before it can be judged.
-  const bool is_burst = queue.bytes() > options_.queued_bytes_max / 2 && !queue.behind;
+  // A control frame waits behind what is in flight, so that is little; but a burst leaves faster
+  // than it comes in, as long as the socket takes all it is offered.
+  const bool is_burst = queue.bytes() > options_.queued_bytes_max / 2 && !queue.is_sent_in_part();
   const SendQueue::Operation operation =
       queue.begin(is_burst ? options_.queued_bytes_max : SendQueue::kOperationBytesMax);
   turn_bytes_ += queue.begun_bytes();
@@ -143,15 +140,18 @@ void Network::begin_send_of_several(Stream& stream, SendQueue& queue) noexcept {
   }
 }
 
-// A send that the socket can take completes while it is handed over, and is seen at the beginning
-// of the next turn, or of a later one if many have completed: one that is in flight a flush later
-// has found the socket full. An empty queue takes nothing larger than the limit.
-bool Network::is_burst(const Stream& stream, std::size_t bytes_after) noexcept {
+// A send that the socket can take at all completes while it is handed over. One that does not has
+// found the socket full, and that has been full since the peer last took something, or since the
+// queue was taken, however late the send was begun: nothing of ours has come into it meanwhile.
+//
+// Completions that this turn has left in the ring, or the kernel in its own lists while this core
+// was without its CPU, tell nothing yet about their sends. An empty queue takes nothing larger than
+// the limit.
+bool Network::may_pass_limit(const Stream& stream, std::size_t bytes_after) const noexcept {
   if (bytes_after > NetworkOptions::kBurst * options_.queued_bytes_max) return false;
-  if (stream.queue_ == nullptr) return bytes_after <= options_.queued_bytes_max;
-  SendQueue& queue = *stream.queue_;
-  if (stream.send_armed_ && flushes_ - queue.begun_in >= 2) queue.behind = true;
-  return !queue.behind;
+  if (core_.shared_bytes() > options_.shared_bytes_max || stream.queue_ == nullptr) return false;
+  if (!stream.send_armed_ || !core_.reaped_all()) return true;
+  return core_.last_turn() - stream.queue_->progress_at < options_.burst_patience;
 }
 
 // A fan-out brings one for each subscriber in a row, and their memory has left the cache since.
@@ -180,9 +180,7 @@ void Network::on_sends(std::span<const Completion> row) noexcept {
 
 void Network::on_send(Stream& stream, std::int32_t result, std::size_t sent) noexcept {
   SendQueue& queue = *stream.queue_;
-  const bool took_all = sent == queue.begun_bytes() && flushes_ - queue.begun_in < 2;
   queue.end(sent, send_pool_);
-  queue.behind = queue.bytes() > options_.queued_bytes_max / 2 && (queue.behind || !took_all);
   if (stream.state_ == Stream::State::closing) {
     close_if_idle(stream);
     return;

@@ -14,7 +14,7 @@ bool Stream::room_for(std::size_t bytes, bool is_shared) noexcept {
   if (state_ != State::open || sealed_) return false;
   const std::size_t after = queued_bytes() + bytes;
   if (after > network_.options_.queued_bytes_max &&
-      !(is_shared && network_.is_burst(*this, after))) {
+      !(is_shared && network_.may_pass_limit(*this, after))) {
     return false;
   }
   mark_dirty();

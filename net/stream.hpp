@@ -90,7 +90,7 @@ class Stream {
   [[nodiscard]] std::byte* send_space(std::size_t bytes);
   // Copies.
   [[nodiscard]] bool send_copy(std::span<const std::byte> bytes);
-  // Holds a handle until sent. May pass the limit for a turn or two, see NetworkOptions::kBurst.
+  // Holds a handle until sent. May pass the limit for a while, see NetworkOptions::burst_patience.
   [[nodiscard]] bool send_shared(const runtime::SharedBytes& block,
                                  std::span<const std::byte> part);
   // Takes over memory from new std::byte[]; `bytes` lie in it.

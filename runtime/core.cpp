@@ -89,6 +89,7 @@ void Core::run() noexcept {
 // Every step is bounded, so that none starves the others.
 void Core::turn() noexcept {
   lanes_.awake();
+  last_turn_ = now_;
   refresh_clock();
   ++counters_.turns;
   reap_completions();

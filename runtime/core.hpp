@@ -59,6 +59,9 @@ class Core {
 
   // The time at which the turn's present step began: one clock read serves the whole step.
   Nanoseconds now() const noexcept { return now_; }
+  // now() of the turn before: what was in flight then and still is has not completed in between,
+  // however long the core itself was without its CPU since.
+  Nanoseconds last_turn() const noexcept { return last_turn_; }
   // False if this turn may have left completions for the next one: a turn takes so many at most.
   bool reaped_all() const noexcept { return reaped_all_; }
   // Nanoseconds since the epoch, as coarse as now().
@@ -98,6 +101,10 @@ class Core {
     hooks_[static_cast<std::size_t>(phase)].push_back(&hook);
   }
 
+  // Memory of SharedBytes that this core keeps: of its own ones those that any core still holds, of
+  // others those that it holds itself, each counted once. Only SharedBytes changes it.
+  std::size_t shared_bytes() const noexcept { return shared_bytes_; }
+
   // While held, the core takes nothing from its lanes: for who has more to do than a turn should
   // take, and goes on at once. The others see full lanes then.
   void hold_lanes(bool held) noexcept { lanes_held_ = held; }
@@ -129,6 +136,8 @@ class Core {
   CoreProgress& progress() noexcept { return progress_; }
 
  private:
+  friend class SharedBytes;
+
   struct SinkEntry {
     SinkFunction function = nullptr;
     RowFunction row = nullptr;
@@ -155,9 +164,11 @@ class Core {
   FramePool frame_pool_;
   std::unique_ptr<Ring> ring_;
   Nanoseconds now_ = 0;
+  Nanoseconds last_turn_ = 0;
   Nanoseconds wall_offset_ = 0;
   Nanoseconds wall_checked_ = 0;
   Nanoseconds lanes_active_ = -kSecond;  // when a lane last brought something
+  std::size_t shared_bytes_ = 0;
   bool stopping_ = false;
   bool reaped_all_ = true;
   bool lanes_held_ = false;

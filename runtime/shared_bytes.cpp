@@ -15,11 +15,10 @@ struct SharedBytes::GoHome {
 SharedBytes SharedBytes::allocate(std::size_t capacity) {
   void* memory = ::operator new(sizeof(Block) + capacity);
   auto* data = static_cast<std::byte*>(memory) + sizeof(Block);
-  return SharedBytes{::new (memory) Block{.data = data,
-                                          .capacity = capacity,
-                                          .count = 1,
-                                          .origin = nullptr,
-                                          .home = Core::current().id()}};
+  Core& core = Core::current();
+  core.shared_bytes_ += capacity;
+  return SharedBytes{::new (memory) Block{
+      .data = data, .capacity = capacity, .count = 1, .origin = nullptr, .home = core.id()}};
 }
 
 SharedBytes SharedBytes::copy(std::span<const std::byte> bytes) {
@@ -38,10 +37,11 @@ SharedBytes::Loan SharedBytes::lend() const noexcept {
 
 SharedBytes SharedBytes::adopt(Loan loan) {
   auto* origin = static_cast<Block*>(loan.block);
-  const CoreId here = Core::current().id();
+  Core& core = Core::current();
   // A lane to the own core brings the handle itself.
-  if (origin->home == here) return SharedBytes{origin};
+  if (origin->home == core.id()) return SharedBytes{origin};
   // data, capacity and home were written before the lane was published and never change.
+  core.shared_bytes_ += origin->capacity;
   return SharedBytes{new Block{.data = origin->data,
                                .capacity = origin->capacity,
                                .count = 1,
@@ -50,12 +50,15 @@ SharedBytes SharedBytes::adopt(Loan loan) {
 }
 
 void SharedBytes::release(Block* block) noexcept {
+  Core& core = Core::current();
+  RT_DEBUG_ASSERT(core.shared_bytes_ >= block->capacity);
+  core.shared_bytes_ -= block->capacity;
   if (block->origin == nullptr) {
-    RT_DEBUG_ASSERT(block->home == Core::current().id());
+    RT_DEBUG_ASSERT(block->home == core.id());
     ::operator delete(static_cast<void*>(block));
     return;
   }
-  Core::current().lanes().send(block->home, GoHome{block->origin});
+  core.lanes().send(block->home, GoHome{block->origin});
   delete block;
 }
 
