@@ -91,6 +91,48 @@ TEST(Lanes, DeliverEveryMessageOnceInOrderThroughLanesOfSixteenSlots) {
   });
 }
 
+// More than its lanes take: what is left waits at the senders.
+TEST(Lanes, ACoreThatHoldsThemTakesNothingAndThenEverythingInOrder) {
+  static constexpr std::uint64_t kMessages = 5'000;
+  Sharded<Received> shards;
+  received = &shards;
+  run_on_cores(3, [&shards]() -> Task<void> {
+    co_await shards.start();
+    TaskGroup group("senders");
+    for (CoreId core = 1; core < 3; ++core) {
+      group.spawn(
+          "sender",
+          [](CoreId from) -> Task<void> {
+            co_await submit_to(from, []() -> Task<void> {
+              Lanes& lanes = Core::current().lanes();
+              for (std::uint64_t n = 0; n < kMessages; ++n) {
+                lanes.send(0, Numbered{n});
+                if (n % 64 == 63) co_await Yield{};
+                while (lanes.congested()) co_await Yield{};
+              }
+            });
+          },
+          core);
+    }
+    Core& core = Core::current();
+    const Received& mine = shards.local();
+    while (mine.total < 2 * kMessages) {
+      const std::uint64_t before = mine.total;
+      core.hold_lanes(true);
+      for (int turn = 0; turn < 20; ++turn) {
+        co_await Yield{};
+        EXPECT_EQ(mine.total, before);
+      }
+      core.hold_lanes(false);
+      while (mine.total == before) co_await Yield{};
+    }
+    EXPECT_TRUE(mine.in_order);
+    for (CoreId from = 1; from < 3; ++from) EXPECT_EQ(mine.next_expected[from], kMessages);
+    co_await group.join();
+    co_await shards.stop();
+  });
+}
+
 TEST(Lanes, ARequestWakesASleepingCore) {
   run_on_cores(2, []() -> Task<void> {
     for (int i = 0; i < 50; ++i) {
