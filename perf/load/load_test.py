@@ -269,6 +269,17 @@ class Load(unittest.TestCase):
         return self.run_load('fanout', '--url', f'{scheme}://127.0.0.1:{server.port}', '--subscribers', '3',
                              '--in-flight', '4', '--size', str(SIZE), '--seconds', '0.3', '--warmup', '0')
 
+    def test_acknowledges_each_delivery_also_where_a_subscriber_has_spoken_before(self):
+        _, (port,) = self.start_corelane('serve', '--cores', '1', '--listen', '127.0.0.1:0')
+        proxy = lying_servers.Proxy(port)
+        status, report = self.run_load('fanout', '--protocol', 'opcode', '--url', f'ws://127.0.0.1:{proxy.port}/',
+                                       '--subscribers', '1', '--size', str(SIZE), '--seconds', '0.3', '--warmup', '0')
+        proxy.close()
+        self.assertEqual(status, 0, report)
+        pieces, segments_in = max(proxy.clients)  # the other one is the publisher
+        self.assertGreaterEqual(pieces, report['messages_total'])
+        self.assertGreater(segments_in, 0.9 * pieces)  # of a conversation: half as many
+
     def test_refuses_channels_and_publishers_that_a_protocol_cannot_tell_apart(self):
         for arguments in (('--channels', '2'), ('--publishers', '2'),
                           ('--protocol', 'nats', '--publishers', '2', '--size', '7'),

@@ -117,6 +117,39 @@ class WebSocketEcho(Server):
             pass
 
 
+class Proxy(Server):
+    """Passes bytes on to and from 127.0.0.1:`behind`. `clients` has, for each that has gone, in how many pieces it was
+    sent what it got, and how many TCP segments came from it."""
+
+    def __init__(self, behind):
+        self.behind, self.clients = behind, []
+        super().__init__()
+
+    def serve(self, client):
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with socket.create_connection(('127.0.0.1', self.behind)) as server:
+            server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            upwards = threading.Thread(target=self.pass_on, args=(client, server), daemon=True)
+            upwards.start()
+            pieces = self.pass_on(server, client)
+            upwards.join()
+            segments_in = struct.unpack_from('I', client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), 140)[0]
+            self.clients.append((pieces, segments_in))
+
+    @staticmethod
+    def pass_on(source, target):
+        """The number of pieces, when the source has ended."""
+        pieces = 0
+        try:
+            while part := source.recv(65536):
+                target.sendall(part)
+                pieces += 1
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+        return pieces
+
+
 class FanOut(Server):
     """Raw fan-out over TCP or WebSocket: lie(number, message) gives the list of messages that subscriber 1 gets for
     the message of that number; the others get it as it is."""
