@@ -53,6 +53,9 @@ class Sessions {
   void for_each(Visit&& visit) {
     sessions_.for_each([&](auto, Session& session) { visit(session); });
   }
+  // For walks in several steps: slots 0 to slots() - 1; null if there is none in a slot.
+  std::uint32_t slots() const noexcept { return sessions_.slots(); }
+  Session* in_slot(std::uint32_t slot) noexcept { return sessions_.in_slot(slot); }
 
   // Which session a UUID names, if it has the form of one of ours; the owner decides. Only the low
   // bits of the generation are in it: slot and secret tell sessions apart.

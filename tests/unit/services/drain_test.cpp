@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/task_group.hpp"
 #include "tests/unit/services/node_under_test.hpp"
 
 namespace {
@@ -68,6 +69,34 @@ TEST(Drain, TellsEveryClientBehindWhatWasPublishedBefore) {
       ProtocolClient* late = co_await test.connect(via, test.address(via));
       EXPECT_FALSE(late->open());
     }
+  });
+}
+
+// Of very many, telling all in one turn once held a core for 30 ms.
+TEST(Drain, ATurnTellsABoundedNumberOfSessions) {
+  static constexpr std::size_t kClients = 2 * services::CoreNode::kEndedInATurn + 50;
+  runtime::RuntimeOptions options = tests::node_cores(1);
+  options.ring.direct_descriptors = 2048;
+  with_node(options, {}, [](NodeUnderTest& test) -> Task<void> {
+    for (std::size_t i = 0; i < kClients; ++i) co_await test.connect(Via::tcp);
+    const auto untold = [&test] {
+      std::size_t count = 0;
+      test.node().cores()->sessions().for_each(
+          [&count](services::Session& session) { count += session.closing() ? 0 : 1; });
+      return count;
+    };
+    std::size_t before = untold();
+    EXPECT_EQ(before, kClients);
+    runtime::TaskGroup group("drain");
+    group.spawn("drain", [](NodeUnderTest* node) { return node->drain(); }, &test);
+    while (before > 0) {
+      co_await runtime::Yield{};
+      const std::size_t now = untold();
+      EXPECT_LE(before - now, services::CoreNode::kEndedInATurn);
+      before = now;
+    }
+    co_await group.join();
+    EXPECT_EQ(test.cut_off(), 0u);
   });
 }
 
