@@ -57,7 +57,7 @@ struct NetworkOptions {
   //
   // The patience outlasts a CPU quota's period (100 ms), a collector's pause, and a machine that is
   // too busy: 30 subscribers with 6 MB each on their way, on one CPU together with the server and a
-  // compiler, went without for 250 ms in one of four runs.
+  // compiler, went without for 250 ms in one of three runs.
   std::size_t queued_bytes_max = 1024 * 1024;
   static constexpr std::size_t kBurst = 8;
   runtime::Nanoseconds burst_patience = 1 * runtime::kSecond;
