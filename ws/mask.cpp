@@ -1,7 +1,5 @@
 #include "ws/mask.hpp"
 
-#include <immintrin.h>
-
 #include <atomic>
 
 namespace ws {
@@ -29,75 +27,77 @@ void mask_scalar(const std::byte* from, std::byte* to, std::size_t size,
   for (; at < size; ++at) to[at] = from[at] ^ static_cast<std::byte>(key >> (8 * (at % 4)));
 }
 
-__attribute__((target("avx2"))) __m256i load_256(const std::byte* from) noexcept {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+// Vectors of the compiler's own, so that one body serves each width.
+using Words256 [[gnu::vector_size(32)]] = std::uint32_t;
+using Words512 [[gnu::vector_size(64)]] = std::uint32_t;
+
+// By reference, since a vector as a value crosses a call differently with and without AVX-512.
+template <class Words>
+[[gnu::always_inline]] inline void load_masked(Words& words, const std::byte* from,
+                                               const Words& pattern) noexcept {
+  std::memcpy(&words, from, sizeof words);
+  words ^= pattern;
 }
 
-__attribute__((target("avx2"))) void store_256(std::byte* to, __m256i value) noexcept {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), value);
+template <class Words>
+[[gnu::always_inline]] inline void store(std::byte* to, const Words& words) noexcept {
+  std::memcpy(to, &words, sizeof words);
 }
 
 // The first and the last vector are loaded before anything is stored and stored last; the loop
 // between them may start at an aligned address and overlap both, since every store carries the
 // final value of its bytes.
-__attribute__((target("avx2"))) void mask_avx2(const std::byte* from, std::byte* to,
-                                               std::size_t size, std::uint32_t key) noexcept {
-  const std::size_t tail_at = size - 32;
-  const __m256i tail_key = _mm256_set1_epi32(static_cast<int>(detail::turn_key(key, tail_at)));
-  const __m256i head_key = _mm256_set1_epi32(static_cast<int>(key));
-  const __m256i head = _mm256_xor_si256(load_256(from), head_key);
-  const __m256i tail = _mm256_xor_si256(load_256(from + tail_at), tail_key);
-  std::size_t at = size < kAlignFromBytes ? 32 : bytes_to_boundary(to, 32);
-  const __m256i pattern = _mm256_set1_epi32(static_cast<int>(detail::turn_key(key, at)));
-  for (; at + 128 <= size; at += 128) {
-    const __m256i a = _mm256_xor_si256(load_256(from + at), pattern);
-    const __m256i b = _mm256_xor_si256(load_256(from + at + 32), pattern);
-    const __m256i c = _mm256_xor_si256(load_256(from + at + 64), pattern);
-    const __m256i d = _mm256_xor_si256(load_256(from + at + 96), pattern);
-    store_256(to + at, a);
-    store_256(to + at + 32, b);
-    store_256(to + at + 64, c);
-    store_256(to + at + 96, d);
+template <class Words>
+[[gnu::always_inline]] inline void mask_vectors(const std::byte* from, std::byte* to,
+                                                std::size_t size, std::uint32_t key) noexcept {
+  constexpr std::size_t kBytes = sizeof(Words);
+  const std::size_t tail_at = size - kBytes;
+  // Both keys before the loads: the other way round 125 bytes take 0.4 ns more.
+  const Words tail_key = Words{} + detail::turn_key(key, tail_at);
+  const Words head_key = Words{} + key;
+  Words head;
+  Words tail;
+  load_masked(head, from, head_key);
+  load_masked(tail, from + tail_at, tail_key);
+  std::size_t at = size < kAlignFromBytes ? kBytes : bytes_to_boundary(to, kBytes);
+  const Words pattern = Words{} + detail::turn_key(key, at);
+  for (; at + 4 * kBytes <= size; at += 4 * kBytes) {
+    Words a;
+    Words b;
+    Words c;
+    Words d;
+    load_masked(a, from + at, pattern);
+    load_masked(b, from + at + kBytes, pattern);
+    load_masked(c, from + at + 2 * kBytes, pattern);
+    load_masked(d, from + at + 3 * kBytes, pattern);
+    store(to + at, a);
+    store(to + at + kBytes, b);
+    store(to + at + 2 * kBytes, c);
+    store(to + at + 3 * kBytes, d);
   }
-  for (; at + 32 <= size; at += 32) {
-    store_256(to + at, _mm256_xor_si256(load_256(from + at), pattern));
+  for (; at + kBytes <= size; at += kBytes) {
+    Words words;
+    load_masked(words, from + at, pattern);
+    store(to + at, words);
   }
-  store_256(to, head);
-  store_256(to + tail_at, tail);
+  store(to, head);
+  store(to + tail_at, tail);
 }
 
-#define WS_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,bmi2")))
+[[gnu::target("avx2")]] void mask_avx2(const std::byte* from, std::byte* to, std::size_t size,
+                                       std::uint32_t key) noexcept {
+  mask_vectors<Words256>(from, to, size, key);
+}
 
-// As above. No masked stores for the ends: what is loaded soon after one from bytes that it skipped
-// (the next frame's header) would wait until it has reached the cache.
-WS_AVX512 void mask_avx512(const std::byte* from, std::byte* to, std::size_t size,
-                           std::uint32_t key) noexcept {
-  if (size < 64) {
+// No masked stores for the ends: what is loaded soon after one from bytes that it skipped (the next
+// frame's header) would wait until it has reached the cache.
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,bmi2")]] void mask_avx512(
+    const std::byte* from, std::byte* to, std::size_t size, std::uint32_t key) noexcept {
+  if (size < sizeof(Words512)) {
     mask_avx2(from, to, size, key);
     return;
   }
-  const std::size_t tail_at = size - 64;
-  const __m512i tail_key = _mm512_set1_epi32(static_cast<int>(detail::turn_key(key, tail_at)));
-  const __m512i head_key = _mm512_set1_epi32(static_cast<int>(key));
-  const __m512i head = _mm512_xor_si512(_mm512_loadu_si512(from), head_key);
-  const __m512i tail = _mm512_xor_si512(_mm512_loadu_si512(from + tail_at), tail_key);
-  std::size_t at = size < kAlignFromBytes ? 64 : bytes_to_boundary(to, 64);
-  const __m512i pattern = _mm512_set1_epi32(static_cast<int>(detail::turn_key(key, at)));
-  for (; at + 256 <= size; at += 256) {
-    const __m512i a = _mm512_xor_si512(_mm512_loadu_si512(from + at), pattern);
-    const __m512i b = _mm512_xor_si512(_mm512_loadu_si512(from + at + 64), pattern);
-    const __m512i c = _mm512_xor_si512(_mm512_loadu_si512(from + at + 128), pattern);
-    const __m512i d = _mm512_xor_si512(_mm512_loadu_si512(from + at + 192), pattern);
-    _mm512_storeu_si512(to + at, a);
-    _mm512_storeu_si512(to + at + 64, b);
-    _mm512_storeu_si512(to + at + 128, c);
-    _mm512_storeu_si512(to + at + 192, d);
-  }
-  for (; at + 64 <= size; at += 64) {
-    _mm512_storeu_si512(to + at, _mm512_xor_si512(_mm512_loadu_si512(from + at), pattern));
-  }
-  _mm512_storeu_si512(to, head);
-  _mm512_storeu_si512(to + tail_at, tail);
+  mask_vectors<Words512>(from, to, size, key);
 }
 
 void choose_then_mask(const std::byte* from, std::byte* to, std::size_t size,
