@@ -16,6 +16,7 @@
 namespace {
 
 using namespace runtime;
+using tests::CountingPeer;
 using tests::loopback;
 
 struct Inbox {
@@ -48,23 +49,6 @@ Task<std::uint64_t> send_numbers() {
   co_return sent;
 }
 
-struct Reader {
-  std::uint64_t received = 0;
-
-  static void on_data(net::Stream& stream, const net::Received& received) noexcept {
-    static_cast<Reader*>(stream.owner())->received += received.bytes.size();
-  }
-  static void on_end(net::Stream& stream) noexcept { stream.close(0); }
-  static void on_closed(net::Stream&, Error) noexcept {}
-  static void on_timer(net::Stream&) noexcept {}
-  static constexpr net::StreamHandler kHandler{"reader",  on_data,  on_end,
-                                               on_closed, on_timer, nullptr};
-  static bool accept(void* context, net::Stream& stream) noexcept {
-    stream.set_handler(kHandler, context);
-    return true;
-  }
-};
-
 constexpr std::size_t kStreams = 40;
 constexpr std::size_t kBytes = 1024 * 1024;
 static_assert(kStreams * kBytes > net::NetworkOptions::kTurnBytesMax);
@@ -95,12 +79,12 @@ void run(std::uint64_t seed) {
     net::NetworkOptions options;
     options.direct_descriptors = false;
     net::Network network(options);
-    Reader servers;
-    Reader clients;
-    const auto listener = network.listen(loopback(), {}, Reader::accept, &servers);
+    CountingPeer servers;
+    CountingPeer clients;
+    const auto listener = network.listen(loopback(), {}, CountingPeer::accept, &servers);
     const Address address = *network.address_of(*listener);
     for (std::size_t i = 0; i < kStreams; ++i) {
-      const auto stream = co_await network.connect(address, Reader::kHandler, &clients);
+      const auto stream = co_await network.connect(address, CountingPeer::kHandler, &clients);
       EXPECT_TRUE(stream);
     }
     while (network.stream_count() < 2 * kStreams) co_await Yield{};

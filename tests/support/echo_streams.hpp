@@ -40,6 +40,22 @@ struct EchoServer {
   }
 };
 
+// Counts what comes, at either end of any number of streams.
+struct CountingPeer {
+  std::uint64_t received = 0;
+
+  static void on_data(net::Stream& stream, const net::Received& received) noexcept {
+    static_cast<CountingPeer*>(stream.owner())->received += received.bytes.size();
+  }
+  static constexpr net::StreamHandler kHandler{"counting",           on_data,
+                                               EchoServer::on_end,   EchoServer::on_closed,
+                                               EchoServer::on_timer, nullptr};
+  static bool accept(void* context, net::Stream& stream) noexcept {
+    stream.set_handler(kHandler, context);
+    return true;
+  }
+};
+
 struct EchoClient {
   std::uint64_t number = 0;
   std::uint64_t total = 0;      // bytes to send and to get back

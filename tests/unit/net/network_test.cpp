@@ -20,30 +20,13 @@
 namespace {
 
 using namespace runtime;
+using tests::CountingPeer;
 using tests::EchoClient;
 using tests::EchoServer;
 using tests::exchange;
 using tests::loopback;
 using tests::run_on_cores;
 using tests::tiny;
-
-// Counts what comes, on both sides.
-struct CountingPeer {
-  std::uint64_t received = 0;
-
-  static void on_data(net::Stream& stream, const net::Received& received) noexcept {
-    static_cast<CountingPeer*>(stream.owner())->received += received.bytes.size();
-  }
-  static void on_end(net::Stream& stream) noexcept { stream.close(0); }
-  static void on_closed(net::Stream&, Error) noexcept {}
-  static void on_timer(net::Stream&) noexcept {}
-  static constexpr net::StreamHandler kHandler{"counting", on_data,  on_end,
-                                               on_closed,  on_timer, nullptr};
-  static bool accept(void* context, net::Stream& stream) noexcept {
-    stream.set_handler(kHandler, context);
-    return true;
-  }
-};
 
 // A fan-out of large messages once held its core until all of them had been copied, 0.5 s.
 TEST(Network, ATurnHandsOverABoundedNumberOfBytesAndTheRestFollowsWithoutMoreComingIn) {
