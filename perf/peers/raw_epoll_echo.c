@@ -14,11 +14,11 @@
 // with status 0.
 #define _GNU_SOURCE
 #include <errno.h>
-#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <threads.h>
 #include <unistd.h>
 
 #include "perf/peers/raw_epoll.h"
@@ -109,7 +109,7 @@ static void on_event(void* owner, void* one, unsigned events) {
 }
 
 struct thread {
-  pthread_t id;
+  thrd_t id;
   struct raw_epoll server;
   sigset_t mask_while_waiting;
 };
@@ -126,12 +126,12 @@ static void pin_to_nth(cpu_set_t const* allowed, int index) {
   if (sched_setaffinity(0, sizeof one, &one) != 0) raw_fail("sched_setaffinity");
 }
 
-static void* run_thread(void* argument) {
+static int run_thread(void* argument) {
   struct thread* const thread = argument;
   raw_turn_epoll(&thread->server, &thread->mask_while_waiting, make_connection, on_event,
                  &thread->server);
   kill(getpid(), SIGTERM);  // one thread has taken the signal: it stays until the last has seen it
-  return NULL;
+  return 0;
 }
 
 int main(int argc, char** argv) {
@@ -146,13 +146,14 @@ int main(int argc, char** argv) {
     threads[i].mask_while_waiting = mask_while_waiting;
     raw_open_epoll(&threads[i].server, &options);
     pin_to_nth(&allowed, i);  // which the new thread inherits
-    if (pthread_create(&threads[i].id, NULL, run_thread, &threads[i]) != 0) raw_fail("thread");
+    if (thrd_create(&threads[i].id, run_thread, &threads[i]) != thrd_success)
+      raw_fail("thrd_create");
   }
   if (options.threads > 1) pin_to_nth(&allowed, 0);
   raw_print_listening(options.port);
   raw_turn_epoll(&server, &mask_while_waiting, make_connection, on_event, &server);
   kill(getpid(), SIGTERM);
-  for (int i = 1; i < options.threads; ++i) pthread_join(threads[i].id, NULL);
+  for (int i = 1; i < options.threads; ++i) thrd_join(threads[i].id, NULL);
   raw_print_cpu();
   free(threads);
   return 0;
