@@ -8,7 +8,6 @@
 namespace services {
 
 // --- Subscribing
-// ------------------------------------------------------------------------------------
 
 struct PubSub::SubscribeAsk {
   const char* name;  // lies in the asking core's LocalChannel, which waits for the answer
@@ -41,7 +40,6 @@ struct PubSub::LeaveMessage {
 };
 
 // --- Publishing
-// -------------------------------------------------------------------------------------
 
 // At the start of the block of a PublishAsk; name and data come behind it.
 struct PubSub::PublishRecord {

@@ -22,7 +22,6 @@ constexpr std::size_t kPrefetch = 6;  // subscribers ahead: a miss takes as long
 }  // namespace
 
 // --- The publisher's side
-// ---------------------------------------------------------------------------
 
 void PubSub::publish(Session& from, const protocol::MessageHeader& header, std::string_view channel,
                      protocol::Bytes data, bool requires_ack) {
@@ -82,7 +81,6 @@ void PubSub::send_refusal(const Requester& to, bool is_awaited) noexcept {
 }
 
 // --- The owner's side
-// -------------------------------------------------------------------------------
 
 void PubSub::PublishAsk::deliver(CoreId) const {
   const SharedBytes held = SharedBytes::adopt(block);
@@ -211,7 +209,6 @@ void PubSub::acknowledge(const OwnedChannel& channel, const AckRequest& request,
 }
 
 // --- The subscriber's side
-// --------------------------------------------------------------------------
 
 void PubSub::fan_out(const RunMessage& run, CoreId owner) noexcept {
   const SharedBytes block = SharedBytes::adopt(run.block);

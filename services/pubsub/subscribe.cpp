@@ -12,7 +12,6 @@ using protocol::fbs::ChannelResult;
 using runtime::CoreId;
 
 // --- The subscriber's side
-// --------------------------------------------------------------------------
 
 void PubSub::subscribe(Session& session, const protocol::Uuid& transaction_id,
                        std::span<const std::string_view> channels) {
@@ -167,7 +166,6 @@ void PubSub::leave_if_unused(LocalChannel& channel) noexcept {
 }
 
 // --- The owner's side
-// -------------------------------------------------------------------------------
 
 void PubSub::owner_subscribe(const SubscribeAsk& ask, CoreId from) {
   SubscribeAnswer answer{.channel = ask.channel,
