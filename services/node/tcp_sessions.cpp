@@ -93,12 +93,17 @@ void TcpSessions::on_end(net::Stream& stream) noexcept {
 }
 
 void TcpSessions::on_writable(net::Stream& stream) noexcept {
+  if (!stream.receiving_paused()) return;
+  auto& client = *static_cast<Client*>(stream.owner());
   stream.resume_receiving();
+  // The rest of an unfinished frame could not come: its time begins anew.
+  if (!client.gathered.empty()) stream.set_timer(client.table.options_.message_deadline);
 }
 
 void TcpSessions::on_timer(net::Stream& stream) noexcept {
   auto& client = *static_cast<Client*>(stream.owner());
   if (client.is_ended) return stream.close(0);  // what is not there by now is not waited for
+  if (stream.receiving_paused()) return;        // see on_writable()
   client.session->send_error({}, protocol::Opcode::None, protocol::ErrorCode::timed_out,
                              "a frame must be finished within its deadline");
   stream.close(client.table.options_.close_timeout);

@@ -72,6 +72,65 @@ TEST(VirtualTime, ATcpFrameMustBeFinishedThirtySecondsAfterItsFirstByte) {
   });
 }
 
+Task<std::uint64_t> paused_streams(NodeUnderTest& test) {
+  co_return co_await test.total([](services::CoreNode& node) {
+    std::uint64_t paused = 0;
+    node.network().for_each(
+        [&](auto, net::Stream& stream) { paused += stream.receiving_paused(); });
+    return paused;
+  });
+}
+
+// The server stops reading while its answers pile up, so the rest of a frame cannot come; once it
+// reads again, the time begins anew.
+TEST(VirtualTime, ATcpFrameIsNotLateWhileTheServerDoesNotReadForItsAnswersToBeTaken) {
+  constexpr runtime::Nanoseconds kDeadline = 5 * kSecond;
+  runtime::sim::World world(3);
+  services::NodeOptions options;
+  options.tcp.message_deadline = kDeadline;
+  with_node(tests::node_cores(1), options, [](NodeUnderTest& test) -> Task<void> {
+    ProtocolClient* client = co_await test.connect(Via::tcp);
+    client->pause_receiving();
+    // More than half of the queue's limit and what the sockets take, and no frame ends where a
+    // receive does.
+    constexpr int kPings = 15;
+    const std::string data(63'000, 'x');
+    std::vector<protocol::Uuid> ids;
+    for (int i = 0; i < kPings; ++i) {
+      ids.push_back(client->send(protocol::PingBody{.data = bytes_of(data)}));
+    }
+    const std::vector<std::byte> last = ping(client, ids.emplace_back());
+    client->send_bytes(std::span(last).first(last.size() - 1));
+    co_await runtime::sleep_for(3 * kDeadline);
+    const std::uint64_t paused = co_await paused_streams(test);
+    EXPECT_EQ(paused, 2u) << "the client's, and the server's";
+    client->resume_receiving();
+    co_await client->reply(ids[0]);
+    const ServerMessage whole = co_await client->reply(ids[kPings - 1]);
+    EXPECT_EQ(whole.opcode, Opcode::Pong);
+    EXPECT_EQ(whole.data.size(), data.size());
+    co_await runtime::sleep_for(kDeadline / 2);
+    EXPECT_TRUE(client->open());
+    client->send_bytes(std::span(last).last(1));
+    const ServerMessage pong = co_await client->reply(ids.back());
+    EXPECT_EQ(pong.opcode, Opcode::Pong);
+
+    // A frame that was begun before such a pause has its deadline after it, too.
+    client->pause_receiving();
+    for (int i = 0; i < kPings; ++i) client->send(protocol::PingBody{.data = bytes_of(data)});
+    client->send_bytes(std::span(last).first(last.size() - 1));
+    co_await runtime::sleep_for(3 * kDeadline);
+    client->resume_receiving();
+    const runtime::Nanoseconds begin = now();
+    const bool closed = co_await client->closed();
+    EXPECT_TRUE(closed);
+    EXPECT_GE(now() - begin, kDeadline - kSecond);
+    EXPECT_LE(now() - begin, 3 * kDeadline);
+    const ServerMessage error = co_await client->event();
+    EXPECT_EQ(error.error, ErrorCode::timed_out);
+  });
+}
+
 Task<std::uint64_t> owned(NodeUnderTest& test) {
   co_return co_await test.total(
       [](services::CoreNode& node) { return node.pubsub().owned_channels(); });
