@@ -4,6 +4,23 @@
 #include <cstring>
 
 namespace net {
+namespace {
+
+constexpr std::uint32_t kCrowd = 16;  // pieces of a queue that hardly moves
+
+// Nothing is appended to a block once another piece stands behind it. The limit counts bytes: small
+// writes between pieces of other kinds would keep 4 KiB each for a peer that does not read.
+void shrink_block(Piece& piece) {
+  if (piece.owner != PieceOwner::block || piece.bytes > SendPool::kBlockBytes / 4) return;
+  auto* const memory = new std::byte[piece.bytes];
+  std::memcpy(memory, piece.data, piece.bytes);
+  delete[] static_cast<std::byte*>(piece.handle);
+  piece.data = memory;
+  piece.owner = PieceOwner::heap;
+  piece.handle = memory;
+}
+
+}  // namespace
 
 SendPool::~SendPool() {
   RT_ASSERT(!any_in_use());
@@ -72,6 +89,7 @@ void SendPool::release_unshared(const Piece& piece) noexcept {
 }
 
 void SendQueue::push_behind(const Piece& piece) {
+  if (end_ - head_ >= kCrowd && end_ > first_waiting()) shrink_block(last());
   make_room();
   pieces()[end_] = piece;
   block_room_ = 0;  // whatever is appended later comes behind this piece
@@ -116,10 +134,16 @@ void SendQueue::push_control(const Piece& piece, SendPool& pool) {
     waiting = piece;
     return;
   }
+  if (at == end_) {
+    push(piece);
+    block_room_ = 0;
+    return;
+  }
+  // The last piece stays the last one, and may be appended to as before.
   const std::uint32_t before = at - head_;
-  const std::uint16_t room = at < end_ ? block_room_ : 0;
-  push(piece);
-  block_room_ = room;
+  make_room();
+  pieces()[end_++] = piece;
+  bytes_ += piece.bytes;
   std::rotate(pieces() + head_ + before, pieces() + end_ - 1, pieces() + end_);
 }
 

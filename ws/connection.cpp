@@ -12,6 +12,9 @@
 namespace ws {
 namespace {
 
+// A larger joined message goes back in the memory it was joined in. That of a small one is many
+// times what the queue's limit counts of it, and kept for as long as the peer does not read.
+constexpr std::size_t kEchoCopiedBytesMax = 1024;
 constexpr std::size_t kControlFrameBytesMax = kClientHeaderBytesMax + kControlPayloadBytesMax;
 
 constexpr std::uint32_t to_ticks(runtime::Nanoseconds span) noexcept {
@@ -282,9 +285,12 @@ bool Connection::echo(Message& message) {
   if (role_ == Role::client || compression_ != nullptr) {
     return send(message.kind(), message.payload());
   }
-  if (message.is_owned()) return echo_owned(message);
-  return endpoint_.current_ != nullptr ? echo_in_place(message)
-                                       : send(message.kind(), message.payload());
+  if (!message.is_owned() && endpoint_.current_ != nullptr) return echo_in_place(message);
+  if (message.is_owned() && message.payload().size() > kEchoCopiedBytesMax) {
+    return echo_owned(message);
+  }
+  const Message copied = std::exchange(message, Message{message.kind(), {}, 0, nullptr});
+  return send(copied.kind(), copied.payload());
 }
 
 bool Connection::echo_in_place(Message& message) {

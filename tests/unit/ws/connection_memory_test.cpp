@@ -1,7 +1,9 @@
-// Goal: in steady state an echoed message costs no allocation, whatever its size and way, and bytes
-// that were only announced cost no memory. Method: this program counts every allocation it makes,
+// Goal: in steady state an echoed message costs no allocation, whatever its size and way, bytes
+// that were only announced cost no memory, and what waits for a peer that does not read costs about
+// as much as the queue's limit counts of it. Method: this program counts every allocation it makes,
 // its client's included; it is built without sanitizers, which allocate for themselves.
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <cstdlib>
 #include <memory>
@@ -16,13 +18,20 @@ namespace {
 
 std::size_t allocations = 0;
 std::size_t allocated_bytes = 0;
+std::size_t live_bytes = 0;
 
 void* counted_allocation(std::size_t size) {
   ++allocations;
   allocated_bytes += size;
   void* const at = std::malloc(size);
   if (at == nullptr) std::abort();
+  live_bytes += malloc_usable_size(at);
   return at;
+}
+
+void counted_free(void* at) noexcept {
+  live_bytes -= malloc_usable_size(at);
+  std::free(at);
 }
 
 }  // namespace
@@ -31,10 +40,10 @@ void* operator new(std::size_t size) {
   return counted_allocation(size);
 }
 void operator delete(void* at) noexcept {
-  std::free(at);
+  counted_free(at);
 }
 void operator delete(void* at, std::size_t) noexcept {
-  std::free(at);
+  counted_free(at);
 }
 
 namespace {
@@ -174,6 +183,63 @@ TEST(WsMemory, ConnectionsThatOnlyAnnounceCostNoMemoryForIt) {
         },
         runtime_options);
   }
+}
+
+TEST(WsMemory, SmallWritesBetweenEventsCostAPeerThatDoesNotReadNoBlockEach) {
+  WsSiteOptions options;
+  options.network.queued_bytes_max = 1 << 20;
+  run_ws_site(options, [](WsSite& site) -> Task<void> {
+    constexpr std::size_t kPairs = 5000;
+    WsClient client;
+    co_await client.open(site);
+    ws::Connection& connection = site.connection();
+    const std::string event = frame({.opcode = 2, .payload = "event", .masked = 0});
+    const SharedBytes block = SharedBytes::copy(std::as_bytes(std::span{event}));
+    const std::size_t before = live_bytes;
+    for (std::size_t i = 0; i < kPairs; ++i) {
+      const std::string answer = std::to_string(i);
+      EXPECT_TRUE(connection.send(ws::MessageKind::text, std::as_bytes(std::span{answer})));
+      EXPECT_TRUE(connection.send_frames(block, std::as_bytes(std::span{event})));
+    }
+    EXPECT_LT(live_bytes - before, kPairs * 256);
+    co_await client.until_frames(2 * kPairs);
+    for (std::size_t i = 0; i < kPairs; ++i) {
+      EXPECT_EQ(client.frames[2 * i].payload, std::to_string(i));
+      EXPECT_EQ(client.frames[2 * i + 1].payload, "event");
+    }
+    client.abort();
+    co_await client.until_closed();
+  });
+}
+
+TEST(WsMemory, SmallJoinedMessagesOfAPeerThatDoesNotReadAreKeptWithoutTheirBlocks) {
+  WsSiteOptions options;
+  options.network.queued_bytes_max = 32 << 20;
+  run_ws_site(options, [](WsSite& site) -> Task<void> {
+    constexpr std::size_t kMessages = 20'000;
+    WsClient client;
+    co_await client.open(site);
+    client.stream()->pause_receiving();
+    // More than the sockets take, so that what comes behind it waits.
+    const std::string filler(8 << 20, 'f');
+    EXPECT_TRUE(site.connection().send(ws::MessageKind::text, std::as_bytes(std::span{filler})));
+    std::string batch;
+    for (std::size_t i = 0; i < kMessages; ++i) {
+      batch += frame({.opcode = 1, .payload = "", .is_final = false});
+      batch += frame({.opcode = 0, .payload = i % 2 == 0 ? "even" : "odd"});
+    }
+    const std::size_t before = live_bytes;
+    client.send_at_once(batch);
+    co_await site.witness.until([&] { return site.witness.messages == kMessages; });
+    EXPECT_LT(live_bytes - before, batch.size() + kMessages * 16);
+    client.stream()->resume_receiving();
+    co_await client.until_frames(1 + kMessages);
+    for (std::size_t i = 0; i < kMessages; ++i) {
+      EXPECT_EQ(client.frames[1 + i].payload, i % 2 == 0 ? "even" : "odd");
+    }
+    client.abort();
+    co_await client.until_closed();
+  });
 }
 
 }  // namespace
