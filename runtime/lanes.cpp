@@ -8,11 +8,12 @@ LaneMatrix::LaneMatrix(CoreId cores, std::uint32_t slots)
     : cores_(cores), words_(std::make_unique<WakeWord[]>(cores)) {
   RT_ASSERT(cores > 0);
   RT_ASSERT(cores <= kCoresMax);
-  lanes_.resize(std::size_t{cores} * cores);
+  const std::size_t lanes = std::size_t{cores} * cores;
+  lines_ = std::vector<LaneLine>((lanes + LaneLine::kLanes - 1) / LaneLine::kLanes);
   for (CoreId from = 0; from < cores; ++from) {
     for (CoreId to = 0; to < cores; ++to) {
       if (from == to) continue;  // the own core's messages stay in its local queue
-      lanes_[std::size_t{from} * cores + to] = std::make_unique<SpscRing<LaneMessage>>(slots);
+      place(from, to) = std::make_unique<SpscRing<LaneMessage>>(slots);
     }
   }
 }

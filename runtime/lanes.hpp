@@ -64,19 +64,31 @@ struct alignas(kCacheLine) WakeWord {
   std::atomic<std::int32_t> wake_handle{-1};
 };
 
-// All lanes of a runtime; made before the cores start and outlives them.
-class LaneMatrix {
+// All lanes of a runtime; made before the cores start and outlives them. Every core reads it in
+// each turn, so it has lines of its own, and so have its pointers: in an ordinary block of memory
+// they lay beside what one core writes in each turn.
+class alignas(kCacheLine) LaneMatrix {
  public:
   LaneMatrix(CoreId cores, std::uint32_t slots);
   CoreId cores() const noexcept { return cores_; }
-  SpscRing<LaneMessage>& lane(CoreId from, CoreId to) noexcept {
-    return *lanes_[std::size_t{from} * cores_ + to];
-  }
+  SpscRing<LaneMessage>& lane(CoreId from, CoreId to) noexcept { return *place(from, to); }
   WakeWord& word(CoreId core) noexcept { return words_[core]; }
 
  private:
+  using Lane = std::unique_ptr<SpscRing<LaneMessage>>;
+  struct alignas(kCacheLine) LaneLine {
+    static constexpr std::size_t kLanes = kCacheLine / sizeof(Lane);
+    std::array<Lane, kLanes> lanes;
+  };
+  static_assert(sizeof(LaneLine) == kCacheLine);
+
+  Lane& place(CoreId from, CoreId to) noexcept {
+    const std::size_t index = std::size_t{from} * cores_ + to;
+    return lines_[index / LaneLine::kLanes].lanes[index % LaneLine::kLanes];
+  }
+
   CoreId cores_;
-  std::vector<std::unique_ptr<SpscRing<LaneMessage>>> lanes_;
+  std::vector<LaneLine> lines_;  // from core 0 to all, from core 1 to all, ...
   std::unique_ptr<WakeWord[]> words_;
 };
 
