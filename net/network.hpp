@@ -188,6 +188,7 @@ class Network {
 
   // `is_ready`: a poll has just seen something to receive.
   void arm_receive(Stream& stream, bool is_ready = false) noexcept;
+  std::uint32_t most_bytes(const Stream& stream) const noexcept;
   void note_heard(Stream& stream) noexcept;
   void keep_looking() noexcept;
   [[gnu::cold, gnu::noinline]] void start_idle_look() noexcept;

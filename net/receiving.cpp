@@ -57,8 +57,23 @@ void Network::arm_receive(Stream& stream, bool is_ready) noexcept {
   if (stream.mode_ != Stream::ReceiveMode::large && !stream.resting_) {
     core_.ring().receive_multishot(stream.descriptor(), group, receive);
   } else {
-    core_.ring().receive_selected(stream.descriptor(), group, receive);
+    core_.ring().receive_selected(stream.descriptor(), group, receive, most_bytes(stream));
   }
+}
+
+// Of its next receive, 0: as many as the buffer holds.
+inline std::uint32_t Network::most_bytes(const Stream& stream) const noexcept {
+  const bool is_limited =
+      stream.mode_ == Stream::ReceiveMode::large && stream.state_ == Stream::State::open;
+  return is_limited ? stream.receive_bytes_ : 0;
+}
+
+void Stream::end_receives_at(std::uint64_t missing, std::uint64_t unit) noexcept {
+  if (state_ != State::open) return;
+  const std::uint64_t room = network_.buffers_.buffer_bytes(network_.group_of(ReceiveMode::large));
+  std::uint64_t bytes = 0;
+  if (missing <= room && unit > 0) bytes = missing + (room - missing) / unit * unit;
+  receive_bytes_ = static_cast<std::uint32_t>(bytes);
 }
 
 // It ends by its own completion.
@@ -82,7 +97,8 @@ void Network::on_receive(const Completion& completion) noexcept {
     buffers_.taken(buffer, bytes);
     if (bytes > 0) {
       note_heard(*stream);
-      choose_mode(*stream, bytes, buffers_.buffer_bytes(buffer.group));
+      const std::uint32_t most = most_bytes(*stream);
+      choose_mode(*stream, bytes, most != 0 ? most : buffers_.buffer_bytes(buffer.group));
       on_bytes(*stream, buffer, bytes);
     } else {
       buffers_.release(buffer);
@@ -140,9 +156,9 @@ void Network::on_bytes(Stream& stream, runtime::BufferId buffer, std::uint32_t b
   counters_.bytes_received += bytes;
   if (stream.state_ != Stream::State::open) {
     buffers_.release(buffer);
-    stream.discarded_ += bytes;
+    stream.receive_bytes_ += bytes;
     // More is left in the socket: the peer can still read what we sent, until the deadline.
-    if (stream.discarded_ > Stream::kDiscardBytesMax) stream.pause_receiving();
+    if (stream.receive_bytes_ > Stream::kDiscardBytesMax) stream.pause_receiving();
     return;
   }
   if (stream.paused_ || stream.held_ != nullptr || input_waits()) {

@@ -143,6 +143,7 @@ void Stream::resume_receiving() noexcept {
 void Stream::close(runtime::Nanoseconds linger) noexcept {
   if (state_ != State::open) return;
   state_ = State::flushing;
+  receive_bytes_ = 0;  // what is discarded is counted from here on
   linger_ = linger > 0;
   // A lingering stream waits for the peer's end, which only a receive can tell.
   if (linger_) resume_receiving();

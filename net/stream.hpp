@@ -128,6 +128,12 @@ class Stream {
   void pause_receiving() noexcept;
   void resume_receiving() noexcept;
   bool receiving_paused() const noexcept { return paused_; }
+  // True if so much comes at once that large buffers are filled: then it pays to say where to end.
+  bool receives_large() const noexcept { return wanted_mode_ == ReceiveMode::large; }
+  // A hint for the next large receive: it ends after `missing` bytes and as many times `unit` as
+  // fit. Who knows the sizes of what is to come has fewer of them cut by the end of a buffer. It
+  // holds until the next such call; a wrong one costs a cut.
+  void end_receives_at(std::uint64_t missing, std::uint64_t unit) noexcept;
 
   // --- Ending
   // How long close(0) lets the queue take to empty before the stream is aborted.
@@ -203,7 +209,9 @@ class Stream {
   void* owner_ = nullptr;
   runtime::Error why_{runtime::ErrorCode::closed, 0};
   runtime::CoarseLink timer_;
-  std::uint32_t discarded_ = 0;  // bytes that came after close()
+  // Most bytes of a large receive, 0: as many as the buffer holds. After close(): the bytes that
+  // have come since.
+  std::uint32_t receive_bytes_ = 0;
 };
 // What an idle connection costs here: 5 pointers, its names (id and descriptor) 12, why it ended 8,
 // its timer 12, the rest 8. Queues, buffers and held pieces exist only while there are bytes.

@@ -157,8 +157,10 @@ class Ring {
   // Completes with bytes in a provided buffer each time some arrive; result 0 is end of stream.
   // Ends (no `more`) on error, end of stream, ENOBUFS, a full completion queue: arm it again.
   void receive_multishot(Descriptor socket, std::uint16_t group, Token token) noexcept;
-  // One receive into a provided buffer of `group`, chosen when bytes are there.
-  void receive_selected(Descriptor socket, std::uint16_t group, Token token) noexcept;
+  // One receive into a provided buffer of `group`, chosen when bytes are there: at most `bytes_max`
+  // of them, 0: as many as the buffer holds.
+  void receive_selected(Descriptor socket, std::uint16_t group, Token token,
+                        std::uint32_t bytes_max = 0) noexcept;
   void receive(Descriptor socket, std::span<std::byte> into, Token token) noexcept;
   // The address of the peer, also of a direct descriptor: exactly `bytes` of it. Done when it is
   // handed over, and never in flight. EINVAL: the address is shorter than that. Linux 6.7.

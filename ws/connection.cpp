@@ -46,6 +46,9 @@ void Connection::consume(const net::Received& received) {
   active_ = true;
   endpoint_.current_ = &received;
   endpoint_.landing_ = nullptr;
+  // Now, since an echo writes over it.
+  const bool is_large = stream_.receives_large();
+  const std::uint64_t frame_bytes = is_large ? reader_.frame_bytes(received.bytes) : 0;
   const ReadResult result = reader_.consume(received.bytes, endpoint_.options_.reader, *this);
   endpoint_.current_ = nullptr;
   if (result.status == ReadStatus::failed) {
@@ -56,6 +59,11 @@ void Connection::consume(const net::Received& received) {
     endpoint_.handler_.on_batch_end(*this);
   }
   if (state_ == State::ended) return;
+  // Large messages mostly come in rows of one size: the next receive ends where one of them does.
+  if (is_large) {
+    const std::uint64_t missing = reader_.bytes_missing();
+    stream_.end_receives_at(missing, missing != 0 ? reader_.frame_bytes({}) : frame_bytes);
+  }
   watch_unfinished();
   if (!stream_.writable()) stream_.pause_receiving();
 }

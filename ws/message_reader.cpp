@@ -98,6 +98,19 @@ std::uint64_t MessageReader::bytes_missing() const noexcept {
   return partial_->frame.payload_bytes - partial_->frame_received;
 }
 
+std::uint64_t MessageReader::frame_bytes(std::span<const std::byte> next) const noexcept {
+  FrameHeader header;
+  if (partial_ != nullptr && partial_->in_frame) {
+    header = partial_->frame;
+  } else if (partial_ != nullptr && partial_->header_bytes != 0) {
+    return 0;
+  } else {
+    const FrameRules of_next = partial_ != nullptr ? rules() : idle_rules();
+    if (parse_frame_header(next, of_next, header) != HeaderStatus::complete) return 0;
+  }
+  return header.header_bytes + header.payload_bytes;
+}
+
 void MessageReader::release_partial() noexcept {
   Partial::release(std::exchange(partial_, nullptr));
 }

@@ -128,6 +128,9 @@ class MessageReader {
   // Payload bytes of the current frame that have not arrived. 0 between frames and inside a header.
   // For who looks from outside, tests above all: receives are sized by how full they come.
   std::uint64_t bytes_missing() const noexcept;
+  // How large the frame is, header and all, that `next` goes on with or begins; 0 if too little of
+  // it is there to say.
+  std::uint64_t frame_bytes(std::span<const std::byte> next) const noexcept;
 
  private:
   struct Partial;
@@ -155,6 +158,9 @@ class MessageReader {
   void after_event(const Event& event) noexcept;
   void release_partial() noexcept;
   FrameRules rules() const noexcept;
+  FrameRules idle_rules() const noexcept {
+    return {.receiver = role_, .rsv1_negotiated = rsv1_negotiated_};
+  }
 
   template <class Sink>
   bool dispatch(Event& event, const ReaderLimits& limits, Sink& sink);
@@ -175,8 +181,7 @@ static_assert(sizeof(MessageReader) <= 16, "an idle connection's budget counts o
 inline bool MessageReader::take_whole_frame(std::span<std::byte> bytes, std::byte* landing,
                                             const ReaderLimits& limits, Event& event) noexcept {
   FrameHeader header;
-  const FrameRules idle{.receiver = role_, .rsv1_negotiated = rsv1_negotiated_};
-  if (parse_frame_header(bytes, idle, header) != HeaderStatus::complete) return false;
+  if (parse_frame_header(bytes, idle_rules(), header) != HeaderStatus::complete) return false;
   const std::size_t room = bytes.size() - header.header_bytes;
   if (header.payload_bytes > room || !header.is_final) return false;
   const bool is_data = !is_control(header.opcode);

@@ -177,7 +177,8 @@ void Ring::read_peer_address(Descriptor, sockaddr*, socklen_t, Token token) noex
 void Ring::receive_multishot(Descriptor socket, std::uint16_t group, Token token) noexcept {
   impl_->peer.arm(socket, group, token, true);
 }
-void Ring::receive_selected(Descriptor socket, std::uint16_t group, Token token) noexcept {
+void Ring::receive_selected(Descriptor socket, std::uint16_t group, Token token,
+                            std::uint32_t) noexcept {
   impl_->peer.arm(socket, group, token, false);
 }
 void Ring::receive(Descriptor, std::span<std::byte>, Token token) noexcept {

@@ -161,6 +161,7 @@ void Kernel::deliver_bytes(Operation& operation, Stream& stream) {
     if (touched) world_.fail("a recycled buffer was written to while the kernel had it");
     into = group.memory(buffer);
     count = std::min<std::size_t>(count, group.buffer_bytes());
+    if (operation.bytes != 0) count = std::min(count, operation.bytes);
   }
   if (world_.roll(Fault::short_read)) count = 1 + world_.random().below(count);
   const auto bytes = stream.incoming.front(count);

@@ -56,7 +56,7 @@ struct Operation {
     const char* path;           // open, stat_path
   };
   struct statx* stat = nullptr;
-  std::size_t bytes = 0;         // of into, from or all pieces of message
+  std::size_t bytes = 0;         // of into, from or all pieces of message; most to receive
   std::size_t done = 0;          // how many of them a send has handed over
   std::uint64_t offset = 0;      // file offset; target of cancel and wake
   std::uint64_t bytes_hash = 0;  // of what is sent, to see that nobody changes it in flight

@@ -200,8 +200,11 @@ void Ring::receive_multishot(Descriptor socket, std::uint16_t group, Token token
   impl_->prepare(OperationKind::receive_multishot, socket, token).group = group;
 }
 
-void Ring::receive_selected(Descriptor socket, std::uint16_t group, Token token) noexcept {
-  impl_->prepare(OperationKind::receive_selected, socket, token).group = group;
+void Ring::receive_selected(Descriptor socket, std::uint16_t group, Token token,
+                            std::uint32_t bytes_max) noexcept {
+  Operation& operation = impl_->prepare(OperationKind::receive_selected, socket, token);
+  operation.group = group;
+  operation.bytes = bytes_max;
 }
 
 void Ring::receive(Descriptor socket, std::span<std::byte> into, Token token) noexcept {

@@ -294,9 +294,10 @@ void Ring::receive_multishot(Descriptor socket, std::uint16_t group, Token token
   sqe->buf_group = group;
 }
 
-void Ring::receive_selected(Descriptor socket, std::uint16_t group, Token token) noexcept {
+void Ring::receive_selected(Descriptor socket, std::uint16_t group, Token token,
+                            std::uint32_t bytes_max) noexcept {
   io_uring_sqe* sqe = impl_->entry(token);
-  io_uring_prep_recv(sqe, socket.number, nullptr, 0, 0);
+  io_uring_prep_recv(sqe, socket.number, nullptr, bytes_max, 0);
   Impl::finish(sqe, token, socket);
   sqe->flags |= IOSQE_BUFFER_SELECT;
   sqe->buf_group = group;

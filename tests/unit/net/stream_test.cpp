@@ -151,6 +151,72 @@ TEST(Stream, ReceivesIntoBuffersThatFitWhatComesUpAndDownAgain) {
   });
 }
 
+// Takes messages of one size, each with its number in all of its bytes, and says where the next
+// receive is to end.
+struct Expecting {
+  static constexpr std::size_t kMessageBytes = 20'000;
+  std::uint64_t received = 0;
+  std::uint64_t wrong = 0;
+  std::size_t allowed = 0;  // of the receive that is armed, 0: anything
+  std::size_t filled = 0;   // receives that brought all they were allowed
+  bool passed = false;      // one brought more
+
+  static void on_data(net::Stream& stream, const net::Received& received) noexcept {
+    auto& self = *static_cast<Expecting*>(stream.owner());
+    for (const std::byte byte : received.bytes) {
+      self.wrong += byte != static_cast<std::byte>(self.received++ / kMessageBytes);
+    }
+    if (self.allowed != 0 && received.bytes.size() > self.allowed) self.passed = true;
+    if (self.allowed != 0 && received.bytes.size() == self.allowed) ++self.filled;
+    self.allowed = 0;
+    if (!stream.receives_large()) return;
+    const std::size_t missing = (kMessageBytes - self.received % kMessageBytes) % kMessageBytes;
+    stream.end_receives_at(missing, kMessageBytes);
+    const std::size_t room = stream.network().options().large_buffer_bytes;
+    self.allowed = missing + (room - missing) / kMessageBytes * kMessageBytes;
+  }
+  static void on_end(net::Stream& stream) noexcept { stream.close(0); }
+  static void on_closed(net::Stream&, Error) noexcept {}
+  static void on_timer(net::Stream&) noexcept {}
+  static constexpr net::StreamHandler kHandler{"expecting", on_data,  on_end,
+                                               on_closed,   on_timer, nullptr};
+  static bool accept(void* context, net::Stream& stream) noexcept {
+    stream.set_handler(kHandler, context);
+    return true;
+  }
+};
+
+TEST(Stream, ALargeReceiveEndsWhereTheHandlerExpectsAMessageToEnd) {
+  run_on_cores(1, []() -> Task<void> {
+    net::NetworkOptions options;
+    options.medium_buffers = 0;
+    options.large_buffer_bytes = 64 * 1024;
+    net::Network network(options);
+    Expecting server;
+    const auto listener = network.listen(loopback(), {}, Expecting::accept, &server);
+    EchoClient client;
+    const auto stream =
+        co_await network.connect(*network.address_of(*listener), EchoClient::kHandler, &client);
+    constexpr std::uint64_t kMessages = 250;
+    std::uint64_t sent = 0;
+    while (server.received < kMessages * Expecting::kMessageBytes) {
+      net::Stream& here = *network.find(*stream);
+      while (sent < kMessages && here.queued_bytes() < 500'000) {
+        const std::vector<std::byte> message(Expecting::kMessageBytes,
+                                             static_cast<std::byte>(sent));
+        EXPECT_TRUE(here.send_copy(message));
+        ++sent;
+      }
+      co_await Yield{};
+    }
+    EXPECT_EQ(server.wrong, 0u);
+    EXPECT_FALSE(server.passed);
+    EXPECT_GT(server.filled, 0u) << "the socket is never empty for long";
+    network.find(*stream)->close(0);
+    co_await network.shutdown();
+  });
+}
+
 TEST(Stream, PeersThatDoNotReadMayHoldEveryLargeBufferWithoutStoppingOthers) {
   run_on_cores(1, []() -> Task<void> {
     net::NetworkOptions options;

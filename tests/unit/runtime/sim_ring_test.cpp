@@ -240,6 +240,27 @@ TEST(SimulatedRing, ReceivesIntoProvidedBuffersUntilTheyRunOut) {
   }
 }
 
+TEST(SimulatedRing, ASelectedReceiveBringsNoMoreThanItIsAllowed) {
+  for (const std::uint64_t seed : sim::seeds(1, kSeeds)) {
+    std::array<std::byte, 4 * 8> memory{};
+    Pair pair(seed);
+    Ring& ring = pair.loop.ring();
+    ASSERT_TRUE(ring.register_buffers(1, memory.data(), 8, 4, 4));
+    const std::string text = "eighteen bytes ...";
+    pair.send(pair.client, text);
+    pair.settle();
+    std::size_t left = text.size();
+    for (const std::uint32_t most : {3u, 0u, 100u}) {
+      const std::int32_t bytes =
+          pair.finish([&](Token token) { ring.receive_selected(pair.server, 1, token, most); });
+      const std::size_t room = most == 3 ? 3 : 8;
+      EXPECT_GT(bytes, 0);
+      EXPECT_LE(static_cast<std::size_t>(bytes), std::min(room, left)) << "asked for " << most;
+      left -= static_cast<std::size_t>(bytes);
+    }
+  }
+}
+
 TEST(SimulatedRing, PoisonsARecycledBuffer) {
 #if RT_ASAN
   GTEST_SKIP() << "AddressSanitizer forbids looking at it";

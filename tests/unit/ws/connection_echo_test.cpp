@@ -81,6 +81,31 @@ TEST(WsEcho, ABatchInOneBufferLeavesInOneSend) {
   });
 }
 
+// A buffer holds three of these and the beginning of a fourth, which would be joined.
+TEST(WsEcho, LargeMessagesOfOneSizeAreSeldomCutByTheEndOfABuffer) {
+  WsSiteOptions options = roomy_site();
+  options.network.receive_buffer_bytes = 256;
+  options.network.medium_buffers = 0;
+  options.network.large_buffer_bytes = 4096;
+  run_ws_site(options, [](WsSite& site) -> Task<void> {
+    constexpr std::size_t kMessages = 200;
+    std::size_t joined = 0;
+    site.witness.when_message = [&](ws::Connection& connection, ws::Message& message) {
+      joined += message.is_owned() ? 1 : 0;
+      EXPECT_TRUE(connection.echo(message));
+    };
+    std::string wire;
+    std::vector<WireFrame> expected;
+    for (std::size_t i = 0; i < kMessages; ++i) {
+      const std::string payload(1200, static_cast<char>('a' + i % 26));
+      wire += frame({.opcode = 2, .payload = payload});
+      expected.push_back({.opcode = 2, .payload = payload});
+    }
+    co_await expect_echo(site, std::move(wire), std::move(expected));
+    EXPECT_LT(joined, kMessages / 8);
+  });
+}
+
 TEST(WsEcho, ASecondEchoOfAMessageIsNoneAndHarmsNothing) {
   run_ws_site({}, [](WsSite& site) -> Task<void> {
     site.witness.when_message = [](ws::Connection& connection, ws::Message& message) {

@@ -134,6 +134,30 @@ TEST(MessageReader, SaysWhatIsMissingAfterEveryByte) {
   EXPECT_EQ(sink.events.size(), 1U);
 }
 
+TEST(MessageReader, SaysHowLargeTheFrameIsOnceItsHeaderIsThere) {
+  const std::string wire = frame({.opcode = 2, .payload = std::string(300, 'm')});
+  constexpr std::size_t kHeaderBytes = 8;
+  for (std::size_t cut = 0; cut <= wire.size(); ++cut) {
+    MessageReader reader{Role::server};
+    Recorder sink;
+    std::vector<std::byte> bytes = buffer_of(wire.substr(0, cut));
+    const bool is_told = cut >= kHeaderBytes;
+    EXPECT_EQ(reader.frame_bytes(bytes), is_told ? wire.size() : 0) << "before " << cut << " bytes";
+    static_cast<void>(reader.consume(bytes, ReaderLimits{}, sink));
+    const bool goes_on = is_told && cut < wire.size();
+    EXPECT_EQ(reader.frame_bytes({}), goes_on ? wire.size() : 0) << "after " << cut << " bytes";
+  }
+}
+
+TEST(MessageReader, SaysHowLargeTheFrameIsBetweenFragments) {
+  MessageReader reader{Role::server};
+  Recorder sink;
+  std::vector<std::byte> bytes = buffer_of(frame({.payload = "a", .is_final = false}));
+  static_cast<void>(reader.consume(bytes, ReaderLimits{}, sink));
+  const std::string rest = frame({.opcode = 0, .payload = std::string(200, 'b')});
+  EXPECT_EQ(reader.frame_bytes(buffer_of(rest)), rest.size());
+}
+
 TEST(MessageReader, AFragmentedMessageIsUnfinishedBetweenItsFrames) {
   MessageReader reader{Role::server};
   Recorder sink;
