@@ -291,11 +291,13 @@ TEST(StallMonitor, NeverStaysParkedWhileACoreIsAwake) {
 }
 
 TEST(StallMonitor, WithoutAMonitorProgressReportsNothing) {
+  testing::internal::CaptureStderr();
   CoreProgress progress;
   progress.awake();
   progress.begin("step");
   progress.finished(INT64_MAX - 1);
   progress.asleep();
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
 }
 
 }  // namespace
