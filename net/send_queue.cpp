@@ -116,6 +116,22 @@ void SendQueue::make_room() {
   end_ = count;
 }
 
+// Counted anew each time that the limit is reached; what has been sent since comes off both kinds
+// at the front, so that copies may be up to what has been sent meanwhile longer.
+bool SendQueue::may_pass(std::size_t bytes, bool is_shared, std::size_t limit) noexcept {
+  if (bytes_ <= limit) {
+    shared_bytes_ = 0;
+    for (std::uint32_t i = head_; i < end_; ++i) {
+      if (pieces()[i].owner == PieceOwner::shared) shared_bytes_ += pieces()[i].bytes;
+    }
+  }
+  if (is_shared) {
+    shared_bytes_ += bytes;
+    return true;
+  }
+  return bytes_ - std::min(shared_bytes_, bytes_) + bytes <= limit;
+}
+
 std::uint32_t SendQueue::first_waiting() const noexcept {
   // A piece that was sent in part must be finished first, whether or not its rest is in flight.
   const std::uint32_t begun = std::max<std::uint32_t>(in_flight_pieces_, offset_ > 0 ? 1 : 0);

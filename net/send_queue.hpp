@@ -183,6 +183,11 @@ class alignas(runtime::kCacheLine) SendQueue {
   std::uint32_t stream_slot = kNoStream;
   bool probed : 1 = false;  // the send in flight was asked to end
 
+  // For what would make the queue longer than `limit`, which shared memory may pass for the moment:
+  // copies may, too, as long as they alone stay within it. Otherwise an answer of a few bytes
+  // behind a burst of events would close a peer that reads. True: the caller pushes it.
+  bool may_pass(std::size_t bytes, bool is_shared, std::size_t limit) noexcept;
+
  private:
   friend class SendPool;
 
@@ -234,7 +239,8 @@ class alignas(runtime::kCacheLine) SendQueue {
   std::uint32_t capacity_ = 0;       // of more_
   std::uint32_t fenced_pieces_ = 0;  // of those at the front
   std::unique_ptr<Gathered> gathered_;
-  std::uint32_t index_ = 0;  // in the pool's queues()
+  std::uint32_t index_ = 0;       // in the pool's queues()
+  std::size_t shared_bytes_ = 0;  // while the queue is longer than its limit: of these, shared
 };
 static_assert(sizeof(SendQueue) == 2 * runtime::kCacheLine);
 

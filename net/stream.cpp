@@ -11,18 +11,33 @@ SendQueue& Stream::queue() {
 }
 
 bool Stream::room_for(std::size_t bytes, bool is_shared) noexcept {
-  if (state_ != State::open || sealed_) return false;
-  const std::size_t after = queued_bytes() + bytes;
-  if (after > network_.options_.queued_bytes_max &&
-      !(is_shared && network_.may_pass_limit(*this, after))) {
-    return false;
-  }
+  if (!has_room(bytes) && !(is_shared && may_pass_limit(bytes, is_shared))) return false;
   mark_dirty();
   return true;
 }
 
+bool Stream::has_room(std::size_t bytes) const noexcept {
+  return state_ == State::open && !sealed_ &&
+         queued_bytes() + bytes <= network_.options_.queued_bytes_max;
+}
+
+bool Stream::may_pass_limit(std::size_t bytes, bool is_shared) noexcept {
+  return state_ == State::open && !sealed_ &&
+         network_.may_pass_limit(*this, queued_bytes() + bytes) &&
+         queue_->may_pass(bytes, is_shared, network_.options_.queued_bytes_max);
+}
+
 std::byte* Stream::send_space(std::size_t bytes) {
-  return room_for(bytes) ? queue().append(bytes, network_.send_pool_) : nullptr;
+  if (!has_room(bytes)) [[unlikely]]
+    return send_space_beyond(bytes);
+  mark_dirty();
+  return queue().append(bytes, network_.send_pool_);
+}
+
+std::byte* Stream::send_space_beyond(std::size_t bytes) {
+  if (!may_pass_limit(bytes, false)) return nullptr;
+  mark_dirty();
+  return queue().append(bytes, network_.send_pool_);
 }
 
 bool Stream::send_copy(std::span<const std::byte> bytes) {

@@ -169,6 +169,9 @@ class Stream {
   static constexpr std::size_t kReceiveModes = 3;
 
   bool room_for(std::size_t bytes, bool is_shared = false) noexcept;
+  bool has_room(std::size_t bytes) const noexcept;
+  [[gnu::cold, gnu::noinline]] bool may_pass_limit(std::size_t bytes, bool is_shared) noexcept;
+  [[gnu::cold, gnu::noinline]] std::byte* send_space_beyond(std::size_t bytes);
   bool send_shared_behind(const runtime::SharedBytes& block, std::span<const std::byte> part);
   SendQueue& queue();
   void mark_dirty() noexcept;

@@ -231,6 +231,40 @@ TEST(FanOut, ABurstPastTheQueuesLimitReachesReadersAndClosesOnlyThoseThatDoNotRe
   }
 }
 
+// An Ack, a small event over TCP: what is copied behind events that are shared.
+TEST(FanOut, SmallAnswersBehindABurstCloseNobodyWhoReads) {
+  constexpr int kLarge = 10;
+  constexpr int kSmall = 20;
+  for (const CoreId cores : {CoreId{1}, CoreId{2}}) {
+    with_node(cores, [cores](NodeUnderTest& test) -> Task<void> {
+      for (const Via via : {Via::websocket, Via::tcp}) {
+        SCOPED_TRACE(testing::Message() << cores << " cores, transport " << static_cast<int>(via));
+        ProtocolClient* client = co_await test.connect_on(static_cast<CoreId>(cores - 1), via);
+        co_await subscribe(client, "large");
+        co_await subscribe(client, "small");
+        for (int round = 0; round < 3; ++round) {
+          co_await runtime::submit_to(client->core(), [&test, client] {
+            const std::string data(400 * 1024, 'l');
+            auto& pubsub = services::PubSub::local();
+            test.node().cores()->sessions().for_each([&](services::Session& session) {
+              if (session.uuid() != client->uuid()) return;
+              for (int i = 0; i < kLarge + kSmall; ++i) {
+                const bool is_large = i < kLarge;
+                pubsub.publish(session, {}, is_large ? "large" : "small",
+                               bytes_of(is_large ? data : "s"), true);
+              }
+            });
+          });
+          const bool all = co_await client->has_events(2 * (kLarge + kSmall));  // and their Acks
+          EXPECT_TRUE(all) << client->events().size() << " events, " << client->problem();
+          if (!all) co_return;
+          client->events().clear();
+        }
+      }
+    });
+  }
+}
+
 // --- Lanes
 
 TEST(FanOut, FloodsThroughLanesOfSixteenPlacesLoseNothingAndEnd) {
