@@ -192,7 +192,6 @@ void Network::on_receive_ended(Stream& stream, std::int32_t result, bool is_read
 }
 
 // --- Idle streams
-// ---------------------------------------------------------------------------------
 
 // An armed receive holds 860 bytes in the kernel (request, watch, message header), a poll 300. So a
 // stream that has been silent from one look to the next rests: it waits with a poll, and what that

@@ -223,7 +223,6 @@ void Network::start_stall_look() noexcept {
 }
 
 // --- Peers that do not read
-// -----------------------------------------------------------------------
 
 // Asks every send that has brought nothing since the last look to end: the kernel then tells how
 // much of it was taken. One that is begun again takes what room there is at once, where a waiting

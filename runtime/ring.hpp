@@ -7,7 +7,7 @@
 //
 // A ring belongs to one core, and all functions must be called on that core unless said otherwise.
 // None suspends and none blocks but wait(). An operation is *prepared* by one of the functions
-// below, handed to the kernel by the next submit() or wait(), and ends in completions that carry
+// below, handed to the kernel by the next wait(), and ends in completions that carry
 // its token. The memory an operation points to (bytes, iovec, msghdr, address, path, statx) must
 // stay where it is until its last completion (the one without `more`).
 //
@@ -112,7 +112,7 @@ class Ring {
   // The number by which another core's wake() finds this ring (its ring descriptor). Any thread.
   std::int32_t wake_handle() const noexcept;
   // Posts a completion with Sink::wake into the ring with this handle, by way of this core's
-  // submission queue (IORING_OP_MSG_RING); it leaves with the next submit() or wait().
+  // submission queue (IORING_OP_MSG_RING); it leaves with the next wait().
   void wake(std::int32_t handle) noexcept;
   // How many messages of one lane a turn may take. io_uring: always `most`. A simulation may take
   // fewer, or none, to reorder the lanes against each other.

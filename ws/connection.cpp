@@ -36,7 +36,6 @@ Connection::Connection(Endpoint& endpoint, net::Stream& stream, Role role, bool 
 Connection::~Connection() = default;
 
 // --- The stream's side
-// ------------------------------------------------------------------------------
 
 void Connection::on_data(net::Stream& stream, const net::Received& received) noexcept {
   static_cast<Connection*>(stream.owner())->consume(received);
@@ -101,7 +100,6 @@ void Connection::on_timer(net::Stream& stream) noexcept {
 }
 
 // --- Time
-// -----------------------------------------------------------------------------------------
 
 // One timer serves three purposes: a ping each interval, its answer (any byte counts) within
 // pong_timeout, and the deadline of an unfinished message.
@@ -168,7 +166,6 @@ void Connection::watch_unfinished() noexcept {
 }
 
 // --- The reader's side
-// ------------------------------------------------------------------------------
 
 bool Connection::on_message(Message message) {
   ++endpoint_.counters_.messages_received;
@@ -220,7 +217,6 @@ Inflater& Connection::inflater() {
 }
 
 // --- Sending
-// --------------------------------------------------------------------------------------
 
 std::byte* Connection::send_space(MessageKind kind, std::size_t bytes) {
   RT_ASSERT(role_ == Role::server);
@@ -355,7 +351,6 @@ void Connection::ping(std::span<const std::byte> payload) {
 }
 
 // --- Closing
-// --------------------------------------------------------------------------------------
 
 void Connection::send_close_frame(CloseCode code, std::string_view reason, bool ahead) {
   std::array<std::byte, kControlPayloadBytesMax> payload;
