@@ -91,7 +91,7 @@ TEST(WsEcho, LargeMessagesOfOneSizeAreSeldomCutByTheEndOfABuffer) {
     constexpr std::size_t kMessages = 200;
     std::size_t joined = 0;
     site.witness.when_message = [&](ws::Connection& connection, ws::Message& message) {
-      joined += message.is_owned() ? 1 : 0;
+      if (message.is_owned()) ++joined;
       EXPECT_TRUE(connection.echo(message));
     };
     std::string wire;
