@@ -225,4 +225,35 @@ TEST(SimBurst, WhatTwoHundredStalledReadersKeepIsBoundedAndOthersGoOn) {
   }
 }
 
+// A block is as large as the last run of its channel was; a small event behind a large one once
+// made who did not read keep a second block of the large one's size.
+TEST(SimBurst, AStalledReaderKeepsNoMoreMemoryThanItsQueueCounts) {
+  constexpr std::size_t kBytes = 60'000;
+  for (const std::uint64_t seed : runtime::sim::seeds(1, 20)) {
+    SCOPED_TRACE(seed);
+    Faults faults = fast_network(seed);
+    faults.socket_buffer_bytes = 16 * 1024;
+    World world(seed, faults);
+    with_node(1, [](NodeUnderTest& test) -> Task<void> {
+      ProtocolClient* publisher = co_await test.connect(Via::websocket);
+      ProtocolClient* reader = co_await test.connect(Via::websocket);
+      co_await subscribe(reader, "mixed");
+      reader->pause_receiving();
+      for (int i = 0; i < 8; ++i) {
+        co_await publish_events(test, publisher, "mixed", kBytes);
+        co_await runtime::sleep_for(kPause);
+        co_await publish_events(test, publisher, "mixed", 1);
+        co_await runtime::sleep_for(kPause);
+      }
+      const Held held = co_await look(test);
+      EXPECT_GT(held.longest_queue, 6 * kBytes) << "nothing waited: this tests nothing";
+      EXPECT_LE(held.most_shared, held.longest_queue + kBytes + 1024);  // one is sent in part
+      reader->resume_receiving();
+      const bool all = co_await reader->has_events(16);
+      EXPECT_TRUE(all);
+    });
+    if (HasFailure()) return;
+  }
+}
+
 }  // namespace
