@@ -64,7 +64,7 @@ class HeapAddCancel final : public Heap {
     std::uint64_t sum = 0;
     for (std::uint64_t i = 0; i < operations; ++i) {
       heap_.add(timer, delay());
-      sum += heap_.cancel(timer) ? 1 : 0;
+      sum += heap_.cancel(timer) ? 1u : 0u;
     }
     return sum;
   }

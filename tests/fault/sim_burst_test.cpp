@@ -65,7 +65,7 @@ Task<Held> look(NodeUnderTest& test) {
       });
       held.most_shared = runtime::Core::current().shared_bytes();
       test.node().cores()->sessions().for_each(
-          [&](services::Session& session) { held.closing += session.closing() ? 1 : 0; });
+          [&](services::Session& session) { held.closing += session.closing() ? 1u : 0u; });
       return held;
     });
     all.longest_queue = std::max(all.longest_queue, here.longest_queue);
@@ -105,7 +105,9 @@ TEST(SimBurst, AReaderThatTakesNothingForAWhileGetsTheWholeBurstInOrder) {
       EXPECT_TRUE(all) << reader->events().size() << " events, closed with "
                        << static_cast<int>(reader->close_code());
       EXPECT_TRUE(reader->open());
-      if (pauses > 6) EXPECT_GT(longest, 1u << 20) << "no queue was full: this tests nothing";
+      if (pauses > 6) {
+        EXPECT_GT(longest, 1u << 20) << "no queue was full: this tests nothing";
+      }
       for (std::size_t i = 0; i < reader->events().size(); ++i) {
         EXPECT_EQ(reader->events()[i].offset, i + 1);
         EXPECT_EQ(reader->events()[i].data.size(), kEventBytes);
@@ -145,7 +147,9 @@ TEST(SimBurst, AReaderThatTakesNothingAtAllIsClosedWithinTheBound) {
       EXPECT_LE(longest, net::NetworkOptions::kBurst << 20);
       EXPECT_GT(longest, is_fast ? 7u << 20 : 1u << 20);
       EXPECT_LE(taken, patience + 5 * between);
-      if (!is_fast) EXPECT_GE(taken, patience);
+      if (!is_fast) {
+        EXPECT_GE(taken, patience);
+      }
       reader->resume_receiving();
       const bool closed = co_await reader->closed();
       EXPECT_TRUE(closed);

@@ -82,7 +82,7 @@ TEST(Drain, ATurnTellsABoundedNumberOfSessions) {
     const auto untold = [&test] {
       std::size_t count = 0;
       test.node().cores()->sessions().for_each(
-          [&count](services::Session& session) { count += session.closing() ? 0 : 1; });
+          [&count](services::Session& session) { count += session.closing() ? 0u : 1u; });
       return count;
     };
     std::size_t before = untold();
