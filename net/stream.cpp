@@ -11,7 +11,7 @@ SendQueue& Stream::queue() {
 }
 
 bool Stream::room_for(std::size_t bytes, bool is_shared) noexcept {
-  if (!has_room(bytes) && !(is_shared && may_pass_limit(bytes, is_shared))) return false;
+  if (!has_room(bytes) && !(is_shared && may_pass_limit(bytes, true))) return false;
   mark_dirty();
   return true;
 }

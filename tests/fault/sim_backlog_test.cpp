@@ -17,7 +17,6 @@ namespace {
 
 using namespace runtime;
 using tests::CountingPeer;
-using tests::loopback;
 
 struct Inbox {
   std::uint64_t next[3] = {};  // by sender
@@ -81,13 +80,7 @@ void run(std::uint64_t seed) {
     net::Network network(options);
     CountingPeer servers;
     CountingPeer clients;
-    const auto listener = network.listen(loopback(), {}, CountingPeer::accept, &servers);
-    const Address address = *network.address_of(*listener);
-    for (std::size_t i = 0; i < kStreams; ++i) {
-      const auto stream = co_await network.connect(address, CountingPeer::kHandler, &clients);
-      EXPECT_TRUE(stream);
-    }
-    while (network.stream_count() < 2 * kStreams) co_await Yield{};
+    co_await CountingPeer::connect(network, servers, clients, kStreams);
     SharedBytes block = SharedBytes::allocate(kBytes);
     std::memset(block.data(), 7, kBytes);
 

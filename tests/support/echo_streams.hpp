@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "net/network.hpp"
+#include "runtime/await.hpp"
 #include "runtime/task_group.hpp"
 #include "runtime/wait_queue.hpp"
 
@@ -19,6 +20,10 @@ namespace tests {
 
 inline std::byte byte_at(std::uint64_t stream, std::uint64_t position) {
   return static_cast<std::byte>((position * 131 + stream * 17 + (position >> 8)) & 0xff);
+}
+
+inline runtime::Address loopback() {
+  return *runtime::Address::parse("127.0.0.1:0");
 }
 
 // Sends back what comes, in place; pauses while the peer does not read.
@@ -53,6 +58,17 @@ struct CountingPeer {
   static bool accept(void* context, net::Stream& stream) noexcept {
     stream.set_handler(kHandler, context);
     return true;
+  }
+  // So many streams within this network, all of their ends open when it returns.
+  static runtime::Task<void> connect(net::Network& network, CountingPeer& servers,
+                                     CountingPeer& clients, std::size_t count) {
+    const auto listener = network.listen(loopback(), {}, accept, &servers);
+    const runtime::Address address = *network.address_of(*listener);
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto stream = co_await network.connect(address, kHandler, &clients);
+      EXPECT_TRUE(stream);
+    }
+    while (network.stream_count() < 2 * count) co_await runtime::Yield{};
   }
 };
 
@@ -151,10 +167,6 @@ inline net::NetworkOptions tiny() {
   options.large_buffers = 2;
   options.queued_bytes_max = 16 * 1024;
   return options;
-}
-
-inline runtime::Address loopback() {
-  return *runtime::Address::parse("127.0.0.1:0");
 }
 
 // Clients of `total` bytes each against an echo server in the same network.

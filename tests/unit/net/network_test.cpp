@@ -41,13 +41,7 @@ TEST(Network, ATurnHandsOverABoundedNumberOfBytesAndTheRestFollowsWithoutMoreCom
     net::Network network(options);
     CountingPeer servers;
     CountingPeer clients;
-    const auto listener = network.listen(loopback(), {}, CountingPeer::accept, &servers);
-    const Address address = *network.address_of(*listener);
-    for (std::size_t i = 0; i < kStreams; ++i) {
-      const auto stream = co_await network.connect(address, CountingPeer::kHandler, &clients);
-      EXPECT_TRUE(stream);
-    }
-    while (network.stream_count() < 2 * kStreams) co_await Yield{};
+    co_await CountingPeer::connect(network, servers, clients, kStreams);
     SharedBytes block = SharedBytes::allocate(kBytes);
     std::memset(block.data(), 7, kBytes);
     const auto send_to_all = [&](const void* owner, std::size_t bytes) {
