@@ -51,7 +51,7 @@ struct NetworkOptions {
   std::uint32_t large_buffer_bytes = 320 * 1024;
   std::uint32_t large_buffers = 4;  // 0: none
   // A stream's outgoing queue. Shared memory (Stream::send_shared) may fill it up to kBurst times
-  // the limit, until the socket has been full for burst_patience: a few large messages at once, or
+  // the limit, until no send has completed for burst_patience: a few large messages at once, or
   // a peer that is without its CPU for a while, are no peer that does not read. Such a queue holds
   // handles; the memory is there once, however many hold it.
   //

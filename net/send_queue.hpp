@@ -105,7 +105,8 @@ class alignas(runtime::kCacheLine) SendQueue {
  public:
   static constexpr std::size_t kVectorsMax = 64;                 // pieces in one operation
   static constexpr std::size_t kOperationBytesMax = 256 * 1024;  // and bytes, so that a control
-                                                                 // frame never waits behind more
+                                                                 // frame waits behind no more, but
+                                                                 // for bursts and larger pieces
   static constexpr std::uint32_t kNoStream = UINT32_MAX;
 
   bool empty() const noexcept { return head_ == end_; }
@@ -179,7 +180,7 @@ class alignas(runtime::kCacheLine) SendQueue {
   void drop_all(SendPool& pool) noexcept;
 
   // For Network's look-out for peers that do not read.
-  runtime::Nanoseconds progress_at = 0;  // when the peer last took bytes, or the queue was taken
+  runtime::Nanoseconds progress_at = 0;  // when a send last completed, or the queue was taken
   std::uint32_t stream_slot = kNoStream;
   bool probed : 1 = false;  // the send in flight was asked to end
 

@@ -140,9 +140,9 @@ void Network::begin_send_of_several(Stream& stream, SendQueue& queue) noexcept {
   }
 }
 
-// A send that the socket can take at all completes while it is handed over. One that does not has
-// found the socket full, and that has been full since the peer last took something, or since the
-// queue was taken, however late the send was begun: nothing of ours has come into it meanwhile.
+// A send that the socket can take whole completes while it is handed over. One that does not has
+// found the socket full, and completes when the peer has taken all of it: so a reader must take an
+// operation (256 KiB, of a burst as much as the limit, or one larger piece) within the patience.
 //
 // Completions that this turn has left in the ring, or the kernel in its own lists while this core
 // was without its CPU, tell nothing yet about their sends. An empty queue takes nothing larger than

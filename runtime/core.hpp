@@ -57,7 +57,7 @@ class Core {
   Operations& operations() noexcept { return operations_; }
   Random& random() noexcept { return random_; }
 
-  // The time at which the turn's present step began: one clock read serves the whole step.
+  // The time at which the turn began: one clock read serves all of it.
   Nanoseconds now() const noexcept { return now_; }
   // now() of the turn before: what was in flight then and still is has not completed in between,
   // however long the core itself was without its CPU since.

@@ -7,9 +7,9 @@
 //
 // A ring belongs to one core, and all functions must be called on that core unless said otherwise.
 // None suspends and none blocks but wait(). An operation is *prepared* by one of the functions
-// below, handed to the kernel by the next wait(), and ends in completions that carry
-// its token. The memory an operation points to (bytes, iovec, msghdr, address, path, statx) must
-// stay where it is until its last completion (the one without `more`).
+// below, handed to the kernel by the next wait(), and ends in completions that carry its token. The
+// memory an operation points to (bytes, iovec, msghdr, address, path, statx) must stay where it is
+// until its last completion (the one without `more`).
 //
 // Sources: io_uring_enter(2), io_uring_setup(2), io_uring_register(2), Linux 6.1 and later.
 

@@ -1,6 +1,6 @@
 // Goal: cores that echo share nothing: no lock, and no line that one of them writes and the other
-// one touches. Method: `corelane echo`'s server on two cores with its production settings, clients
-// on both, counted after a warm-up.
+// one touches. Method: a server composed as `corelane echo`'s, on two cores with default options,
+// clients on both, counted after a warm-up.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 

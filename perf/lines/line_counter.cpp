@@ -125,7 +125,7 @@ class Counting {
   bool active_ = false;
 };
 
-// --- Allocations ---
+// --- Allocations
 
 // The map's own memory comes from malloc: operator new is what it records.
 template <class T>
@@ -165,7 +165,7 @@ Allocation allocation_at(std::uintptr_t address) noexcept {
   return {.start = address / kGranule * kGranule, .bytes = kGranule};
 }
 
-// --- Counting ---
+// --- Counting
 
 bool count_use(std::array<Use, kSites>& uses, const Use& use) noexcept {
   for (Use& each : uses) {
@@ -249,7 +249,7 @@ void record_event(Event event, const void* site) noexcept {
   lost.fetch_add(1);
 }
 
-// --- The report ---
+// --- The report
 
 Site site_of(const Use& use) {
   // The call ends where it returns to; its function may end there, too.

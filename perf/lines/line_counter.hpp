@@ -82,7 +82,7 @@ Report report();
 std::string describe(const Report& report, double per, const char* unit);
 std::string describe(const SharedLine& line);
 
-// --- For callbacks.cpp and interposed.cpp ---
+// --- For callbacks.cpp and interposed.cpp
 void record(const void* at, std::size_t bytes, Event event, const void* site) noexcept;
 void note(Event event, const void* site) noexcept;
 // An allocation that exists from now on, and its end. Always, not only while counting.
