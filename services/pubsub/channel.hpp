@@ -31,11 +31,11 @@ struct LocalChannel {
   explicit LocalChannel(std::string_view channel_name, std::uint64_t name_hash)
       : name(channel_name), hash(name_hash) {}
 
-  const std::string name;  // other cores read it while a SubscribeAsk is on its way
+  const std::string name;  // other cores read it while a SubscriptionAsk is on its way
   const std::uint64_t hash;
   LocalChannelId id;
   std::vector<Subscriber> subscribers;
-  std::uint32_t pending = 0;  // SubscribeAsks that have not been answered
+  std::uint32_t pending = 0;  // SubscriptionAsks that have not been answered
 };
 
 // A publish that wants an Ack: its place in a run, and who asked.
@@ -52,9 +52,10 @@ struct PendingAcks {
   std::vector<AckRequest> requests;
 };
 
-// A SubscribeRequest whose owners have not all answered.
-struct PendingSubscribe {
+// A SubscribeRequest or UnsubscribeRequest whose owners have not all answered.
+struct PendingSubscription {
   Requester from;
+  bool unsubscribes = false;
   std::uint32_t left = 0;
   std::vector<protocol::fbs::ChannelResult> results;
 };

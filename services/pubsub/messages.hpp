@@ -7,9 +7,9 @@
 
 namespace services {
 
-// --- Subscribing
+// --- Subscribing and unsubscribing
 
-struct PubSub::SubscribeAsk {
+struct PubSub::SubscriptionAsk {
   const char* name;  // lies in the asking core's LocalChannel, which waits for the answer
   std::uint64_t hash;
   LocalChannelId channel;
@@ -17,18 +17,19 @@ struct PubSub::SubscribeAsk {
   std::uint32_t pending_slot;
   std::uint32_t pending_generation;
   std::uint16_t index;
-  void deliver(runtime::CoreId from) const { PubSub::local().owner_subscribe(*this, from); }
+  bool unsubscribes;
+  void deliver(runtime::CoreId from) const { PubSub::local().answer_ask(*this, from); }
 };
 
-struct PubSub::SubscribeAnswer {
+struct PubSub::SubscriptionAnswer {
   LocalChannelId channel;
   std::uint64_t epoch;
   std::uint64_t offset;
   std::uint32_t pending_slot;
   std::uint32_t pending_generation;
   std::uint16_t index;       // a request names 1,000 channels at most
-  protocol::ErrorCode code;  // none: subscribed
-  void deliver(runtime::CoreId) const { PubSub::local().finish_subscribe(*this); }
+  protocol::ErrorCode code;  // none: subscribed, or left
+  void deliver(runtime::CoreId) const { PubSub::local().finish_ask(*this); }
 };
 
 struct PubSub::LeaveMessage {

@@ -25,7 +25,7 @@ PubSub::PubSub(const PubSubOptions& options)
       core_(Core::current()),
       local_(UINT32_MAX - 1),
       local_by_name_(0, SeededHash{options.hash_seed}),
-      pending_subscribes_(Subscription::kAsked - 1),
+      pending_subscriptions_(UINT32_MAX - 1),
       owned_(UINT32_MAX - 1),
       owned_by_name_(0, SeededHash{options.hash_seed}),
       pending_acks_(UINT32_MAX - 1),
@@ -37,7 +37,7 @@ PubSub::PubSub(const PubSubOptions& options)
 
 PubSub::~PubSub() {
   core_.timers().cancel(sweep_timer_);
-  pending_subscribes_.clear();
+  pending_subscriptions_.clear();
   pending_acks_.clear();
   local_.clear();
   owned_.clear();

@@ -9,13 +9,14 @@
 //
 //   publisher's core --PublishAsk--> owner --RunMessage--> each interested core --> its sessions
 //                    <--AckMessage--       <--RunCount---  (only if somebody asked for an Ack)
-//   subscriber's core --SubscribeAsk--> owner --SubscribeAnswer (epoch, offset)-->
+//   subscriber's core --SubscriptionAsk--> owner --SubscriptionAnswer (epoch, offset)-->
 //                     --LeaveMessage--> (its last subscriber of the channel has gone)
 //
-// Lanes keep order, so after a SubscribeAnswer with offset n the first run brings n + 1. Guarantee:
-// per channel, one order, each event once to every session that was subscribed when it was ordered
-// and still is; nothing is kept for later, and an Ack's level is `accepted`. A session that reads
-// too slowly is closed with a code; it never loses an event silently.
+// Lanes keep order, so after the answer to a subscribe with offset n the first run brings n + 1,
+// and ahead of the answer to an unsubscribe with offset m come the runs up to m. Guarantee: per
+// channel, one order, each event once to every session that was subscribed when it was ordered;
+// nothing is kept for later, and an Ack's level is `accepted`. A session that reads too slowly is
+// closed with a code; it never loses an event silently.
 //
 // The owner keeps a channel's position for at least kRetention after the last subscriber and
 // publish, and forgets it at the next sweep; then the channel starts over with a new epoch.
@@ -70,7 +71,8 @@ class PubSub {
   // Answers with a SubscribeReply when all owners have answered. `channels` are looked at now.
   void subscribe(Session& session, const protocol::Uuid& transaction_id,
                  std::span<const std::string_view> channels);
-  // Answers at once: no event of these channels follows the reply.
+  // Answers with an UnsubscribeReply when all owners have answered: events that were ordered before
+  // come ahead of it, and no event of these channels follows.
   void unsubscribe(Session& session, const protocol::Uuid& transaction_id,
                    std::span<const std::string_view> channels);
   // Answers with an Ack once it was handed over everywhere, if `requires_ack`; with an Error if the
@@ -99,8 +101,8 @@ class PubSub {
   struct RunCount;
   struct AckMessage;
   struct RefusalMessage;
-  struct SubscribeAsk;
-  struct SubscribeAnswer;
+  struct SubscriptionAsk;
+  struct SubscriptionAnswer;
   struct LeaveMessage;
   struct SweepTimer : runtime::Timer {
     explicit SweepTimer(PubSub& owner) noexcept;
@@ -126,12 +128,24 @@ class PubSub {
   void drop_local(LocalChannel& channel) noexcept;
 
   // The subscriber's side (pubsub/subscribe.cpp).
-  void finish_subscribe(const SubscribeAnswer& answer);
+  // Of one request; what it refuses itself has its result at once.
+  struct PendingId {
+    std::uint32_t slot;
+    std::uint32_t generation;
+  };
+  PendingId begin_pending(Session& session, const protocol::Uuid& transaction_id,
+                          std::size_t channels, bool unsubscribes);
+  void ask_owner(Session& session, LocalChannel& channel, const PendingId& pending,
+                 std::size_t index);
+  void finish_ask(const SubscriptionAnswer& answer);
+  protocol::ErrorCode apply(Session& session, LocalChannel& channel, bool unsubscribes,
+                            protocol::ErrorCode answer) noexcept;
   void end_pending(std::uint32_t slot);
-  protocol::ErrorCode leave(Session& session, std::string_view name) noexcept;
-  void remove(Session& session, std::size_t index) noexcept;
+  void enter(Session& session, LocalChannel& channel, std::uint32_t index);
+  void leave(Session& session, std::uint32_t index) noexcept;
+  void forget(Session& session, std::uint32_t index) noexcept;
   void leave_if_unused(LocalChannel& channel) noexcept;
-  void owner_subscribe(const SubscribeAsk& ask, runtime::CoreId from);
+  void answer_ask(const SubscriptionAsk& ask, runtime::CoreId from);
   void take_interest(OwnedChannel& channel, LocalChannelId local, runtime::CoreId from);
   void owner_leave(const LeaveMessage& leave, runtime::CoreId from);
 
@@ -152,7 +166,7 @@ class PubSub {
   // Subscriber's side.
   runtime::Slab<LocalChannel> local_;
   NameMap local_by_name_;
-  runtime::Slab<PendingSubscribe> pending_subscribes_;
+  runtime::Slab<PendingSubscription> pending_subscriptions_;
   // Owner's side.
   runtime::Slab<OwnedChannel> owned_;
   NameMap owned_by_name_;

@@ -1,4 +1,5 @@
-// Subscribing and leaving: the subscriber's core asks the owner, the owner answers with a position.
+// Subscribing and unsubscribing: the subscriber's core asks the owner, the owner answers with a
+// position, and the answer takes effect where it stands among the channel's runs.
 
 #include <algorithm>
 
@@ -13,144 +14,205 @@ using runtime::CoreId;
 
 // --- The subscriber's side
 
+PubSub::PendingId PubSub::begin_pending(Session& session, const protocol::Uuid& transaction_id,
+                                        std::size_t channels, bool unsubscribes) {
+  const auto made = pending_subscriptions_.emplace();
+  PendingSubscription& pending = *made.value;
+  pending.from = {.session = session.id(), .transaction_id = transaction_id};
+  pending.unsubscribes = unsubscribes;
+  pending.left = 1;  // the request's own share, so that it is not answered half way
+  pending.results.resize(channels);
+  session.expect_answer();
+  return {.slot = made.id.slot, .generation = made.id.generation};
+}
+
 void PubSub::subscribe(Session& session, const protocol::Uuid& transaction_id,
                        std::span<const std::string_view> channels) {
-  const auto made = pending_subscribes_.emplace();
-  PendingSubscribe& pending = *made.value;
-  pending.from = {.session = session.id(), .transaction_id = transaction_id};
-  session.expect_answer();
-  pending.left = 1;  // this function's own share, so that it is not answered half way
-  pending.results.resize(channels.size());
+  const PendingId pending = begin_pending(session, transaction_id, channels.size(), false);
+  Subscriptions& own = session.subscriptions();
+  std::size_t held = own.count_wanted();
   for (std::size_t i = 0; i < channels.size(); ++i) {
     const std::string_view name = channels[i];
     ErrorCode code = ErrorCode::none;
     const std::uint64_t name_hash = hash(name);
     const LocalChannel* known = find_local(name, name_hash);
+    std::uint32_t index = Subscriptions::kNone;
+    if (known != nullptr) index = own.find(known->id.slot, options_.hash_seed);
     if (!valid_name(name)) {
       code = ErrorCode::channel_name_invalid;
-    } else if (known != nullptr &&
-               session.subscriptions().find(known->id.slot, options_.hash_seed) !=
-                   Subscriptions::kNone) {
+    } else if (index != Subscriptions::kNone && own[index].wanted) {
       code = ErrorCode::already_subscribed;
-    } else if (session.subscriptions().size() >= options_.subscriptions_per_session_max) {
+    } else if (held >= options_.subscriptions_per_session_max) {
       code = ErrorCode::too_many_subscriptions;
     } else if (known == nullptr && local_.count() >= options_.channels_max) {
       code = ErrorCode::limit_exceeded;
     }
     if (code != ErrorCode::none) {
-      pending.results[i] = ChannelResult(0, 0, code, 0, 0);
+      pending_subscriptions_.at(pending.slot).results[i] = ChannelResult(0, 0, code, 0, 0);
       continue;
     }
     LocalChannel& channel = local_channel(name, name_hash);
-    ++channel.pending;
-    ++pending.left;
-    session.subscriptions().add(
-        {.channel = channel.id.slot, .position = Subscription::kAsked | made.id.slot},
-        options_.hash_seed);
-    const SubscribeAsk ask{.name = channel.name.data(),
-                           .hash = name_hash,
-                           .channel = channel.id,
-                           .name_bytes = static_cast<std::uint32_t>(name.size()),
-                           .pending_slot = made.id.slot,
-                           .pending_generation = made.id.generation,
-                           .index = static_cast<std::uint16_t>(i)};
-    // A publish on its owner's core takes effect at once, and so must a subscribe: a client that
-    // sends one behind the other relies on their order.
-    if (const CoreId owner = owner_of(name_hash); owner == core_.id()) {
-      owner_subscribe(ask, owner);
+    ++held;
+    if (index == Subscriptions::kNone) {
+      own.add({.channel = channel.id.slot}, options_.hash_seed);
     } else {
-      core_.lanes().send(owner, ask);
+      own[index].wanted = true;
     }
+    ask_owner(session, channel, pending, i);
   }
-  end_pending(made.id.slot);
-}
-
-// The owner's answer: from here on its runs are for this session too, unless it has ended or has
-// unsubscribed meanwhile, or the owner has no room for the channel.
-void PubSub::finish_subscribe(const SubscribeAnswer& answer) {
-  LocalChannel* channel = local_.get(answer.channel.slot, answer.channel.generation);
-  PendingSubscribe* pending =
-      pending_subscribes_.get(answer.pending_slot, answer.pending_generation);
-  RT_ASSERT(channel != nullptr);  // it is kept while an ask is pending
-  RT_ASSERT(pending != nullptr);
-  RT_ASSERT(channel->pending > 0);
-  if (Session* session = Sessions::local().find(pending->from.session)) {
-    Subscriptions& own = session->subscriptions();
-    const std::uint32_t asked = Subscription::kAsked | answer.pending_slot;
-    const std::uint32_t index = own.find(channel->id.slot, options_.hash_seed);
-    const bool is_ours = index != Subscriptions::kNone && own[index].position == asked;
-    if (is_ours && answer.code != ErrorCode::none) {
-      remove(*session, index);
-    } else if (is_ours) {
-      own[index].position = static_cast<std::uint32_t>(channel->subscribers.size());
-      channel->subscribers.push_back({.session = session, .subscription = index});
-    }
-  }
-  --channel->pending;
-  leave_if_unused(*channel);
-  pending->results[answer.index] = ChannelResult(answer.epoch, answer.offset, answer.code, 0, 0);
-  end_pending(answer.pending_slot);
-}
-
-void PubSub::end_pending(std::uint32_t slot) {
-  PendingSubscribe& pending = pending_subscribes_.at(slot);
-  if (--pending.left > 0) return;
-  if (Session* session = Sessions::local().find(pending.from.session)) {
-    session->send({.transaction_id = pending.from.transaction_id, .timestamp = core_.wall_now()},
-                  protocol::SubscribeReplyBody{.results = pending.results});
-    session->answered();
-  }
-  pending_subscribes_.erase(slot);
+  end_pending(pending.slot);
 }
 
 void PubSub::unsubscribe(Session& session, const protocol::Uuid& transaction_id,
                          std::span<const std::string_view> channels) {
-  std::vector<ChannelResult> results;
-  results.reserve(channels.size());
-  for (const std::string_view name : channels) {
-    results.push_back(ChannelResult(0, 0, leave(session, name), 0, 0));
-  }
-  session.send({.transaction_id = transaction_id, .timestamp = core_.wall_now()},
-               protocol::UnsubscribeReplyBody{.results = results});
-}
-
-ErrorCode PubSub::leave(Session& session, std::string_view name) noexcept {
-  if (!valid_name(name)) return ErrorCode::channel_name_invalid;
-  const LocalChannel* channel = find_local(name, hash(name));
-  if (channel == nullptr) return ErrorCode::not_subscribed;
-  const std::uint32_t found = session.subscriptions().find(channel->id.slot, options_.hash_seed);
-  if (found == Subscriptions::kNone) return ErrorCode::not_subscribed;
-  remove(session, found);
-  return ErrorCode::none;
-}
-
-void PubSub::leave_all(Session& session) noexcept {
-  while (!session.subscriptions().empty()) remove(session, session.subscriptions().size() - 1);
-}
-
-// Both lists fill the hole with their last entry, and tell its partner where it is now. What was
-// only asked for is in the session's list alone.
-void PubSub::remove(Session& session, std::size_t index) noexcept {
+  const PendingId pending = begin_pending(session, transaction_id, channels.size(), true);
   Subscriptions& own = session.subscriptions();
-  const Subscription gone = own[index];
-  LocalChannel& channel = local_.at(gone.channel);
-  std::vector<LocalChannel::Subscriber>& list = channel.subscribers;
-  if (!gone.asked()) {
-    RT_ASSERT(list[gone.position].session == &session);
-    RT_ASSERT(list[gone.position].subscription == index);
-    list[gone.position] = list.back();
-    list.pop_back();
-    if (gone.position < list.size()) {
-      const LocalChannel::Subscriber& moved = list[gone.position];
-      moved.session->subscriptions()[moved.subscription].position = gone.position;
+  for (std::size_t i = 0; i < channels.size(); ++i) {
+    const std::string_view name = channels[i];
+    ErrorCode code = ErrorCode::none;
+    LocalChannel* channel = find_local(name, hash(name));
+    std::uint32_t index = Subscriptions::kNone;
+    if (channel != nullptr) index = own.find(channel->id.slot, options_.hash_seed);
+    if (!valid_name(name)) {
+      code = ErrorCode::channel_name_invalid;
+    } else if (index == Subscriptions::kNone || !own[index].wanted) {
+      code = ErrorCode::not_subscribed;
     }
+    if (code != ErrorCode::none) {
+      pending_subscriptions_.at(pending.slot).results[i] = ChannelResult(0, 0, code, 0, 0);
+      continue;
+    }
+    own[index].wanted = false;
+    ask_owner(session, *channel, pending, i);
   }
+  end_pending(pending.slot);
+}
+
+// The owner decides when both take effect: between the events that it orders before and behind.
+void PubSub::ask_owner(Session& session, LocalChannel& channel, const PendingId& pending,
+                       std::size_t index) {
+  Subscriptions& own = session.subscriptions();
+  PendingSubscription& request = pending_subscriptions_.at(pending.slot);
+  ++own[own.find(channel.id.slot, options_.hash_seed)].unanswered;
+  ++channel.pending;
+  ++request.left;
+  const SubscriptionAsk ask{.name = channel.name.data(),
+                            .hash = channel.hash,
+                            .channel = channel.id,
+                            .name_bytes = static_cast<std::uint32_t>(channel.name.size()),
+                            .pending_slot = pending.slot,
+                            .pending_generation = pending.generation,
+                            .index = static_cast<std::uint16_t>(index),
+                            .unsubscribes = request.unsubscribes};
+  // A publish on its owner's core takes effect at once, and so must this: a client that sends one
+  // behind the other relies on their order.
+  if (const CoreId owner = owner_of(channel.hash); owner == core_.id()) {
+    answer_ask(ask, owner);
+  } else {
+    core_.lanes().send(owner, ask);
+  }
+}
+
+void PubSub::finish_ask(const SubscriptionAnswer& answer) {
+  LocalChannel* channel = local_.get(answer.channel.slot, answer.channel.generation);
+  PendingSubscription* pending =
+      pending_subscriptions_.get(answer.pending_slot, answer.pending_generation);
+  RT_ASSERT(channel != nullptr);  // it is kept while an ask is pending
+  RT_ASSERT(pending != nullptr);
+  RT_ASSERT(channel->pending > 0);
+  ErrorCode code = answer.code;
+  if (Session* session = Sessions::local().find(pending->from.session)) {
+    code = apply(*session, *channel, pending->unsubscribes, answer.code);
+  }
+  --channel->pending;
+  leave_if_unused(*channel);
+  const bool is_done = code == ErrorCode::none;
+  pending->results[answer.index] =
+      ChannelResult(is_done ? answer.epoch : 0, is_done ? answer.offset : 0, code, 0, 0);
+  end_pending(answer.pending_slot);
+}
+
+// The owner's answer takes effect. From here on its runs are for this session too, or no more.
+// Returns the result for the client: a subscribe that the owner refused leaves nothing to leave.
+ErrorCode PubSub::apply(Session& session, LocalChannel& channel, bool unsubscribes,
+                        ErrorCode answer) noexcept {
+  Subscriptions& own = session.subscriptions();
+  const std::uint32_t index = own.find(channel.id.slot, options_.hash_seed);
+  RT_ASSERT(index != Subscriptions::kNone);  // it is kept while an ask is unanswered
+  Subscription& subscription = own[index];
+  RT_ASSERT(subscription.unanswered > 0);
+  --subscription.unanswered;
+  ErrorCode code = answer;
+  if (unsubscribes) {
+    code = subscription.listed() ? ErrorCode::none : ErrorCode::not_subscribed;
+    if (subscription.listed()) leave(session, index);
+  } else if (code == ErrorCode::none) {
+    enter(session, channel, index);
+  }
+  if (subscription.unanswered > 0) return code;
+  subscription.wanted = subscription.listed();  // false as well: its only subscribe was refused
+  if (!subscription.wanted) forget(session, index);
+  return code;
+}
+
+void PubSub::end_pending(std::uint32_t slot) {
+  PendingSubscription& pending = pending_subscriptions_.at(slot);
+  if (--pending.left > 0) return;
+  if (Session* session = Sessions::local().find(pending.from.session)) {
+    const protocol::MessageHeader header{.transaction_id = pending.from.transaction_id,
+                                         .timestamp = core_.wall_now()};
+    if (pending.unsubscribes) {
+      session->send(header, protocol::UnsubscribeReplyBody{.results = pending.results});
+    } else {
+      session->send(header, protocol::SubscribeReplyBody{.results = pending.results});
+    }
+    session->answered();
+  }
+  pending_subscriptions_.erase(slot);
+}
+
+// The session ends: answers that are still on their way find it gone.
+void PubSub::leave_all(Session& session) noexcept {
+  Subscriptions& own = session.subscriptions();
+  while (!own.empty()) {
+    const auto last = static_cast<std::uint32_t>(own.size() - 1);
+    LocalChannel& channel = local_.at(own[last].channel);
+    if (own[last].listed()) leave(session, last);
+    forget(session, last);
+    leave_if_unused(channel);
+  }
+}
+
+void PubSub::enter(Session& session, LocalChannel& channel, std::uint32_t index) {
+  Subscription& subscription = session.subscriptions()[index];
+  RT_ASSERT(!subscription.listed());
+  subscription.position = static_cast<std::uint32_t>(channel.subscribers.size());
+  channel.subscribers.push_back({.session = &session, .subscription = index});
+}
+
+// Out of the channel's list, whose last subscriber fills the hole.
+void PubSub::leave(Session& session, std::uint32_t index) noexcept {
+  Subscription& gone = session.subscriptions()[index];
+  std::vector<LocalChannel::Subscriber>& list = local_.at(gone.channel).subscribers;
+  RT_ASSERT(list[gone.position].session == &session);
+  RT_ASSERT(list[gone.position].subscription == index);
+  list[gone.position] = list.back();
+  list.pop_back();
+  if (gone.position < list.size()) {
+    const LocalChannel::Subscriber& moved = list[gone.position];
+    moved.session->subscriptions()[moved.subscription].position = gone.position;
+  }
+  gone.position = Subscription::kNotListed;
+}
+
+// Out of the session's list, whose last subscription fills the hole.
+void PubSub::forget(Session& session, std::uint32_t index) noexcept {
+  Subscriptions& own = session.subscriptions();
+  RT_ASSERT(!own[index].listed());
   own.remove(index, options_.hash_seed);
-  if (index < own.size() && !own[index].asked()) {
-    local_.at(own[index].channel).subscribers[own[index].position].subscription =
-        static_cast<std::uint32_t>(index);
+  if (index < own.size() && own[index].listed()) {
+    local_.at(own[index].channel).subscribers[own[index].position].subscription = index;
   }
-  leave_if_unused(channel);
 }
 
 void PubSub::leave_if_unused(LocalChannel& channel) noexcept {
@@ -167,32 +229,36 @@ void PubSub::leave_if_unused(LocalChannel& channel) noexcept {
 
 // --- The owner's side
 
-void PubSub::owner_subscribe(const SubscribeAsk& ask, CoreId from) {
-  SubscribeAnswer answer{.channel = ask.channel,
-                         .epoch = 0,
-                         .offset = 0,
-                         .pending_slot = ask.pending_slot,
-                         .pending_generation = ask.pending_generation,
-                         .index = ask.index,
-                         .code = ErrorCode::limit_exceeded};
-  if (OwnedChannel* channel = owned_channel({ask.name, ask.name_bytes}, ask.hash)) {
-    take_interest(*channel, ask.channel, from);
+void PubSub::answer_ask(const SubscriptionAsk& ask, CoreId from) {
+  SubscriptionAnswer answer{.channel = ask.channel,
+                            .epoch = 0,
+                            .offset = 0,
+                            .pending_slot = ask.pending_slot,
+                            .pending_generation = ask.pending_generation,
+                            .index = ask.index,
+                            .code = ErrorCode::none};
+  const std::string_view name(ask.name, ask.name_bytes);
+  OwnedChannel* channel =
+      ask.unsubscribes ? find_owned(name, ask.hash) : owned_channel(name, ask.hash);
+  if (channel == nullptr) {
+    answer.code = ask.unsubscribes ? ErrorCode::not_subscribed : ErrorCode::limit_exceeded;
+  } else {
+    // What was ordered before leaves ahead of the answer.
+    flush_channel(*channel);
+    if (!ask.unsubscribes) take_interest(*channel, ask.channel, from);
     answer.epoch = channel->epoch;
     answer.offset = channel->offset;
-    answer.code = ErrorCode::none;
   }
   // On our own core runs are handed over at once, not by lane, and so must be what goes before
   // them.
   if (from == core_.id()) {
-    finish_subscribe(answer);
+    finish_ask(answer);
   } else {
     core_.lanes().send(from, answer);
   }
 }
 
 void PubSub::take_interest(OwnedChannel& channel, LocalChannelId local, CoreId from) {
-  // What was ordered before must not reach the new subscriber: it leaves ahead of the answer.
-  flush_channel(channel);
   const auto found =
       std::find_if(channel.interested.begin(), channel.interested.end(),
                    [&](const OwnedChannel::Interested& entry) { return entry.core == from; });

@@ -1,8 +1,8 @@
 #pragma once
-// Subscriptions: the channels that a session holds or has asked for, as a list without order, and
-// where in it a channel stands. Belongs to the session; services/pubsub reads and changes it, on
-// the session's core. An empty one has no memory; one subscription more takes 8 bytes, from the
-// 17th on 16.
+// Subscriptions: the channels that a session holds, has asked for or is leaving, as a list without
+// order, and where in it a channel stands. Belongs to the session; services/pubsub reads and
+// changes it, on the session's core. An empty one has no memory; one subscription more takes 12
+// bytes, from the 17th on 20.
 //
 // Few are looked through. Clients name channels by the ten thousand in a message, of which they may
 // hold a thousand, so more than kScanned have a table of their places beside them: open addressing,
@@ -19,16 +19,21 @@
 
 namespace services {
 
-// One subscription of a session, and where it stands in the channel's list (services/pubsub). It is
-// there from the request on, so that a request that follows at once sees it.
+// One session and one channel. A request changes `wanted` at once, so that the next request sees
+// it; the owner's answers, which come in the order of the requests, change `position`.
+//
+//   Subscribe:   wanted, not listed --answer--> wanted, listed
+//   Unsubscribe: listed, not wanted --answer--> gone
 struct Subscription {
-  static constexpr std::uint32_t kAsked = std::uint32_t{1} << 31;
+  static constexpr std::uint32_t kNotListed = UINT32_MAX;
 
-  std::uint32_t channel;   // slot in the core's channel table
-  std::uint32_t position;  // in the channel's subscribers; kAsked + slot of the request until the
-                           // channel's owner has answered
-  bool asked() const noexcept { return (position & kAsked) != 0; }
+  std::uint32_t channel = 0;            // slot in the core's channel table
+  std::uint32_t position = kNotListed;  // in the channel's subscribers
+  std::uint32_t unanswered : 31 = 0;    // requests on their way to the channel's owner
+  std::uint32_t wanted : 1 = 1;         // by the newest request
+  bool listed() const noexcept { return position != kNotListed; }
 };
+static_assert(sizeof(Subscription) == 12);
 
 class Subscriptions {
  public:
@@ -46,6 +51,12 @@ class Subscriptions {
     return entries_[index];
   }
 
+  // Without those that the session is leaving. Looks at each.
+  std::size_t count_wanted() const noexcept {
+    std::size_t wanted = 0;
+    for (std::uint32_t i = 0; i < count_; ++i) wanted += entries_[i].wanted;
+    return wanted;
+  }
   // The channel's index, or kNone. `seed` is the same in all calls.
   std::uint32_t find(std::uint32_t channel, std::uint64_t seed) const noexcept {
     return look_for(channel, seed).index;
@@ -130,7 +141,7 @@ class Subscriptions {
 
   void grow(std::uint64_t seed) {
     room_ = std::max<std::uint32_t>(2 * room_, 1);
-    auto larger = std::make_unique_for_overwrite<Subscription[]>(room_);
+    auto larger = std::make_unique<Subscription[]>(room_);
     std::copy_n(entries_.get(), count_, larger.get());
     entries_ = std::move(larger);
     if (room_ <= kScanned) return;

@@ -123,30 +123,43 @@ Task<void> step(Walk& walk) {
   }
 }
 
-// The events of the subscription that still stands: n + 1, n + 2, ... without end, behind the reply
-// that said n. (That of a request for several channels waits for all their owners: events of the
-// first to answer may come ahead of it.)
-void expect_consistent(const Model& model, std::size_t channel, const ServerMessage& reply,
-                       std::size_t index) {
-  const std::uint64_t epoch = reply.results[index].epoch();
-  const std::uint64_t begin = reply.results[index].offset();
-  std::uint64_t expected = begin + 1;
+// One channel's result in a reply.
+struct Outcome {
+  ServerMessage reply;
+  std::size_t index;
+  std::uint64_t epoch() const { return reply.results[index].epoch(); }
+  std::uint64_t offset() const { return reply.results[index].offset(); }
+};
+
+// The events of a subscription from offset n to m: n + 1, n + 2, ... m, all of them, behind the
+// reply that said n and ahead of the one that said m; without end if it still stands. (The reply to
+// a subscribe of several channels waits for all their owners: events of the first to answer may
+// come ahead of it.) Returns how many they are.
+std::size_t expect_events(const Model& model, std::size_t channel, const Outcome& from,
+                          const Outcome* to) {
+  std::uint64_t expected = from.offset() + 1;
   for (const ServerMessage& event : model.client->events()) {
-    if (event.channel != kChannels[channel] || event.offset <= begin) continue;
-    EXPECT_EQ(event.epoch, epoch);
+    if (event.channel != kChannels[channel] || event.offset <= from.offset()) continue;
+    if (to != nullptr && event.offset > to->offset()) continue;
+    EXPECT_EQ(event.epoch, from.epoch());
     EXPECT_EQ(event.offset, expected++);
-    if (reply.results.size() == 1) {
-      EXPECT_GT(event.arrival, reply.arrival);
+    if (from.reply.results.size() == 1) {
+      EXPECT_GT(event.arrival, from.reply.arrival);
+    }
+    if (to != nullptr) {
+      EXPECT_LT(event.arrival, to->reply.arrival);
     }
   }
+  if (to != nullptr) {
+    EXPECT_EQ(to->epoch(), from.epoch());
+    EXPECT_EQ(expected, to->offset() + 1);
+  }
+  return expected - from.offset() - 1;
 }
 
 Task<void> check_replies(Model& model) {
-  struct Standing {
-    ServerMessage reply;
-    std::size_t index;
-  };
-  std::map<std::size_t, Standing> standing;
+  std::map<std::size_t, Outcome> standing;
+  std::size_t events = 0;
   for (Asked& asked : model.asked) {
     const ServerMessage reply = co_await model.client->reply(asked.id);
     EXPECT_EQ(reply.opcode, asked.subscribe ? Opcode::SubscribeReply : Opcode::UnsubscribeReply);
@@ -155,10 +168,16 @@ Task<void> check_replies(Model& model) {
     for (std::size_t i = 0; i < asked.expected.size(); ++i) {
       EXPECT_EQ(reply.results[i].code(), asked.expected[i]);
       if (asked.expected[i] != ErrorCode::none) continue;
-      standing.erase(asked.channels[i]);
+      const Outcome outcome{.reply = reply, .index = i};
       if (asked.subscribe) {
-        standing.emplace(asked.channels[i], Standing{.reply = reply, .index = i});
+        standing.emplace(asked.channels[i], outcome);
+        continue;
       }
+      const auto held = standing.find(asked.channels[i]);
+      EXPECT_NE(held, standing.end());
+      if (held == standing.end()) co_return;
+      events += expect_events(model, asked.channels[i], held->second, &outcome);
+      standing.erase(held);
     }
   }
   // One order, nothing twice, whatever was subscribed when.
@@ -167,9 +186,10 @@ Task<void> check_replies(Model& model) {
     EXPECT_GT(event.offset, last[event.channel]);
     last[event.channel] = event.offset;
   }
-  for (const auto& [channel, at] : standing) {
-    expect_consistent(model, channel, at.reply, at.index);
+  for (const auto& [channel, from] : standing) {
+    events += expect_events(model, channel, from, nullptr);
   }
+  EXPECT_EQ(events, model.client->events().size());  // and none of any other time
 }
 
 // Who holds what, asked of the server by a last event in each channel.
