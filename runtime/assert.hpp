@@ -6,7 +6,8 @@
 
 namespace runtime {
 
-// Prints "file:line: assertion failed: expression (core N)" and aborts. Safe in any context.
+// Prints "file:line: assertion failed: expression" and aborts. Safe in any context, and waits at
+// most a second for whoever reads stderr.
 [[noreturn, gnu::cold, gnu::noinline]] void assertion_failed(const char* expression,
                                                              const char* file, int line) noexcept;
 

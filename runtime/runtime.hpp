@@ -23,7 +23,7 @@ struct RuntimeOptions {
   Nanoseconds lane_poll = 20 * kMicrosecond;
   std::uint64_t seed = 0;                          // 0: from entropy
   Nanoseconds stall_threshold = 5 * kMillisecond;  // 0: no stall detector
-  StallMonitor::Sink stall_sink;                   // default: stderr
+  StallMonitor::Sink stall_sink;                   // default: the log
 };
 
 class Runtime {

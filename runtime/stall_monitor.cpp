@@ -10,11 +10,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
 #include <iterator>
 #include <utility>
 
+#include "runtime/log.hpp"
 #include "runtime/thread_times.hpp"
 
 namespace runtime {
@@ -44,9 +44,8 @@ void sleep_for(std::int64_t duration_ns) noexcept {
   ::clock_nanosleep(CLOCK_MONOTONIC, 0, &duration, nullptr);
 }
 
-void print_to_stderr(const StallReport& report) {
-  const std::string text = describe(report);
-  std::fwrite(text.data(), 1, text.size(), stderr);
+void print_to_log(const StallReport& report) {
+  log_block(describe(report));
 }
 
 }  // namespace
@@ -92,7 +91,7 @@ std::string describe(const StallReport& report) {
 
 void CoreProgress::finished_late(std::int64_t duration_ns) noexcept {
   const std::uint64_t step = step_.load(std::memory_order_relaxed);
-  // The report may take long itself (a full pipe at stderr) and reads the frames of this step.
+  // The report may take long itself (the names of its frames) and reads the frames of this step.
   asleep();
   monitor_->report_finished(*this, step, duration_ns);
   awake();
@@ -101,7 +100,7 @@ void CoreProgress::finished_late(std::int64_t duration_ns) noexcept {
 StallMonitor::StallMonitor(Options options)
     : options_([&options] {
         if (options.clock == nullptr) options.clock = monotonic_ns;
-        if (!options.sink) options.sink = print_to_stderr;
+        if (!options.sink) options.sink = print_to_log;
         return std::move(options);
       }()),
       reported_at_(options_.reports_per_minute, std::numeric_limits<std::int64_t>::min() / 2) {

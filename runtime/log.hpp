@@ -1,0 +1,97 @@
+#pragma once
+// The log of the process: lines for people on stderr, and on stdout what a supervisor waits for.
+// Every function may be called from any core and any other thread, also before the first core
+// exists and after the last has ended. None waits for whoever reads the streams, none allocates: a
+// line is copied into a bounded queue and written by a thread of its own. Lines that find the queue
+// full, or that the stream does not take (a full disk, a reader that is gone), are lost and
+// counted, and the count is logged as soon as something can be written again.
+//
+//   log(LogLevel::info, "stopping");                      // corelane: info: stopping
+//
+// What a peer can cause, and what can come a thousand times a second, is limited by its reason:
+//
+//   constinit LogReason kRefusedOrigin("refused origin");  // static, one for each kind of line
+//   log_limited(kRefusedOrigin, LogLevel::info,
+//               [&] { return fmt::format("refused origin {} of {}", origin, peer); });
+//
+// At most LogReason::kLinesPerSecond of a reason are written in a second; for the others the
+// function is not called, and one line says how many they were ("refused origin: 37 more").
+//
+// A process that never calls start_log() has no thread; then a line is written by who logs it, as
+// far as the stream takes it at once (runtime/standard_stream.hpp). So it is where no thread can be
+// created.
+
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace runtime {
+
+enum class LogLevel : std::uint8_t { error, warning, info, debug };
+
+// Lines above the level are not written. Default: info.
+void set_log_level(LogLevel level) noexcept;
+bool log_enabled(LogLevel level) noexcept;
+
+// One line, "PROGRAM: LEVEL: text". Control characters, newlines among them, are written as \x0a: a
+// text may hold what a peer sent. Longer lines than 4 KiB are cut.
+void log(LogLevel level, std::string_view text) noexcept;
+
+// Several lines as they are, each with its newline, whatever the level: a stall report.
+void log_block(std::string_view lines) noexcept;
+
+// One line on stdout, without prefix or newline.
+void print_line(std::string_view text) noexcept;
+
+// A kind of lines that shares one limit. Lives as long as the process.
+class LogReason {
+ public:
+  static constexpr std::uint32_t kLinesPerSecond = 10;
+
+  constexpr explicit LogReason(const char* name) noexcept : name_(name) {}
+  LogReason(const LogReason&) = delete;
+  LogReason& operator=(const LogReason&) = delete;
+
+ private:
+  friend class Log;
+  const char* const name_;
+  // The second, in the upper half, and the lines admitted in it.
+  std::atomic<std::uint64_t> admitted_{0};
+  std::atomic<std::uint64_t> left_out_{0};
+  std::atomic<std::uint8_t> level_{0};  // of the last line left out
+  // Reasons of which lines were left out are a list that only grows.
+  std::atomic<bool> listed_{false};
+  LogReason* next_ = nullptr;
+};
+
+// Whether a line of this reason may be written now; counts it if not. For log_limited().
+bool log_admits(LogReason& reason, LogLevel level) noexcept;
+
+// `text` is a string, or a function that returns one and is called only for lines that are written.
+template <class Text>
+void log_limited(LogReason& reason, LogLevel level, Text&& text) {
+  if (!log_enabled(level) || !log_admits(reason, level)) return;
+  if constexpr (std::is_invocable_v<Text>) {
+    log(level, std::forward<Text>(text)());
+  } else {
+    log(level, text);
+  }
+}
+
+// Starts the thread that writes; false, and everything works as without it, if there can be none.
+// Once, by the thread that has no affinity to a core yet. Opens /dev/null in the place of standard
+// streams that are closed.
+bool start_log() noexcept;
+
+// Waits until all lines are written, but not longer than so. Also those that say how many were left
+// out. Call it before the process ends.
+inline constexpr int kLogFlushMs = 500;
+void flush_log(int milliseconds = kLogFlushMs) noexcept;
+
+// For a process that is about to abort, from any context, a signal handler among them: what was
+// logged, then `text` on stderr, and at most half a second for each. `text` ends with a newline.
+void log_last_words(std::string_view text) noexcept;
+
+}  // namespace runtime
