@@ -74,8 +74,7 @@ void Core::set_row_sink(Sink sink, RowFunction function, void* context, const ch
 }
 
 void Core::run() noexcept {
-  // Other cores wait for what is still in front of a full lane, be it their own stop.
-  while (!stopping_ || lanes_.backlogged()) turn();
+  while (!finished()) turn();
 }
 
 // The loop. One turn, in this order:

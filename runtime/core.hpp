@@ -113,6 +113,9 @@ class Core {
   void turn() noexcept;
   void stop() noexcept { stopping_ = true; }  // on this core: run() returns after this turn
   bool stopping() const noexcept { return stopping_; }
+  // No more turns. Other cores wait for what is still in front of a full lane, be it their own
+  // stop.
+  bool finished() const noexcept { return stopping_ && !lanes_.backlogged(); }
   void run() noexcept;
 
   // Makes this core the current one of the calling thread while it lives.

@@ -85,8 +85,11 @@ void Lanes::wake_if_asleep(CoreId to) noexcept {
 }
 
 void Lanes::going_to_sleep() noexcept {
+  // On both sides of the store, so that a look at the tails that went before it is seen, too.
+  ring_.interleave();
   // seq_cst: comes before our look at the tails (anything_to_receive) in the one order.
   matrix_.word(self_).sleeping.store(1, std::memory_order_seq_cst);
+  ring_.interleave();
 }
 
 void Lanes::awake() noexcept {

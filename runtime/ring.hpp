@@ -117,6 +117,9 @@ class Ring {
   // How many messages of one lane a turn may take. io_uring: always `most`. A simulation may take
   // fewer, or none, to reorder the lanes against each other.
   std::size_t lane_batch(CoreId from, std::size_t most) noexcept;
+  // Between two steps of what cores agree on without locks. io_uring: nothing. A simulation, whose
+  // turns are atomic otherwise, may let other cores have turns here.
+  void interleave() noexcept;
 
   // --- Provided buffers (IORING_REGISTER_PBUF_RING)
 

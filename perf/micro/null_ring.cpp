@@ -122,6 +122,7 @@ void Ring::wake(std::int32_t) noexcept {
 std::size_t Ring::lane_batch(CoreId, std::size_t most) noexcept {
   return most;
 }
+void Ring::interleave() noexcept {}
 
 // --- Provided buffers
 

@@ -30,6 +30,7 @@ constexpr std::array kKinds{
     Kind{"lane_reorder", &Faults::lane_reorder, 500, false},
     Kind{"slow_core", &Faults::slow_core, 50, false},
     Kind{"file_error", &Faults::file_error, 100, true},
+    Kind{"interleave", &Faults::interleave, 400, false},
 };
 
 static_assert(kKinds.size() == kFaultKinds);
@@ -58,17 +59,20 @@ Faults Faults::swarm(std::uint64_t seed, bool breaking) {
   // Another stream of numbers than the world's own, which has the same seed.
   Random random{seed ^ 0x5a17'f00d'0b5e'55edULL};
   Faults faults;
-  for (const Kind& kind : kKinds) {
+  const auto draw = [&](const Kind& kind) {
     const bool on = random.chance(1, 2);
     const auto chance = static_cast<std::uint32_t>(random.between(1, kind.most));
     if (on && (breaking || !kind.breaking)) faults.*kind.chance = chance;
-  }
+  };
+  // A kind that is new is drawn last, so that a seed keeps what it had before.
+  for (std::size_t i = 0; i + 1 < kKinds.size(); ++i) draw(kKinds[i]);
   constexpr std::array<std::uint32_t, 5> kSizes{64, 300, 1500, 8192, 65536};
   faults.socket_buffer_bytes = kSizes[random.below(kSizes.size())];
   constexpr std::array<Nanoseconds, 4> kGranularities{1, 1000, 4 * kMicrosecond, kMillisecond};
   faults.clock_granularity = kGranularities[random.below(kGranularities.size())];
   faults.network_delay.high = faults.network_delay.low + random.between(0, 2 * kMillisecond);
   faults.step_delay.high = faults.step_delay.low + random.between(0, 100 * kMicrosecond);
+  draw(kKinds.back());
   return faults;
 }
 

@@ -34,8 +34,9 @@ enum class Fault : std::uint8_t {
   lane_reorder,
   slow_core,
   file_error,
+  interleave,
 };
-inline constexpr std::size_t kFaultKinds = 12;
+inline constexpr std::size_t kFaultKinds = 13;
 
 struct Faults {
   // --- Chances, n in 1000
@@ -51,6 +52,7 @@ struct Faults {
   std::uint32_t lane_reorder = 0;        // a lane's batch is cut short, perhaps to nothing
   std::uint32_t slow_core = 0;           // a core that could run is passed over for long_delay
   std::uint32_t file_error = 0;          // EIO, ENOSPC or EINTR from a file operation
+  std::uint32_t interleave = 0;          // others have turns within a core's (Ring::interleave)
 
   // --- Virtual time
   DelayRange step_delay{1 * kMicrosecond, 20 * kMicrosecond};     // until an operation progresses

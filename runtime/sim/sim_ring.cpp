@@ -118,6 +118,10 @@ std::size_t Ring::lane_batch(CoreId from, std::size_t most) noexcept {
   return batch;
 }
 
+void Ring::interleave() noexcept {
+  impl_->world.interleave(*impl_);
+}
+
 // --- Provided buffers
 
 Result<void> Ring::register_buffers(std::uint16_t group, std::byte* base,

@@ -67,7 +67,7 @@ Result<int> Runtime::run(std::function<Task<int>()> main) {
                             const Core::Scope scope(core);
                             core.turn();
                           },
-                      .finished = [&core] { return core.stopping(); }});
+                      .finished = [&core] { return core.finished(); }});
   }
   world.set_dump([this] { return describe_lanes(lanes_); });
   int exit_code = 0;

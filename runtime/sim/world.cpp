@@ -31,6 +31,7 @@ constinit World* current_world = nullptr;
 constexpr std::uint32_t kClockReadsFree = 1000;
 constexpr Nanoseconds kClockReadCost = 1 * kMicrosecond;
 constexpr Nanoseconds kWallStart = 1'767'225'600 * kSecond;  // 2026-01-01 00:00 UTC
+constexpr std::uint64_t kInterleavedMax = 3;                 // turns within a turn
 constexpr std::size_t kDescribedMax = 40;                    // lines of a kind in a failure
 
 Nanoseconds real_now() noexcept {
@@ -170,31 +171,43 @@ Nanoseconds World::next_time(std::span<Actor> actors) const {
 
 void World::drive(std::span<Actor> actors) {
   driven_.clear();
+  actors_ = actors;
   for (const Actor& actor : actors) {
     driven_.push_back(kernel_->ring_of(actor.core));
     RT_ASSERT(driven_.back() != nullptr);
   }
-  std::vector<std::size_t> ready;
   for (;;) {
     kernel_->run_due();
-    ready.clear();
-    bool all_finished = true;
-    for (std::size_t i = 0; i < actors.size(); ++i) {
-      if (actors[i].finished()) continue;
-      all_finished = false;
-      if (runnable(i)) ready.push_back(i);
-    }
-    if (all_finished) return;
-    if (!ready.empty()) {
-      const std::size_t chosen = ready[ready.size() == 1 ? 0 : random_.below(ready.size())];
-      turn(actors[chosen], chosen);
-      continue;
-    }
+    if (turn_one(nullptr)) continue;
+    if (std::ranges::all_of(actors, [](const Actor& actor) { return actor.finished(); })) return;
     const Nanoseconds next = next_time(actors);
     if (next == kNever) fail("deadlock: cores wait, and nothing is left that could wake them");
     if (next - kStart > checks_.time_max) fail("the run takes more virtual time than allowed");
     now_ = std::max(now_, next);
   }
+}
+
+// One that may be turned, other than the one of this ring. False: there is none.
+bool World::turn_one(const RingState* but) {
+  ready_.clear();
+  for (std::size_t i = 0; i < actors_.size(); ++i) {
+    if (driven_[i] != but && !actors_[i].finished() && runnable(i)) ready_.push_back(i);
+  }
+  if (ready_.empty()) return false;
+  const std::size_t chosen = ready_[ready_.size() == 1 ? 0 : random_.below(ready_.size())];
+  turn(actors_[chosen], chosen);
+  return true;
+}
+
+void World::interleave(const RingState& within) {
+  if (is_interleaved_ || !roll(Fault::interleave)) return;
+  is_interleaved_ = true;
+  const std::uint32_t clock_reads = clock_reads_;
+  for (std::uint64_t left = 1 + random_.below(kInterleavedMax); left > 0; --left) {
+    if (!turn_one(&within)) break;
+  }
+  clock_reads_ = clock_reads;
+  is_interleaved_ = false;
 }
 
 void World::turn(Actor& actor, std::size_t index) {

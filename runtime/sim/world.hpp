@@ -32,6 +32,7 @@
 namespace runtime::sim {
 
 class Kernel;
+struct RingState;
 
 // What check_end() insists on, and when a run is given up.
 struct Checks {
@@ -39,7 +40,7 @@ struct Checks {
   bool sockets_closed = true;                  // no descriptor open
   bool buffers_home = true;                    // all provided buffers recycled
   Nanoseconds time_max = 24 * 3600 * kSecond;  // of virtual time
-  std::uint64_t turns_max = 100'000'000;
+  std::uint64_t turns_max = 20'000'000;        // about half a minute: a test that spins for ever
 };
 
 struct Report {
@@ -115,6 +116,8 @@ class World {
   Random& random() noexcept { return random_; }
   std::uint64_t entropy() noexcept { return entropy_.next(); }
   bool roll(Fault kind) noexcept;
+  // Within the turn of the core of this ring: others may have turns. Not within those again.
+  void interleave(const RingState& within);
   Nanoseconds draw(const DelayRange& range) noexcept;
   Nanoseconds coarse_now() const noexcept { return now_ - now_ % faults_.clock_granularity; }
   Nanoseconds read_clock() noexcept;
@@ -123,6 +126,7 @@ class World {
  private:
   bool runnable(std::size_t actor) const;
   Nanoseconds next_time(std::span<Actor> actors) const;
+  bool turn_one(const RingState* but);
   void turn(Actor& actor, std::size_t index);
   std::string describe_waiters() const;
 
@@ -140,7 +144,10 @@ class World {
   Report report_;
   std::function<std::string()> dump_;
   std::unique_ptr<Kernel> kernel_;
-  std::vector<struct RingState*> driven_;  // the actors' rings, while drive() runs
+  std::span<Actor> actors_;         // while drive() runs
+  std::vector<RingState*> driven_;  // their rings
+  std::vector<std::size_t> ready_;  // of them, those that may be turned
+  bool is_interleaved_ = false;     // a turn within a turn
 };
 
 // The seeds a test runs: first, first + 1, ... `count` of them; or only that of the environment

@@ -194,6 +194,8 @@ std::size_t Ring::lane_batch(CoreId, std::size_t most) noexcept {
   return most;
 }
 
+void Ring::interleave() noexcept {}
+
 // --- Provided buffers
 
 Result<void> Ring::register_buffers(std::uint16_t group, std::byte* base,

@@ -84,6 +84,46 @@ TEST(SimulatedCores, KeepTheOrderOfEveryLaneAndLoseNoWakeUp) {
   for (const std::uint64_t seed : sim::seeds(1, 200)) run_lanes(seed);
 }
 
+// A core that has woken by itself, for a timer, runs: what comes then needs no signal.
+TEST(SimulatedCores, SendNoSignalToACoreThatHasWokenByItself) {
+  for (const std::uint64_t seed : sim::seeds(1, 20)) {
+    SCOPED_TRACE(seed);
+    inboxes = {};
+    sim::World world(seed);
+    RuntimeOptions options;
+    options.cores = kCores;
+    Runtime runtime(options);
+    bool runs = false;
+    const auto code = runtime.run([&runs]() -> Task<int> {
+      TaskGroup group("sleeper");
+      group.spawn(
+          "sleeper",
+          [](bool* awake) -> Task<void> {
+            co_await submit_to(1, [awake]() -> Task<void> {
+              co_await sleep_for(kMillisecond);
+              *awake = true;
+              while (*awake) co_await Yield{};
+            });
+          },
+          &runs);
+      while (!runs) co_await sleep_for(10 * kMicrosecond);
+      Lanes& lanes = Core::current().lanes();
+      const std::uint64_t before = lanes.counters().wakes;
+      for (std::uint64_t number = 0; number < 20; ++number) {
+        lanes.send(1, Numbered{number});
+        co_await Yield{};
+      }
+      EXPECT_EQ(lanes.counters().wakes, before);
+      while (inboxes[1].total < 20) co_await Yield{};
+      runs = false;
+      co_await group.join();
+      co_return 0;
+    });
+    EXPECT_TRUE(code);
+    EXPECT_TRUE(inboxes[1].in_order);
+  }
+}
+
 TEST(SimulatedCores, RepeatARunForItsSeed) {
   for (const std::uint64_t seed : sim::seeds(1, 20)) EXPECT_EQ(run_lanes(seed), run_lanes(seed));
 }

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <vector>
 
 #include "runtime/await.hpp"
@@ -131,6 +132,25 @@ TEST(Lanes, ACoreThatHoldsThemTakesNothingAndThenEverythingInOrder) {
     co_await group.join();
     co_await shards.stop();
   });
+}
+
+std::atomic<std::uint64_t> counted = 0;
+struct Counted {
+  void deliver(CoreId) const noexcept { counted.fetch_add(1, std::memory_order_relaxed); }
+};
+
+// Its own stop has overtaken them: it lies in a queue that is not full.
+TEST(Lanes, ACoreThatStopsHandsOverWhatWaitsInFrontOfFullLanes) {
+  constexpr std::uint64_t kMessages = 1'000;
+  counted = 0;
+  run_on_cores(3, []() -> Task<void> {
+    Lanes& lanes = Core::current().lanes();
+    for (std::uint64_t n = 0; n < kMessages; ++n) {
+      for (CoreId to = 1; to < 3; ++to) lanes.send(to, Counted{});
+    }
+    co_return;
+  });
+  EXPECT_EQ(counted, 2 * kMessages);
 }
 
 TEST(Lanes, ARequestWakesASleepingCore) {
