@@ -214,6 +214,8 @@ inline const std::vector<Case> kChunks = {
     {"DataEndsWithTwoOtherBytes", chunked("3\r\nabcXX0\r\n\r\n")},
     {"DataEndsWithBareLineFeed", chunked("3\r\nabc\n0\r\n\r\n")},
     {"DataEndsWithCarriageReturnAndMore", chunked("3\r\nabc\rX0\r\n\r\n")},
+    {"DataEndsWithAnotherByteAndLineFeed", chunked("3\r\nabcX\n0\r\n\r\n")},
+    {"DataEndsWithZeroAndLineFeed", with_nul(chunked("3\r\nabc@\n0\r\n\r\n"))},
     {"DataEndsWithTwoLineFeeds", chunked("3\r\nabc\n\n0\r\n\r\n")},
     {"ExtensionWithoutName", chunked("3;\r\nabc\r\n0\r\n\r\n")},
     {"ExtensionWithoutValue", chunked("3;a=\r\nabc\r\n0\r\n\r\n")},

@@ -110,6 +110,36 @@ TEST(VerifyMessage, RefusesEveryTruncationWithoutReadingPastTheEnd) {
   }
 }
 
+// A vtable may place a field anywhere; what it would read there is echoed as a transaction id.
+TEST(VerifyMessage, RefusesEveryFieldThatEndsPastTheMessage) {
+  const auto frame = sample::frame(sample::kFullHeader, PingBody{.data = sample::bytes("data")});
+  const Bytes good = Bytes(frame).subspan(kFrameSizeBytes);
+  const std::size_t table = load<std::uint32_t>(good.data());
+  const auto vtable =
+      static_cast<std::size_t>(static_cast<std::int64_t>(table) - load<std::int32_t>(&good[table]));
+  struct Field {
+    flatbuffers::voffset_t field;
+    std::size_t bytes;
+  };
+  for (const Field& field : {Field{fbs::Message::VT_OPCODE, 2},
+                             {fbs::Message::VT_TRANSACTION_ID, 16},
+                             {fbs::Message::VT_PAYLOAD, 4},
+                             {fbs::Message::VT_TIMESTAMP, 8},
+                             {fbs::Message::VT_TRACE_ID, 16},
+                             {fbs::Message::VT_SPAN_ID, 8}}) {
+    for (std::size_t at = good.size() - field.bytes; at <= good.size() + 20; ++at) {
+      std::vector<std::byte> moved(good.begin(), good.end());
+      store(&moved[vtable + field.field], static_cast<std::uint16_t>(at - table));
+      const Displaced copy(moved, 0);
+      const bool fits = at + field.bytes <= good.size();
+      // What the payload's offset would be there does not matter: it has to be refused past the
+      // end.
+      if (fits && field.field == fbs::Message::VT_PAYLOAD) continue;
+      EXPECT_EQ(verify_message(copy.bytes()).ok, fits) << field.field << " at " << at;
+    }
+  }
+}
+
 TEST(VerifyMessage, RefusesTwoGibibytesWithoutLookingAtThem) {
   const std::size_t bytes = std::size_t{1} << 31;
   void* unreadable =
@@ -145,6 +175,35 @@ TEST(VerifyPayload, TakesAsManyChannelsAsTheLimitAndNotOneMore) {
   frame = sample::frame({}, UnsubscribeBody{.channels = channels});
   EXPECT_EQ(verify_payload<fbs::UnsubscribeRequest>(sample::open(frame).payload, scratch).code,
             ErrorCode::too_many_channels);
+}
+
+// The list is as long as it may be, and still each of its strings is looked at.
+TEST(VerifyPayload, RefusesABrokenNameAtTheEndOfTheLongestList) {
+  const std::vector<std::string_view> channels(kChannelsPerRequestMax, "c");
+  const auto frame = sample::frame({}, SubscribeBody{.channels = channels});
+  AlignedScratch scratch;
+  const Bytes payload = sample::open(frame).payload;
+  const auto whole = verify_payload<fbs::SubscribeRequest>(payload, scratch);
+  ASSERT_TRUE(whole);
+  const auto* names = whole->channels();
+  const auto position = [&](const void* inside) {
+    return static_cast<std::size_t>(static_cast<const std::byte*>(inside) - payload.data());
+  };
+  for (const flatbuffers::uoffset_t index : {0u, names->size() / 2, names->size() - 1}) {
+    std::vector<std::byte> unterminated(payload.begin(), payload.end());
+    const std::size_t end = position(names->Get(index)->c_str()) + 1;
+    ASSERT_EQ(unterminated[end], std::byte{0});
+    unterminated[end] = std::byte{'!'};
+    EXPECT_EQ(verify_payload<fbs::SubscribeRequest>(unterminated, scratch).code,
+              ErrorCode::malformed_payload)
+        << index;
+    std::vector<std::byte> outside(payload.begin(), payload.end());
+    store(&outside[position(names->Data()) + std::size_t{index} * 4],
+          static_cast<std::uint32_t>(payload.size()));
+    EXPECT_EQ(verify_payload<fbs::SubscribeRequest>(outside, scratch).code,
+              ErrorCode::malformed_payload)
+        << index;
+  }
 }
 
 TEST(VerifyPayload, RefusesResultsThatCouldOnlyBeReadMisaligned) {
