@@ -5,7 +5,11 @@
 #include "net/http/server.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -229,6 +233,52 @@ TEST(HttpServer, AnswersAPeerThatHasHalfClosed) {
   ASSERT_EQ(large.size(), 2u);
   EXPECT_EQ(large[0].body.size(), tests::site_routes::kBigBytes);
   EXPECT_EQ(answers_after_half_close("").size(), 0u);
+}
+
+// The same where the text and FIN lie in the server's socket together, before it has accepted the
+// connection: then the end comes right behind the bytes, during the pause that a large answer is.
+Task<std::string> exchange_with_end_behind(runtime::Address to, const std::string& text) {
+  std::string received;
+  const int socket = ::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
+  EXPECT_EQ(::connect(socket, to.raw(), to.raw_bytes()), 0);
+  EXPECT_EQ(::send(socket, text.data(), text.size(), MSG_NOSIGNAL),
+            static_cast<ssize_t>(text.size()));
+  EXPECT_EQ(::shutdown(socket, SHUT_WR), 0);
+  const Nanoseconds until = Core::current().now() + 30 * kSecond;
+  while (Core::current().now() < until) {
+    char piece[4096];
+    const ssize_t bytes = ::recv(socket, piece, sizeof piece, MSG_DONTWAIT);
+    if (bytes > 0) received.append(piece, static_cast<std::size_t>(bytes));
+    if (bytes == 0 || (bytes < 0 && errno != EAGAIN)) {
+      EXPECT_EQ(bytes, 0) << std::strerror(errno);
+      break;
+    }
+    if (bytes < 0) co_await sleep_for(100 * kMicrosecond);
+  }
+  EXPECT_LT(Core::current().now(), until) << "the server has not ended the connection";
+  ::close(socket);
+  co_return received;
+}
+
+TEST(HttpServer, AnswersAPeerWhoseEndComesRightBehindItsRequests) {
+  SiteOptions roomy;
+  roomy.network.receive_buffer_bytes = 4096;
+  for (const SiteOptions& options : {SiteOptions{}, roomy}) {
+    for (const std::string& last : {std::string{}, get("/big"), get("/hello")}) {
+      std::string received;
+      const std::string text = get("/big") + last;
+      run_site(
+          options,
+          [](HttpSite& site, const std::string& all, std::string& into) -> Task<void> {
+            into = co_await exchange_with_end_behind(site.address, all);
+          },
+          text, received);
+      const auto answers = answers_in(received);
+      ASSERT_EQ(answers.size(), last.empty() ? 1u : 2u);
+      EXPECT_EQ(answers[0].body.size(), tests::site_routes::kBigBytes);
+      EXPECT_EQ(answers.back().status, 200);
+    }
+  }
 }
 
 TEST(HttpServer, RefusesARequestThatEndsBeforeItIsWhole) {

@@ -106,6 +106,11 @@ TEST(Network, AnErrorThatLastsPausesAcceptingInsteadOfSpinning) {
     const std::uint64_t before = ring.counters().operations;
     co_await sleep_for(50 * kMillisecond);
     EXPECT_LE(ring.counters().operations - before, 4u);
+    // And it is tried again, by time alone: each time fails and pauses anew.
+    for (int look = 0; look < 10'000 && network.counters().accept_pauses < 3; ++look) {
+      co_await sleep_for(kMillisecond);
+    }
+    EXPECT_GE(network.counters().accept_pauses, 3u);
     co_await network.shutdown();
   });
 }

@@ -69,7 +69,8 @@ TEST(Stream, AClientThatFindsNobodyLearnsWhy) {
   });
 }
 
-TEST(Stream, AStreamPausedWithBytesHeldLeavesTheBuffersToOthers) {
+// What is held for it: SimReceiving.WhatIsHeldForPausedStreamsKeepsNoBuffer.
+TEST(Stream, AStreamWhosePeerReadsNothingLeavesOthersABuffer) {
   run_on_cores(1, []() -> Task<void> {
     net::Network network(tiny());
     const auto listener = network.listen(loopback(), {}, EchoServer::accept, nullptr);
