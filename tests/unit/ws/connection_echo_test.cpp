@@ -411,6 +411,32 @@ TEST(WsDeflate, WhatDoesNotInflateOrIsNoTextIs1007AndRsv1WithoutItIs1002) {
   });
 }
 
+// RFC 7692 section 7.2.3.2: the second message refers back into the first. Without context takeover
+// the reader has forgotten that, whoever of its connections it came from.
+TEST(WsDeflate, WithoutContextTakeoverNoMessageReadsWhatWasBefore) {
+  const std::string hello = "\xf2\x48\xcd\xc9\xc9\x07";
+  run_ws_site(deflating_site(), [hello](WsSite& site) -> Task<void> {
+    constexpr std::string_view kForgetful =
+        "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n";
+    WsClient clients[2];
+    for (WsClient& client : clients) {
+      co_await client.open(site, std::string{kForgetful});
+      client.send_frame({.opcode = 1, .payload = hello + std::string(1, '\0'), .rsv = 4});
+      co_await client.until_frames(1);
+      EXPECT_EQ(client.frames.at(0).opcode, 1u);
+    }
+    for (WsClient& client : clients) {
+      client.send_frame({.opcode = 1, .payload = std::string("\xf2\x00\x11\x00\x00", 5), .rsv = 4});
+      co_await client.until_frames(2);
+      EXPECT_EQ(client.frames.at(1).opcode, 8u);
+      EXPECT_EQ(client.frames.at(1).payload.substr(0, 2), close_frame(1007).payload);
+      client.abort();
+      co_await client.until_closed();
+    }
+    EXPECT_EQ(site.witness.messages, 2u);
+  });
+}
+
 TEST(WsDeflate, AMessageThatFoundNoRoomLeavesLaterOnesReadable) {
   WsSiteOptions options = deflating_site();
   options.network.queued_bytes_max = 16 * 1024;
