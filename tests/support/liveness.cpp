@@ -1,0 +1,78 @@
+// Every test ends. One whose expectation fails in a coroutine, while others wait for what will not
+// come any more, would run until the whole executable is given up minutes later, and what comes
+// behind it would not be run either. So a test that has failed has a few seconds left, and any
+// other one a time that no load explains. Then the process says which test it was and aborts.
+//
+// Linked into every test program by gtest_dep. A signal and no thread: death tests fork.
+// CORELANE_TEST_DEADLINE=SECONDS replaces the longer time.
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "runtime/sanitizer.hpp"
+
+namespace {
+
+constexpr unsigned kSlower = RT_ASAN || RT_TSAN ? 4 : 1;
+constexpr unsigned kAfterFailure = 5 * kSlower;
+constexpr unsigned kDeadline = 60 * kSlower;
+
+// Written before the signal, whose handler may not format.
+char last_words[512] = "";
+
+void on_alarm(int) {
+  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, last_words, std::strlen(last_words));
+  std::abort();
+}
+
+unsigned deadline() {
+  const char* text = std::getenv("CORELANE_TEST_DEADLINE");
+  if (text == nullptr) return kDeadline;
+  unsigned seconds = 0;
+  const auto parsed = std::from_chars(text, text + std::strlen(text), seconds);
+  if (parsed.ec == std::errc{} && *parsed.ptr == '\0' && seconds > 0) return seconds;
+  std::fprintf(stderr, "CORELANE_TEST_DEADLINE=%s is no number of seconds\n", text);
+  std::exit(2);
+}
+
+class Liveness : public testing::EmptyTestEventListener {
+  void OnTestStart(const testing::TestInfo& test) override {
+    has_failed_ = false;
+    const unsigned seconds = deadline();
+    say(test, "has not ended", seconds);
+    std::signal(SIGALRM, on_alarm);
+    ::alarm(seconds);
+  }
+  void OnTestPartResult(const testing::TestPartResult& result) override {
+    const testing::TestInfo* test = testing::UnitTest::GetInstance()->current_test_info();
+    if (!result.failed() || has_failed_ || test == nullptr) return;
+    has_failed_ = true;
+    const unsigned seconds = std::min(kAfterFailure, deadline());
+    say(*test, "has failed, and not ended", seconds);
+    ::alarm(seconds);
+  }
+  void OnTestEnd(const testing::TestInfo&) override { ::alarm(0); }
+
+  static void say(const testing::TestInfo& test, const char* what, unsigned seconds) {
+    std::snprintf(last_words, sizeof last_words, "[  FAILED  ] %s.%s %s for %u s: it hangs\n",
+                  test.test_suite_name(), test.name(), what, seconds);
+  }
+
+  bool has_failed_ = false;
+};
+
+// gtest owns it.
+[[maybe_unused]] const bool registered = [] {
+  testing::UnitTest::GetInstance()->listeners().Append(new Liveness);
+  return true;
+}();
+
+}  // namespace
