@@ -47,7 +47,7 @@ def text_of(value):
 def uuid_of(struct_):
     if struct_ is None:
         return str(uuid.UUID(int=0))
-    return str(uuid.UUID(bytes=bytes(struct_.Bytes())))
+    return str(uuid.UUID(bytes=bytes(getattr(struct_, f'B{index}')() for index in range(16))))
 
 
 def data_of(table, field='Data'):
@@ -134,7 +134,7 @@ def build_publish(size_prefixed):
     payload = builder.CreateByteVector(payload)
     module.MessageStart(builder)
     module.MessageAddOpcode(builder, 6)
-    module.MessageAddTransactionId(builder, create_uuid(builder, b'\x11' * 16))
+    module.MessageAddTransactionId(builder, create_uuid(builder, *b'\x11' * 16))
     module.MessageAddPayload(builder, payload)
     module.MessageAddTimestamp(builder, 1_700_000_000_000_000_000)
     message = module.MessageEnd(builder)
