@@ -115,8 +115,9 @@ bool ChunkDecoder::on_size_line(std::string_view line) noexcept {
   if (digits == 0 || !is_chunk_extension(extension)) return fail(Status::bad_request);
   extension_bytes_ += extension.size();
   if (extension_bytes_ > limits_.chunk_extension_bytes_max) return fail(Status::bad_request);
-  RT_ASSERT(body_bytes_ <= limits_.body_bytes_max);
-  if (size > limits_.body_bytes_max - body_bytes_) return fail(Status::content_too_large);
+  const std::uint64_t bytes_max = limits_.body_bytes_max + limits_.discarded_bytes_max;
+  RT_ASSERT(body_bytes_ <= bytes_max);
+  if (size > bytes_max - body_bytes_) return fail(Status::content_too_large);
   body_bytes_ += size;
   chunk_remaining_ = size;
   stage_ = size == 0 ? Stage::trailer : Stage::data;
@@ -151,7 +152,9 @@ ChunkDecoder::Progress ChunkDecoder::feed(std::string_view input, std::vector<st
       case Stage::data: {
         const auto bytes = std::as_bytes(std::span{input.substr(at)});
         const std::size_t take = std::min<std::uint64_t>(chunk_remaining_, bytes.size());
-        body.insert(body.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(take));
+        if (!is_too_large()) {
+          body.insert(body.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(take));
+        }
         at += take;
         chunk_remaining_ -= take;
         if (chunk_remaining_ == 0) stage_ = Stage::data_cr;

@@ -37,6 +37,8 @@ class ChunkDecoder {
   void reset() noexcept;
 
   Status status() const noexcept { return status_; }  // after Verdict::failed
+  // The chunks so far promise more than Limits::body_bytes_max; their data is thrown away.
+  bool is_too_large() const noexcept { return body_bytes_ > limits_.body_bytes_max; }
 
  private:
   enum class Stage : std::uint8_t { size_line, data, data_cr, data_lf, trailer, complete, failed };

@@ -267,7 +267,7 @@ HeadCheck::Verdict HeadCheck::note_field(std::string_view bytes, const Field& fi
       if (field_name_is<"100-continue">(field.value)) {
         expects_continue_ = true;
       } else {
-        expects_unknown_ = true;
+        facts_.expects_unknown = true;
       }
       break;
     case 10:
@@ -321,7 +321,7 @@ HeadCheck::Verdict HeadCheck::note_content_length(std::string_view value) noexce
   return Verdict::need_more;
 }
 
-// The rules that need the whole head, in one fixed order: framing, host, expectation, size.
+// The rules that need the whole head, in one fixed order: framing, host, size.
 HeadCheck::Verdict HeadCheck::finish(std::string_view bytes, std::size_t end) noexcept {
   if (facts_.chunked && (facts_.has_content_length || facts_.version == 10)) {
     return fail(Status::bad_request);
@@ -335,10 +335,14 @@ HeadCheck::Verdict HeadCheck::finish(std::string_view bytes, std::size_t end) no
       if (has_host_ && !is_same) return fail(Status::bad_request);
       facts_.host = authority_;
     }
-    if (expects_unknown_) return fail(Status::expectation_failed);
-    if (facts_.content_length > limits_.body_bytes_max) return fail(Status::content_too_large);
     facts_.expect_continue =
         expects_continue_ && facts_.version == 11 && (facts_.chunked || facts_.content_length > 0);
+    facts_.has_large_body = facts_.content_length > limits_.body_bytes_max;
+    // A client that waits for our 100 will not send it: the body's end would never come.
+    const std::uint64_t discarded_max = facts_.expect_continue ? 0 : limits_.discarded_bytes_max;
+    if (facts_.has_large_body && facts_.content_length - limits_.body_bytes_max > discarded_max) {
+      return fail(Status::content_too_large);
+    }
   }
   facts_.end = end;
   return Verdict::complete;

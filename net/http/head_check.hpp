@@ -46,8 +46,11 @@ struct HeadFacts {
   bool connection_close = false;
   bool connection_keep_alive = false;
   // Connection or Proxy-Connection is no list of tokens, or Content-Length does not fit. Malformed,
-  // but what is too large or not expected is said first.
+  // but what is too large is said first.
   bool has_bad_value = false;
+  // Requests that are well framed and cannot be served: read whole, then answered by 413 and 417.
+  bool has_large_body = false;  // at most Limits::discarded_bytes_max above the limit
+  bool expects_unknown = false;
   std::uint64_t content_length = 0;  // saturated: what does not fit is far above every limit
   std::size_t end = 0;               // offset of the first byte after the head
 
@@ -102,7 +105,6 @@ class HeadCheck {
   bool skipped_empty_line_ = false;
   bool has_host_ = false;
   bool has_transfer_encoding_ = false;
-  bool expects_unknown_ = false;
   bool expects_continue_ = false;
   bool failed_ = false;
 };

@@ -17,6 +17,9 @@ struct Limits {
   std::size_t fields_max = 64;
   // Content after removing the chunked coding; one more byte is 413.
   std::uint64_t body_bytes_max = 1024 * 1024;
+  // How much more of a body is read and thrown away, so that the connection can go on behind its
+  // 413. A longer one ends it.
+  std::uint64_t discarded_bytes_max = 64 * 1024;
   // One chunk-size line with its extensions and CRLF; longer is 400. No client we know sends any
   // extension: 16 digits and room for a signature of 64 bytes with its name fit well.
   std::size_t chunk_line_bytes_max = 256;

@@ -64,10 +64,7 @@ RequestParser::Progress RequestParser::feed_head(std::string_view input) {
   if (!take_head(head_.head(input, facts.end, !whole, fields_))) {
     return fail(Status::bad_request, consumed);
   }
-  if (!facts.chunked && facts.content_length == 0) {
-    stage_ = Stage::complete;
-    return {Event::complete, consumed};
-  }
+  if (!facts.chunked && facts.content_length == 0) return {finish({}), consumed};
   stage_ = facts.chunked ? Stage::chunked_body : Stage::length_body;
   body_remaining_ = facts.content_length;
   // A client that sends its body without waiting needs no interim response (RFC 9110 10.1.1).
@@ -100,27 +97,38 @@ RequestParser::Progress RequestParser::feed_body(std::string_view input) {
   if (progress.verdict == ChunkDecoder::Verdict::need_more) {
     return {Event::need_more, progress.consumed};
   }
-  request_.body = body_;
+  return {finish(body_), progress.consumed};
+}
+
+// The request is whole.
+RequestParser::Event RequestParser::finish(std::span<const std::byte> body) noexcept {
   stage_ = Stage::complete;
-  return {Event::complete, progress.consumed};
+  if (check_.facts().has_large_body || chunks_.is_too_large()) {
+    status_ = Status::content_too_large;
+    return Event::refused;
+  }
+  if (check_.facts().expects_unknown) {
+    status_ = Status::expectation_failed;
+    return Event::refused;
+  }
+  request_.body = body;
+  return Event::complete;
 }
 
 RequestParser::Progress RequestParser::feed_length_body(std::string_view input) {
   const std::size_t take = std::min<std::uint64_t>(body_remaining_, input.size());
   const std::span<const std::byte> bytes = to_bytes(input.substr(0, take));
   if (body_.empty() && take == body_remaining_) {
-    request_.body = bytes;
     body_remaining_ = 0;
-    stage_ = Stage::complete;
-    return {Event::complete, take};
+    return {finish(bytes), take};
   }
-  if (body_.empty()) body_.reserve(std::min(body_remaining_, kBodyReserveBytes));
-  body_.insert(body_.end(), bytes.begin(), bytes.end());
+  if (!check_.facts().has_large_body) {
+    if (body_.empty()) body_.reserve(std::min(body_remaining_, kBodyReserveBytes));
+    body_.insert(body_.end(), bytes.begin(), bytes.end());
+  }
   body_remaining_ -= take;
   if (body_remaining_ != 0) return {Event::need_more, take};
-  request_.body = body_;
-  stage_ = Stage::complete;
-  return {Event::complete, take};
+  return {finish(body_), take};
 }
 
 void RequestParser::reset() noexcept {

@@ -31,6 +31,7 @@ class RequestParser {
     need_more,        // all of the input is consumed, the request is not whole yet
     expect_continue,  // request() has all but the body, which the client sends after our 100
     complete,         // request() is ready
+    refused,          // the same, without its body, and status() says why it cannot be served
     error,            // status() is ready; nothing is parsed any more, for good
   };
   struct Progress {
@@ -43,19 +44,20 @@ class RequestParser {
   RequestParser(const RequestParser&) = delete;
   RequestParser& operator=(const RequestParser&) = delete;
 
-  // Takes any cut of the stream, also nothing. After `complete`, reset() must come first, and the
-  // rest of the input (from `consumed` on) is the beginning of the next request. After `error`
-  // every call returns `error` with 0 consumed.
+  // Takes any cut of the stream, also nothing. After `complete` and `refused`, reset() must come
+  // first, and the rest of the input (from `consumed` on) is the beginning of the next request.
+  // After `error` every call returns `error` with 0 consumed.
   //
-  // Statuses: 400 malformed, 413 body, 414 request line, 417 unknown expectation, 431 header, 505
-  // version. They depend on the bytes only, not on how they were cut.
+  // Statuses of `error`: 400 malformed, 413 body, 414 request line, 431 header, 505 version; of
+  // `refused`: 413 a body that was read to its end all the same, 417 unknown expectation. They
+  // depend on the bytes only, not on how they were cut.
   Progress feed(std::span<const std::byte> input);
 
-  // The request, after `complete`; after `expect_continue` all of it but the body. A loan until
-  // feed() or reset(), and while the buffer that was fed last is untouched.
+  // The request, after `complete`; after `expect_continue` and `refused` all of it but the body. A
+  // loan until feed() or reset(), and while the buffer that was fed last is untouched.
   const Request& request() const noexcept { return request_; }
 
-  // What to answer after `error`. The parser knows no clock: 408 is the connection's.
+  // What to answer after `error` and `refused`. The parser knows no clock: 408 is the connection's.
   Status status() const noexcept { return status_; }
 
   // Ends the request and prepares for the next; gives big buffers back. An error stays.
@@ -74,6 +76,7 @@ class RequestParser {
   Progress feed_head(std::string_view input);
   Progress feed_body(std::string_view input);
   Progress feed_length_body(std::string_view input);
+  Event finish(std::span<const std::byte> body) noexcept;
   bool take_head(std::string_view head) noexcept;
   [[gnu::cold]] Progress fail(Status status, std::size_t consumed) noexcept;
 

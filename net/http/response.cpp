@@ -180,8 +180,10 @@ void write_error(Bytes& out, Status status, const ErrorOptions& options) {
       append_field(out, "Sec-WebSocket-Version", "13");
     }
     // Upgrade is a hop-by-hop field and has to be named (RFC 9110 section 7.8).
-    append(out, options.context.keep_alive ? "Connection: Upgrade\r\n"
-                                           : "Connection: Upgrade, close\r\n");
+    const bool is_old = options.context.version == 10;
+    append(out, !options.context.keep_alive ? "Connection: Upgrade, close\r\n"
+                : is_old                    ? "Connection: Upgrade, keep-alive\r\n"
+                                            : "Connection: Upgrade\r\n");
   } else {
     append(out, connection_line(options.context));
   }

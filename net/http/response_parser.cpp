@@ -15,10 +15,18 @@ std::span<const std::byte> to_bytes(std::string_view text) noexcept {
   return std::as_bytes(std::span{text});
 }
 
+// A response that is too large is of no use to its client, read to its end or not.
+Limits without_discarding(Limits limits) noexcept {
+  limits.discarded_bytes_max = 0;
+  return limits;
+}
+
 }  // namespace
 
 ResponseParser::ResponseParser(const Limits& limits)
-    : limits_(limits), check_(HeadCheck::Kind::response, limits), chunks_(limits) {}
+    : limits_(limits),
+      check_(HeadCheck::Kind::response, limits),
+      chunks_(without_discarding(limits)) {}
 
 ResponseParser::Progress ResponseParser::fail(Status status, std::size_t consumed) noexcept {
   const bool malformed =

@@ -81,6 +81,8 @@ class RouteTable {
   void lookup(std::string_view method, std::string_view path, RouteMatch& match) const noexcept;
   // The value of an Allow field: "GET, HEAD, OPTIONS". Not for the hot path.
   [[gnu::cold]] std::string allow(const RouteMatch& match) const;
+  // Whether any route has it.
+  bool has_method(std::string_view method) const noexcept { return method_index(method) != kNone; }
 
  private:
   static constexpr std::uint32_t kNone = 0xffff'ffff;
@@ -134,6 +136,7 @@ class Router {
     return match.outcome_ == RouteMatch::Outcome::found ? &handlers_[match.route_] : nullptr;
   }
   [[gnu::cold]] std::string allow(const RouteMatch& match) const { return table_.allow(match); }
+  bool has_method(std::string_view method) const noexcept { return table_.has_method(method); }
 
  private:
   RouteTable table_;

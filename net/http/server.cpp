@@ -17,18 +17,6 @@ ServerConnection& connection_of(Stream& stream) noexcept {
   return *static_cast<ServerConnection*>(stream.owner());
 }
 
-// Cheap and generous: what a handshake needs to be looked at by who knows about it, also if a proxy
-// has damaged it.
-bool may_be_upgrade(const Request& request) noexcept {
-  static constexpr std::string_view kPrefix = "sec-websocket-";
-  return std::ranges::any_of(request.fields, [](const Field& field) {
-    const char first = static_cast<char>(field.name.front() | 0x20);
-    if (first == 'u') return field_name_equal(field.name, "upgrade");
-    return first == 's' && field.name.size() > kPrefix.size() &&
-           field_name_equal(field.name.substr(0, kPrefix.size()), kPrefix);
-  });
-}
-
 }  // namespace
 
 const StreamHandler Server::kHandler{"http",   on_data,     on_end,    on_closed,
@@ -178,6 +166,11 @@ Server::Verdict Server::serve(ServerConnection& connection, Stream& stream, Inpu
         ++served;
         verdict = answer(connection, stream, input);
         break;
+      case RequestParser::Event::refused:
+        ++served;
+        verdict = refuse(connection, stream, connection.parser.status(),
+                         {.context = context_of(connection.parser.request())});
+        break;
       case RequestParser::Event::error:
         verdict = refuse(connection, stream, connection.parser.status());
         break;
@@ -191,59 +184,34 @@ Server::Verdict Server::answer(ServerConnection& connection, Stream& stream, con
   const Request& request = connection.parser.request();
   ++counters_.requests;
   connection.wait = Wait::none;  // a new deadline begins with what comes next
-  ResponseContext context = ResponseContext::of(request);
-  if (draining_) context.keep_alive = false;
+  const ResponseContext context = context_of(request);
   if (options_.upgrade != nullptr && may_be_upgrade(request)) {
     const std::optional<Verdict> verdict = try_upgrade(connection, stream, context, rest);
     if (verdict) return *verdict;
   }
   const RouteHandler* route = routes_.lookup(request.method, request.path, match_);
-  if (match_.outcome() == RouteMatch::Outcome::options) {
-    return answer_options(connection, stream, context);
-  }
+  if (is_options(request)) return answer_options(connection, stream, context);
   if (route == nullptr || route->run == nullptr) {
-    return refuse_unrouted(connection, stream, context);
+    return refuse_unrouted(connection, stream, request, context);
   }
   Responder responder{*this, connection, stream, context};
   route->run(route->context, request, match_, responder);
   if (!responder.answered()) {
     return refuse(connection, stream, Status::internal_server_error, {.context = context});
   }
-  connection.answered = true;
-  connection.parser.reset();
-  return context.keep_alive ? Verdict::go_on : finish(connection, stream);
+  return end_request(connection, stream, context);
 }
 
-// After a lookup that found nothing to run.
-Server::Verdict Server::refuse_unrouted(ServerConnection& connection, Stream& stream,
-                                        const ResponseContext& context) {
-  switch (match_.outcome()) {
-    case RouteMatch::Outcome::malformed:
-      return refuse(connection, stream, Status::bad_request, {.context = context});
-    case RouteMatch::Outcome::method_not_allowed: {
-      const std::string allow = routes_.allow(match_);
-      return refuse(connection, stream, Status::method_not_allowed,
-                    {.context = context, .allow = allow});
-    }
-    case RouteMatch::Outcome::found:
-      return refuse(connection, stream, Status::upgrade_required, {.context = context});
-    case RouteMatch::Outcome::not_found:
-    case RouteMatch::Outcome::options:
-      break;
-  }
-  return refuse(connection, stream, Status::not_found, {.context = context});
-}
-
-Server::Verdict Server::answer_options(ServerConnection& connection, Stream& stream,
-                                       const ResponseContext& context) {
-  const std::string allow = routes_.allow(match_);
-  const std::array<Field, 1> fields{Field{.name = "Allow", .value = allow}};
-  Responder responder{*this, connection, stream, context};
-  const bool sent = responder.respond(Status::no_content, {.fields = fields}, {});
-  RT_ASSERT(sent);  // methods are tokens
-  connection.answered = true;
-  connection.parser.reset();
-  return context.keep_alive ? Verdict::go_on : finish(connection, stream);
+// Cheap and generous: what a handshake needs to be looked at by who knows about it, also if a proxy
+// has damaged it.
+bool Server::may_be_upgrade(const Request& request) noexcept {
+  static constexpr std::string_view kPrefix = "sec-websocket-";
+  return std::ranges::any_of(request.fields, [](const Field& field) {
+    const char first = static_cast<char>(field.name.front() | 0x20);
+    if (first == 'u') return field_name_equal(field.name, "upgrade");
+    return first == 's' && field.name.size() > kPrefix.size() &&
+           field_name_equal(field.name.substr(0, kPrefix.size()), kPrefix);
+  });
 }
 
 std::optional<Server::Verdict> Server::try_upgrade(ServerConnection& connection, Stream& stream,
@@ -275,32 +243,6 @@ std::optional<Server::Verdict> Server::try_upgrade(ServerConnection& connection,
     }
   }
   return std::nullopt;
-}
-
-// The client waits with its body for a word of ours, which is the last one at once if no route
-// would take the request. It must not be any other: the body may come all the same.
-Server::Verdict Server::on_expect_continue(ServerConnection& connection, Stream& stream) {
-  const Request& request = connection.parser.request();
-  const RouteHandler* route = routes_.lookup(request.method, request.path, match_);
-  const bool runs = route != nullptr && route->run != nullptr;
-  const bool is_options = match_.outcome() == RouteMatch::Outcome::options;
-  if (!runs && !is_options && !may_be_upgrade(request)) {
-    return refuse_unrouted(connection, stream, ResponseContext::of(request));
-  }
-  send(connection, stream, std::as_bytes(std::span{kContinueResponse}), Memory::copied);
-  return Verdict::go_on;
-}
-
-Server::Verdict Server::refuse(ServerConnection& connection, Stream& stream, Status status,
-                               const ErrorOptions& options) {
-  ++counters_.errors;
-  ErrorOptions full = options;
-  full.context.keep_alive = false;
-  full.date = date();
-  std::vector<std::byte>& out = empty_scratch();
-  write_error(out, status, full);
-  send(connection, stream, out, Memory::copied);
-  return finish(connection, stream);
 }
 
 // --- Going on

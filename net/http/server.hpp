@@ -5,8 +5,9 @@
 //
 // The path of a request: Stream -> on_data -> RequestParser -> upgrade function, or route ->
 // handler -> Responder -> the stream's queue. Requests are answered in order; the next one is
-// parsed when the one before it has been answered and the queue has room. An error response of the
-// server's own (a malformed request, no route, a deadline, ...) is the last thing on its
+// parsed when the one before it has been answered and the queue has room. A request that came whole
+// leaves its connection open also when its answer is an error (no route, a refused upgrade, ...).
+// One whose end is not known (malformed, too large, a deadline, ...) gets the last answer on its
 // connection: nothing behind it is parsed (RFC 9112 section 9.6 for how it is closed).
 //
 // Streams refer to the server: Network::shutdown() comes before its destruction.
@@ -33,7 +34,7 @@ struct UpgradeOutcome {
   enum class Kind : std::uint8_t {
     not_an_upgrade,  // goes on to the routes
     taken,           // the function has answered and switched the stream's handler and owner
-    rejected,        // answered with the rest of this struct, then closed
+    rejected,        // answered with the rest of this struct; the connection stays in HTTP
   };
   Kind kind = Kind::not_an_upgrade;
   Status status = Status::bad_request;
@@ -130,11 +131,15 @@ class Server {
   std::optional<Verdict> try_upgrade(ServerConnection& connection, Stream& stream,
                                      const ResponseContext& context, const Input& rest);
   Verdict on_expect_continue(ServerConnection& connection, Stream& stream);
-  Verdict refuse_unrouted(ServerConnection& connection, Stream& stream,
+  ResponseContext context_of(const Request& request) const noexcept;
+  bool is_options(const Request& request) const noexcept;
+  static bool may_be_upgrade(const Request& request) noexcept;
+  Verdict refuse_unrouted(ServerConnection& connection, Stream& stream, const Request& request,
                           const ResponseContext& context);
   Verdict answer_options(ServerConnection& connection, Stream& stream,
                          const ResponseContext& context);
-  // An error response of our own, and the end.
+  Verdict end_request(ServerConnection& connection, Stream& stream,
+                      const ResponseContext& context) noexcept;
   [[gnu::cold]] Verdict refuse(ServerConnection& connection, Stream& stream, Status status,
                                const ErrorOptions& options = {});
   void refuse_connection(Stream& stream) noexcept;

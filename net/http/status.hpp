@@ -29,6 +29,7 @@ enum class Status : std::uint16_t {
   too_many_requests = 429,
   request_header_fields_too_large = 431,
   internal_server_error = 500,
+  not_implemented = 501,
   service_unavailable = 503,
   http_version_not_supported = 505,
 };
@@ -78,6 +79,8 @@ constexpr std::string_view reason_phrase(Status status) noexcept {
       return "Request Header Fields Too Large";
     case Status::internal_server_error:
       return "Internal Server Error";
+    case Status::not_implemented:
+      return "Not Implemented";
     case Status::service_unavailable:
       return "Service Unavailable";
     case Status::http_version_not_supported:

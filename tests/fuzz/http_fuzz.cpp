@@ -80,6 +80,10 @@ std::string read_requests(std::span<const std::byte> stream, std::size_t piece,
       append_request(log, parser.request());
       parser.reset();
     }
+    if (progress.event == RequestParser::Event::refused) {
+      log.append("refused ").append(std::to_string(static_cast<int>(parser.status())));
+      parser.reset();
+    }
     demand(progress.consumed > 0);
     stream = stream.subspan(progress.consumed);
   }

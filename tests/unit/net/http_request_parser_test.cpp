@@ -288,8 +288,9 @@ TEST(HttpRequestParser, LimitsTheBodyBeforeItComes) {
   const auto sized = [](const std::string& length) {
     return "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + length + "\r\n\r\n";
   };
-  expect_limit({.body_bytes_max = 3}, sized("3") + "abc", sized("4"), Status::content_too_large);
-  expect_limit({}, sized("1048576") + std::string(1048576, 'x'), sized("1048577"),
+  expect_limit({.body_bytes_max = 3, .discarded_bytes_max = 0}, sized("3") + "abc", sized("4"),
+               Status::content_too_large);
+  expect_limit({}, sized("1048576") + std::string(1048576, 'x'), sized("1114113"),
                Status::content_too_large);
   expect_limit({}, sized("0"), sized("99999999999999999999999999"), Status::content_too_large);
 }
@@ -297,10 +298,59 @@ TEST(HttpRequestParser, LimitsTheBodyBeforeItComes) {
 TEST(HttpRequestParser, LimitsAChunkedBodyWhileItComes) {
   const std::string head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
   // The size of the chunk that is too much is refused, before any byte of it.
-  expect_limit({.body_bytes_max = 5}, head + "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
-               head + "3\r\nabc\r\n3\r\n", Status::content_too_large);
+  expect_limit({.body_bytes_max = 5, .discarded_bytes_max = 0},
+               head + "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", head + "3\r\nabc\r\n3\r\n",
+               Status::content_too_large);
   expect_limit({.body_bytes_max = 5}, head + "0\r\n\r\n", head + "ffffffffffffffffff\r\n",
                Status::content_too_large);
+}
+
+struct Refused {
+  std::string text;
+  Status status;
+};
+
+TEST(HttpRequestParser, ReadsWhatItRefusesToItsEndAndGoesOnBehindIt) {
+  const Limits limits{.body_bytes_max = 3, .discarded_bytes_max = 4};
+  const auto post = [](std::string_view fields, std::string_view body) {
+    return "POST /p HTTP/1.1\r\nHost: a\r\n" + std::string{fields} + "\r\n" + std::string{body};
+  };
+  const std::string chunked = "Transfer-Encoding: chunked\r\n";
+  const std::vector<Refused> cases = {
+      {post("Content-Length: 4\r\n", "abcd"), Status::content_too_large},
+      {post("Content-Length: 7\r\n", "abcdefg"), Status::content_too_large},
+      {post(chunked, "7\r\nabcdefg\r\n0\r\nT: 1\r\n\r\n"), Status::content_too_large},
+      {post(chunked, "2\r\nab\r\n2\r\ncd\r\n3\r\nefg\r\n0\r\n\r\n"), Status::content_too_large},
+      {post("Expect: 200-ok\r\n", ""), Status::expectation_failed},
+      {post("Expect:\r\nContent-Length: 3\r\n", "abc"), Status::expectation_failed},
+      {post("Expect: 100-continue\r\nExpect: x\r\n", ""), Status::expectation_failed},
+      {post("Expect: x\r\nContent-Length: 4\r\n", "abcd"), Status::content_too_large},
+  };
+  const std::string next = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
+  for (const Refused& c : cases) {
+    for (const std::size_t bytes : {std::size_t{1}, std::size_t{5}, std::size_t{1} << 30}) {
+      RequestParser parser{limits};
+      Feeder feeder;
+      const std::string text = c.text + next;
+      const auto outcome = feeder.feed(parser, text, pieces_of(bytes));
+      ASSERT_EQ(outcome.event, Event::refused) << c.text << bytes;
+      EXPECT_EQ(parser.status(), c.status) << c.text;
+      EXPECT_EQ(outcome.consumed, c.text.size()) << c.text;
+      EXPECT_EQ(parser.request().method, "POST");
+      EXPECT_TRUE(parser.request().keep_alive);
+      EXPECT_TRUE(parser.request().body.empty());
+      parser.reset();
+      ASSERT_EQ(parser.feed(as_bytes(next)).event, Event::complete) << c.text;
+      EXPECT_EQ(parser.request().path, "/next");
+    }
+  }
+  // One more byte ends the connection, and so does a body that the client has not begun to send.
+  for (const std::string& text : {post("Content-Length: 8\r\n", ""), post(chunked, "8\r\n"),
+                                  post("Content-Length: 4\r\nExpect: 100-continue\r\n", "")}) {
+    RequestParser parser{limits};
+    ASSERT_EQ(parser.feed(as_bytes(text)).event, Event::error) << text;
+    EXPECT_EQ(parser.status(), Status::content_too_large);
+  }
 }
 
 TEST(HttpRequestParser, LimitsChunkLinesExtensionsAndTrailers) {

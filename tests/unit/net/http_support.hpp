@@ -58,7 +58,8 @@ class Feeder {
       outcome.event = progress.event;
       outcome.consumed += progress.consumed;
       if (progress.event == Event::expect_continue) outcome.expected_continue = true;
-      if (progress.event == Event::complete || progress.event == Event::error) break;
+      if (progress.event == Event::complete || progress.event == Event::refused) break;
+      if (progress.event == Event::error) break;
     }
     return outcome;
   }

@@ -1,6 +1,6 @@
 // Goal: an upgrade hands the stream over whole, with every byte behind the head, or gets exactly
-// one refusal. Method: raw clients against a server with an upgrade function, the head cut
-// anywhere.
+// one refusal and stays in HTTP. Method: raw clients against a server with an upgrade function, the
+// head cut anywhere.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -149,22 +149,42 @@ TEST(HttpServer, AnUpgradeBehindABlockedAnswerWaitsForItAndGetsTheBytesBehindIt)
   run_site(options, body, upgrade);
 }
 
-TEST(HttpServer, AnUpgradeThatIsRejectedGetsOneAnswerWithItsFields) {
+TEST(HttpServer, AnUpgradeThatIsRejectedGetsOneAnswerWithItsFieldsAndTheNextRequestIsServed) {
   EchoUpgrade upgrade;
-  const auto answers = answers_to(get("/x", "Upgrade: bad\r\n") + kHidden, with_upgrade(upgrade));
-  ASSERT_EQ(answers.size(), 1u);
+  const auto answers = answers_to(get("/x", "Upgrade: bad\r\n") + kLast, with_upgrade(upgrade));
+  ASSERT_EQ(answers.size(), 2u);
   EXPECT_EQ(answers[0].status, 403);
   EXPECT_EQ(answers[0].body, "not you\n");
   EXPECT_EQ(answers[0].allow, "ECHO");
-  EXPECT_FALSE(answers[0].keep_alive);
+  EXPECT_TRUE(answers[0].keep_alive);
+  EXPECT_EQ(answers[1].body, "hello");
+}
+
+TEST(HttpServer, AnUpgradeMayFollowOneThatWasRejected) {
+  EchoUpgrade upgrade;
+  expect_taken(with_upgrade(upgrade), upgrade, get("/x", "Upgrade: bad\r\n"), SIZE_MAX);
 }
 
 TEST(HttpServer, AnUpgradeOfAnotherVersionIsToldOursOnce) {
   EchoUpgrade upgrade;
-  const auto answers = answers_to(get("/x", "Upgrade: old\r\n"), with_upgrade(upgrade));
+  const auto answers = answers_to(get("/x", "Upgrade: old\r\nConnection: upgrade, close\r\n"),
+                                  with_upgrade(upgrade));
   ASSERT_EQ(answers.size(), 1u);
   EXPECT_EQ(answers[0].status, 426);
   EXPECT_EQ(answers[0].version_of_websocket, "13");  // empty if it came twice
+}
+
+// HAProxy's `option httpchk`, and clients that ask first.
+TEST(HttpServer, WithUpgradesOptionsOfAnyPathIsAnswered) {
+  EchoUpgrade upgrade;
+  const auto answers = answers_to(
+      "OPTIONS /any HTTP/1.1\r\nHost: a\r\n\r\nOPTIONS / HTTP/1.0\r\n\r\n", with_upgrade(upgrade));
+  ASSERT_EQ(answers.size(), 2u);
+  for (const HttpAnswer& answer : answers) {
+    EXPECT_EQ(answer.status, 204);
+    EXPECT_EQ(answer.allow, "GET, OPTIONS");
+  }
+  EXPECT_TRUE(answers[0].keep_alive);
 }
 
 TEST(HttpServer, AnUpgradeThatNobodyKnowsIsAnOrdinaryRequest) {

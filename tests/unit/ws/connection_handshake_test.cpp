@@ -142,10 +142,13 @@ Task<void> expect_refusals(WsSite& site) {
     EXPECT_TRUE(client.ended) << describe(client.why);
     co_await client.until_closed();
     const auto answers = answers_in(client.received);
-    EXPECT_EQ(answers.size(), 1u) << client.received;
-    if (answers.size() != 1) continue;
+    EXPECT_EQ(answers.size(), 2u) << client.received;
+    if (answers.size() != 2) continue;
     EXPECT_EQ(answers[0].status, refusal.status);
-    EXPECT_FALSE(answers[0].keep_alive);
+    EXPECT_TRUE(answers[0].keep_alive);
+    // A frame is no request: its first byte ends the connection, whatever lies behind it.
+    EXPECT_EQ(answers[1].status, 400);
+    EXPECT_FALSE(answers[1].keep_alive);
     if (refusal.status == 426) {
       EXPECT_EQ(answers[0].version_of_websocket, "13");
     }
@@ -156,12 +159,26 @@ Task<void> expect_refusals(WsSite& site) {
   EXPECT_EQ(site.witness.opened, 0u);
 }
 
-TEST(WsUpgrade, ARefusalHasItsStatusAndNothingBehindItIsParsed) {
+TEST(WsUpgrade, ARefusalHasItsStatusAndFramesBehindItAreNeverParsed) {
   run_ws_site({}, expect_refusals);
 }
 
 TEST(WsUpgrade, ARefusalIsTheSameWhenTheRequestIsCutEverywhere) {
   run_ws_site(tiny_site(), expect_refusals);
+}
+
+TEST(WsUpgrade, AfterARefusalTheNextHandshakeOnTheConnectionIsTaken) {
+  run_ws_site({}, [](WsSite& site) -> Task<void> {
+    for (const Refusal& refusal : refusals()) {
+      WsClient client;
+      co_await client.connect(site.network, site.address);
+      client.send(refusal.request + ws_handshake());
+      co_await client.until_contains("HTTP/1.1 101 ");
+      EXPECT_TRUE(client.received.starts_with("HTTP/1.1 " + std::to_string(refusal.status)));
+      client.abort();
+      co_await client.until_closed();
+    }
+  });
 }
 
 TEST(WsUpgrade, PlainRequestsStayWithTheRoutes) {

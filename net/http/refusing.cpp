@@ -1,0 +1,104 @@
+// Answers of the server's own: errors, and what a path allows. A request that came whole leaves its
+// connection as it was, whatever its answer is; only where the next request would begin is unknown
+// does the connection end.
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "net/http/server.hpp"
+#include "runtime/assert.hpp"
+
+namespace net::http {
+namespace {
+
+// Of RFC 9110 section 9 and RFC 5789: what no route takes of these is 405, anything else 501.
+constexpr std::array<std::string_view, 9> kMethods{"GET",     "HEAD",    "POST",  "PUT",  "DELETE",
+                                                   "CONNECT", "OPTIONS", "TRACE", "PATCH"};
+
+}  // namespace
+
+ResponseContext Server::context_of(const Request& request) const noexcept {
+  ResponseContext context = ResponseContext::of(request);
+  if (draining_) context.keep_alive = false;
+  return context;
+}
+
+// After a lookup. A server with upgrades has something on every path.
+bool Server::is_options(const Request& request) const noexcept {
+  if (match_.outcome() == RouteMatch::Outcome::options) return true;
+  return match_.outcome() == RouteMatch::Outcome::not_found && request.method == "OPTIONS" &&
+         options_.upgrade != nullptr;
+}
+
+Server::Verdict Server::answer_options(ServerConnection& connection, Stream& stream,
+                                       const ResponseContext& context) {
+  const bool has_routes = match_.outcome() == RouteMatch::Outcome::options;
+  const std::string allow = has_routes ? routes_.allow(match_) : "GET, OPTIONS";
+  const std::array<Field, 1> fields{Field{.name = "Allow", .value = allow}};
+  Responder responder{*this, connection, stream, context};
+  const bool sent = responder.respond(Status::no_content, {.fields = fields}, {});
+  RT_ASSERT(sent);  // methods are tokens
+  return end_request(connection, stream, context);
+}
+
+// After a lookup that found nothing to run.
+Server::Verdict Server::refuse_unrouted(ServerConnection& connection, Stream& stream,
+                                        const Request& request, const ResponseContext& context) {
+  const RouteMatch::Outcome outcome = match_.outcome();
+  if (outcome == RouteMatch::Outcome::malformed) {
+    return refuse(connection, stream, Status::bad_request, {.context = context});
+  }
+  if (std::ranges::find(kMethods, request.method) == kMethods.end() &&
+      !routes_.has_method(request.method)) {
+    return refuse(connection, stream, Status::not_implemented, {.context = context});
+  }
+  if (outcome == RouteMatch::Outcome::method_not_allowed) {
+    const std::string allow = routes_.allow(match_);
+    return refuse(connection, stream, Status::method_not_allowed,
+                  {.context = context, .allow = allow});
+  }
+  const bool is_found = outcome == RouteMatch::Outcome::found;
+  return refuse(connection, stream, is_found ? Status::upgrade_required : Status::not_found,
+                {.context = context});
+}
+
+// The client waits with its body for a word of ours, which is the last one at once if no route
+// would take the request. It must not be any other: the body may come all the same.
+Server::Verdict Server::on_expect_continue(ServerConnection& connection, Stream& stream) {
+  const Request& request = connection.parser.request();
+  const RouteHandler* route = routes_.lookup(request.method, request.path, match_);
+  const bool runs = route != nullptr && route->run != nullptr;
+  if (!runs && !is_options(request) && !may_be_upgrade(request)) {
+    ResponseContext context = context_of(request);
+    context.keep_alive = false;
+    return refuse_unrouted(connection, stream, request, context);
+  }
+  send(connection, stream, std::as_bytes(std::span{kContinueResponse}), Memory::copied);
+  return Verdict::go_on;
+}
+
+// An error response of our own. The connection ends unless the context keeps it, which a request
+// that did not come whole must not.
+Server::Verdict Server::refuse(ServerConnection& connection, Stream& stream, Status status,
+                               const ErrorOptions& options) {
+  ++counters_.errors;
+  ErrorOptions full = options;
+  full.date = date();
+  std::vector<std::byte>& out = empty_scratch();
+  write_error(out, status, full);
+  send(connection, stream, out, Memory::copied);
+  return end_request(connection, stream, options.context);
+}
+
+// The answer to a request has been given.
+Server::Verdict Server::end_request(ServerConnection& connection, Stream& stream,
+                                    const ResponseContext& context) noexcept {
+  connection.wait = ServerConnection::Wait::none;  // a new deadline begins with what comes next
+  if (!context.keep_alive) return finish(connection, stream);
+  connection.answered = true;
+  connection.parser.reset();
+  return Verdict::go_on;
+}
+
+}  // namespace net::http
