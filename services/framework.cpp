@@ -12,6 +12,7 @@
 #include "runtime/host.hpp"
 #include "services/node/node.hpp"
 #include "services/node/process.hpp"
+#include "ws/origin.hpp"
 
 namespace framework {
 namespace {
@@ -29,6 +30,17 @@ bool parse_addresses(const std::vector<std::string>& texts, std::vector<runtime:
       return false;
     }
     to.push_back(*address);
+  }
+  return true;
+}
+
+// False, and a line on stderr, if an entry can never let an origin in.
+bool check_origins(const std::vector<std::string>& entries) {
+  for (const std::string& entry : entries) {
+    const std::string problem = ws::read_origin_entry(entry).problem;
+    if (problem.empty()) continue;
+    fmt::print(stderr, "origin \"{}\" {}\n", entry, problem);
+    return false;
   }
   return true;
 }
@@ -82,7 +94,9 @@ int app::run() {
     return kExitUsage;
   }
   node.websocket.reader.message_bytes_max = options_.message_bytes_max;
+  if (!check_origins(options_.origins)) return kExitUsage;
   node.websocket.handshake.allow_origins(options_.origins);
+  node.websocket.handshake.is_origin_strict = options_.origin_strict;
   node.dispatch.frame_bytes_max = options_.message_bytes_max;
   node.dispatch.handlers_running_max = options_.handlers_max;
   node.dispatch.handlers_per_session_max = options_.handlers_per_session_max;

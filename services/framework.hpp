@@ -78,7 +78,11 @@ struct options {
   std::vector<std::string> tcp_listen;  // the protocol without WebSocket
   std::uint16_t cores = 0;              // 0: one for each CPU that the process may use
   std::size_t message_bytes_max = 1024 * 1024;
-  std::vector<std::string> origins;  // web origins let in besides the server's own; "*": any
+  // Web origins let in besides those of the request's own host and port, which pass with either
+  // scheme unless `origin_strict`: "https://example.org", "https://*.example.org", "null", "*" for
+  // any (ws/origin.hpp).
+  std::vector<std::string> origins;
+  bool origin_strict = false;
   runtime::Nanoseconds drain_deadline = 10 * runtime::kSecond;
   // Coroutine handlers that run: on a core, of one client, and the payloads they were given on a
   // core together, at least message_bytes_max. One more is answered by Error overloaded (of one

@@ -55,7 +55,8 @@ struct ServerConfig {
   } limits;
 
   struct Websocket {
-    std::vector<std::string> origins;  // empty: the server's own origin only; "*": any
+    std::vector<std::string> origins;  // as ws/origin.hpp reads them; "*": any
+    bool origin_strict = false;        // true: a page over https needs an entry, as we speak http
     std::vector<std::string> subprotocols;
     bool deflate = false;
     std::uint64_t deflate_server_window_bits = 15;

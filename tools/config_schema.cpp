@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "net/http/syntax.hpp"
 #include "runtime/address.hpp"
+#include "ws/origin.hpp"
 
 namespace tools {
 namespace {
@@ -43,23 +45,11 @@ std::string check_address(std::string_view text) {
 }
 
 std::string check_origin(std::string_view text) {
-  if (text == "*" || text == "null") return {};
-  const std::size_t scheme = text.find("://");
-  if (scheme == text.npos || scheme == 0) return "is no origin: the scheme is missing";
-  const std::string_view host = text.substr(scheme + 3);
-  if (host.empty() || host.find_first_of("/?# ") != host.npos) {
-    return "is no origin: it is scheme, host and port, without a path";
-  }
-  return {};
+  return ws::read_origin_entry(text).problem;
 }
 
-constexpr std::string_view kSeparators = "()<>@,;:\\\"/[]?={} \t";  // of RFC 9110 section 5.6.2
-
 std::string check_token(std::string_view text) {
-  const bool is_token = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return c > ' ' && c < 0x7f && kSeparators.find(c) == kSeparators.npos;
-  });
-  return is_token ? "" : "is no subprotocol name (RFC 6455 section 4.1: a token)";
+  return net::http::is_token(text) ? "" : "is no subprotocol name (RFC 6455 section 4.1: a token)";
 }
 
 std::string check_node_name(std::string_view text) {
@@ -210,10 +200,17 @@ void add_limits(std::vector<Setting>& rows) {
 void add_websocket(std::vector<Setting>& rows) {
   using W = Config::Websocket;
   constexpr std::string_view kSection = "websocket";
-  rows.push_back(words(SettingKind::list, {kSection, "origins", "origin"}, kWebsocket<&W::origins>,
-                       {check_origin, "\"https://host\", \"https://host:port\", \"*\" for any",
-                        "https://example.org"},
-                       "web origins let in besides the server's own; \"*\" is any"));
+  rows.push_back(
+      words(SettingKind::list, {kSection, "origins", "origin"}, kWebsocket<&W::origins>,
+            {check_origin,
+             "\"https://host\", \"https://host:port\", \"https://*.host\", \"null\", \"file://\", "
+             "\"moz-extension://*\", \"*\" for any",
+             "https://example.org"},
+            "web origins let in besides the Host's own; \"*\" is any"));
+  rows.push_back(
+      boolean({kSection, "origin_strict", "origin-strict"}, kWebsocket<&W::origin_strict>,
+              "the Host's own origin is that over http alone; over https, behind a proxy "
+              "that ends TLS, it must be listed"));
   rows.push_back(words(SettingKind::list, {kSection, "subprotocols", "subprotocol"},
                        kWebsocket<&W::subprotocols>,
                        {check_token, "names without blanks and separators", "chat.v1"},

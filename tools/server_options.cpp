@@ -80,7 +80,8 @@ ws::EndpointOptions websocket_options(const ServerConfig& config) {
   const ServerConfig::Websocket& websocket = config.websocket;
   ws::EndpointOptions options;
   options.handshake.subprotocols = websocket.subprotocols;
-  options.handshake.allow_origins(websocket.origins);
+  options.handshake.allow_origins(websocket.origins);  // the schema has checked them
+  options.handshake.is_origin_strict = websocket.origin_strict;
   ws::DeflatePolicy& deflate = options.handshake.deflate;
   deflate.is_enabled = websocket.deflate;
   deflate.server_no_context_takeover = websocket.deflate_server_no_context_takeover;

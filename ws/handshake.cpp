@@ -13,7 +13,6 @@
 #include "net/http/text_scan.hpp"
 #include "runtime/assert.hpp"
 #include "ws/header_list.hpp"
-#include "ws/origin.hpp"
 
 namespace ws {
 namespace {
@@ -106,18 +105,15 @@ bool is_valid_key(std::string_view key) noexcept {
 bool is_origin_allowed(const Gathered& found, const HandshakePolicy& policy) noexcept {
   if (found.origin.count == 0) return true;
   if (found.origin.count > 1) return false;
-  if (policy.any_origin_allowed) return true;
   const std::string_view origin = found.origin.value;
-  // "null" is what sandboxed frames and local files send: nobody's origin.
-  if (origin.empty() || origin == "null") return false;
-  if (is_same_origin(origin, found.host.value, policy.is_secure)) return true;
-  return std::any_of(
-      policy.origins_allowed.begin(), policy.origins_allowed.end(),
-      [origin](const std::string& allowed) { return equal_without_case(origin, allowed); });
+  const SchemeRule own_scheme = policy.is_secure ? SchemeRule::https : SchemeRule::http;
+  const SchemeRule rule = policy.is_origin_strict ? own_scheme : SchemeRule::either;
+  return is_same_origin(origin, found.host.value, rule) || policy.origins.matches(origin);
 }
 
 // Chooses the first of the client's that we offer. False if the lists are broken: a member that is
-// no token, or one that comes twice (section 4.1, item 10).
+// no token, or one that comes twice (section 4.1, item 10). A list without members, as libsoup
+// sends it, asks for no subprotocol.
 bool choose_subprotocol(const net::http::Request& request, const HandshakePolicy& policy,
                         std::string_view& chosen) {
   std::array<std::string_view, kSubprotocolsMax> seen;
@@ -137,8 +133,7 @@ bool choose_subprotocol(const net::http::Request& request, const HandshakePolicy
     });
     if (!is_sound) return false;
   }
-  // A field is there to name at least one.
-  return count > 0;
+  return true;
 }
 
 bool choose_extensions(const net::http::Request& request, const HandshakePolicy& policy,
@@ -228,11 +223,6 @@ Rejection upgrade_required() noexcept {
   return {.status = 426,
           .reason = "this resource speaks WebSocket only",
           .extra_fields = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"};
-}
-
-void HandshakePolicy::allow_origins(std::vector<std::string> origins) {
-  any_origin_allowed = std::find(origins.begin(), origins.end(), "*") != origins.end();
-  origins_allowed = std::move(origins);
 }
 
 Upgrade check_upgrade(const net::http::Request& request, const HandshakePolicy& policy) {
@@ -333,6 +323,7 @@ runtime::Result<ClientUpgrade, HandshakeError> check_upgrade_response(
   ClientUpgrade upgrade;
   for (const net::http::Field& field : fields) {
     if (equal_without_case(field.name, "Sec-WebSocket-Protocol")) {
+      if (field.value.empty()) continue;  // none was chosen
       const auto offered =
           std::find(handshake.subprotocols.begin(), handshake.subprotocols.end(), field.value);
       if (offered == handshake.subprotocols.end()) return Unexpected{HandshakeError::subprotocol};

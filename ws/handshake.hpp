@@ -14,6 +14,7 @@
 #include "net/http/message.hpp"
 #include "runtime/result.hpp"
 #include "ws/deflate.hpp"
+#include "ws/origin.hpp"
 
 namespace ws {
 
@@ -22,13 +23,14 @@ struct HandshakePolicy {
   std::vector<std::string> subprotocols;  // in any order: the client's preference decides
 
   // Browsers send Origin; a request without it is not a browser's and is let in. Else its origin
-  // must be the request's own (scheme, host and port) or be listed here, as "https://example.org".
-  std::vector<std::string> origins_allowed;
-  bool any_origin_allowed = false;
-  // Both of these from one list, as configurations have it: "*" in it is any.
-  void allow_origins(std::vector<std::string> origins);
-
-  bool is_secure = false;  // the listener speaks TLS: our own origin is https
+  // must be that of the request's Host or be listed here.
+  OriginList origins;
+  // Start-up only; throws std::invalid_argument for an entry that read_origin_entry() refuses.
+  void allow_origins(const std::vector<std::string>& entries) { origins.assign(entries); }
+  // A page's scheme must be the listener's own. Not so by default: behind a proxy that ends TLS, a
+  // page over https reaches a listener that speaks plain TCP.
+  bool is_origin_strict = false;
+  bool is_secure = false;  // the listener speaks TLS: its own scheme is https
 
   DeflatePolicy deflate;
 };
@@ -39,7 +41,7 @@ enum class UpgradeKind : std::uint8_t {
   rejected,
 };
 
-// An error response: the caller adds its framing (Content-Length, Connection) and closes.
+// An error response: the caller adds its framing (Content-Length, Connection).
 struct Rejection {
   int status = 400;                    // 400, 403, 405 or 426
   std::string_view reason = {};        // one line for the body and the log

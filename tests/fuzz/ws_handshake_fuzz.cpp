@@ -56,7 +56,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   request.fields = fields;
   ws::HandshakePolicy policy;
   policy.subprotocols = {"chat"};
-  policy.origins_allowed = {"https://a.example"};
+  policy.allow_origins({"https://a.example", "https://*.b.example", "http://[::1]:*", "null"});
   policy.deflate.is_enabled = true;
   const ws::Upgrade upgrade = ws::check_upgrade(request, policy);
   if (upgrade.kind == ws::UpgradeKind::accepted) check_accepted(request, upgrade);

@@ -37,6 +37,7 @@ ServerConfig unusual() {
                    .connections_max = 115,
                    .connections_per_ip_max = 16};
   config.websocket.origins = {"https://example.org"};
+  config.websocket.origin_strict = true;
   config.websocket.subprotocols = {"chat"};
   config.websocket.deflate = true;
   config.websocket.deflate_server_window_bits = 10;
@@ -99,8 +100,9 @@ TEST(ServerOptions, a_message_at_the_limit_fits_into_an_empty_outgoing_queue) {
 TEST(ServerOptions, the_handshake_follows_the_websocket_section) {
   ServerConfig config = unusual();
   const ws::HandshakePolicy policy = node_options(config).websocket.handshake;
-  EXPECT_EQ(policy.origins_allowed, (std::vector<std::string>{"https://example.org"}));
-  EXPECT_FALSE(policy.any_origin_allowed);
+  EXPECT_TRUE(policy.origins.matches("https://example.org"));
+  EXPECT_FALSE(policy.origins.allows_any());
+  EXPECT_TRUE(policy.is_origin_strict);
   EXPECT_EQ(policy.subprotocols, (std::vector<std::string>{"chat"}));
   EXPECT_TRUE(policy.deflate.is_enabled);
   EXPECT_EQ(policy.deflate.server_window_bits_max, 10);
@@ -110,7 +112,7 @@ TEST(ServerOptions, the_handshake_follows_the_websocket_section) {
   EXPECT_EQ(policy.deflate.level, 7);
   EXPECT_EQ(policy.deflate.memory_level, 6);
   config.websocket.origins = {"*"};
-  EXPECT_TRUE(node_options(config).websocket.handshake.any_origin_allowed);
+  EXPECT_TRUE(node_options(config).websocket.handshake.origins.allows_any());
 }
 
 TEST(ServerOptions, the_runtime_section_reaches_rings_and_buffers) {
