@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "runtime/address.hpp"
+#include "tools/config_effect.hpp"
 #include "tools/config_schema.hpp"
 #include "tools/config_source.hpp"
 #include "tools/config_value.hpp"
@@ -47,26 +49,23 @@ void take_values(const std::vector<SourceValue>& values, ConfigResult& result) {
 
 class CrossCheck {
  public:
-  explicit CrossCheck(ConfigResult& result) : result_(result), config_(result.config) {}
+  CrossCheck(ConfigResult& result, ServedBy served_by)
+      : result_(result), config_(result.config), served_by_(served_by) {}
   void run();
 
  private:
   // "limits.pong_timeout = "30s" (flag --pong-timeout)"
   std::string shown(std::string_view path) const;
-  // By its value: who writes all settings down, as --print-config does, wants nothing of them.
-  bool has_default(const Setting& setting) const {
-    return setting_toml(setting, config_) == setting_toml(setting, {});
-  }
   const std::string& origin(std::string_view path) const { return result_.origins[index(path)]; }
   static std::size_t index(std::string_view path);
   void at_most(std::string_view small, std::uint64_t small_value, std::string_view large,
                std::uint64_t large_value);
   void check_listeners();
   void check_buffers();
-  void check_deflate();
 
   ConfigResult& result_;
   const ServerConfig& config_;
+  ServedBy served_by_;
 };
 
 std::size_t CrossCheck::index(std::string_view path) {
@@ -89,12 +88,22 @@ void CrossCheck::at_most(std::string_view small, std::uint64_t small_value, std:
 }
 
 void CrossCheck::check_listeners() {
-  std::vector<std::string> all = config_.server.listen;
-  all.insert(all.end(), config_.server.tcp_listen.begin(), config_.server.tcp_listen.end());
+  // Each in one spelling: [::1]:80 is [0::1]:80.
+  std::vector<std::string> all;
+  const auto add = [&all](const std::vector<std::string>& texts) {
+    for (const std::string& text : texts) {
+      all.push_back(runtime::Address::parse(text).value().text());
+    }
+  };
+  add(config_.server.listen);
+  const bool is_echo = served_by_ == ServedBy::echo;
+  if (!is_echo) add(config_.server.tcp_listen);
   if (all.empty()) {
     result_.errors.push_back({"configuration", shown("server.listen"),
-                              "leaves nothing to listen on, as server.tcp_listen is empty too", "",
-                              "listen = [\"127.0.0.1:8080\"]"});
+                              is_echo ? "leaves echo nothing to listen on"
+                                      : "leaves nothing to listen on, as server.tcp_listen is "
+                                        "empty too",
+                              "", "listen = [\"127.0.0.1:8080\"]"});
   }
   std::sort(all.begin(), all.end());
   for (std::size_t i = 1; i < all.size(); ++i) {
@@ -125,20 +134,10 @@ void CrossCheck::check_buffers() {
         runtime.large_buffers);
 }
 
-void CrossCheck::check_deflate() {
-  if (config_.websocket.deflate) return;
-  for (const Setting& setting : settings()) {
-    if (!setting.key.starts_with("deflate_") || has_default(setting)) continue;
-    result_.warnings.push_back(
-        fmt::format("{} has no effect: websocket.deflate is false", shown(setting_path(setting))));
-  }
-}
-
 void CrossCheck::run() {
   const ServerConfig::Limits& limits = config_.limits;
   check_listeners();
   check_buffers();
-  check_deflate();
   // A second ping while the first is unanswered would hide which one the pong belongs to.
   if (limits.ping_interval != 0) {
     at_most("limits.pong_timeout", static_cast<std::uint64_t>(limits.pong_timeout),
@@ -257,7 +256,10 @@ ConfigResult load_config(const std::string& command, const std::vector<std::stri
   take_values(read_environment_settings(environment, result.warnings), result);
   take_values(flags.values, result);
   // Settings that failed still have their defaults, so relations between them would mislead.
-  if (result.errors.empty()) CrossCheck(result).run();
+  if (!result.errors.empty()) return result;
+  const ServedBy served_by = command.ends_with(" echo") ? ServedBy::echo : ServedBy::serve;
+  CrossCheck(result, served_by).run();
+  warn_of_ineffective_settings(result, served_by);
   return result;
 }
 

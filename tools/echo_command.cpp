@@ -208,10 +208,7 @@ class ServedEcho final : public services::Served {
 int run_echo(const Arguments& arguments) {
   LoadedConfig loaded = load_server_config("corelane echo", arguments);
   if (loaded.exit_code) return *loaded.exit_code;
-  if (!loaded.config.server.tcp_listen.empty()) {
-    fmt::print(stderr, "corelane: warning: server.tcp_listen has no effect on echo\n");
-    loaded.config.server.tcp_listen.clear();
-  }
+  loaded.config.server.tcp_listen.clear();  // a warning has said so
   services::ProcessOptions options = process_options(loaded);
   options.listen = parse_addresses(loaded.config.server.listen);
   ServedEcho served(echo_options(loaded.config), options.listen);

@@ -52,7 +52,8 @@ LoadedConfig load_server_config(const std::string& command, const Arguments& arg
     fmt::print("{}", print_config(result));
     loaded.exit_code = kExitOk;
   } else if (result.action == ConfigAction::check_config) {
-    fmt::print("the configuration is in order\n");
+    fmt::print("the configuration {}\n",
+               result.warnings.empty() ? "is in order" : "can be used, see the warnings");
     loaded.exit_code = kExitOk;
   }
   for (std::size_t i = 0; i < settings().size(); ++i) {

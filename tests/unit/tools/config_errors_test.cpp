@@ -160,10 +160,18 @@ TEST(ConfigErrors, AddressesAndOriginsAreChecked) {
     EXPECT_NE(error.find(address), error.npos) << error;
     EXPECT_NE(error.find("fix: --listen 127.0.0.1:8080"), error.npos) << error;
   }
+  EXPECT_EQ(one_error(load({{"--origin", "wss://a.example"}, {}, {}})),
+            "command line: --origin wss://a.example: \"wss://a.example\" can never match: an "
+            "Origin has the scheme of the page, http or https; allowed: \"https://host\", "
+            "\"https://host:port\", \"https://*.host\", \"null\", \"file://\", "
+            "\"moz-extension://*\", \"*\" for any; fix: --origin https://example.org");
   for (const char* origin : {"example.org", "https://", "https://a.example/path"}) {
     EXPECT_FALSE(load({{"--origin", origin}, {}, {}}).ok()) << origin;
   }
-  EXPECT_TRUE(load({{"--origin", "*"}, {}, {}}).ok());
+  for (const char* origin : {"*", "null", "https://*.x", "https://x:443", "moz-extension://*",
+                             "https://b\u00fccher.example", "file://"}) {
+    EXPECT_TRUE(load({{"--origin", origin}, {}, {}}).ok()) << origin;
+  }
   EXPECT_FALSE(load({{"--subprotocol", "a b"}, {}, {}}).ok());
   EXPECT_FALSE(load({{"--node-name", "a b"}, {}, {}}).ok());
 }
@@ -186,13 +194,12 @@ TEST(ConfigErrors, SettingsThatContradictEachOtherAreRefused) {
   EXPECT_TRUE(load({{"--listen", "127.0.0.1:0", "--tcp-listen", "127.0.0.1:0"}, {}, {}}).ok());
   EXPECT_FALSE(load_file("[server]\nlisten = []\n").ok());
   EXPECT_TRUE(load_file("[server]\nlisten = []\ntcp_listen = \"127.0.0.1:5\"\n").ok());
+  EXPECT_FALSE(load({{"--listen", "[::1]:5", "--tcp-listen", "[0::1]:5"}, {}, {}}).ok());
 }
 
 TEST(ConfigErrors, WhatWorksButIsProbablyNotMeantIsAWarning) {
   EXPECT_EQ(load({{"--max-message", "2MiB"}, {}, {}}).warnings.size(), 1u);
   EXPECT_EQ(load({{"--max-message", "2MiB", "--max-queue", "2MiB"}, {}, {}}).warnings.size(), 0u);
-  EXPECT_EQ(load({{"--websocket.deflate-level", "9"}, {}, {}}).warnings.size(), 1u);
-  EXPECT_EQ(load({{"--websocket.deflate-level", "9", "--deflate"}, {}, {}}).warnings.size(), 0u);
 }
 
 }  // namespace

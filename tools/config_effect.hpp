@@ -1,0 +1,15 @@
+#pragma once
+// Finds settings that are accepted and have no effect beside the others. A part of load_config().
+
+#include <cstdint>
+
+#include "tools/config.hpp"
+
+namespace tools {
+
+enum class ServedBy : std::uint8_t { serve, echo };
+
+// Appends a warning for each; nothing for settings that have their defaults.
+void warn_of_ineffective_settings(ConfigResult& result, ServedBy served_by);
+
+}  // namespace tools
