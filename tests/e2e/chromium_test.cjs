@@ -1,13 +1,16 @@
-// Headless Chromium against `corelane serve` and `corelane echo`.
+// Headless Chromium against `corelane serve` and `corelane echo`, and behind nginx with TLS.
 // Goal: a browser's WebSocket, with its Origin and its compression, exchanges binary frames with us. Method:
-// Debian's Chromium driven by playwright-core, with a profile of its own; the page is served by `corelane echo`.
+// Debian's Chromium driven by playwright-core, with a profile of its own; the page is served by `corelane echo`, or by
+// nginx with tools/docs/proxies/nginx.conf, under the name and the port that a public site has.
 'use strict';
 
 const assert = require('node:assert');
+const {spawn} = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const {need, vectors, opcodeOf, withServer, test, finish} = require('./corelane.cjs');
+const readline = require('node:readline');
+const {need, vectors, opcodeOf, within, withServer, test, finish} = require('./corelane.cjs');
 const {chromium} = need('playwright-core');
 
 const executablePath = '/usr/bin/chromium';
@@ -19,13 +22,13 @@ if (!fs.existsSync(executablePath)) {
 const frames = vectors();
 const [ACK, EVENT, WHOAMI_REPLY, SUBSCRIBE_REPLY, PONG] = [19, 21, 22, 23, 3];
 
-async function withPage(body) {
+async function withPage(body, flags = []) {
   const profile = fs.mkdtempSync(path.join(process.argv[4] ?? os.tmpdir(), 'chromium-'));
   const context = await chromium.launchPersistentContext(profile, {
     executablePath,
     headless: true,
     args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking',
-      '--disable-component-update', '--disable-sync'],
+      '--disable-component-update', '--disable-sync', ...flags],
   });
   try {
     await body(await context.newPage());
@@ -101,5 +104,41 @@ for (const flags of [[], ['--deflate']]) {
     assert.strictEqual(code, 1000);
   })));
 }
+
+// Runs `body(page)` with a page that reaches nginx as example.org and as other.example, both over TLS at port 443.
+async function withPageBehindNginx(upstream, body) {
+  const script = path.join(__dirname, 'proxies.py');
+  const proxy = spawn('/usr/bin/python3', ['-B', script, process.argv[2], 'Nginx', upstream],
+    {stdio: ['pipe', 'pipe', 'inherit']});
+  const ended = new Promise((resolve) => proxy.on('exit', resolve));
+  try {
+    const line = await within(new Promise((resolve, reject) => {
+      readline.createInterface(proxy.stdout).on('line', resolve).on('close', () => reject(new Error('no nginx')));
+    }), 'the start of nginx');
+    const port = /^port (\d+)$/.exec(line)?.[1];
+    if (port === undefined) return false;
+    const rules = ['example.org', 'other.example'].map((name) => `MAP ${name} 127.0.0.1:${port}`).join(', ');
+    await withPage(body, [`--host-resolver-rules=${rules}`, '--ignore-certificate-errors']);
+    return true;
+  } finally {
+    proxy.stdin.end();
+    await ended;
+  }
+}
+
+test('behind nginx with TLS, a page of its host exchanges frames with a server of defaults, and no other page does',
+  () => withServer('serve', [], async ({address}) => {
+    const url = 'wss://example.org/';
+    const ran = await withPageBehindNginx(address, async (page) => {
+      await page.goto('https://example.org/healthz');
+      const {received, code} = await page.evaluate(exchangeInPage, {url, messages: [[...frames.ping]], expected: 1});
+      assert.strictEqual(opcodeOf(Buffer.from(received[0])), PONG);
+      assert.strictEqual(code, 1000);
+      await page.goto('https://other.example/healthz');
+      const exchange = page.evaluate(exchangeInPage, {url, messages: [[...frames.ping]], expected: 1});
+      await assert.rejects(exchange, /could not open|closed with 1006/);
+    });
+    if (!ran) console.log('# skipped: there is no nginx');
+  }));
 
 finish();
