@@ -318,7 +318,13 @@ void StallMonitor::report_still_running(Watch& watch, std::int64_t wall_ns) noex
     preempted_ns =
         std::max<std::int64_t>(0, wall_ns - (times.running_ns - watch.baseline.running_ns));
   }
-  if (wall_ns - preempted_ns < options_.still_running_ns) return;
+  const std::int64_t held_ns = wall_ns - preempted_ns;
+  if (held_ns < options_.still_running_ns) return;
+  // The signal was sent, but the thread has had no CPU since: its backtrace is worth another look.
+  if (held_ns < 2 * options_.still_running_ns && captured_frames(progress, watch.step).empty() &&
+      is_runnable(watch.thread_id)) {
+    return;
+  }
   watch.reported = true;
   const char* const name = progress.name_.load(std::memory_order_relaxed);
   // Its partner is the release in begin(): if the step is still the same, the name is its name.
@@ -326,7 +332,7 @@ void StallMonitor::report_still_running(Watch& watch, std::int64_t wall_ns) noex
   count_stall(progress, watch.step);
   StallReport report{.core = progress.core_,
                      .name = name,
-                     .duration_ns = wall_ns - preempted_ns,
+                     .duration_ns = held_ns,
                      .preempted_ns = preempted_ns,
                      .still_running = true,
                      .backtrace = captured_frames(progress, watch.step)};

@@ -7,9 +7,9 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include <cerrno>
-#include <chrono>
 #include <filesystem>
 
 #include "tests/support/child_process.hpp"
@@ -29,12 +29,18 @@ std::ptrdiff_t open_descriptors() {
   return std::distance(begin(entries), end(entries));
 }
 
-TEST(Features, ProbingIsFastAndLeavesNoDescriptorBehind) {
+// Of this process, its kernel threads included; others on the machine do not take from it.
+double processor_seconds() {
+  timespec time{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
+}
+
+TEST(Features, ProbingIsCheapAndLeavesNoDescriptorBehind) {
   const std::ptrdiff_t before = open_descriptors();
-  const auto start = std::chrono::steady_clock::now();
+  const double start = processor_seconds();
   probe_features();
-  const auto took = std::chrono::steady_clock::now() - start;
-  EXPECT_LT(took, std::chrono::milliseconds(500));
+  EXPECT_LT(processor_seconds() - start, 0.5);
   EXPECT_EQ(open_descriptors(), before);
 }
 
