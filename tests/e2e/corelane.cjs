@@ -9,7 +9,7 @@ const path = require('node:path');
 const readline = require('node:readline');
 
 const [program, modules] = process.argv.slice(2).map((name) => path.resolve(name));
-const PATIENCE_MS = 30_000;  // for what happens at once: a slow machine must not fail a test
+const PATIENCE_MS = 120_000;  // for what happens at once: a slow machine must not fail a test
 
 // A package of tests/e2e/setup; skips everything if it is not there.
 function need(name) {

@@ -23,7 +23,7 @@ namespace {
 
 constexpr unsigned kSlower = RT_ASAN || RT_TSAN ? 4 : 1;
 constexpr unsigned kAfterFailure = 5 * kSlower;
-constexpr unsigned kDeadline = 60 * kSlower;
+constexpr unsigned kDeadline = 300 * kSlower;
 
 // Written before the signal, whose handler may not format.
 char last_words[512] = "";

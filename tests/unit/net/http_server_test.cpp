@@ -448,7 +448,11 @@ TEST(HttpServer, RefusesConnectionsOverItsLimit) {
 }
 
 TEST(HttpServer, DrainsByClosingWhatIsIdleAndAfterEachAnswer) {
-  run_site({}, [](HttpSite& site) -> Task<void> {
+  // No deadline ends what the drain should end.
+  SiteOptions options;
+  options.server.header_deadline = 3600 * kSecond;
+  options.server.idle_timeout = 3600 * kSecond;
+  run_site(options, [](HttpSite& site) -> Task<void> {
     HttpClient idle;
     HttpClient busy;
     co_await idle.connect(site.network, site.address);
@@ -467,7 +471,7 @@ TEST(HttpServer, DrainsByClosingWhatIsIdleAndAfterEachAnswer) {
     site.server.drain();
     co_await silent.until_end();
     EXPECT_TRUE(silent.ended);
-    EXPECT_LT(Core::current().now() - drained, 5 * kSecond);
+    EXPECT_LT(Core::current().now() - drained, 1800 * kSecond);
     EXPECT_EQ(silent.received, "");
     co_await silent.until_closed();
     co_await idle.until_end();
@@ -489,7 +493,7 @@ TEST(HttpServer, DrainsByClosingWhatIsIdleAndAfterEachAnswer) {
 
 // --- Deadlines: short ones, so that they end over a real ring too
 
-constexpr Nanoseconds kShort = 250 * kMillisecond;
+constexpr Nanoseconds kShort = kSecond;
 
 // Sends byte by byte until the server says something.
 Task<void> dribble(HttpClient& client, std::string text) {
@@ -516,8 +520,8 @@ TEST(HttpServer, ADribbledHeadIsCutOffByItsDeadline) {
       co_await dribble(client, get("/hello", std::string(200, 'x')));
       co_await client.until_end();
       const Nanoseconds took = Core::current().now() - start;
+      // Not a deadline that each byte begins anew: then the head would end, and be answered.
       EXPECT_GE(took, kShort);
-      EXPECT_LT(took, 8 * kShort);
       const auto answers = answers_in(client.received);
       EXPECT_EQ(answers.size(), 1u);
       EXPECT_EQ(answers.at(0).status, 408);

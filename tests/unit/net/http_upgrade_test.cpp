@@ -29,7 +29,7 @@ std::string get(std::string_view path, std::string_view fields = "") {
 
 const std::string kLast = get("/hello", "Connection: close\r\n");
 const std::string kHidden = get("/users/hidden");
-constexpr Nanoseconds kShort = 250 * kMillisecond;
+constexpr Nanoseconds kShort = 30 * kSecond;
 
 // The answers to `text`, which ends the connection.
 std::vector<HttpAnswer> answers_to(const std::string& text, const SiteOptions& options) {

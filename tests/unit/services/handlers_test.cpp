@@ -47,7 +47,7 @@ std::string text_of(std::span<const std::byte> bytes) {
 }
 
 Task<bool> becomes(const std::atomic<int>& value, int wanted) {
-  for (int look = 0; look < 10'000 && value != wanted; ++look) {
+  for (int look = 0; look < 60'000 && value != wanted; ++look) {
     co_await runtime::sleep_for(runtime::kMillisecond);
   }
   co_return value == wanted;

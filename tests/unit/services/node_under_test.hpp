@@ -107,7 +107,7 @@ class NodeUnderTest {
     co_return false;
   }
 
-  runtime::Task<void> drain(runtime::Nanoseconds deadline = 10 * runtime::kSecond) {
+  runtime::Task<void> drain(runtime::Nanoseconds deadline = 600 * runtime::kSecond) {
     drained_ = true;
     cut_off_ = co_await node_.drain(deadline);
   }

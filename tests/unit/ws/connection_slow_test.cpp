@@ -138,7 +138,7 @@ TEST(WsSlowReader, AStreamThatLingersWhilePausedSeesThePeersEnd) {
     co_await client.until_closed();
     EXPECT_EQ(client.parse(), std::vector{close_frame(1008, "paused")});
     co_await site.witness.until_ends(1);
-    EXPECT_LT(Core::current().now() - closed, 60 * kSecond);
+    EXPECT_LT(Core::current().now() - closed, 1800 * kSecond);
   });
 }
 

@@ -26,17 +26,19 @@ using ws::InflateStatus;
 
 constexpr DeflatePolicy kOn{.is_enabled = true};
 
-// Instrumented builds run several times slower; the bounds below have a margin for a busy host.
+// Processor time, with a margin: neighbours take cache and memory bandwidth too, and instrumented
+// builds run several times slower. What the bounds stand against is far above them: quadratic time,
+// a bomb inflated to its end.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr double kSlowness = 20;
+constexpr double kSlowness = 100;
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr double kSlowness = 20;
+constexpr double kSlowness = 100;
 #else
-constexpr double kSlowness = 1;
+constexpr double kSlowness = 10;
 #endif
 #else
-constexpr double kSlowness = 1;
+constexpr double kSlowness = 10;
 #endif
 
 double cpu_ms() {
@@ -46,11 +48,11 @@ double cpu_ms() {
   return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
 }
 
-// The least of three runs: what it costs, not what the neighbours do.
+// The least of five runs: what it costs, not what the neighbours do.
 template <class Work>
 double least_cpu_ms(Work work) {
   double least = 1e9;
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < 5; ++i) {
     const double start = cpu_ms();
     work();
     least = std::min(least, cpu_ms() - start);
