@@ -97,6 +97,7 @@ Network::Network(const NetworkOptions& options)
     }
     ++mode;
   }
+  groups_[mode] = group_of(Stream::ReceiveMode::medium);  // discard
   direct_table_ = core_.runtime().options().ring.direct_descriptors;
   descriptor_slack_ = direct_slack(direct_table_);
   if (direct_table_ == 0) options_.direct_descriptors = false;

@@ -78,6 +78,10 @@ struct NetworkOptions {
   // A stream whose peer has taken none of what is queued for it for so long (up to a quarter
   // longer) has stalled: StreamHandler::on_stalled, or its end. 0: never.
   runtime::Nanoseconds write_stall_timeout = 30 * runtime::kSecond;
+  // After our last word to a peer, so many bytes of what it still sends are read and thrown away so
+  // that it comes to read that word; then the kernel's buffers fill, and at the deadline of its
+  // close it is cut off.
+  std::uint32_t discard_bytes_max = 16 * 1024 * 1024;
   bool direct_descriptors = true;  // for accepted streams, if the ring has a table for them
 };
 
@@ -147,6 +151,7 @@ class Network {
     std::uint64_t closed = 0;
     std::uint64_t accept_pauses = 0;  // out of descriptors
     std::uint64_t bytes_received = 0;
+    std::uint64_t bytes_discarded = 0;  // of the bytes received: after our last word
     std::uint64_t bytes_sent = 0;
     std::uint64_t receives = 0;         // operations
     std::uint64_t polls = 0;            // likewise: waits of idle streams
@@ -198,6 +203,13 @@ class Network {
   void on_bytes(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept;
   void deliver(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept;
   void on_receive_ended(Stream& stream, std::int32_t result, bool is_ready) noexcept;
+  [[gnu::cold, gnu::noinline]] void arm_discard(Stream& stream, bool is_ready) noexcept;
+  [[gnu::cold, gnu::noinline]] void discard(Stream& stream, runtime::BufferId buffer,
+                                            std::uint32_t bytes) noexcept;
+  [[gnu::cold, gnu::noinline]] void discard_next() noexcept;
+  bool has_discarded_enough(const Stream& stream) const noexcept {
+    return stream.discards() && stream.receive_bytes_ > options_.discard_bytes_max;
+  }
   void starve(Stream& stream) noexcept;
   void choose_mode(Stream& stream, std::uint32_t bytes, std::uint32_t room) noexcept;
   void hold(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept;
@@ -261,7 +273,8 @@ class Network {
   runtime::Core& core_;
   runtime::BufferPool buffers_;
   SendPool send_pool_;
-  // Of buffers, by mode; that of the next smaller mode where there are none. Ascending.
+  // Of buffers, by mode; that of the next smaller mode where there are none. Ascending but for the
+  // last.
   std::array<std::uint16_t, Stream::kReceiveModes> groups_{};
   runtime::Slab<Stream, 24> streams_;  // as many bits as a ring token carries
   std::vector<Listener> listeners_;
@@ -282,6 +295,8 @@ class Network {
   std::array<std::deque<StreamId>, Stream::kReceiveModes> starved_;
   bool large_stuck_ = false;      // no large buffer has come home for kLargeWait
   std::deque<StreamId> held_up_;  // hold what came while input_waits()
+  std::uint32_t discards_armed_ = 0;
+  std::deque<StreamId> discards_waiting_;  // have something to discard, the longest waiting first
   runtime::WaitQueue listeners_closed_;
   runtime::WaitQueue streams_gone_;
   runtime::CoarseTimer<TimerLinks> coarse_;

@@ -43,6 +43,7 @@ void Network::arm_receive(Stream& stream, bool is_ready) noexcept {
   if (stream.paused_ || stream.ended_ || stream.starved_) return;
   if (stream.held_ != nullptr && stream.state_ == Stream::State::open) return;
   if (stream.state_ == Stream::State::closing || stream.state_ == Stream::State::closed) return;
+  if (stream.discards()) return arm_discard(stream, is_ready);
   stream.receive_armed_ = true;
   const Token receive = token(Sink::receive, stream);
   if (stream.resting_ && !is_ready) {
@@ -69,7 +70,7 @@ inline std::uint32_t Network::most_bytes(const Stream& stream) const noexcept {
 }
 
 void Stream::end_receives_at(std::uint64_t missing, std::uint64_t unit) noexcept {
-  if (state_ != State::open) return;
+  if (state_ != State::open || discards()) return;
   const std::uint64_t room = network_.buffers_.buffer_bytes(network_.group_of(ReceiveMode::large));
   std::uint64_t bytes = 0;
   if (missing <= room && unit > 0) bytes = missing + (room - missing) / unit * unit;
@@ -89,13 +90,17 @@ void Network::on_receive(const Completion& completion) noexcept {
   if (!completion.more) {
     stream->receive_armed_ = false;
     stream->cancel_requested_ = false;
+    if (stream->mode_ == Stream::ReceiveMode::discard) [[unlikely]]
+      --discards_armed_;
   }
   const std::uint32_t bytes =
       completion.result > 0 ? static_cast<std::uint32_t>(completion.result) : 0;
   if (completion.has_buffer) {
     const runtime::BufferId buffer{.group = group_of(stream->mode_), .buffer = completion.buffer};
     buffers_.taken(buffer, bytes);
-    if (bytes > 0) {
+    if (bytes > 0 && stream->discards()) [[unlikely]] {
+      discard(*stream, buffer, bytes);
+    } else if (bytes > 0) {
       note_heard(*stream);
       const std::uint32_t most = most_bytes(*stream);
       choose_mode(*stream, bytes, most != 0 ? most : buffers_.buffer_bytes(buffer.group));
@@ -109,6 +114,8 @@ void Network::on_receive(const Completion& completion) noexcept {
   if (!completion.has_buffer && completion.result != -ENOBUFS) feed_starved();
   // Bytes come in a buffer; without one it is what a poll has seen.
   on_receive_ended(*stream, completion.result, bytes > 0 && !completion.has_buffer);
+  if (!discards_waiting_.empty()) [[unlikely]]
+    discard_next();
 }
 
 // Small buffers serve many streams and stay in the cache; a stream in the middle of something large
@@ -139,7 +146,8 @@ void Network::choose_mode(Stream& stream, std::uint32_t bytes, std::uint32_t roo
 
 // The next mode with buffers of its own; the same if there is none.
 Stream::ReceiveMode Network::larger(Stream::ReceiveMode mode) const noexcept {
-  for (auto at = static_cast<std::size_t>(mode) + 1; at < Stream::kReceiveModes; ++at) {
+  constexpr auto kLargest = static_cast<std::size_t>(Stream::ReceiveMode::large);
+  for (auto at = static_cast<std::size_t>(mode) + 1; at <= kLargest; ++at) {
     if (groups_[at] != group_of(mode)) return static_cast<Stream::ReceiveMode>(at);
   }
   return mode;
@@ -156,9 +164,6 @@ void Network::on_bytes(Stream& stream, runtime::BufferId buffer, std::uint32_t b
   counters_.bytes_received += bytes;
   if (stream.state_ != Stream::State::open) {
     buffers_.release(buffer);
-    stream.receive_bytes_ += bytes;
-    // More is left in the socket: the peer can still read what we sent, until the deadline.
-    if (stream.receive_bytes_ > Stream::kDiscardBytesMax) stream.pause_receiving();
     return;
   }
   if (stream.paused_ || stream.held_ != nullptr || input_waits()) {
@@ -270,7 +275,7 @@ void Network::starve(Stream& stream) noexcept {
 }
 
 void Network::go_small(Stream& stream) noexcept {
-  stream.wanted_mode_ = Stream::ReceiveMode::small;
+  if (!stream.discards()) stream.wanted_mode_ = Stream::ReceiveMode::small;
   stream.mode_votes_ = 0;
   arm_receive(stream);
 }
@@ -288,7 +293,8 @@ void Network::feed_starved() noexcept {
     feed_one(Stream::ReceiveMode::large);
     if (large_wait_.queued()) core_.timers().reschedule(large_wait_, core_.now() + kLargeWait);
   }
-  for (const auto mode : {Stream::ReceiveMode::medium, Stream::ReceiveMode::small}) {
+  using enum Stream::ReceiveMode;
+  for (const auto mode : {medium, small, discard}) {
     if (has_room(mode)) feed_one(mode);
   }
   const bool anyone = std::ranges::any_of(starved_, [](const auto& list) { return !list.empty(); });
@@ -389,6 +395,7 @@ void Network::deliver_held_up() noexcept {
     if (stream == nullptr || !stream->held_up_) continue;
     stream->held_up_ = false;
     deliver_held(*stream);
+    if (!stream->receive_armed_ && stream->linger_) arm_receive(*stream);
   }
   if (!held_up_.empty() && !held_retry_.queued()) {
     core_.timers().add(held_retry_, core_.now() + kHeldRetry);

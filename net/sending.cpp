@@ -92,9 +92,7 @@ void Network::flush_stream(Stream& stream) noexcept {
       return;
     }
   }
-  if (!stream.receive_armed_ && (stream.state_ == Stream::State::open || stream.linger_)) {
-    arm_receive(stream);
-  }
+  if (!stream.receive_armed_ && stream.wants_receive()) arm_receive(stream);
   SendQueue* queue = stream.queue_;
   if (queue != nullptr && !stream.send_armed_) {
     if (queue->empty()) {

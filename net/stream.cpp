@@ -150,20 +150,26 @@ void Stream::pause_receiving() noexcept {
 }
 
 void Stream::resume_receiving() noexcept {
-  if (!paused_) return;
+  if (!paused_ || network_.has_discarded_enough(*this)) return;
   paused_ = false;
   mark_dirty();  // the end of the turn delivers what was held and arms the receive
 }
 
 void Stream::close(runtime::Nanoseconds linger) noexcept {
   if (state_ != State::open) return;
-  state_ = State::flushing;
-  receive_bytes_ = 0;  // what is discarded is counted from here on
   linger_ = linger > 0;
+  if (linger_) discard_input();
+  state_ = State::flushing;
   // A lingering stream waits for the peer's end, which only a receive can tell.
   if (linger_) resume_receiving();
   network_.set_timer(*this, linger > 0 ? linger : kFlushDeadline);
   mark_dirty();
+}
+
+void Stream::discard_input() noexcept {
+  if (state_ != State::open || discards()) return;
+  wanted_mode_ = ReceiveMode::discard;  // what is armed goes on until more comes: mostly nothing
+  receive_bytes_ = 0;
 }
 
 void Stream::abort(runtime::Error why) noexcept {

@@ -138,14 +138,17 @@ class Stream {
   // --- Ending
   // How long close(0) lets the queue take to empty before the stream is aborted.
   static constexpr runtime::Nanoseconds kFlushDeadline = 5 * runtime::kSecond;
-  // Bytes received and thrown away after close(); then receiving stops until the deadline.
-  static constexpr std::uint32_t kDiscardBytesMax = 64 * 1024;
-
   // Flushes, and then closes: at once if `linger` is 0, otherwise after FIN and the peer's end, at
   // most `linger` from now (needed when the peer may still be sending: unread bytes at close make
   // the kernel send RST, which can destroy our last bytes at the peer). Nothing more is delivered
-  // but on_closed.
+  // but on_closed. What comes while it lingers is discarded, as after discard_input().
   void close(runtime::Nanoseconds linger) noexcept;
+  // The last word to this peer is in the queue, and what it still sends no longer matters, but has
+  // to be read so that it can send all of it and then read. From here on input has low priority
+  // (few receives in flight a core, none while the core has a backlog), and receiving stops for
+  // good once NetworkOptions::discard_bytes_max bytes have come. on_data and on_end are still
+  // called until close(), for a layer that waits for the peer's own last word. Set a timer.
+  void discard_input() noexcept;
   // Closes without flushing. The kernel sends RST if the peer's bytes were not all read.
   void abort(runtime::Error why = {runtime::ErrorCode::closed, 0}) noexcept;
   bool closing() const noexcept { return state_ != State::open; }
@@ -164,9 +167,9 @@ class Stream {
     closing,    // waiting for operations to end
     closed,     // the descriptor is being closed
   };
-  // Into which buffers.
-  enum class ReceiveMode : std::uint8_t { small, medium, large };
-  static constexpr std::size_t kReceiveModes = 3;
+  // Into which buffers. `discard`: medium ones, after discard_input() (receiving.cpp).
+  enum class ReceiveMode : std::uint8_t { small, medium, large, discard };
+  static constexpr std::size_t kReceiveModes = 4;
 
   bool room_for(std::size_t bytes, bool is_shared = false) noexcept;
   bool has_room(std::size_t bytes) const noexcept;
@@ -175,6 +178,8 @@ class Stream {
   bool send_shared_behind(const runtime::SharedBytes& block, std::span<const std::byte> part);
   SendQueue& queue();
   void mark_dirty() noexcept;
+  bool discards() const noexcept { return wanted_mode_ == ReceiveMode::discard; }
+  bool wants_receive() const noexcept { return state_ == State::open || linger_; }
   // The end of the turn has nothing to do for it but to begin a send.
   bool only_sends() const noexcept {
     return state_ == State::open && receive_armed_ && !send_armed_ && !abort_ && !end_pending_ &&
@@ -212,8 +217,8 @@ class Stream {
   void* owner_ = nullptr;
   runtime::Error why_{runtime::ErrorCode::closed, 0};
   runtime::CoarseLink timer_;
-  // Most bytes of a large receive, 0: as many as the buffer holds. After close(): the bytes that
-  // have come since.
+  // Most bytes of a large receive, 0: as many as the buffer holds. After discard_input(): the bytes
+  // that have come since.
   std::uint32_t receive_bytes_ = 0;
 };
 // What an idle connection costs here: 5 pointers, its names (id and descriptor) 12, why it ended 8,

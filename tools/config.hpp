@@ -42,6 +42,7 @@ struct ServerConfig {
     runtime::Nanoseconds header_deadline = 10 * runtime::kSecond;
     std::uint64_t http_body_bytes_max = 1024 * 1024;
     runtime::Nanoseconds close_timeout = 5 * runtime::kSecond;
+    std::uint64_t close_discard_bytes_max = 16 * 1024 * 1024;
     runtime::Nanoseconds ping_interval = 25 * runtime::kSecond;  // 0: no pings
     runtime::Nanoseconds pong_timeout = 10 * runtime::kSecond;
     std::uint64_t outgoing_queue_bytes_max = 1024 * 1024;

@@ -170,6 +170,9 @@ void add_limits(std::vector<Setting>& rows) {
   rows.push_back(duration({"limits", "close_timeout", "close-timeout"}, kLimits<&L::close_timeout>,
                           {kMillisecond, 5 * kMinute},
                           "how long to wait for the answer to a close"));
+  rows.push_back(bytes({"limits", "close_discard_bytes_max", "max-close-discard"},
+                       kLimits<&L::close_discard_bytes_max>, {0, kGiB},
+                       "most bytes read and thrown away after our close or last answer"));
   rows.push_back(duration({"limits", "ping_interval", "ping-interval"}, kLimits<&L::ping_interval>,
                           {kMillisecond, 24 * kHour, kZeroToo},
                           "a silent connection is pinged after this; 0 is never"));

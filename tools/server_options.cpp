@@ -54,6 +54,7 @@ net::NetworkOptions network_options(const ServerConfig& config) {
   options.large_buffers = narrow<std::uint32_t>(runtime.large_buffers);
   options.queued_bytes_max = config.limits.outgoing_queue_bytes_max + kFramingBytes;
   options.write_stall_timeout = config.limits.write_stall_timeout;
+  options.discard_bytes_max = narrow<std::uint32_t>(config.limits.close_discard_bytes_max);
   const std::uint64_t cores = std::max<std::uint64_t>(1, config.server.cores);
   options.streams_max = narrow<std::uint32_t>((config.limits.connections_max + cores - 1) / cores);
   // Only a descriptor of the process can be asked for its peer's address.

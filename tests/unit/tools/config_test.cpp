@@ -45,6 +45,7 @@ TEST(Config, TheDefaultsAreTheLimitsOfTheDesign) {
   EXPECT_EQ(config.limits.header_fields_max, 64u);
   EXPECT_EQ(config.limits.header_deadline, 10 * runtime::kSecond);
   EXPECT_EQ(config.limits.close_timeout, 5 * runtime::kSecond);
+  EXPECT_EQ(config.limits.close_discard_bytes_max, 16u << 20);
   EXPECT_EQ(config.limits.ping_interval, 25 * runtime::kSecond);
   EXPECT_EQ(config.limits.pong_timeout, 10 * runtime::kSecond);
   EXPECT_EQ(config.limits.outgoing_queue_bytes_max, 1u << 20);

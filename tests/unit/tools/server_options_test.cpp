@@ -27,6 +27,7 @@ ServerConfig unusual() {
                    .header_deadline = 107 * kSecond,
                    .http_body_bytes_max = 108,
                    .close_timeout = 109 * kSecond,
+                   .close_discard_bytes_max = 119,
                    .ping_interval = 110 * kSecond,
                    .pong_timeout = 111 * kSecond,
                    .outgoing_queue_bytes_max = 112'000,
@@ -74,6 +75,7 @@ TEST(ServerOptions, limits_reach_the_websocket_and_the_http_server) {
   EXPECT_EQ(node.http.header_deadline, 107 * kSecond);
   EXPECT_EQ(node.http.limits.body_bytes_max, 108u);
   EXPECT_EQ(node.http.linger, 109 * kSecond);
+  EXPECT_EQ(node.network.discard_bytes_max, 119u);
 }
 
 TEST(ServerOptions, limits_reach_the_services) {

@@ -1,0 +1,75 @@
+// What Network does with the input of a stream after our last word to its peer
+// (Stream::discard_input, a lingering close): a peer that is still sending comes to read that word
+// only once it has sent, and a socket closed with unread bytes is reset, which may take our bytes
+// from the peer. So we go on reading, with low priority, and throw it away.
+
+#include <poll.h>
+
+#include "net/network.hpp"
+
+namespace net {
+
+using runtime::Sink;
+using runtime::Token;
+
+namespace {
+
+// Receives a turn of all streams together that discard: 256 KiB, 40 us of a turn.
+constexpr std::uint32_t kDiscardsMax = 8;
+
+}  // namespace
+
+// What comes now is read only so that the peer gets as far as reading itself, so it must cost the
+// others little: a stream waits with a poll, and of those that have something kDiscardsMax at a
+// time receive one buffer each, in turn, and none while input_waits().
+void Network::arm_discard(Stream& stream, bool is_ready) noexcept {
+  if (is_ready && input_waits()) return await_turn(stream);
+  if (is_ready && discards_armed_ == kDiscardsMax) {
+    discards_waiting_.push_back(stream.id_);
+    return;
+  }
+  stream.receive_armed_ = true;
+  const Token receive = token(Sink::receive, stream);
+  if (is_ready) {
+    ++discards_armed_;
+    ++counters_.receives;
+    stream.mode_ = Stream::ReceiveMode::discard;
+    core_.ring().receive_selected(stream.descriptor(), group_of(stream.mode_), receive);
+  } else {
+    ++counters_.polls;
+    stream.mode_ = Stream::ReceiveMode::small;
+    stream.resting_ = true;
+    core_.ring().poll(stream.descriptor(), POLLIN, receive);
+  }
+}
+
+// One receive fewer is armed.
+void Network::discard_next() noexcept {
+  while (discards_armed_ < kDiscardsMax && !discards_waiting_.empty()) {
+    Stream* stream = find(discards_waiting_.front());
+    discards_waiting_.pop_front();
+    if (stream != nullptr && !stream->receive_armed_) arm_receive(*stream, true);
+  }
+}
+
+void Network::discard(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept {
+  counters_.bytes_received += bytes;
+  counters_.bytes_discarded += bytes;
+  const bool had_enough = has_discarded_enough(stream);
+  if (!had_enough) stream.receive_bytes_ += bytes;
+  if (stream.state_ != Stream::State::open || had_enough) {
+    buffers_.release(buffer);
+  } else if (stream.paused_ || stream.held_ != nullptr) {
+    hold(stream, buffer, bytes);
+  } else {
+    deliver(stream, buffer, bytes);
+  }
+  if (has_discarded_enough(stream)) {
+    // More is left in the socket: the peer can still read what we sent, until the deadline.
+    stream.pause_receiving();
+  } else if (stream.mode_ != Stream::ReceiveMode::discard) {
+    cancel_receive(stream);  // armed before: from now on with a poll
+  }
+}
+
+}  // namespace net
