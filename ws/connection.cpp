@@ -3,6 +3,7 @@
 #include <array>
 #include <cstring>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "ws/compression.hpp"
@@ -15,10 +16,16 @@ namespace {
 // A larger joined message goes back in the memory it was joined in. That of a small one is many
 // times what the queue's limit counts of it, and kept for as long as the peer does not read.
 constexpr std::size_t kEchoCopiedBytesMax = 1024;
-constexpr std::size_t kControlFrameBytesMax = kClientHeaderBytesMax + kControlPayloadBytesMax;
 
 constexpr std::uint32_t to_ticks(runtime::Nanoseconds span) noexcept {
   return static_cast<std::uint32_t>(span / (runtime::kSecond / 8));
+}
+
+// "... (30s)", as the configuration writes it.
+std::string with_time(std::string text, runtime::Nanoseconds time) {
+  const bool is_whole = time % runtime::kSecond == 0;
+  const std::int64_t number = time / (is_whole ? runtime::kSecond : runtime::kMillisecond);
+  return text += " (" + std::to_string(number) + (is_whole ? "s)" : "ms)");
 }
 
 constexpr Opcode opcode_of(MessageKind kind) noexcept {
@@ -43,6 +50,7 @@ void Connection::on_data(net::Stream& stream, const net::Received& received) noe
 
 void Connection::consume(const net::Received& received) {
   active_ = true;
+  if (state_ != State::open) return skip(received.bytes);
   endpoint_.current_ = &received;
   endpoint_.landing_ = nullptr;
   // Now, since an echo writes over it.
@@ -50,14 +58,21 @@ void Connection::consume(const net::Received& received) {
   const std::uint64_t frame_bytes = is_large ? reader_.frame_bytes(received.bytes) : 0;
   const ReadResult result = reader_.consume(received.bytes, endpoint_.options_.reader, *this);
   endpoint_.current_ = nullptr;
+  const std::span<const std::byte> rest = received.bytes.subspan(result.consumed);
   if (result.status == ReadStatus::failed) {
-    if (state_ != State::ended) fail(result.code, "");
-    return;
+    fail(result.code, reason_of(result.breach, endpoint_.options_.reader));
+    if (is_framed(result.breach)) return skip(rest);
+    state_ = State::ended;
+    return stream_.close(endpoint_.options_.close_timeout);
+  }
+  if (result.status == ReadStatus::closed) {
+    // The server closes the stream first (RFC 6455 section 7.1.1).
+    return stream_.close(linger_of(rest.size()));
   }
   if (state_ == State::open && endpoint_.handler_.on_batch_end != nullptr) {
     endpoint_.handler_.on_batch_end(*this);
   }
-  if (state_ == State::ended) return;
+  if (state_ != State::open) return skip(rest);
   // Large messages mostly come in rows of one size: the next receive ends where one of them does.
   if (is_large) {
     const std::uint64_t missing = reader_.bytes_missing();
@@ -92,7 +107,9 @@ void Connection::on_writable(net::Stream& stream) noexcept {
 void Connection::on_stalled(net::Stream& stream) noexcept {
   auto& self = *static_cast<Connection*>(stream.owner());
   ++self.endpoint_.counters_.slow_readers;
-  self.close_now(CloseCode::policy_violation, "slow reader");
+  const runtime::Nanoseconds timeout = stream.network().options().write_stall_timeout;
+  self.close_now(CloseCode::policy_violation,
+                 with_time("slow reader: nothing taken for limits.write_stall_timeout", timeout));
 }
 
 void Connection::on_timer(net::Stream& stream) noexcept {
@@ -105,7 +122,7 @@ void Connection::on_timer(net::Stream& stream) noexcept {
 // pong_timeout, and the deadline of an unfinished message.
 void Connection::tick() {
   const EndpointOptions& options = endpoint_.options_;
-  if (state_ == State::close_sent) {
+  if (state_ != State::open) {
     stream_.abort({runtime::ErrorCode::timed_out, 0});
     return;
   }
@@ -117,13 +134,15 @@ void Connection::tick() {
   }
   if (unfinished_since_ != 0 &&
       endpoint_.tick() - unfinished_since_ >= to_ticks(options.message_deadline)) {
-    fail(CloseCode::policy_violation, "a message must be finished within its deadline");
+    fail(CloseCode::policy_violation,
+         with_time("message unfinished after limits.message_deadline", options.message_deadline));
     return;
   }
   if (awaiting_pong_) {
     if (!active_) {
       ++endpoint_.counters_.pong_timeouts;
-      close_now(CloseCode::policy_violation, "no pong");
+      close_now(CloseCode::policy_violation,
+                with_time("no pong within limits.pong_timeout", options.pong_timeout));
       return;
     }
     awaiting_pong_ = false;
@@ -171,7 +190,7 @@ bool Connection::on_message(Message message) {
   ++endpoint_.counters_.messages_received;
   unfinished_since_ = 0;  // what is unfinished after this has begun in this receive
   if (state_ == State::open) endpoint_.handler_.on_message(*this, message);
-  return state_ != State::ended;
+  return state_ == State::open;
 }
 
 bool Connection::on_ping(std::span<const std::byte> payload) {
@@ -181,10 +200,10 @@ bool Connection::on_ping(std::span<const std::byte> payload) {
     pings_in_second_ = 0;
   }
   if (++pings_in_second_ > endpoint_.options_.pings_per_second_max) {
-    close_now(CloseCode::policy_violation, "too many pings");
+    const auto most = std::to_string(endpoint_.options_.pings_per_second_max);
+    close_now(CloseCode::policy_violation, "more than " + most + " pings in a second");
     return false;
   }
-  if (state_ != State::open) return true;
   std::array<std::byte, kControlFrameBytesMax> frame;
   const std::size_t bytes = write_control(frame, Opcode::pong, payload);
   stream_.send_control(net::ControlKind::pong, std::span{frame}.first(bytes));
@@ -197,11 +216,9 @@ bool Connection::on_pong(std::span<const std::byte>) {
 
 bool Connection::on_close(CloseCode code, std::string_view reason) {
   close_code_ = code;
-  if (state_ == State::open) send_close_frame(code, "", false);
+  send_close_frame(code, "", false);
   state_ = State::ended;
   tell_closed(code, reason);
-  // The server closes the stream first (RFC 6455 section 7.1.1); a client waits for that.
-  stream_.close(role_ == Role::server ? 0 : endpoint_.options_.close_timeout);
   return false;
 }
 
@@ -324,7 +341,7 @@ bool Connection::echo_owned(Message& message) {
 bool Connection::refused() {
   if (role_ == Role::client || state_ != State::open) return false;
   ++endpoint_.counters_.slow_readers;
-  close_now(CloseCode::policy_violation, "slow reader");
+  close_now(CloseCode::policy_violation, "slow reader: limits.outgoing_queue_bytes_max reached");
   return false;
 }
 
@@ -348,58 +365,6 @@ void Connection::ping(std::span<const std::byte> payload) {
   std::array<std::byte, kControlFrameBytesMax> frame;
   const std::size_t bytes = write_control(frame, Opcode::ping, payload);
   stream_.send_control(net::ControlKind::ping, std::span{frame}.first(bytes));
-}
-
-// --- Closing
-
-void Connection::send_close_frame(CloseCode code, std::string_view reason, bool ahead) {
-  std::array<std::byte, kControlPayloadBytesMax> payload;
-  const std::size_t size = write_close_payload(payload, code, reason);
-  std::array<std::byte, kControlFrameBytesMax> frame;
-  const std::size_t bytes = write_control(frame, Opcode::close, std::span{payload}.first(size));
-  if (ahead) {
-    stream_.send_control(net::ControlKind::close, std::span{frame}.first(bytes));
-  } else {
-    stream_.send_last(std::span{frame}.first(bytes));
-  }
-}
-
-void Connection::close(CloseCode code, std::string_view reason) {
-  if (state_ != State::open) return;
-  send_close_frame(code, reason, false);
-  stream_.seal();
-  state_ = State::close_sent;
-  close_code_ = code;
-  // The peer's frame can only come if we read, also from one that made us pause.
-  stream_.resume_receiving();
-  stream_.set_timer(endpoint_.options_.close_timeout);
-}
-
-void Connection::close_now(CloseCode code, std::string_view reason) {
-  if (state_ == State::ended) return;
-  // After close() our frame is in the queue, behind what was promised before it.
-  if (state_ == State::open) {
-    stream_.drop_unsent();
-    send_close_frame(code, reason, true);
-  }
-  state_ = State::ended;
-  close_code_ = code;
-  stream_.close(endpoint_.options_.close_timeout);
-}
-
-void Connection::fail(CloseCode code, std::string_view reason) {
-  ++endpoint_.counters_.protocol_errors;
-  if (state_ == State::open) send_close_frame(code, reason, false);
-  state_ = State::ended;
-  close_code_ = code;
-  tell_closed(code, reason);
-  stream_.close(endpoint_.options_.close_timeout);
-}
-
-void Connection::tell_closed(CloseCode code, std::string_view reason) noexcept {
-  if (told_closed_) return;
-  told_closed_ = true;
-  endpoint_.handler_.on_close(*this, code, reason);
 }
 
 }  // namespace ws

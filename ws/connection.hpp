@@ -7,8 +7,10 @@
 // function suspends or calls back.
 //
 // Closing (RFC 6455 section 7): close() sends our frame behind what is queued and waits for the
-// peer's; a peer's close is answered; a breach is answered with its code, and the stream lingers so
-// that the peer can read it. Whoever does not answer within close_timeout is cut off.
+// peer's; a peer's close is answered; a breach is answered with its code and a reason. After a
+// close frame of ours the peer's is waited for, and what comes before it is skipped (with low
+// priority, net::Stream::discard_input): a peer that is still sending reads our frame only once it
+// has sent. A peer that does not answer within close_timeout is cut off.
 
 #include <cstddef>
 #include <cstdint>
@@ -92,8 +94,9 @@ class Connection {
 
   enum class State : std::uint8_t {
     open,
-    close_sent,  // waiting for the peer's close frame
-    ended,       // both were exchanged, or it failed: only the stream's end is left
+    close_sent,  // close(): waiting for the peer's close frame, whose code on_close tells
+    refused,     // close_now(), a breach: likewise, but on_close tells our code
+    ended,       // both were exchanged, or nothing can be: only the stream's end is left
   };
   struct Compression;
 
@@ -115,6 +118,7 @@ class Connection {
   Inflater& inflater();
 
   void consume(const net::Received& received);
+  void skip(std::span<const std::byte> bytes);
   void tick();
   void start_timer() noexcept;
   void watch_unfinished() noexcept;
@@ -124,6 +128,8 @@ class Connection {
   bool refused();
   void send_close_frame(CloseCode code, std::string_view reason, bool ahead);
   void fail(CloseCode code, std::string_view reason);
+  void refuse(CloseCode code) noexcept;
+  runtime::Nanoseconds linger_of(std::size_t bytes_behind) const noexcept;
   void tell_closed(CloseCode code, std::string_view reason) noexcept;
   std::size_t write_control(std::span<std::byte> to, Opcode opcode,
                             std::span<const std::byte> payload) noexcept;

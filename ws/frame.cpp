@@ -73,6 +73,29 @@ HeaderStatus detail::parse_long_header(std::span<const std::byte> bytes,
   return HeaderStatus::complete;
 }
 
+[[gnu::cold]] Breach header_breach(std::span<const std::byte> bytes, FrameRules rules) noexcept {
+  const unsigned first = std::to_integer<unsigned>(bytes[0]);
+  const unsigned second = std::to_integer<unsigned>(bytes[1]);
+  if (detail::opening_is_valid(first, second, rules)) {
+    const bool is_eight_bytes = (second & 0x7F) == 127;
+    const bool has_top_bit = (bytes[2] & std::byte{0x80}) != std::byte{0};
+    return is_eight_bytes && has_top_bit ? Breach::impossible_length : Breach::long_length_form;
+  }
+  const unsigned opcode = first & 0x0F;
+  const bool is_control_frame = opcode >= 8;
+  if ((opcode & 7) > 2) return Breach::unknown_opcode;
+  const bool may_be_compressed = rules.rsv1_negotiated && (opcode == 1 || opcode == 2);
+  if ((first & (may_be_compressed ? 0x30 : 0x70)) != 0) return Breach::reserved_bits;
+  const bool is_masked = second >> 7 != 0;
+  if (is_masked != (rules.receiver == Role::server)) {
+    return is_masked ? Breach::masked : Breach::unmasked;
+  }
+  if (is_control_frame) {
+    return (first & 0x80) == 0 ? Breach::fragmented_control : Breach::large_control;
+  }
+  return opcode == 0 ? Breach::nothing_to_continue : Breach::unfinished_before;
+}
+
 std::size_t write_server_header(std::byte* to, FrameStart start,
                                 std::uint64_t payload_bytes) noexcept {
   return write_header(to, start, payload_bytes, 0);
@@ -101,11 +124,11 @@ std::size_t write_close_payload(std::span<std::byte, kControlPayloadBytesMax> to
 
 ClosePayload parse_close_payload(std::span<const std::byte> payload) noexcept {
   if (payload.empty()) return {};
-  if (payload.size() == 1) return {.fault = CloseCode::protocol_error};
+  if (payload.size() == 1) return {.fault = Breach::close_of_one_byte};
   const auto code = load_big_endian_16(payload.data());
-  if (!may_travel(code)) return {.fault = CloseCode::protocol_error};
+  if (!may_travel(code)) return {.fault = Breach::close_code};
   const std::span<const std::byte> reason = payload.subspan(2);
-  if (!is_valid_utf8(reason)) return {.fault = CloseCode::invalid_payload};
+  if (!is_valid_utf8(reason)) return {.fault = Breach::close_reason};
   return {.code = static_cast<CloseCode>(code),
           .reason = {reinterpret_cast<const char*>(reason.data()), reason.size()}};
 }

@@ -11,6 +11,7 @@
 #include <span>
 #include <string_view>
 
+#include "ws/breach.hpp"
 #include "ws/close_code.hpp"
 #include "ws/mask.hpp"
 
@@ -19,6 +20,8 @@ namespace ws {
 inline constexpr std::size_t kServerHeaderBytesMax = 10;  // 2 + 8 of length
 inline constexpr std::size_t kClientHeaderBytesMax = 14;  // the same + 4 of key
 inline constexpr std::size_t kControlPayloadBytesMax = 125;
+inline constexpr std::size_t kControlFrameBytesMax =
+    kClientHeaderBytesMax + kControlPayloadBytesMax;
 
 // Which end of the connection we are. A client masks what it sends, a server never does.
 enum class Role : std::uint8_t { server, client };
@@ -102,6 +105,9 @@ inline HeaderStatus parse_frame_header(std::span<const std::byte> bytes, FrameRu
   return HeaderStatus::complete;
 }
 
+// Which rule the header breaks that parse_frame_header() found an error in.
+Breach header_breach(std::span<const std::byte> bytes, FrameRules rules) noexcept;
+
 // A frame to be sent.
 struct FrameStart {
   Opcode opcode = Opcode::binary;
@@ -133,11 +139,9 @@ std::size_t write_client_header(std::byte* to, FrameStart start, std::uint64_t p
 std::size_t write_close_payload(std::span<std::byte, kControlPayloadBytesMax> to, CloseCode code,
                                 std::string_view reason) noexcept;
 
-// What a peer's close frame says (RFC 6455 section 7.4). `fault` is `normal` if it is well formed,
-// else the code to fail the connection with: 1002 for one byte or a code that may not travel, 1007
-// for a reason that is not UTF-8.
+// What a peer's close frame says (RFC 6455 section 7.4). `fault` is `none` if it is well formed.
 struct ClosePayload {
-  CloseCode fault = CloseCode::normal;
+  Breach fault = Breach::none;
   CloseCode code = CloseCode::no_status;
   std::string_view reason = {};  // lies in the payload
 };

@@ -90,7 +90,7 @@ void MessageReader::Partial::release(Partial* partial) noexcept {
 }
 
 bool MessageReader::unfinished() const noexcept {
-  return partial_ != nullptr && !partial_->is_idle();
+  return partial_ != nullptr && !is_done_ && !partial_->is_idle();
 }
 
 std::uint64_t MessageReader::bytes_missing() const noexcept {
@@ -120,9 +120,9 @@ FrameRules MessageReader::rules() const noexcept {
       .receiver = role_, .rsv1_negotiated = rsv1_negotiated_, .in_message = partial_->in_message};
 }
 
-[[gnu::cold]] void MessageReader::set_fault(Event& event, CloseCode code) noexcept {
+[[gnu::cold]] void MessageReader::set_fault(Event& event, Breach breach) noexcept {
   event.kind = EventKind::fault;
-  event.fault = code;
+  event.fault = breach;
 }
 
 void MessageReader::control_event(Opcode opcode, std::span<std::byte> payload,
@@ -165,7 +165,7 @@ std::size_t MessageReader::take_header(std::span<std::byte> bytes, const ReaderL
       partial.header_bytes = static_cast<std::uint8_t>(had + copied);
       return copied;
     case HeaderStatus::error:
-      set_fault(event, CloseCode::protocol_error);
+      set_fault(event, header_breach(header, rules()));
       return bytes.size();
     case HeaderStatus::complete:
       break;
@@ -175,15 +175,16 @@ std::size_t MessageReader::take_header(std::span<std::byte> bytes, const ReaderL
   partial.header_bytes = 0;
   partial.frame_received = 0;
   partial.control_bytes = 0;
-  partial.in_frame = begin_frame(limits, event);
+  partial.in_frame = true;
+  begin_frame(limits, event);
   return taken;
 }
 
 // Checks what a data frame adds to its message, before memory is spent on it.
-bool MessageReader::begin_frame(const ReaderLimits& limits, Event& event) noexcept {
+void MessageReader::begin_frame(const ReaderLimits& limits, Event& event) noexcept {
   Partial& partial = *partial_;
   const FrameHeader& frame = partial.frame;
-  if (is_control(frame.opcode)) return true;
+  if (is_control(frame.opcode)) return;
   if (frame.opcode != Opcode::continuation) {
     RT_ASSERT(partial.joined.size() == 0);
     partial.in_message = true;
@@ -200,9 +201,11 @@ bool MessageReader::begin_frame(const ReaderLimits& limits, Event& event) noexce
                                     : limits.message_bytes_max;
   const bool fits =
       frame.payload_bytes <= bytes_max && partial.joined.size() <= bytes_max - frame.payload_bytes;
-  if (fits && partial.fragments <= limits.fragments_max) return true;
-  set_fault(event, CloseCode::message_too_big);
-  return false;
+  if (!fits) {
+    set_fault(event, Breach::message_bytes);
+  } else if (partial.fragments > limits.fragments_max) {
+    set_fault(event, Breach::fragments);
+  }
 }
 
 // Takes what there is of the current frame's payload. Returns the bytes taken.
@@ -229,7 +232,8 @@ std::size_t MessageReader::take_payload(std::span<std::byte> bytes, Event& event
     copy_masked(piece, to, frame.mask_key, offset);
     const bool is_text = partial.kind == MessageKind::text && !partial.is_compressed;
     if (is_text && !partial.utf8.consume({to, taken})) {
-      set_fault(event, CloseCode::invalid_payload);
+      set_fault(event, Breach::text);
+      partial.in_message = !(is_frame_complete && frame.is_final);
       return taken;
     }
   }
@@ -242,7 +246,7 @@ void MessageReader::finish_message(Event& event) noexcept {
   partial.in_message = false;
   const bool is_text = partial.kind == MessageKind::text && !partial.is_compressed;
   if (is_text && !partial.utf8.complete()) {
-    set_fault(event, CloseCode::invalid_payload);
+    set_fault(event, Breach::text);
     return;
   }
   if (partial.joined.size() == 0) partial.joined.reserve(OwnedBytes::kCapacityMin);
@@ -259,23 +263,89 @@ void MessageReader::inflate_message(Inflater& inflater, const ReaderLimits& limi
   if (event.joined != nullptr) event.joined->reset();
   event.joined = &inflater.output();
   if (status != InflateStatus::ok) {
-    set_fault(event, status == InflateStatus::too_big ? CloseCode::message_too_big
-                                                      : CloseCode::invalid_payload);
+    set_fault(event,
+              status == InflateStatus::too_big ? Breach::inflated_bytes : Breach::compressed_data);
     return;
   }
   event.kind = EventKind::message;
   event.payload = inflater.output().bytes();
   event.header_room = OwnedBytes::kRoomBytes;
   if (event.message_kind == MessageKind::text && !is_valid_utf8(event.payload)) {
-    set_fault(event, CloseCode::invalid_payload);
+    set_fault(event, Breach::text);
   }
 }
 
-// Gives back what the event lent to the sink and, if nothing is unfinished, the Partial.
+// Gives back what the event lent to the sink and, if nothing is unfinished, the Partial. After a
+// fault it is kept only if skip() can go on from there.
 void MessageReader::after_event(const Event& event) noexcept {
   if (event.joined != nullptr) event.joined->reset();
   if (event.kind == EventKind::fault) is_done_ = true;
-  if (partial_ != nullptr && (is_done_ || partial_->is_idle())) release_partial();
+  if (partial_ == nullptr) return;
+  const bool can_skip = event.kind == EventKind::fault && is_framed(event.fault);
+  if (partial_->is_idle() || (is_done_ && !can_skip)) {
+    release_partial();
+  } else if (is_done_) {
+    partial_->joined.reset();
+  }
+}
+
+// --- After our close frame
+
+SkipResult MessageReader::skip(std::span<const std::byte> bytes) noexcept {
+  is_done_ = true;
+  if (partial_ == nullptr) partial_ = Partial::acquire();
+  partial_->joined.reset();
+  SkipResult result;
+  while (result.status == SkipStatus::going_on && result.consumed < bytes.size()) {
+    const std::span<const std::byte> rest = bytes.subspan(result.consumed);
+    result.consumed += partial_->in_frame ? skip_payload(rest, result) : skip_header(rest, result);
+  }
+  return result;
+}
+
+std::size_t MessageReader::skip_header(std::span<const std::byte> bytes,
+                                       SkipResult& result) noexcept {
+  Partial& partial = *partial_;
+  const std::size_t had = partial.header_bytes;
+  const std::size_t copied = std::min(bytes.size(), partial.header.size() - had);
+  std::memcpy(partial.header.data() + had, bytes.data(), copied);
+  const std::span<const std::byte> header{partial.header.data(), had + copied};
+  const HeaderStatus status = parse_frame_header(header, rules(), partial.frame);
+  if (status == HeaderStatus::error) {
+    result.status = SkipStatus::lost;
+    return bytes.size();
+  }
+  partial.header_bytes = static_cast<std::uint8_t>(header.size());
+  if (status == HeaderStatus::need_more) return copied;
+  partial.header_bytes = 0;
+  partial.frame_received = 0;
+  partial.in_frame = true;
+  const std::size_t taken = partial.frame.header_bytes - had;
+  // An empty frame ends here.
+  if (partial.frame.payload_bytes == 0) skip_payload({}, result);
+  return taken;
+}
+
+std::size_t MessageReader::skip_payload(std::span<const std::byte> bytes,
+                                        SkipResult& result) noexcept {
+  Partial& partial = *partial_;
+  const FrameHeader& frame = partial.frame;
+  const auto taken = static_cast<std::size_t>(
+      std::min<std::uint64_t>(bytes.size(), frame.payload_bytes - partial.frame_received));
+  const auto offset = static_cast<std::size_t>(partial.frame_received);
+  if (frame.opcode == Opcode::close && taken > 0) {
+    copy_masked(bytes.first(taken), partial.control.data() + offset, frame.mask_key, offset);
+  }
+  partial.frame_received += taken;
+  if (partial.frame_received < frame.payload_bytes) return taken;
+  partial.in_frame = false;
+  if (!is_control(frame.opcode)) {
+    partial.in_message = !frame.is_final;
+  } else if (frame.opcode == Opcode::close) {
+    result.status = SkipStatus::closed;
+    result.close = parse_close_payload({partial.control.data(), offset + taken});
+  }
+  return taken;
 }
 
 }  // namespace ws

@@ -26,15 +26,20 @@
 // Where a sink has landing(), a payload that would lie in place is unmasked to behind room for a
 // server's header from there on; it is below the frame, in the caller's bytes. Null: no move.
 //
+// After our own close frame, whatever made us send it, a reader is given further bytes by skip(),
+// which looks for the peer's close frame only and keeps nothing else.
+//
 // A sink may neither call consume() on nor destroy the reader that is calling it.
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
 
 #include "runtime/assert.hpp"
+#include "ws/breach.hpp"
 #include "ws/close_code.hpp"
 #include "ws/frame.hpp"
 #include "ws/mask.hpp"
@@ -94,14 +99,27 @@ class Message {
 enum class ReadStatus : std::uint8_t {
   drained,  // all bytes were consumed; more are welcome
   paused,   // the sink said stop; the rest is to be given again
-  closed,   // the peer's close frame was seen; what follows it is dropped
-  failed,   // the connection is to be failed with `code`; what follows is dropped
+  closed,   // the peer's close frame was seen; what follows it is not looked at
+  failed,   // the connection is to be failed with `code`; what follows is for skip()
 };
 
 struct ReadResult {
   ReadStatus status = ReadStatus::drained;
   CloseCode code = CloseCode::normal;  // if failed: 1002, 1007 or 1009
-  std::size_t consumed = 0;            // all of the bytes unless paused
+  Breach breach = Breach::none;        // if failed
+  std::size_t consumed = 0;            // all of the bytes if drained
+};
+
+enum class SkipStatus : std::uint8_t {
+  going_on,  // no close frame so far
+  closed,    // the peer's close frame was seen
+  lost,      // no frame begins where one has to
+};
+
+struct SkipResult {
+  SkipStatus status = SkipStatus::going_on;
+  ClosePayload close = {};   // if closed; lies in the reader until the next call
+  std::size_t consumed = 0;  // all of the bytes unless closed
 };
 
 class MessageReader {
@@ -119,9 +137,12 @@ class MessageReader {
   }
 
   // Takes the next bytes of the stream, which may be overwritten: payloads are unmasked in place.
-  // After `closed` or `failed` all further bytes are dropped with `closed`.
+  // After `closed`, `failed` or skip() it takes nothing and returns `closed`.
   template <class Sink>
   ReadResult consume(std::span<std::byte> bytes, const ReaderLimits& limits, Sink& sink);
+
+  // The same after our close frame: takes the bytes behind those consumed.
+  SkipResult skip(std::span<const std::byte> bytes) noexcept;
 
   // In the middle of a frame or of a fragmented message: the connection runs a deadline.
   bool unfinished() const noexcept;
@@ -138,24 +159,26 @@ class MessageReader {
   struct Event {
     EventKind kind = EventKind::none;
     MessageKind message_kind = MessageKind::binary;
-    CloseCode fault = CloseCode::protocol_error;
+    Breach fault = Breach::none;
     std::uint32_t header_room = 0;
     std::span<std::byte> payload;  // of a message or control frame
     OwnedBytes* joined = nullptr;  // what the payload lies in, if not the caller's bytes
     std::size_t consumed = 0;
   };
 
-  static void set_fault(Event& event, CloseCode code) noexcept;
+  static void set_fault(Event& event, Breach breach) noexcept;
   bool take_whole_frame(std::span<std::byte> bytes, std::byte* landing, const ReaderLimits& limits,
                         Event& event) noexcept;
   void take_pieces(std::span<std::byte> bytes, const ReaderLimits& limits, Event& event);
   std::size_t take_header(std::span<std::byte> bytes, const ReaderLimits& limits, Event& event);
   std::size_t take_payload(std::span<std::byte> bytes, Event& event);
-  bool begin_frame(const ReaderLimits& limits, Event& event) noexcept;
+  void begin_frame(const ReaderLimits& limits, Event& event) noexcept;
   void finish_message(Event& event) noexcept;
   static void control_event(Opcode opcode, std::span<std::byte> payload, Event& event) noexcept;
   static void inflate_message(Inflater& inflater, const ReaderLimits& limits, Event& event);
   void after_event(const Event& event) noexcept;
+  std::size_t skip_header(std::span<const std::byte> bytes, SkipResult& result) noexcept;
+  std::size_t skip_payload(std::span<const std::byte> bytes, SkipResult& result) noexcept;
   void release_partial() noexcept;
   FrameRules rules() const noexcept;
   FrameRules idle_rules() const noexcept {
@@ -170,7 +193,7 @@ class MessageReader {
   Partial* partial_ = nullptr;  // not null: in the middle of something
   Role role_;
   bool rsv1_negotiated_;
-  bool is_done_ = false;  // closed or failed
+  bool is_done_ = false;  // closed or failed, or skipping
 };
 static_assert(sizeof(MessageReader) <= 16, "an idle connection's budget counts on it");
 
@@ -209,7 +232,7 @@ inline bool MessageReader::take_whole_frame(std::span<std::byte> bytes, std::byt
   event.message_kind = static_cast<MessageKind>(header.opcode);
   event.kind = header.rsv1 ? EventKind::compressed : EventKind::message;
   if (header.opcode == Opcode::text && !header.rsv1 && !is_valid_utf8(payload)) [[unlikely]] {
-    set_fault(event, CloseCode::invalid_payload);
+    set_fault(event, Breach::text);
   }
   return true;
 }
@@ -218,7 +241,7 @@ template <class Sink>
 ReadResult MessageReader::consume(std::span<std::byte> bytes, const ReaderLimits& limits,
                                   Sink& sink) {
   if (is_done_) [[unlikely]]
-    return {.status = ReadStatus::closed, .consumed = bytes.size()};
+    return {.status = ReadStatus::closed};
   std::size_t at = 0;
   while (at < bytes.size()) {
     Event event;
@@ -231,10 +254,13 @@ ReadResult MessageReader::consume(std::span<std::byte> bytes, const ReaderLimits
     at += event.consumed;
     const bool go_on = dispatch(event, limits, sink);
     if (event.kind == EventKind::fault) [[unlikely]] {
-      return {.status = ReadStatus::failed, .code = event.fault, .consumed = bytes.size()};
+      return {.status = ReadStatus::failed,
+              .code = close_code_of(event.fault),
+              .breach = event.fault,
+              .consumed = at};
     }
     if (is_done_) [[unlikely]]
-      return {.status = ReadStatus::closed, .consumed = bytes.size()};
+      return {.status = ReadStatus::closed, .consumed = at};
     if (!go_on) return {.status = ReadStatus::paused, .consumed = at};
   }
   return {.status = ReadStatus::drained, .consumed = at};
@@ -278,7 +304,7 @@ bool MessageReader::dispatch(Event& event, const ReaderLimits& limits, Sink& sin
 template <class Sink>
 bool MessageReader::dispatch_close(Event& event, Sink& sink) {
   const ClosePayload close = parse_close_payload(event.payload);
-  if (close.fault != CloseCode::normal) {
+  if (close.fault != Breach::none) {
     set_fault(event, close.fault);
     return true;
   }

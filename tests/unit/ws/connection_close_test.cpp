@@ -44,11 +44,19 @@ std::vector<CloseCase> close_cases() {
   cases.push_back({"", {.opcode = 8, .payload = ""}, {ws::CloseCode::no_status, ""}});
   for (const unsigned code :
        {0u, 999u, 1004u, 1005u, 1006u, 1015u, 1016u, 1100u, 2000u, 2999u, 5000u, 65535u}) {
-    cases.push_back({close_payload(code), close_frame(1002), {ws::CloseCode::protocol_error, ""}});
+    constexpr std::string_view kWhy = "a close code that must not be sent";
+    cases.push_back({close_payload(code),
+                     close_frame(1002, kWhy),
+                     {ws::CloseCode::protocol_error, std::string{kWhy}}});
   }
-  cases.push_back({"\x03", close_frame(1002), {ws::CloseCode::protocol_error, ""}});
-  cases.push_back(
-      {close_payload(1000, "\xC3"), close_frame(1007), {ws::CloseCode::invalid_payload, ""}});
+  constexpr std::string_view kOneByte = "a close frame of one byte";
+  cases.push_back({"\x03",
+                   close_frame(1002, kOneByte),
+                   {ws::CloseCode::protocol_error, std::string{kOneByte}}});
+  constexpr std::string_view kNoText = "the reason of the close frame is not UTF-8";
+  cases.push_back({close_payload(1000, "\xC3"),
+                   close_frame(1007, kNoText),
+                   {ws::CloseCode::invalid_payload, std::string{kNoText}}});
   return cases;
 }
 
@@ -91,31 +99,47 @@ TEST(WsClose, AnEndWithoutACloseFrameIs1006) {
 struct Breach {
   std::string wire;
   unsigned code;
+  std::string_view reason;
 };
 
-TEST(WsClose, EveryBreachIsToldItsCodeAndNothingBehindItIsHeard) {
+TEST(WsClose, EveryBreachIsToldItsCodeAndReasonAndNothingBehindItIsHeard) {
+  constexpr std::string_view kLongForm = "the length is not in its shortest form";
+  constexpr std::string_view kNoText = "text that is not UTF-8";
+  const std::string rest((std::size_t{1} << 20) + 1, 'r');
   const std::vector<Breach> breaches{
-      {frame({.opcode = 1, .payload = "x", .masked = 0}), 1002},
-      {frame({.opcode = 3, .payload = "x"}), 1002},
-      {frame({.opcode = 11, .payload = "x"}), 1002},
-      {frame({.opcode = 1, .payload = "x", .rsv = 1}), 1002},
-      {frame({.opcode = 0, .payload = "x"}), 1002},
-      {frame({.opcode = 9, .payload = "x", .is_final = false}), 1002},
-      {frame({.opcode = 9, .payload = std::string(126, 'p')}), 1002},
-      {frame({.opcode = 1, .payload = "x", .length_bytes = 2}), 1002},
-      {frame({.opcode = 1, .payload = "x", .length_bytes = 8}), 1002},
-      {header({.opcode = 2, .length_bytes = 8}, std::uint64_t{1} << 63, true), 1002},
-      {header({.opcode = 2}, std::uint64_t{1} << 40, true) + "keys", 1009},
+      {frame({.opcode = 1, .payload = "x", .masked = 0}), 1002,
+       "frames of a client must be masked"},
+      {frame({.opcode = 3, .payload = "x"}), 1002, "unknown opcode"},
+      {frame({.opcode = 11, .payload = "x"}), 1002, "unknown opcode"},
+      {frame({.opcode = 1, .payload = "x", .rsv = 1}), 1002,
+       "reserved bits are set that no extension defines here"},
+      {frame({.opcode = 0, .payload = "x"}), 1002,
+       "a continuation frame without a message to continue"},
+      {frame({.opcode = 9, .payload = "x", .is_final = false}), 1002,
+       "control frames must not be fragmented"},
+      {frame({.opcode = 9, .payload = std::string(126, 'p')}), 1002,
+       "control frames have at most 125 bytes"},
+      {frame({.opcode = 1, .payload = "x", .length_bytes = 2}), 1002, kLongForm},
+      {frame({.opcode = 1, .payload = "x", .length_bytes = 8}), 1002, kLongForm},
+      {header({.opcode = 2, .length_bytes = 8}, std::uint64_t{1} << 63, true), 1002,
+       "a length of 2^63 or more"},
+      {header({.opcode = 2}, std::uint64_t{1} << 20 | 1, true) + "keys" + rest, 1009,
+       "message larger than limits.message_bytes_max (1048576)"},
       {frame({.opcode = 1, .payload = "x", .is_final = false}) +
            frame({.opcode = 1, .payload = "x"}),
-       1002},
-      {frame({.opcode = 1, .payload = "\xC0\x80"}), 1007},
-      {frame({.opcode = 1, .payload = "\xED\xA0\x80", .is_final = false}), 1007},
+       1002, "a new message before the fragmented one has ended"},
+      {frame({.opcode = 1, .payload = "\xC0\x80"}), 1007, kNoText},
+      {frame({.opcode = 1, .payload = "\xED\xA0\x80", .is_final = false}) +
+           frame({.opcode = 0, .payload = "the rest"}),
+       1007, kNoText},
+      {frame({.opcode = 1, .payload = "cut", .is_final = false}) +
+           frame({.opcode = 0, .payload = "\xC3"}),
+       1007, kNoText},
   };
   run_ws_site({}, [&breaches](WsSite& site) -> Task<void> {
     std::size_t ends = 0;
     for (const Breach& breach : breaches) {
-      SCOPED_TRACE(testing::PrintToString(breach.wire));
+      SCOPED_TRACE(breach.reason);
       WsClient client;
       co_await client.open(site);
       client.send(frame({.opcode = 1, .payload = "before"}) + breach.wire +
@@ -123,10 +147,12 @@ TEST(WsClose, EveryBreachIsToldItsCodeAndNothingBehindItIsHeard) {
       co_await client.until_closed();
       EXPECT_TRUE(client.ended);
       const std::vector<WireFrame> expected{{.opcode = 1, .payload = "before"},
-                                            close_frame(breach.code)};
+                                            close_frame(breach.code, breach.reason)};
       EXPECT_EQ(client.parse(), expected);
+      EXPECT_LE(breach.reason.size(), 123u);
       co_await site.witness.until_ends(++ends);
-      EXPECT_EQ(site.witness.ends.back().code, static_cast<ws::CloseCode>(breach.code));
+      EXPECT_EQ(site.witness.ends.back(), (Witness::End{static_cast<ws::CloseCode>(breach.code),
+                                                        std::string{breach.reason}}));
     }
     EXPECT_EQ(site.witness.messages, breaches.size());
     EXPECT_EQ(site.endpoint.counters().protocol_errors, breaches.size());
@@ -306,7 +332,7 @@ TEST(WsPing, TheLimitInASecondIsServedAndOneMoreIs1008) {
     co_await flooding.open(site);
     flooding.send_at_once(pings(kMost + 1));
     co_await flooding.until_closed();
-    EXPECT_EQ(flooding.parse().back(), close_frame(1008, "too many pings"));
+    EXPECT_EQ(flooding.parse().back(), close_frame(1008, "more than 10 pings in a second"));
     co_await site.witness.until_ends(1);
     EXPECT_EQ(site.witness.ends.at(0).code, ws::CloseCode::policy_violation);
     modest.abort();

@@ -211,7 +211,8 @@ TEST(WsEcho, AMessageOfTheLimitComesBackAndOneByteMoreIs1009) {
       co_await client.open(site);
       client.send(wire);
       co_await client.until_frames(1);
-      EXPECT_EQ(client.frames.at(0), close_frame(1009));
+      EXPECT_EQ(client.frames.at(0),
+                close_frame(1009, "message larger than limits.message_bytes_max (1048576)"));
       client.abort();
       co_await client.until_closed();
     }
@@ -233,7 +234,8 @@ TEST(WsEcho, FragmentsUpToTheLimitAreJoinedAndOneMoreIs1009) {
     client.send(wire + frame({.opcode = 0, .payload = "", .is_final = false}) +
                 frame({.opcode = 0, .payload = "z"}));
     co_await client.until_frames(1);
-    EXPECT_EQ(client.frames.at(0), close_frame(1009));
+    EXPECT_EQ(client.frames.at(0),
+              close_frame(1009, "message in more fragments than limits.fragments_max (1024)"));
     client.abort();
     co_await client.until_closed();
   });
@@ -341,6 +343,9 @@ std::string deflated(ws::Deflater& deflater, std::string_view text) {
   return tests::wire::as_string(compressed.bytes());
 }
 
+constexpr std::string_view kInflatedTooLarge =
+    "inflated message larger than limits.message_bytes_max (1048576)";
+
 TEST(WsDeflate, ABombIs1009AndCostsNoMoreThanTheLimit) {
   run_ws_site(deflating_site(), [](WsSite& site) -> Task<void> {
     ws::Deflater deflater{15, true, 9};
@@ -357,7 +362,7 @@ TEST(WsDeflate, ABombIs1009AndCostsNoMoreThanTheLimit) {
         client.send_frame({.opcode = 2, .payload = bomb, .rsv = 4});
       }
       co_await client.until_frames(1);
-      EXPECT_EQ(client.frames.at(0), close_frame(1009));
+      EXPECT_EQ(client.frames.at(0), close_frame(1009, kInflatedTooLarge));
       client.abort();
       co_await client.until_closed();
     }
@@ -378,7 +383,7 @@ TEST(WsDeflate, AMessageOfTheLimitInflatesAndOneByteMoreIs1009) {
     client.send_frame(
         {.opcode = 1, .payload = deflated(deflater, std::string(kMiB + 1, 'x')), .rsv = 4});
     co_await client.until_frames(2);
-    EXPECT_EQ(client.frames.at(1), close_frame(1009));
+    EXPECT_EQ(client.frames.at(1), close_frame(1009, kInflatedTooLarge));
     client.abort();
     co_await client.until_closed();
   });
@@ -392,19 +397,28 @@ TEST(WsDeflate, WhatDoesNotInflateOrIsNoTextIs1007AndRsv1WithoutItIs1002) {
       std::string_view fields;
       FrameSpec spec;
       unsigned code;
+      std::string_view reason;
     };
+    constexpr std::string_view kNotInflated = "compressed data that cannot be inflated";
+    constexpr std::string_view kReserved = "reserved bits are set that no extension defines here";
     const std::vector<Case> cases{
-        {tests::kOfferDeflate, {.opcode = 2, .payload = "\x07\xFF garbage", .rsv = 4}, 1007},
-        {tests::kOfferDeflate, {.opcode = 1, .payload = no_text, .rsv = 4}, 1007},
-        {"", {.opcode = 2, .payload = no_text, .rsv = 4}, 1002},
-        {tests::kOfferDeflate, {.opcode = 2, .payload = no_text, .rsv = 2}, 1002},
+        {tests::kOfferDeflate,
+         {.opcode = 2, .payload = "\x07\xFF garbage", .rsv = 4},
+         1007,
+         kNotInflated},
+        {tests::kOfferDeflate,
+         {.opcode = 1, .payload = no_text, .rsv = 4},
+         1007,
+         "text that is not UTF-8"},
+        {"", {.opcode = 2, .payload = no_text, .rsv = 4}, 1002, kReserved},
+        {tests::kOfferDeflate, {.opcode = 2, .payload = no_text, .rsv = 2}, 1002, kReserved},
     };
     for (const Case& each : cases) {
       WsClient client;
       co_await client.open(site, std::string{each.fields});
       client.send_frame(each.spec);
       co_await client.until_frames(1);
-      EXPECT_EQ(client.frames.at(0), close_frame(each.code));
+      EXPECT_EQ(client.frames.at(0), close_frame(each.code, each.reason));
       client.abort();
       co_await client.until_closed();
     }

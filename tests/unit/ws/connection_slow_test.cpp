@@ -60,7 +60,8 @@ TEST(WsSlowReader, IsClosedWith1008AtTheLimitOfItsQueueAndOthersNoticeNothing) {
     slow.stream()->resume_receiving();
     co_await slow.until_closed();
     EXPECT_TRUE(slow.ended) << "reset instead of closed";
-    EXPECT_EQ(slow.parse().back(), close_frame(1008, "slow reader"));
+    EXPECT_EQ(slow.parse().back(),
+              close_frame(1008, "slow reader: limits.outgoing_queue_bytes_max reached"));
     EXPECT_LE(slow.frames.size(), accepted);
     co_await expect_one_echo(other);
     co_await site.witness.until_ends(1);

@@ -140,7 +140,7 @@ TEST(ClosePayload, EveryCodeIsJudgedAsTheRegistrySays) {
                           (code >= 3000 && code <= 4999);
     const std::string payload = tests::wire::close_payload(code);
     const ws::ClosePayload close = ws::parse_close_payload(as_bytes(payload));
-    ASSERT_EQ(close.fault, is_valid ? CloseCode::normal : CloseCode::protocol_error) << code;
+    ASSERT_EQ(close.fault, is_valid ? ws::Breach::none : ws::Breach::close_code) << code;
     const unsigned read_code = is_valid ? code : static_cast<unsigned>(CloseCode::no_status);
     ASSERT_EQ(static_cast<unsigned>(close.code), read_code);
   }
@@ -148,11 +148,11 @@ TEST(ClosePayload, EveryCodeIsJudgedAsTheRegistrySays) {
 
 TEST(ClosePayload, EmptyOneByteAndBrokenReasons) {
   EXPECT_EQ(ws::parse_close_payload({}).code, CloseCode::no_status);
-  EXPECT_EQ(ws::parse_close_payload({}).fault, CloseCode::normal);
-  EXPECT_EQ(ws::parse_close_payload(as_bytes("\x03")).fault, CloseCode::protocol_error);
+  EXPECT_EQ(ws::parse_close_payload({}).fault, ws::Breach::none);
+  EXPECT_EQ(ws::parse_close_payload(as_bytes("\x03")).fault, ws::Breach::close_of_one_byte);
   for (const std::string_view reason : {"\xFF", "cut \xE2\x82", "\xED\xA0\x80"}) {
     const std::string payload = tests::wire::close_payload(1000, reason);
-    EXPECT_EQ(ws::parse_close_payload(as_bytes(payload)).fault, CloseCode::invalid_payload);
+    EXPECT_EQ(ws::parse_close_payload(as_bytes(payload)).fault, ws::Breach::close_reason);
   }
 }
 

