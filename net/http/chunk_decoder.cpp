@@ -71,8 +71,9 @@ void ChunkDecoder::reset() noexcept {
   stage_ = Stage::size_line;
 }
 
-bool ChunkDecoder::fail(Status status) noexcept {
+bool ChunkDecoder::fail(Status status, const char* why) noexcept {
   status_ = status;
+  why_ = why;
   stage_ = Stage::failed;
   return false;
 }
@@ -80,13 +81,14 @@ bool ChunkDecoder::fail(Status status) noexcept {
 // The next line without its CRLF; nothing if the input ends before it (the part is kept) or if the
 // line is wrong (the stage is failed then). `bytes_max` counts the line with its CRLF.
 std::optional<std::string_view> ChunkDecoder::take_line(std::string_view input, std::size_t& at,
-                                                        std::size_t bytes_max, Status too_long) {
+                                                        std::size_t bytes_max, Status too_long,
+                                                        const char* why) {
   const std::size_t line_feed = input.find('\n', at);
   const bool whole = line_feed != std::string_view::npos;
   const std::size_t end = whole ? line_feed + 1 : input.size();
   const std::size_t line_bytes = partial_line_.size() + (end - at);
   if (line_bytes + (whole ? 0 : 1) > bytes_max) {
-    fail(too_long);
+    fail(too_long, why);
     return std::nullopt;
   }
   std::string_view line = input.substr(at, end - at);
@@ -97,7 +99,7 @@ std::optional<std::string_view> ChunkDecoder::take_line(std::string_view input, 
   }
   if (!whole) return std::nullopt;
   if (line.size() < 2 || line[line.size() - 2] != '\r') {
-    fail(Status::bad_request);
+    fail(Status::bad_request, "a line that does not end with CRLF");
     return std::nullopt;
   }
   return line.substr(0, line.size() - 2);
@@ -112,12 +114,16 @@ bool ChunkDecoder::on_size_line(std::string_view line) noexcept {
     size = fits ? (size << 4 | digit) : std::numeric_limits<std::uint64_t>::max();
   }
   const std::string_view extension = line.substr(digits);
-  if (digits == 0 || !is_chunk_extension(extension)) return fail(Status::bad_request);
+  if (digits == 0 || !is_chunk_extension(extension)) {
+    return fail(Status::bad_request, "malformed chunk size");
+  }
   extension_bytes_ += extension.size();
-  if (extension_bytes_ > limits_.chunk_extension_bytes_max) return fail(Status::bad_request);
+  if (extension_bytes_ > limits_.chunk_extension_bytes_max) {
+    return fail(Status::bad_request, "too many bytes of chunk extensions");
+  }
   const std::uint64_t bytes_max = limits_.body_bytes_max + limits_.discarded_bytes_max;
   RT_ASSERT(body_bytes_ <= bytes_max);
-  if (size > bytes_max - body_bytes_) return fail(Status::content_too_large);
+  if (size > bytes_max - body_bytes_) return fail(Status::content_too_large, kLargeBody);
   body_bytes_ += size;
   chunk_remaining_ = size;
   stage_ = size == 0 ? Stage::trailer : Stage::data;
@@ -130,9 +136,14 @@ bool ChunkDecoder::on_trailer_line(std::string_view line) noexcept {
     return true;
   }
   trailer_bytes_ += line.size() + 2;
-  if (++trailer_count_ > limits_.fields_max) return fail(Status::request_header_fields_too_large);
+  if (++trailer_count_ > limits_.fields_max) {
+    return fail(Status::request_header_fields_too_large,
+                "more trailer fields than limits.header_fields_max");
+  }
   const std::optional<Field> field = split_field_line(line);
-  if (!field || is_forbidden_trailer(field->name)) return fail(Status::bad_request);
+  if (!field || is_forbidden_trailer(field->name)) {
+    return fail(Status::bad_request, "malformed or forbidden trailer field");
+  }
   return true;
 }
 
@@ -143,8 +154,8 @@ ChunkDecoder::Progress ChunkDecoder::feed(std::string_view input, std::vector<st
   while (at < input.size() && stage_ != Stage::complete && stage_ != Stage::failed) {
     switch (stage_) {
       case Stage::size_line:
-        if (const auto line =
-                take_line(input, at, limits_.chunk_line_bytes_max, Status::bad_request)) {
+        if (const auto line = take_line(input, at, limits_.chunk_line_bytes_max,
+                                        Status::bad_request, "a chunk's line is too long")) {
           on_size_line(*line);
           partial_line_.clear();
         }
@@ -164,21 +175,21 @@ ChunkDecoder::Progress ChunkDecoder::feed(std::string_view input, std::vector<st
         if (input[at++] == '\r') {
           stage_ = Stage::data_lf;
         } else {
-          fail(Status::bad_request);
+          fail(Status::bad_request, "chunk data without its CRLF");
         }
         break;
       case Stage::data_lf:
         if (input[at++] == '\n') {
           stage_ = Stage::size_line;
         } else {
-          fail(Status::bad_request);
+          fail(Status::bad_request, "chunk data without its CRLF");
         }
         break;
       case Stage::trailer: {
         // Two more for the empty line, which is no trailer.
         const std::size_t allowed = limits_.header_bytes_max + 2 - trailer_bytes_;
-        if (const auto line =
-                take_line(input, at, allowed, Status::request_header_fields_too_large)) {
+        if (const auto line = take_line(input, at, allowed, Status::request_header_fields_too_large,
+                                        "trailer larger than limits.header_bytes_max")) {
           on_trailer_line(*line);
           partial_line_.clear();
         }

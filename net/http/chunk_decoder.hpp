@@ -39,13 +39,15 @@ class ChunkDecoder {
   Status status() const noexcept { return status_; }  // after Verdict::failed
   // The chunks so far promise more than Limits::body_bytes_max; their data is thrown away.
   bool is_too_large() const noexcept { return body_bytes_ > limits_.body_bytes_max; }
+  const char* why() const noexcept { return why_; }  // in words, as HeadCheck's
 
  private:
   enum class Stage : std::uint8_t { size_line, data, data_cr, data_lf, trailer, complete, failed };
 
-  bool fail(Status status) noexcept;
+  bool fail(Status status, const char* why) noexcept;
   std::optional<std::string_view> take_line(std::string_view input, std::size_t& at,
-                                            std::size_t bytes_max, Status too_long);
+                                            std::size_t bytes_max, Status too_long,
+                                            const char* why);
   bool on_size_line(std::string_view line) noexcept;
   bool on_trailer_line(std::string_view line) noexcept;
 
@@ -56,6 +58,7 @@ class ChunkDecoder {
   std::size_t extension_bytes_ = 0;
   std::size_t trailer_bytes_ = 0;
   std::size_t trailer_count_ = 0;
+  const char* why_ = "";
   Status status_{};
   Stage stage_ = Stage::size_line;
 };

@@ -11,6 +11,14 @@
 namespace net::http {
 namespace {
 
+// Faults that are found in more than one place.
+constexpr const char* kNoRequest = "no HTTP request begins here";
+constexpr const char* kNoCrlf = "a line that does not end with CRLF";
+constexpr const char* kLongLine = "request line longer than limits.request_line_bytes_max";
+constexpr const char* kRequestLine = "malformed request line";
+constexpr const char* kStatusLine = "malformed status line";
+constexpr const char* kLargeHeader = "header larger than limits.header_bytes_max";
+
 constexpr AsciiSet kTokenChars{[](char c) { return is_token_char(c); }};
 // VCHAR without '#': a fragment is never sent (RFC 9112 section 3.2.1).
 constexpr AsciiSet kTargetChars{[](char c) { return c > 0x20 && c < 0x7f && c != '#'; }};
@@ -47,8 +55,9 @@ bool for_each_listed(std::string_view list, Visit visit) noexcept {
 
 }  // namespace
 
-HeadCheck::Verdict HeadCheck::fail(Status status) noexcept {
+HeadCheck::Verdict HeadCheck::fail(Status status, const char* why) noexcept {
   status_ = status;
+  why_ = why;
   failed_ = true;
   return Verdict::failed;
 }
@@ -167,13 +176,15 @@ HeadCheck::Verdict HeadCheck::check_pending(std::string_view bytes) noexcept {
   if (!in_fields_) {
     // Tells a TLS client at once, which would wait for our hello otherwise.
     const bool may_start = is_token_char(line.front()) || line.front() == '\r';
-    if (kind_ == Kind::request && !may_start) return fail(Status::bad_request);
-    if (line.size() > limits_.request_line_bytes_max + 1) return fail(Status::uri_too_long);
+    if (kind_ == Kind::request && !may_start) return fail(Status::bad_request, kNoRequest);
+    if (line.size() > limits_.request_line_bytes_max + 1) {
+      return fail(Status::uri_too_long, kLongLine);
+    }
     return Verdict::need_more;
   }
   const bool may_be_the_end = line == "\r";
   if (!may_be_the_end && bytes.size() + 1 - fields_start_ > limits_.header_bytes_max) {
-    return fail(Status::request_header_fields_too_large);
+    return fail(Status::request_header_fields_too_large, kLargeHeader);
   }
   return Verdict::need_more;
 }
@@ -182,14 +193,18 @@ HeadCheck::Verdict HeadCheck::check_start_line(std::string_view bytes,
                                                std::size_t line_feed) noexcept {
   std::string_view line = bytes.substr(line_start_, line_feed - line_start_);
   const bool may_start = !line.empty() && (is_token_char(line.front()) || line.front() == '\r');
-  if (kind_ == Kind::request && !may_start) return fail(Status::bad_request);
-  if (line.size() > limits_.request_line_bytes_max + 1) return fail(Status::uri_too_long);
-  if (line.empty() || line.back() != '\r') return fail(Status::bad_request);
+  if (kind_ == Kind::request && !may_start) return fail(Status::bad_request, kNoRequest);
+  if (line.size() > limits_.request_line_bytes_max + 1) {
+    return fail(Status::uri_too_long, kLongLine);
+  }
+  if (line.empty() || line.back() != '\r') return fail(Status::bad_request, kNoCrlf);
   line.remove_suffix(1);
   if (line.empty()) {
     // One empty line before a request is tolerated, for clients that end a body with a CRLF too
     // many (RFC 9112 section 2.2). A second one is not.
-    if (skipped_empty_line_ || kind_ == Kind::response) return fail(Status::bad_request);
+    if (skipped_empty_line_ || kind_ == Kind::response) {
+      return fail(Status::bad_request, kNoRequest);
+    }
     skipped_empty_line_ = true;
     return Verdict::need_more;
   }
@@ -202,36 +217,44 @@ HeadCheck::Verdict HeadCheck::check_start_line(std::string_view bytes,
 
 HeadCheck::Verdict HeadCheck::check_request_line(std::string_view line) noexcept {
   const std::size_t method_end = line.find(' ');
-  if (method_end == std::string_view::npos) return fail(Status::bad_request);
+  if (method_end == std::string_view::npos) return fail(Status::bad_request, kRequestLine);
   const std::size_t target_end = line.find(' ', method_end + 1);
-  if (target_end == std::string_view::npos) return fail(Status::bad_request);
+  if (target_end == std::string_view::npos) return fail(Status::bad_request, kRequestLine);
   const std::string_view method = line.substr(0, method_end);
   const std::string_view target = line.substr(method_end + 1, target_end - method_end - 1);
-  if (!is_token(method) || !is_target_text(target)) return fail(Status::bad_request);
+  if (!is_token(method) || !is_target_text(target)) {
+    return fail(Status::bad_request, kRequestLine);
+  }
   // The version comes before the form of the target: "PRI * HTTP/2.0" is a version we do not have.
   const Verdict verdict = check_version(line.substr(target_end + 1));
   if (verdict != Verdict::need_more) return verdict;
-  return note_target(method, target) ? Verdict::need_more : fail(Status::bad_request);
+  return note_target(method, target) ? Verdict::need_more
+                                     : fail(Status::bad_request, "malformed request target");
 }
 
 HeadCheck::Verdict HeadCheck::check_version(std::string_view text) noexcept {
   const bool well_formed = text.size() == 8 && text.substr(0, 5) == "HTTP/" && is_digit(text[5]) &&
                            text[6] == '.' && is_digit(text[7]);
-  if (!well_formed) return fail(Status::bad_request);
-  if (text[5] != '1' || text[7] > '1') return fail(Status::http_version_not_supported);
+  if (!well_formed) return fail(Status::bad_request, "malformed HTTP version");
+  if (text[5] != '1' || text[7] > '1') {
+    return fail(Status::http_version_not_supported, "only HTTP/1.1 and HTTP/1.0 are served");
+  }
   facts_.version = text[7] == '1' ? 11 : 10;
   return Verdict::need_more;
 }
 
 HeadCheck::Verdict HeadCheck::check_status_line(std::string_view line) noexcept {
-  if (line.size() < 13 || line[8] != ' ' || line[12] != ' ') return fail(Status::bad_request);
+  if (line.size() < 13 || line[8] != ' ' || line[12] != ' ')
+    return fail(Status::bad_request, kStatusLine);
   const Verdict verdict = check_version(line.substr(0, 8));
   if (verdict != Verdict::need_more) return verdict;
   const std::string_view code = line.substr(9, 3);
-  if (!std::all_of(code.begin(), code.end(), is_digit)) return fail(Status::bad_request);
+  if (!std::all_of(code.begin(), code.end(), is_digit))
+    return fail(Status::bad_request, kStatusLine);
   facts_.status_code = (code[0] - '0') * 100 + (code[1] - '0') * 10 + (code[2] - '0');
-  if (facts_.status_code < 100 || facts_.status_code > 599) return fail(Status::bad_request);
-  if (!is_field_value(line.substr(13))) return fail(Status::bad_request);
+  if (facts_.status_code < 100 || facts_.status_code > 599)
+    return fail(Status::bad_request, kStatusLine);
+  if (!is_field_value(line.substr(13))) return fail(Status::bad_request, kStatusLine);
   facts_.reason = {.offset = line_start_ + 13, .bytes = line.size() - 13};
   return Verdict::need_more;
 }
@@ -241,13 +264,16 @@ HeadCheck::Verdict HeadCheck::check_field_line(std::string_view bytes, std::size
   std::string_view line = bytes.substr(line_start_, line_feed - line_start_);
   if (line == "\r") return finish(bytes, line_feed + 1);
   if (line_feed + 1 - fields_start_ > limits_.header_bytes_max) {
-    return fail(Status::request_header_fields_too_large);
+    return fail(Status::request_header_fields_too_large, kLargeHeader);
   }
-  if (++field_count_ > limits_.fields_max) return fail(Status::request_header_fields_too_large);
-  if (line.empty() || line.back() != '\r') return fail(Status::bad_request);
+  if (++field_count_ > limits_.fields_max) {
+    return fail(Status::request_header_fields_too_large,
+                "more header fields than limits.header_fields_max");
+  }
+  if (line.empty() || line.back() != '\r') return fail(Status::bad_request, kNoCrlf);
   line.remove_suffix(1);
   const std::optional<Field> field = split_field_line(line);
-  if (!field) return fail(Status::bad_request);
+  if (!field) return fail(Status::bad_request, "malformed header field");
   fields.push_back(*field);
   return note_field(bytes, *field);
 }
@@ -257,7 +283,9 @@ HeadCheck::Verdict HeadCheck::note_field(std::string_view bytes, const Field& fi
   switch (field.name.size()) {
     case 4:
       if (!field_name_is<"host">(field.name) || kind_ == Kind::response) break;
-      if (has_host_ || !is_host(field.value)) return fail(Status::bad_request);
+      if (has_host_ || !is_host(field.value)) {
+        return fail(Status::bad_request, "Host is malformed or comes twice");
+      }
       has_host_ = true;
       facts_.host = {.offset = static_cast<std::size_t>(field.value.data() - bytes.data()),
                      .bytes = field.value.size()};
@@ -286,7 +314,7 @@ HeadCheck::Verdict HeadCheck::note_field(std::string_view bytes, const Field& fi
     case 17:
       if (!field_name_is<"transfer-encoding">(field.name)) break;
       if (has_transfer_encoding_ || !field_name_is<"chunked">(field.value)) {
-        return fail(Status::bad_request);
+        return fail(Status::bad_request, "a Transfer-Encoding other than chunked, once");
       }
       has_transfer_encoding_ = true;
       facts_.chunked = true;
@@ -307,7 +335,9 @@ void HeadCheck::note_connection(std::string_view value) noexcept {
 
 HeadCheck::Verdict HeadCheck::note_content_length(std::string_view value) noexcept {
   const bool digits = !value.empty() && std::all_of(value.begin(), value.end(), is_digit);
-  if (facts_.has_content_length || !digits) return fail(Status::bad_request);
+  if (facts_.has_content_length || !digits) {
+    return fail(Status::bad_request, "Content-Length is malformed or comes twice");
+  }
   facts_.has_content_length = true;
   constexpr std::uint64_t kMax = std::numeric_limits<std::uint64_t>::max();
   for (const char c : value) {
@@ -324,15 +354,20 @@ HeadCheck::Verdict HeadCheck::note_content_length(std::string_view value) noexce
 // The rules that need the whole head, in one fixed order: framing, host, size.
 HeadCheck::Verdict HeadCheck::finish(std::string_view bytes, std::size_t end) noexcept {
   if (facts_.chunked && (facts_.has_content_length || facts_.version == 10)) {
-    return fail(Status::bad_request);
+    return fail(Status::bad_request,
+                "Transfer-Encoding together with Content-Length, or in HTTP/1.0");
   }
   if (kind_ == Kind::request) {
-    if (!has_host_ && facts_.version == 11) return fail(Status::bad_request);
+    if (!has_host_ && facts_.version == 11) {
+      return fail(Status::bad_request, "HTTP/1.1 without Host");
+    }
     if (authority_.bytes != 0) {
       // RFC 9112 section 3.2.2 lets the target win, section 3.2 has clients send the same in both.
       // A difference is how a proxy and we would come to disagree, so it is refused.
       const bool is_same = field_name_equal(authority_.in(bytes), facts_.host.in(bytes));
-      if (has_host_ && !is_same) return fail(Status::bad_request);
+      if (has_host_ && !is_same) {
+        return fail(Status::bad_request, "Host differs from the host of the request target");
+      }
       facts_.host = authority_;
     }
     facts_.expect_continue =
@@ -341,7 +376,7 @@ HeadCheck::Verdict HeadCheck::finish(std::string_view bytes, std::size_t end) no
     // A client that waits for our 100 will not send it: the body's end would never come.
     const std::uint64_t discarded_max = facts_.expect_continue ? 0 : limits_.discarded_bytes_max;
     if (facts_.has_large_body && facts_.content_length - limits_.body_bytes_max > discarded_max) {
-      return fail(Status::content_too_large);
+      return fail(Status::content_too_large, kLargeBody);
     }
   }
   facts_.end = end;

@@ -74,9 +74,11 @@ class HeadCheck {
 
   const HeadFacts& facts() const noexcept { return facts_; }  // after Verdict::complete
   Status status() const noexcept { return status_; }          // after Verdict::failed
+  // Then, too: which rule, or which limit (by its name in the configuration), in words.
+  const char* why() const noexcept { return why_; }
 
  private:
-  Verdict fail(Status status) noexcept;
+  Verdict fail(Status status, const char* why) noexcept;
   Verdict skim(std::string_view bytes, std::vector<Field>& fields);
   bool skim_request_line(std::string_view bytes) noexcept;
   Verdict check_pending(std::string_view bytes) noexcept;
@@ -99,6 +101,7 @@ class HeadCheck {
   std::size_t fields_start_ = 0;
   std::size_t field_count_ = 0;
   HeadPart authority_;  // of an absolute target
+  const char* why_ = "";
   Status status_{};
   Kind kind_;
   bool in_fields_ = false;

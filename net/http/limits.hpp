@@ -7,6 +7,10 @@
 
 namespace net::http {
 
+// What more than one reader says of a request, see HeadCheck::why().
+inline constexpr const char* kLargeBody = "body larger than limits.http_body_bytes_max";
+inline constexpr const char* kUnknownExpectation = "only 100-continue can be expected";
+
 struct Limits {
   // Request or status line without its CRLF; one more byte is 414.
   std::size_t request_line_bytes_max = 4 * 1024;

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "net/http/server.hpp"
 #include "runtime/assert.hpp"
@@ -15,6 +17,28 @@ namespace {
 // Of RFC 9110 section 9 and RFC 5789: what no route takes of these is 405, anything else 501.
 constexpr std::array<std::string_view, 9> kMethods{"GET",     "HEAD",    "POST",  "PUT",  "DELETE",
                                                    "CONNECT", "OPTIONS", "TRACE", "PATCH"};
+
+// A reason that ends with the name of a limit gets its value: "... limits.header_bytes_max (8192)".
+[[gnu::cold]] std::string with_limit(std::string_view reason, const ServerOptions& options) {
+  const auto time = [](runtime::Nanoseconds of) {
+    const bool is_whole = of % runtime::kSecond == 0;
+    const auto number = of / (is_whole ? runtime::kSecond : runtime::kMillisecond);
+    return std::to_string(number) + (is_whole ? "s" : "ms");
+  };
+  const std::array<std::pair<std::string_view, std::string>, 6> limits{{
+      {"limits.request_line_bytes_max", std::to_string(options.limits.request_line_bytes_max)},
+      {"limits.header_bytes_max", std::to_string(options.limits.header_bytes_max)},
+      {"limits.header_fields_max", std::to_string(options.limits.fields_max)},
+      {"limits.http_body_bytes_max", std::to_string(options.limits.body_bytes_max)},
+      {"limits.header_deadline", time(options.header_deadline)},
+      {"limits.message_deadline", time(options.body_deadline)},
+  }};
+  std::string text{reason};
+  for (const auto& [name, value] : limits) {
+    if (reason.ends_with(name)) text += " (" + value + ")";
+  }
+  return text;
+}
 
 }  // namespace
 
@@ -47,7 +71,8 @@ Server::Verdict Server::refuse_unrouted(ServerConnection& connection, Stream& st
                                         const Request& request, const ResponseContext& context) {
   const RouteMatch::Outcome outcome = match_.outcome();
   if (outcome == RouteMatch::Outcome::malformed) {
-    return refuse(connection, stream, Status::bad_request, {.context = context});
+    return refuse(connection, stream, Status::bad_request,
+                  {.context = context, .reason = "malformed path"});
   }
   if (std::ranges::find(kMethods, request.method) == kMethods.end() &&
       !routes_.has_method(request.method)) {
@@ -85,6 +110,8 @@ Server::Verdict Server::refuse(ServerConnection& connection, Stream& stream, Sta
   ++counters_.errors;
   ErrorOptions full = options;
   full.date = date();
+  const std::string reason = with_limit(options.reason, options_);
+  full.reason = reason;
   std::vector<std::byte>& out = empty_scratch();
   write_error(out, status, full);
   send(connection, stream, out, Memory::copied);

@@ -45,8 +45,10 @@ RequestParser::Progress RequestParser::feed(std::span<const std::byte> input) {
   return {Event::error, 0};
 }
 
-RequestParser::Progress RequestParser::fail(Status status, std::size_t consumed) noexcept {
+RequestParser::Progress RequestParser::fail(Status status, const char* why,
+                                            std::size_t consumed) noexcept {
   status_ = status;
+  why_ = why;
   stage_ = Stage::failed;
   request_ = {};
   return {Event::error, consumed};
@@ -54,7 +56,9 @@ RequestParser::Progress RequestParser::fail(Status status, std::size_t consumed)
 
 RequestParser::Progress RequestParser::feed_head(std::string_view input) {
   const auto verdict = head_.scan(check_, input, fields_, limits_.head_bytes_max());
-  if (verdict == HeadCheck::Verdict::failed) return fail(check_.status(), input.size());
+  if (verdict == HeadCheck::Verdict::failed) {
+    return fail(check_.status(), check_.why(), input.size());
+  }
   if (verdict == HeadCheck::Verdict::need_more) return {Event::need_more, input.size()};
 
   const HeadFacts& facts = check_.facts();
@@ -62,7 +66,7 @@ RequestParser::Progress RequestParser::feed_head(std::string_view input) {
   const std::string_view rest = input.substr(consumed);
   const bool whole = !facts.chunked && facts.content_length <= rest.size();
   if (!take_head(head_.head(input, facts.end, !whole, fields_))) {
-    return fail(Status::bad_request, consumed);
+    return fail(Status::bad_request, "malformed Connection or Content-Length", consumed);
   }
   if (!facts.chunked && facts.content_length == 0) return {finish({}), consumed};
   stage_ = facts.chunked ? Stage::chunked_body : Stage::length_body;
@@ -92,7 +96,7 @@ RequestParser::Progress RequestParser::feed_body(std::string_view input) {
   if (stage_ == Stage::length_body) return feed_length_body(input);
   const ChunkDecoder::Progress progress = chunks_.feed(input, body_);
   if (progress.verdict == ChunkDecoder::Verdict::failed) {
-    return fail(chunks_.status(), progress.consumed);
+    return fail(chunks_.status(), chunks_.why(), progress.consumed);
   }
   if (progress.verdict == ChunkDecoder::Verdict::need_more) {
     return {Event::need_more, progress.consumed};
@@ -105,10 +109,12 @@ RequestParser::Event RequestParser::finish(std::span<const std::byte> body) noex
   stage_ = Stage::complete;
   if (check_.facts().has_large_body || chunks_.is_too_large()) {
     status_ = Status::content_too_large;
+    why_ = kLargeBody;
     return Event::refused;
   }
   if (check_.facts().expects_unknown) {
     status_ = Status::expectation_failed;
+    why_ = kUnknownExpectation;
     return Event::refused;
   }
   request_.body = body;

@@ -59,6 +59,7 @@ class RequestParser {
 
   // What to answer after `error` and `refused`. The parser knows no clock: 408 is the connection's.
   Status status() const noexcept { return status_; }
+  const char* why() const noexcept { return why_; }  // in words, as HeadCheck's
 
   // Ends the request and prepares for the next; gives big buffers back. An error stays.
   void reset() noexcept;
@@ -78,7 +79,7 @@ class RequestParser {
   Progress feed_length_body(std::string_view input);
   Event finish(std::span<const std::byte> body) noexcept;
   bool take_head(std::string_view head) noexcept;
-  [[gnu::cold]] Progress fail(Status status, std::size_t consumed) noexcept;
+  [[gnu::cold]] Progress fail(Status status, const char* why, std::size_t consumed) noexcept;
 
   Limits limits_;
   HeadCheck check_;
@@ -88,6 +89,7 @@ class RequestParser {
   HeadGatherer head_;
   std::vector<std::byte> body_;
   std::uint64_t body_remaining_ = 0;
+  const char* why_ = "";
   Status status_{};
   Stage stage_ = Stage::head;
 };

@@ -62,7 +62,8 @@ void Server::refuse_connection(Stream& stream) noexcept {
   ++counters_.refused;
   stream.set_handler(kRefusedHandler, nullptr);
   std::vector<std::byte>& out = empty_scratch();
-  write_error(out, Status::service_unavailable, {.date = date()});
+  const char* why = draining_ ? "the server is going away" : "no room for another connection";
+  write_error(out, Status::service_unavailable, {.date = date(), .reason = why});
   // It cannot fail but for a queue smaller than one error response; then it closes all the same.
   (void)stream.send_copy(out);
   close(stream);
@@ -107,7 +108,8 @@ void Server::on_end(Stream& stream) noexcept {
   if (connection.parser.is_idle()) {
     connection.server.close(stream);
   } else {
-    connection.server.refuse(connection, stream, Status::bad_request);
+    connection.server.refuse(connection, stream, Status::bad_request,
+                             {.reason = "the request ended before it was whole"});
   }
 }
 
@@ -123,7 +125,9 @@ void Server::on_timer(Stream& stream) noexcept {
   if (wait == Wait::none) return;  // set before an answer: no longer meant
   if (wait == Wait::header || wait == Wait::body) {
     ++self.counters_.timeouts;
-    self.refuse(connection, stream, Status::request_timeout);
+    const char* why = wait == Wait::header ? "header not finished within limits.header_deadline"
+                                           : "body not finished within limits.message_deadline";
+    self.refuse(connection, stream, Status::request_timeout, {.reason = why});
     return;
   }
   if (stream.queued_bytes() != 0) {
@@ -169,10 +173,12 @@ Server::Verdict Server::serve(ServerConnection& connection, Stream& stream, Inpu
       case RequestParser::Event::refused:
         ++served;
         verdict = refuse(connection, stream, connection.parser.status(),
-                         {.context = context_of(connection.parser.request())});
+                         {.context = context_of(connection.parser.request()),
+                          .reason = connection.parser.why()});
         break;
       case RequestParser::Event::error:
-        verdict = refuse(connection, stream, connection.parser.status());
+        verdict = refuse(connection, stream, connection.parser.status(),
+                         {.reason = connection.parser.why()});
         break;
     }
     if (verdict != Verdict::go_on) return verdict;
@@ -197,7 +203,8 @@ Server::Verdict Server::answer(ServerConnection& connection, Stream& stream, con
   Responder responder{*this, connection, stream, context};
   route->run(route->context, request, match_, responder);
   if (!responder.answered()) {
-    return refuse(connection, stream, Status::internal_server_error, {.context = context});
+    return refuse(connection, stream, Status::internal_server_error,
+                  {.context = context, .reason = "the handler has given no answer"});
   }
   return end_request(connection, stream, context);
 }
@@ -219,7 +226,8 @@ std::optional<Server::Verdict> Server::try_upgrade(ServerConnection& connection,
                                                    const Input& rest) {
   const Request& request = connection.parser.request();
   if (draining_ && request.has_token("upgrade", "websocket")) {
-    return refuse(connection, stream, Status::service_unavailable, {.context = context});
+    return refuse(connection, stream, Status::service_unavailable,
+                  {.context = context, .reason = "the server is going away"});
   }
   stream.cancel_timer();
   stream.resume_receiving();
