@@ -1,5 +1,7 @@
 #include "services/dispatch/dispatch.hpp"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <cstring>
 #include <stdexcept>
@@ -175,16 +177,22 @@ void Dispatch::on_custom(Session& session, const MessageView& message) {
 bool Dispatch::has_room_for(Session& session, const MessageView& message) {
   if (session.handlers_running() >= options_.handlers_per_session_max) {
     refuse(session, message, ErrorCode::limit_exceeded,
-           "too many requests of the session are being served", kRetryAfterMs);
+           fmt::format("more than {} requests of the session are being served",
+                       options_.handlers_per_session_max),
+           kRetryAfterMs);
     return false;
   }
   if (running_.running() >= options_.handlers_running_max) {
-    refuse(session, message, ErrorCode::overloaded, "too many handlers are running", kRetryAfterMs);
+    refuse(session, message, ErrorCode::overloaded,
+           fmt::format("more than {} handlers are running", options_.handlers_running_max),
+           kRetryAfterMs);
     return false;
   }
   if (message.payload.size() > options_.handler_bytes_max - handler_bytes_) {
     refuse(session, message, ErrorCode::overloaded,
-           "the requests that are being served hold too many bytes", kRetryAfterMs);
+           fmt::format("the requests that are being served hold more than {} bytes",
+                       options_.handler_bytes_max),
+           kRetryAfterMs);
     return false;
   }
   return true;
@@ -225,7 +233,9 @@ void Dispatch::refuse(Session& session, const MessageView& message, ErrorCode co
 
 void Dispatch::refuse_frame(Session& session, FrameStatus status) {
   if (status == FrameStatus::too_large) {
-    refuse(session, {}, ErrorCode::frame_too_large, "the frame passes the server's limit");
+    refuse(
+        session, {}, ErrorCode::frame_too_large,
+        fmt::format("frame larger than limits.message_bytes_max ({})", options_.frame_bytes_max));
   } else {
     refuse(session, {}, ErrorCode::malformed_frame, "the size of the frame is impossible");
   }
@@ -248,9 +258,13 @@ void Dispatch::refuse_opcode(Session& session, const MessageView& message) {
 }
 
 void Dispatch::refuse_payload(Session& session, const MessageView& message, ErrorCode code) {
-  refuse(session, message, code,
-         code == ErrorCode::too_many_channels ? "the request names too many channels"
-                                              : "the payload is not of the opcode's type");
+  if (code == ErrorCode::too_many_channels) {
+    refuse(
+        session, message, code,
+        fmt::format("the request names more than {} channels", protocol::kChannelsPerRequestMax));
+  } else {
+    refuse(session, message, code, "the payload is not of the opcode's type");
+  }
 }
 
 template <class Table>
@@ -275,7 +289,9 @@ bool Dispatch::can_be_sent(Session& session, const MessageView& message, std::si
       frame_bytes + ws::server_header_bytes(frame_bytes) <= queue_bytes_max) [[likely]] {
     return true;
   }
-  refuse(session, message, ErrorCode::payload_too_large, "the data does not fit in one frame");
+  refuse(session, message, ErrorCode::payload_too_large,
+         fmt::format("the data does not fit in a frame of limits.message_bytes_max ({})",
+                     options_.frame_bytes_max));
   return false;
 }
 

@@ -68,7 +68,7 @@ void serve_health(void* context, const net::http::Request&, const net::http::Rou
 const ws::ConnectionHandler CoreNode::kHandler{on_open, on_message, on_close, nullptr};
 
 CoreNode::CoreNode(const NodeOptions& options, const HandlerTable& handlers)
-    : sessions_(share_of(options.connections_max)),
+    : sessions_(share_of(options.connections_max), options.tcp.close_timeout),
       pubsub_(options.pubsub),
       dispatch_(options.dispatch, handlers),
       network_(network_options(options)),

@@ -1,5 +1,6 @@
 #include "services/node/tcp_sessions.hpp"
 
+#include <fmt/format.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -104,8 +105,10 @@ void TcpSessions::on_timer(net::Stream& stream) noexcept {
   auto& client = *static_cast<Client*>(stream.owner());
   if (client.is_ended) return stream.close(0);  // what is not there by now is not waited for
   if (stream.receiving_paused()) return;        // see on_writable()
-  client.session->send_error({}, protocol::Opcode::None, protocol::ErrorCode::timed_out,
-                             "a frame must be finished within its deadline");
+  client.session->send_error(
+      {}, protocol::Opcode::None, protocol::ErrorCode::timed_out,
+      fmt::format("frame unfinished after limits.message_deadline ({}s)",
+                  static_cast<double>(client.table.options_.message_deadline) / runtime::kSecond));
   stream.close(client.table.options_.close_timeout);
 }
 

@@ -1,6 +1,8 @@
 // Publishing: the owner orders, lays out a turn's events as a run, and sends each interested core
 // one message a run; that core hands it to its subscribers.
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -30,9 +32,11 @@ void PubSub::publish(Session& from, const protocol::MessageHeader& header, std::
   OwnedChannel* owned = owner == core_.id() ? find_owned(channel, name_hash) : nullptr;
   // The name of a channel that exists has been looked at before.
   if (owned == nullptr && !valid_name(channel)) {
-    from.send_error(header.transaction_id, protocol::Opcode::Publish,
-                    protocol::ErrorCode::channel_name_invalid,
-                    "a channel name has 1 to 255 bytes of UTF-8 without control characters");
+    from.send_error(
+        header.transaction_id, protocol::Opcode::Publish, protocol::ErrorCode::channel_name_invalid,
+        fmt::format("a channel name has 1 to {} bytes (limits.channel_name_bytes_max) of "
+                    "UTF-8 without control characters",
+                    options_.channel_name_bytes_max));
     return;
   }
   const PublishRecord record{
@@ -76,7 +80,9 @@ void PubSub::send_refusal(const Requester& to, bool is_awaited) noexcept {
   if (session == nullptr) return;
   session->send_error(to.transaction_id, protocol::Opcode::Publish,
                       protocol::ErrorCode::limit_exceeded,
-                      "the channel's core has as many channels as it may", kRetryAfterMs);
+                      fmt::format("the channel's core has limits.channels_max ({}) channels",
+                                  options_.channels_max),
+                      kRetryAfterMs);
   if (is_awaited) session->answered();
 }
 

@@ -102,7 +102,8 @@ bool Session::slow_reader() {
   if (stream_->closing()) return false;
   ++Sessions::local().counters().slow_readers;
   stream_->drop_unsent();
-  end_stream(protocol::ErrorCode::slow_reader, "the outgoing queue has reached its limit");
+  end_stream(protocol::ErrorCode::slow_reader,
+             "slow reader: limits.outgoing_queue_bytes_max reached");
   return false;
 }
 
@@ -115,7 +116,7 @@ void Session::end_stream(protocol::ErrorCode code, std::string_view text) {
       protocol::write_frame(frame, {.timestamp = runtime::Core::current().wall_now()}, body);
   RT_ASSERT(bytes > 0);
   stream_->send_last(std::span{frame}.first(bytes));
-  stream_->close(5 * runtime::kSecond);
+  stream_->close(Sessions::local().close_timeout());
 }
 
 void Session::answered() noexcept {
@@ -136,7 +137,7 @@ void Session::close(ws::CloseCode code, std::string_view reason) {
   } else if (code == ws::CloseCode::going_away) {
     end_stream(protocol::ErrorCode::draining, reason);
   } else {
-    stream_->close(5 * runtime::kSecond);
+    stream_->close(Sessions::local().close_timeout());
   }
 }
 

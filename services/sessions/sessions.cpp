@@ -113,8 +113,9 @@ struct Sessions::BroadcastAsk {
   }
 };
 
-Sessions::Sessions(std::uint32_t sessions_max)
+Sessions::Sessions(std::uint32_t sessions_max, runtime::Nanoseconds close_timeout)
     : sessions_(sessions_max),
+      close_timeout_(close_timeout),
       pending_(std::make_unique<runtime::Slab<PendingBroadcast>>(UINT32_MAX)) {
   set_local(ServiceSlot::sessions, this);
 }

@@ -31,7 +31,9 @@ struct Requester {
 
 class Sessions {
  public:
-  explicit Sessions(std::uint32_t sessions_max);
+  // `close_timeout`: how long a TCP peer may take to read why its session ends.
+  explicit Sessions(std::uint32_t sessions_max,
+                    runtime::Nanoseconds close_timeout = 5 * runtime::kSecond);
   ~Sessions();
 
   // nullptr: the table is full. The session must be erased before its connection is gone.
@@ -78,6 +80,8 @@ class Sessions {
   // This core's table, of those that were started together.
   static Sessions& local() noexcept { return services::local<Sessions>(ServiceSlot::sessions); }
 
+  runtime::Nanoseconds close_timeout() const noexcept { return close_timeout_; }
+
   // Memory for a frame that is compressed before it is sent; valid until the next call.
   std::byte* scratch(std::size_t bytes);
 
@@ -112,6 +116,7 @@ class Sessions {
                                   std::span<const std::byte> frame, const SessionId& except);
 
   runtime::Slab<Session> sessions_;
+  runtime::Nanoseconds close_timeout_;
   std::vector<std::byte> scratch_;
   std::unique_ptr<runtime::Slab<PendingBroadcast>> pending_;
   Counters counters_;
