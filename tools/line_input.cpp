@@ -1,11 +1,6 @@
 #include "tools/line_input.hpp"
 
-#include <poll.h>
-#include <unistd.h>
-
-#include <cerrno>
-
-#include "runtime/await.hpp"
+#include <span>
 
 namespace tools {
 
@@ -15,27 +10,17 @@ using runtime::Task;
 
 Task<Result<bool>> LineInput::read_more() {
   if (has_ended_) co_return false;
-  runtime::OperationAwaiter poll([this](runtime::Ring& ring, runtime::Token token) {
-    ring.poll({.number = descriptor_, .direct = false}, POLLIN, token);
-  });
-  const auto ready = co_await poll;
-  // What cannot be polled, a file, can be read at once.
-  if (!ready && ready.error().code == ErrorCode::cancelled) {
-    co_return runtime::Unexpected{ready.error()};
-  }
   buffer_.erase(0, at_);
   searched_ -= at_;
   at_ = 0;
   constexpr std::size_t kReadBytes = 64 * 1024;
   const std::size_t before = buffer_.size();
   buffer_.resize(before + kReadBytes);
-  const ssize_t count = ::read(descriptor_, buffer_.data() + before, kReadBytes);
-  const int error = errno;
-  buffer_.resize(before + (count > 0 ? static_cast<std::size_t>(count) : 0));
-  if (count < 0 && error != EINTR && error != EAGAIN) {
-    co_return runtime::Unexpected{runtime::Error::from_errno(error)};
-  }
-  has_ended_ = count == 0;
+  const auto count =
+      co_await read_some(descriptor_, std::as_writable_bytes(std::span{buffer_}.subspan(before)));
+  buffer_.resize(before + (count ? *count : 0));
+  if (!count) co_return runtime::Unexpected{count.error()};
+  has_ended_ = *count == 0;
   co_return !has_ended_;
 }
 

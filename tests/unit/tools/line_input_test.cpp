@@ -12,33 +12,12 @@
 
 #include "runtime/combine.hpp"
 #include "tests/support/on_cores.hpp"
+#include "tests/unit/tools/pipe.hpp"
 
 namespace tools {
 namespace {
 
 using runtime::Task;
-
-class Pipe {
- public:
-  Pipe() { EXPECT_EQ(pipe2(ends_, O_CLOEXEC), 0); }
-  Pipe(const Pipe&) = delete;
-  Pipe& operator=(const Pipe&) = delete;
-  ~Pipe() {
-    close(ends_[0]);
-    finish();
-  }
-  void write(std::string_view text) const {
-    EXPECT_EQ(::write(ends_[1], text.data(), text.size()), static_cast<ssize_t>(text.size()));
-  }
-  void finish() {
-    if (ends_[1] >= 0) close(ends_[1]);
-    ends_[1] = -1;
-  }
-  int reading() const { return ends_[0]; }
-
- private:
-  int ends_[2] = {-1, -1};
-};
 
 Task<std::vector<std::string>> all_lines(LineInput& input) {
   std::vector<std::string> lines;
@@ -129,6 +108,49 @@ TEST(LineInput, gives_up_when_it_is_cancelled) {
     pipe.write("still there\n");
     const auto line = co_await input.next_line();
     EXPECT_EQ(*line, "still there");
+  });
+}
+
+// Both see the line; the one that comes too late goes on waiting, and the core does not.
+TEST(LineInput, that_shares_its_pipe_holds_nobody) {
+  tests::run_on_cores(1, []() -> Task<void> {
+    Pipe pipe;
+    LineInput one(pipe.reading());
+    LineInput other(pipe.reading());
+    const auto write_late = [](const Pipe& to) -> Task<void> {
+      co_await runtime::Yield{};
+      to.write("for one of them\n");
+    };
+    const auto first = [](LineInput& a, LineInput& b) -> Task<std::string> {
+      auto any = co_await runtime::when_any(a.next_line(), b.next_line());
+      auto& line = any.index == 0 ? std::get<0>(any.values) : std::get<1>(any.values);
+      co_return line && *line ? **line : "";
+    };
+    const auto both = co_await runtime::when_all(first(one, other), write_late(pipe));
+    EXPECT_EQ(std::get<0>(both), "for one of them");
+  });
+}
+
+TEST(LineInput, reads_descriptors_that_do_not_block) {
+  tests::run_on_cores(1, []() -> Task<void> {
+    Pipe pipe(O_NONBLOCK);
+    LineInput input(pipe.reading());
+    const auto early = co_await runtime::with_timeout(runtime::kMillisecond, input.next_line());
+    EXPECT_FALSE(early);
+    pipe.write("then\n");
+    const auto line = co_await input.next_line();
+    EXPECT_EQ(*line, "then");
+  });
+}
+
+TEST(LineInput, says_why_it_cannot_read) {
+  tests::run_on_cores(1, []() -> Task<void> {
+    const int folder = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    LineInput input(folder);
+    const auto line = co_await input.next_line();
+    EXPECT_FALSE(line);
+    EXPECT_EQ(line.error(), runtime::Error::from_errno(EISDIR));
+    close(folder);
   });
 }
 
