@@ -4,13 +4,14 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
+#include <optional>
 
 #include "runtime/await.hpp"
 #include "runtime/combine.hpp"
 #include "runtime/core.hpp"
 #include "tools/client_command.hpp"
 #include "tools/client_output.hpp"
+#include "tools/talk.hpp"
 
 namespace tools {
 namespace {
@@ -19,18 +20,13 @@ using protocol::Opcode;
 using runtime::Core;
 using runtime::Task;
 
-int tell_unreadable(const ClientOptions& options) {
-  complain(options, "the server sent a reply that cannot be read");
-  return kExitServerError;
-}
-
-Task<int> whoami(Client& client, const ClientOptions& options) {
+Task<int> whoami(const Talk& talk) {
   int exit_code = kExitOk;
-  auto reply = co_await ask(client, options, protocol::WhoAmIBody{}, exit_code);
+  auto reply = co_await talk.ask(protocol::WhoAmIBody{}, exit_code);
   if (!reply) co_return exit_code;
   const auto* who = reply->as<protocol::fbs::WhoAmIReply>(Opcode::WhoAmIReply);
-  if (who == nullptr) co_return tell_unreadable(options);
-  print_line(options.json ? json_whoami(*who) : text_whoami(*who));
+  if (who == nullptr) co_return talk.tell_unreadable();
+  talk.print(talk.options.json ? json_whoami(*who) : text_whoami(*who));
   co_return kExitOk;
 }
 
@@ -39,19 +35,21 @@ struct PingSettings {
   std::size_t bytes = 32;
 };
 
-Task<int> ping(Client& client, const ClientOptions& options, const PingSettings& settings) {
+Task<int> ping(const Talk& talk, const PingSettings& settings) {
   const std::vector<std::byte> data(settings.bytes, std::byte{'.'});
   for (std::uint64_t i = 0; i < settings.count; ++i) {
     const runtime::Nanoseconds start = Core::current().ring().now();
     int exit_code = kExitOk;
     protocol::PingBody body;
     body.data = data;
-    auto reply = co_await ask(client, options, body, exit_code);
+    auto reply = co_await talk.ask(body, exit_code);
     if (!reply) co_return exit_code;
     const runtime::Nanoseconds round_trip = Core::current().ring().now() - start;
     const auto* pong = reply->as<protocol::fbs::PongReply>(Opcode::Pong);
-    if (pong == nullptr) co_return tell_unreadable(options);
-    print_line(options.json ? json_pong(round_trip, *pong) : text_pong(round_trip, *pong));
+    if (pong == nullptr) co_return talk.tell_unreadable();
+    talk.print(talk.options.json ? json_pong(round_trip, *pong) : text_pong(round_trip, *pong));
+    const bool goes_on = co_await talk.out.room();
+    if (!goes_on) co_return kCancelled;
   }
   co_return kExitOk;
 }
@@ -63,66 +61,99 @@ struct SubSettings {
 };
 
 // Subscribes to all, and says so on stderr once all have been confirmed.
-Task<int> subscribe(Client& client, const ClientOptions& options, const SubSettings& settings) {
+Task<int> subscribe(const Talk& talk, const SubSettings& settings) {
   int exit_code = kExitOk;
-  auto who_reply = co_await ask(client, options, protocol::WhoAmIBody{}, exit_code);
+  auto who_reply = co_await talk.ask(protocol::WhoAmIBody{}, exit_code);
   if (!who_reply) co_return exit_code;
   const auto* who = who_reply->as<protocol::fbs::WhoAmIReply>(Opcode::WhoAmIReply);
-  if (who == nullptr) co_return tell_unreadable(options);
+  if (who == nullptr) co_return talk.tell_unreadable();
 
   std::vector<std::string_view> names(settings.channels.begin(), settings.channels.end());
   protocol::SubscribeBody body;
   body.channels = names;
-  auto reply = co_await ask(client, options, body, exit_code);
+  auto reply = co_await talk.ask(body, exit_code);
   if (!reply) co_return exit_code;
   const auto* results = reply->as<protocol::fbs::SubscribeReply>(Opcode::SubscribeReply);
   if (results == nullptr || results->results()->size() != names.size()) {
-    co_return tell_unreadable(options);
+    co_return talk.tell_unreadable();
   }
   for (flatbuffers::uoffset_t i = 0; i < results->results()->size(); ++i) {
     const protocol::ErrorCode code = results->results()->Get(i)->code();
     if (code == protocol::ErrorCode::none) continue;
-    complain(options, fmt::format("{}: {}", names[i], protocol::error_code_name(code)));
+    talk.complain(fmt::format("{}: {}", names[i], protocol::error_code_name(code)));
     co_return kExitServerError;
   }
-  print_to_stderr(fmt::format("subscribed to {} as session {}\n", fmt::join(names, ", "),
-                              protocol::to_text(protocol::from_fbs(who->session()))));
+  talk.err.line(fmt::format("subscribed to {} as session {}\n", fmt::join(names, ", "),
+                            protocol::to_text(protocol::from_fbs(who->session()))));
   co_return kExitOk;
 }
 
 // Prints one message; false if it is none that is counted.
-bool print_event(const ClientOptions& options, Incoming& message) {
+bool print_event(const Talk& talk, Incoming& message) {
   namespace fbs = protocol::fbs;
   if (const auto* event = message.as<fbs::ChannelEvent>(Opcode::Event)) {
-    print_line(options.json ? json_event(*event) : text_event(*event));
+    talk.print(talk.options.json ? json_event(*event) : text_event(*event));
     return true;
   }
   if (const auto* direct = message.as<fbs::DirectEvent>(Opcode::DirectMessage)) {
-    const auto print = options.json ? json_direct : text_direct;
-    print_line(print("direct", *direct->from(), protocol::bytes_of(direct->data())));
+    const auto print = talk.options.json ? json_direct : text_direct;
+    talk.print(print("direct", *direct->from(), protocol::bytes_of(direct->data())));
     return true;
   }
   if (const auto* all = message.as<fbs::BroadcastEvent>(Opcode::BroadcastMessage)) {
-    const auto print = options.json ? json_direct : text_direct;
-    print_line(print("broadcast", *all->from(), protocol::bytes_of(all->data())));
+    const auto print = talk.options.json ? json_direct : text_direct;
+    talk.print(print("broadcast", *all->from(), protocol::bytes_of(all->data())));
     return true;
   }
-  if (message.opcode() == Opcode::Error) tell_server_error(options, message);
+  if (message.opcode() == Opcode::Error) talk.tell_server_error(message);
   return false;
 }
 
-Task<int> sub(Client& client, const ClientOptions& options, const SubSettings& settings) {
-  const int subscribed = co_await subscribe(client, options, settings);
-  if (subscribed != kExitOk) co_return subscribed;
-  const runtime::Nanoseconds patience =
-      settings.has_deadline ? options.timeout : 365 * 24 * 3600 * runtime::kSecond;
+constexpr runtime::Nanoseconds kForever = 365 * 24 * 3600 * runtime::kSecond;
+
+// Ends only if it cannot subscribe, or is cancelled.
+Task<int> stay_subscribed(const Talk& talk, const SubSettings& settings, bool& is_subscribed) {
+  const int code = co_await subscribe(talk, settings);
+  if (code != kExitOk) co_return code;
+  is_subscribed = true;
+  co_await runtime::sleep_for(kForever);
+  co_return kCancelled;
+}
+
+// Prints messages until there were enough of them. Errors: those of Client::event(), timed_out.
+Task<runtime::Result<void>> print_events(const Talk& talk, const SubSettings& settings,
+                                         const bool& is_subscribed) {
+  const runtime::Nanoseconds patience = settings.has_deadline ? talk.options.timeout : kForever;
   for (std::uint64_t printed = 0; settings.count == 0 || printed < settings.count;) {
-    auto event = co_await runtime::with_timeout(patience, client.event());
-    if (!event) co_return tell_failure(options, client, event.error());
-    if (print_event(options, *event)) ++printed;
-    if (std::ferror(stdout) != 0) break;  // run_client() tells
+    std::optional<Incoming> event = talk.client.take_event();
+    if (!event) {
+      auto next = co_await runtime::with_timeout(patience, talk.client.event());
+      if (!next) {
+        const bool is_early = next.error().code == runtime::ErrorCode::timed_out && !is_subscribed;
+        if (is_early) continue;
+        co_return runtime::Unexpected{next.error()};
+      }
+      event = std::move(*next);
+    }
+    if (print_event(talk, *event)) ++printed;
+    // While there is none the client's queue fills, and then it reads no more from the server.
+    const bool goes_on = co_await talk.out.room();
+    if (!goes_on) co_return runtime::fail(runtime::ErrorCode::cancelled);
   }
-  co_return kExitOk;
+  co_return runtime::Result<void>{};
+}
+
+// Prints while it subscribes: events may come ahead of the reply, more of them than wait in memory.
+Task<int> sub(const Talk& talk, const SubSettings& settings) {
+  talk.client.listen();
+  bool is_subscribed = false;
+  const auto any = co_await runtime::when_any(print_events(talk, settings, is_subscribed),
+                                              stay_subscribed(talk, settings, is_subscribed));
+  const auto& printed = std::get<0>(any.values);
+  if (printed) co_return kExitOk;
+  // If the connection ends while it subscribes, both notice.
+  const int subscribing = std::get<1>(any.values);
+  co_return subscribing != kCancelled ? subscribing : talk.tell_failure(printed.error());
 }
 
 }  // namespace
@@ -131,7 +162,9 @@ int run_whoami(const Arguments& arguments) {
   ClientOptions options("whoami");
   const auto app = client_app("Prints who the server takes this connection for.", options);
   if (const auto code = parse_client_arguments(*app, arguments, options)) return *code;
-  return run_client(options, [&](Client& client) { return whoami(client, options); });
+  return run_client(options, [](Talk& talk) -> Task<int> {
+    co_return co_await talk.while_welcome(whoami(talk));
+  });
 }
 
 int run_ping(const Arguments& arguments) {
@@ -147,7 +180,9 @@ int run_ping(const Arguments& arguments) {
       ->check(CLI::Range(0, 16 * 1024 * 1024))
       ->type_name("N");
   if (const auto code = parse_client_arguments(*app, arguments, options)) return *code;
-  return run_client(options, [&](Client& client) { return ping(client, options, settings); });
+  return run_client(options, [&](Talk& talk) -> Task<int> {
+    co_return co_await talk.while_welcome(ping(talk, settings));
+  });
 }
 
 int run_sub(const Arguments& arguments) {
@@ -165,7 +200,7 @@ int run_sub(const Arguments& arguments) {
   if (const auto code = parse_client_arguments(*app, arguments, options)) return *code;
   // Who sets a time limit does not want to wait for a message without end either.
   settings.has_deadline = !options.timeout_text.empty();
-  return run_client(options, [&](Client& client) { return sub(client, options, settings); });
+  return run_client(options, [&](Talk& talk) { return sub(talk, settings); });
 }
 
 }  // namespace tools

@@ -9,6 +9,7 @@
 #include "protocol/frame.hpp"
 #include "runtime/combine.hpp"
 #include "runtime/core.hpp"
+#include "tools/client_output.hpp"
 
 namespace tools {
 
@@ -26,6 +27,7 @@ constexpr std::size_t kFrameBytesMax = std::size_t{1} << 30;
 net::NetworkOptions network_options() {
   net::NetworkOptions options;
   options.receive_buffers = 64;
+  options.medium_buffers = 16;
   options.large_buffers = 4;
   options.queued_bytes_max = Client::kQueuedBytesMax;
   options.streams_max = 4;
@@ -53,6 +55,9 @@ std::optional<Incoming> Incoming::copy_of(std::span<const std::byte> message) {
   if (!verified.ok) return std::nullopt;
   incoming.view_ = verified.view;
   incoming.scratch_ = std::make_unique<protocol::AlignedScratch>();
+  constexpr std::size_t kAllocationBytes = 32;
+  incoming.bytes_ = kBefore + message.size() + sizeof(Incoming) + sizeof(protocol::AlignedScratch) +
+                    2 * kAllocationBytes;
   return incoming;
 }
 
@@ -61,7 +66,9 @@ const net::StreamHandler Client::kStreamHandler{"client",  on_data,  on_end,
                                                 on_closed, on_timer, nullptr};
 
 Client::Client()
-    : network_(network_options()), endpoint_(network_, endpoint_options(), kHandler, this) {}
+    : network_(network_options()),
+      endpoint_(network_, endpoint_options(), kHandler, this),
+      sign_of_life_(*this) {}
 
 Client::~Client() {
   RT_ASSERT(!is_open_);
@@ -154,7 +161,24 @@ void Client::take_message(std::span<const std::byte> message) {
     pending.arrived.wake_all(WaitQueue::Outcome::granted);
     return;
   }
-  events_.push_back(std::move(*incoming));
+  if (is_farewell(*incoming)) return;
+  const bool is_error = incoming->opcode() == protocol::Opcode::Error;
+  if (listens_ || (is_error && events_.empty())) keep_event(std::move(*incoming));
+}
+
+// The last frame of a plain stream, in the place of a close code: an Error that answers nothing.
+bool Client::is_farewell(Incoming& message) {
+  if (is_websocket_ || !(message.view().transaction_id == protocol::Uuid{})) return false;
+  const auto* error = message.as<protocol::fbs::ErrorReply>(protocol::Opcode::Error);
+  if (error == nullptr || error->failed_opcode() != protocol::Opcode::None) return false;
+  farewell_ = text_error(*error);
+  return true;
+}
+
+void Client::keep_event(Incoming event) {
+  event_bytes_ += event.bytes();
+  events_.push_back(std::move(event));
+  if (event_bytes_ > kEventBytesMax) pause();
   if (!event_waiting_.empty()) event_waiting_.wake_front(WaitQueue::Outcome::granted);
 }
 
@@ -162,7 +186,39 @@ std::optional<Incoming> Client::take_event() {
   if (events_.empty()) return std::nullopt;
   std::optional<Incoming> event{std::move(events_.front())};
   events_.pop_front();
+  event_bytes_ -= event->bytes();
+  if (is_paused_ && event_bytes_ <= kEventBytesMax / 2) resume();
   return event;
+}
+
+void Client::pause() {
+  if (is_paused_ || !is_open_) return;
+  is_paused_ = true;
+  if (ws::Connection* connection = is_websocket_ ? endpoint_.find(connection_) : nullptr) {
+    connection->stream().pause_receiving();
+    network_.core().timers().add(sign_of_life_, network_.core().now() + kSignOfLife);
+  } else if (net::Stream* stream = is_websocket_ ? nullptr : network_.find(stream_)) {
+    stream->pause_receiving();
+  }
+}
+
+void Client::resume() {
+  is_paused_ = false;
+  network_.core().timers().cancel(sign_of_life_);
+  if (ws::Connection* connection = is_websocket_ ? endpoint_.find(connection_) : nullptr) {
+    connection->stream().resume_receiving();
+  } else if (net::Stream* stream = is_websocket_ ? nullptr : network_.find(stream_)) {
+    stream->resume_receiving();
+  }
+}
+
+void Client::SignOfLife::fire_timer(Timer& timer) noexcept {
+  Client& client = static_cast<SignOfLife&>(timer).owner;
+  if (ws::Connection* connection = client.endpoint_.find(client.connection_)) {
+    connection->ping({});
+    runtime::Core& core = client.network_.core();
+    core.timers().add(timer, core.now() + kSignOfLife);
+  }
 }
 
 Task<Result<Incoming>> Client::event() {
@@ -179,6 +235,7 @@ Task<Result<Incoming>> Client::event() {
 void Client::ended(std::string text) {
   if (!is_open_) return;
   is_open_ = false;
+  network_.core().timers().cancel(sign_of_life_);
   end_text_ = std::move(text);
   for (Pending* pending : pending_) pending->arrived.wake_all(WaitQueue::Outcome::closed);
   event_waiting_.wake_all(WaitQueue::Outcome::closed);
@@ -199,7 +256,10 @@ void Client::on_message(ws::Connection& connection, ws::Message& message) noexce
 void Client::on_close(ws::Connection& connection, ws::CloseCode code,
                       std::string_view reason) noexcept {
   auto& self = *static_cast<Client*>(connection.context());
-  if (code == ws::CloseCode::abnormal) return self.ended("the connection was cut");
+  if (code == ws::CloseCode::abnormal) {
+    return self.ended(self.is_paused_ ? "the connection was cut while our output was not read"
+                                      : "the connection was cut");
+  }
   self.ended(fmt::format("the server closed the connection: {}{}{}", static_cast<unsigned>(code),
                          reason.empty() ? "" : " ", reason));
 }
@@ -224,12 +284,16 @@ void Client::take_frames(std::span<const std::byte> bytes) {
 }
 
 void Client::on_end(net::Stream& stream) noexcept {
-  static_cast<Client*>(stream.owner())->ended("the server closed the connection");
+  auto& self = *static_cast<Client*>(stream.owner());
+  self.ended("the server closed the connection" +
+             (self.farewell_.empty() ? "" : ": " + self.farewell_));
   stream.close(0);
 }
 
 void Client::on_closed(net::Stream& stream, runtime::Error why) noexcept {
-  static_cast<Client*>(stream.owner())->ended("the connection was cut: " + describe(why));
+  auto& self = *static_cast<Client*>(stream.owner());
+  self.ended(self.farewell_.empty() ? "the connection was cut: " + describe(why)
+                                    : "the server closed the connection: " + self.farewell_);
 }
 
 void Client::on_timer(net::Stream&) noexcept {}
@@ -247,6 +311,10 @@ Task<Result<void>> Client::until_ended() {
 }
 
 Task<void> Client::close() {
+  listens_ = false;
+  events_.clear();
+  event_bytes_ = 0;
+  if (is_paused_) resume();
   if (is_open_) {
     if (ws::Connection* connection = is_websocket_ ? endpoint_.find(connection_) : nullptr) {
       connection->close(ws::CloseCode::normal);

@@ -10,8 +10,10 @@
 //   co_await client.close();               // always, before it is destroyed
 //
 // Every wait may be cancelled: a request whose wait was cancelled is forgotten, and its reply, if
-// it comes, is dropped. Events wait in a queue; whoever takes them does so in the turn in which
-// they came, so that it stays as short as what one turn receives.
+// it comes, is dropped. Of the events only an Error is kept, and one of them, until listen() was
+// called. From then on all of them wait to be taken; while too many do, nothing more is received.
+// The server's pings are behind what we do not receive then, so the client sends pings of its own:
+// to a server that waits for a pong any frame shows that we are there.
 
 #include <cstddef>
 #include <deque>
@@ -25,6 +27,7 @@
 #include "protocol/verify.hpp"
 #include "runtime/result.hpp"
 #include "runtime/task.hpp"
+#include "runtime/timer_heap.hpp"
 #include "runtime/wait_queue.hpp"
 #include "tools/server_url.hpp"
 #include "ws/endpoint.hpp"
@@ -38,6 +41,8 @@ class Incoming {
   static std::optional<Incoming> copy_of(std::span<const std::byte> message);
 
   const protocol::MessageView& view() const noexcept { return view_; }
+  // Of memory that it holds, about.
+  std::size_t bytes() const noexcept { return bytes_; }
   protocol::Opcode opcode() const noexcept { return view_.opcode; }
   // nullptr if the message is of another type, or its payload is damaged.
   template <class Table>
@@ -50,6 +55,7 @@ class Incoming {
   std::unique_ptr<std::byte[]> memory_;
   std::unique_ptr<protocol::AlignedScratch> scratch_;
   protocol::MessageView view_;
+  std::size_t bytes_ = 0;
 };
 
 class Client {
@@ -75,6 +81,8 @@ class Client {
   bool post(const Body& body) {
     return transmit(frame_of(new_transaction_id(), body));
   }
+  // Keeps all events from here on, not only an Error.
+  void listen() noexcept { listens_ = true; }
   // The next message that is no reply to a request in flight. Errors: closed, cancelled.
   runtime::Task<runtime::Result<Incoming>> event();
 
@@ -88,7 +96,15 @@ class Client {
   // Why the connection ended, for people; empty while it is open or if there is nothing to say.
   const std::string& end_text() const noexcept { return end_text_; }
 
+  // What events hold that wait to be taken.
+  std::size_t event_bytes() const noexcept { return event_bytes_; }
+
   static constexpr std::size_t kQueuedBytesMax = 64 * 1024 * 1024;
+  // More than this, and the client receives nothing until there is less than half. What one turn
+  // has received already comes on top: at most the receive buffers.
+  static constexpr std::size_t kEventBytesMax = 1024 * 1024;
+  // While it does not receive: far below the time that a server waits for a pong.
+  static constexpr runtime::Nanoseconds kSignOfLife = 250 * runtime::kMillisecond;
   static constexpr runtime::Nanoseconds kCloseTimeout = 2 * runtime::kSecond;
 
  private:
@@ -123,6 +139,10 @@ class Client {
   bool transmit(const std::vector<std::byte>& frame);
   void take_message(std::span<const std::byte> message);
   void take_frames(std::span<const std::byte> bytes);
+  void keep_event(Incoming event);
+  bool is_farewell(Incoming& message);
+  void pause();
+  void resume();
   void ended(std::string text);
 
   net::Network network_;
@@ -133,9 +153,19 @@ class Client {
   net::StreamId stream_;
   std::vector<std::byte> gathered_;  // the beginning of a frame of a plain stream
   std::vector<Pending*> pending_;    // each lives in the frame of its await_reply()
+  struct SignOfLife : runtime::Timer {
+    explicit SignOfLife(Client& client) noexcept : Timer(&fire_timer), owner(client) {}
+    static void fire_timer(Timer& timer) noexcept;
+    Client& owner;
+  };
   std::deque<Incoming> events_;
+  std::size_t event_bytes_ = 0;
+  bool listens_ = false;
+  bool is_paused_ = false;
+  SignOfLife sign_of_life_;
   runtime::WaitQueue event_waiting_;
   runtime::WaitQueue end_waiting_;
+  std::string farewell_;  // of a plain stream: why the server will end it
   std::string end_text_;
 };
 

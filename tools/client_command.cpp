@@ -1,8 +1,12 @@
 #include "tools/client_command.hpp"
 
 #include <fmt/core.h>
+#include <poll.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <csignal>
 #include <cstdio>
 
@@ -10,8 +14,10 @@
 #include "runtime/features.hpp"
 #include "runtime/runtime.hpp"
 #include "runtime/signals.hpp"
-#include "tools/client_output.hpp"
+#include "runtime/task_group.hpp"
 #include "tools/config_value.hpp"
+#include "tools/output.hpp"
+#include "tools/talk.hpp"
 
 namespace tools {
 
@@ -20,11 +26,17 @@ using runtime::Task;
 
 namespace {
 
+// What waits for stdout while its reader pauses, before the command stops reading from the server.
+constexpr std::size_t kOutputBytesMax = 16 * 1024 * 1024;
+constexpr std::size_t kComplaintBytesMax = 64 * 1024;
+// For a reader to take what was printed before a signal, and the last lines on stderr.
+constexpr runtime::Nanoseconds kLastWords = runtime::kSecond;
+
 // A command needs little: one connection.
 runtime::RuntimeOptions small_runtime() {
   runtime::RuntimeOptions options;
   options.ring = {.entries = 64, .completion_entries = 1024, .direct_descriptors = 0};
-  // Printing to a terminal may block for longer than a server's handler may.
+  // Nobody looks at how long a command's turns are.
   options.stall_threshold = 0;
   return options;
 }
@@ -46,9 +58,10 @@ std::string describe_connect_error(const runtime::Error& error) {
   return describe(error) + (is_refused ? "; is `corelane serve` running there?" : "");
 }
 
-int tell_not_connected(const ClientOptions& options, const runtime::Error& error) {
-  complain(options, fmt::format("cannot connect to {}: {}", options.url->text,
-                                describe_connect_error(error)));
+int tell_not_connected(const Talk& talk, const runtime::Error& error) {
+  if (error.code == ErrorCode::cancelled) return kCancelled;
+  talk.complain(fmt::format("cannot connect to {}: {}", talk.options.url->text,
+                            describe_connect_error(error)));
   return error.code == ErrorCode::timed_out ? kExitTimeout : kExitNotConnected;
 }
 
@@ -59,20 +72,59 @@ Task<int> until_signal(const runtime::BlockedSignals& blocked) {
   co_return signal ? *signal : 0;
 }
 
-Task<int> talk(Client& client, const ClientOptions& options, const ClientBody& body) {
+Task<int> connect_and_run(Talk& talk, const ClientBody& body) {
   const auto connected =
-      co_await runtime::with_timeout(options.timeout, client.connect(*options.url));
-  if (!connected) co_return tell_not_connected(options, connected.error());
-  co_return co_await body(client);
+      co_await runtime::with_timeout(talk.options.timeout, talk.client.connect(*talk.options.url));
+  if (!connected) co_return tell_not_connected(talk, connected.error());
+  co_return co_await body(talk);
+}
+
+Task<bool> flushed(Output& output, bool in_a_hurry) {
+  if (!in_a_hurry) co_return co_await output.flushed();
+  const auto all = co_await runtime::with_timeout(kLastWords, output.flushed());
+  co_return all && *all;
+}
+
+// Ends the connection, and waits for the reader of what was printed.
+Task<int> finish(Talk& talk, bool in_a_hurry) {
+  co_await runtime::when_all(talk.client.close(), flushed(talk.out, in_a_hurry));
+  co_return 0;
+}
+
+Task<int> run_and_finish(Talk& talk, const ClientBody& body,
+                         const runtime::BlockedSignals& blocked) {
+  const auto ended = co_await runtime::when_any(connect_and_run(talk, body), until_signal(blocked),
+                                                talk.out.until_failed());
+  const int code = std::get<0>(ended.values);
+  int signal = std::get<1>(ended.values);
+  const auto finished =
+      co_await runtime::when_any(finish(talk, signal != 0), until_signal(blocked));
+  if (signal == 0) signal = std::get<1>(finished.values);
+  if (talk.out.failed() && (code == kExitOk || code == kCancelled) && signal == 0) {
+    talk.complain("stdout takes nothing more: " + describe(*talk.out.failure()));
+    co_return kExitOutputFailed;
+  }
+  if (const std::size_t lines = talk.out.waiting_lines(); lines != 0 && !talk.out.failed()) {
+    talk.complain(fmt::format("{} lines are lost that stdout did not take in time", lines));
+  }
+  co_return signal == 0 ? code : 128 + signal;
 }
 
 Task<int> client_main(const ClientOptions& options, const ClientBody& body,
                       const runtime::BlockedSignals& blocked) {
+  Output out(STDOUT_FILENO, kOutputBytesMax, Output::WhenFull::grow);
+  Output err(STDERR_FILENO, kComplaintBytesMax, Output::WhenFull::drop);
   Client client;
-  const auto ended = co_await runtime::when_any(talk(client, options, body), until_signal(blocked));
-  const int signal = std::get<1>(ended.values);
-  co_await client.close();
-  co_return signal == 0 ? std::get<0>(ended.values) : 128 + signal;
+  Talk talk{client, options, out, err};
+  runtime::TaskGroup printing("printing");
+  printing.spawn("stdout", Output::run, &out);
+  printing.spawn("stderr", Output::run, &err);
+  if (options.prints) printing.spawn("reader", Output::watch, &out);
+  const int code = co_await run_and_finish(talk, body, blocked);
+  co_await flushed(err, true);
+  printing.cancel();
+  co_await printing.join();
+  co_return code;
 }
 
 // "5s", "250ms"; a number alone is seconds.
@@ -133,55 +185,29 @@ std::optional<int> parse_client_arguments(CLI::App& app, const Arguments& argume
 }
 
 int run_client(const ClientOptions& options, const ClientBody& body) {
+  // A reader that is gone is an exit code.
+  std::signal(SIGPIPE, SIG_IGN);
   const runtime::BlockedSignals blocked({SIGINT, SIGTERM});
   runtime::Runtime runtime(small_runtime());
   const auto code = runtime.run([&] { return client_main(options, body, blocked); });
-  if (code && *code == kExitOk && std::ferror(stdout) != 0) {
-    complain(options, "stdout takes nothing more");
-    return kExitOutputFailed;
-  }
   if (code) return *code;
   const std::string reason = explain_unavailable(runtime::probe_features());
   complain(options, reason.empty() ? "cannot make a ring: " + describe(code.error()) : reason);
   return kExitUnavailable;
 }
 
+// Nobody may read it: what is not taken within a second is lost.
 void complain(const ClientOptions& options, std::string_view text) {
-  print_to_stderr(fmt::format("corelane {}: {}\n", options.command, text));
-}
-
-int tell_failure(const ClientOptions& options, const Client& client, const runtime::Error& error) {
-  switch (error.code) {
-    case ErrorCode::timed_out:
-      complain(options, "no answer within the time limit (--timeout)");
-      return kExitTimeout;
-    case ErrorCode::closed:
-      complain(options, client.end_text());
-      return kExitLost;
-    case ErrorCode::cancelled:
-      return kExitLost;  // a signal decides the exit code
-    default:
-      complain(options, describe(error));
-      return kExitLost;
+  const std::string line = fmt::format("corelane {}: {}\n", options.command, text);
+  constexpr int kPatienceMs = 1000;
+  for (std::string_view rest = line; !rest.empty();) {
+    pollfd ready{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+    if (::poll(&ready, 1, kPatienceMs) <= 0) return;
+    const ssize_t written =
+        ::write(STDERR_FILENO, rest.data(), std::min<std::size_t>(rest.size(), PIPE_BUF));
+    if (written <= 0) return;
+    rest.remove_prefix(static_cast<std::size_t>(written));
   }
-}
-
-int tell_server_error(const ClientOptions& options, Incoming& message) {
-  const auto* error = message.as<protocol::fbs::ErrorReply>(protocol::Opcode::Error);
-  if (error == nullptr) {
-    complain(options, "the server sent an error that cannot be read");
-    return kExitServerError;
-  }
-  if (options.json) {
-    print_line(json_error(*error));
-  } else {
-    complain(options, text_error(*error));
-  }
-  return kExitServerError;
-}
-
-void print_to_stderr(std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
 void print_line(std::string_view line) {

@@ -1,6 +1,6 @@
 #pragma once
 // What all client commands have in common: their flags, connecting, time limits, signals, exit
-// codes, and how what the server says is printed.
+// codes. What they do on their core is written with tools/talk.hpp.
 
 #include <CLI/CLI.hpp>
 #include <functional>
@@ -23,6 +23,7 @@ struct ClientOptions {
   std::string url_text{"ws://127.0.0.1:8080/"};
   std::string timeout_text;
   bool json = false;
+  bool prints = true;  // its output is what the command is for: without a reader it ends
   // From the texts, by parse_client_arguments().
   std::optional<ServerUrl> url;
   runtime::Nanoseconds timeout = 10 * runtime::kSecond;
@@ -35,45 +36,18 @@ std::optional<int> parse_client_arguments(CLI::App& app, const Arguments& argume
                                           ClientOptions& options);
 
 // Connects, runs `body` on a core, closes, and returns the exit code. SIGINT and SIGTERM cancel
-// the body and end the connection properly; the exit code is then 128 + signal.
-using ClientBody = std::function<runtime::Task<int>(Client& client)>;
+// the body and end the connection properly; the exit code is then 128 + signal. A stdout that takes
+// nothing more cancels it as well, at once if the command prints (ClientOptions::prints). What was
+// printed is waited for, however long its reader takes; a signal ends that.
+struct Talk;
+using ClientBody = std::function<runtime::Task<int>(Talk& talk)>;
 int run_client(const ClientOptions& options, const ClientBody& body);
 
-// Sends a request and waits for its reply within the time limit. If there is none, or if it is an
-// Error, says so and sets `exit_code`.
-template <class Body>
-runtime::Task<std::optional<Incoming>> ask(Client& client, const ClientOptions& options,
-                                           const Body& body, int& exit_code);
-
-// --- Saying
+// --- Saying, where no core runs yet
 
 // One line to stderr: "corelane pub: TEXT".
 void complain(const ClientOptions& options, std::string_view text);
-// Says why a request had no reply; returns the exit code.
-int tell_failure(const ClientOptions& options, const Client& client, const runtime::Error& error);
-// Prints an Error of the server; returns the exit code. `message` must be one.
-int tell_server_error(const ClientOptions& options, Incoming& message);
-// One line to stdout, at once: the reader may be a program that waits for it. What cannot be
-// written makes run_client() end with kExitOutputFailed.
+// One line to stdout.
 void print_line(std::string_view line);
-// Not fmt::print(), which throws where stderr takes nothing.
-void print_to_stderr(std::string_view text);
-
-// --- Inline
-
-template <class Body>
-runtime::Task<std::optional<Incoming>> ask(Client& client, const ClientOptions& options,
-                                           const Body& body, int& exit_code) {
-  auto reply = co_await runtime::with_timeout(options.timeout, client.request(body));
-  if (!reply) {
-    exit_code = tell_failure(options, client, reply.error());
-    co_return std::nullopt;
-  }
-  if (reply->opcode() == protocol::Opcode::Error) {
-    exit_code = tell_server_error(options, *reply);
-    co_return std::nullopt;
-  }
-  co_return std::optional<Incoming>{std::move(*reply)};
-}
 
 }  // namespace tools

@@ -4,13 +4,12 @@
 #include <unistd.h>
 
 #include <cstdint>
-#include <functional>
 #include <string>
 
-#include "runtime/combine.hpp"
 #include "tools/client_command.hpp"
 #include "tools/client_output.hpp"
 #include "tools/line_input.hpp"
+#include "tools/talk.hpp"
 
 namespace tools {
 namespace {
@@ -19,8 +18,10 @@ using protocol::Bytes;
 using protocol::Opcode;
 using runtime::Task;
 
-// What is sent between two looks at whether the server keeps up.
-constexpr std::size_t kUnconfirmedBytesMax = 256 * 1024;
+// What is sent until the server has confirmed what came before.
+constexpr std::size_t kUnconfirmedBytesMax = 1024 * 1024;
+// What a message costs beside its data, about: an empty line is one, too.
+constexpr std::size_t kMessageOverheadBytes = 128;
 
 struct SendSettings {
   std::string channel;
@@ -34,8 +35,7 @@ struct SendSettings {
 
 class Sender {
  public:
-  Sender(Client& client, const ClientOptions& options, const SendSettings& settings)
-      : client_(client), options_(options), settings_(settings) {}
+  Sender(const Talk& talk, const SendSettings& settings) : talk_(talk), settings_(settings) {}
 
   // Makes the body that carries `data`.
   template <class MakeBody>
@@ -73,12 +73,12 @@ class Sender {
   template <class Body>
   Task<int> send(Body body) {
     if (body.requires_ack) co_return co_await send_acknowledged(body);
-    if (!client_.post(body)) {
-      co_return tell_failure(
-          options_, client_,
-          {client_.is_open() ? runtime::ErrorCode::limit_exceeded : runtime::ErrorCode::closed, 0});
+    if (!talk_.client.post(body)) {
+      const bool is_full = talk_.client.is_open();
+      co_return talk_.tell_failure(
+          {is_full ? runtime::ErrorCode::limit_exceeded : runtime::ErrorCode::closed, 0});
     }
-    unconfirmed_bytes_ += body.data.size() + 1;
+    unconfirmed_bytes_ += body.data.size() + kMessageOverheadBytes;
     if (unconfirmed_bytes_ > kUnconfirmedBytesMax) co_return co_await confirm();
     co_return kExitOk;
   }
@@ -86,15 +86,14 @@ class Sender {
   template <class Body>
   Task<int> send_acknowledged(const Body& body) {
     int code = kExitOk;
-    auto reply = co_await ask(client_, options_, body, code);
+    auto reply = co_await talk_.ask(body, code);
     if (!reply) co_return code;
     const auto* ack = reply->template as<protocol::fbs::AckReply>(Opcode::Ack);
-    if (ack == nullptr) {
-      complain(options_, "the server sent a reply that cannot be read");
-      co_return kExitServerError;
-    }
-    if (settings_.ack) print_line(options_.json ? json_ack(*ack) : text_ack(*ack));
-    co_return kExitOk;
+    if (ack == nullptr) co_return talk_.tell_unreadable();
+    if (!settings_.ack) co_return kExitOk;
+    talk_.print(talk_.options.json ? json_ack(*ack) : text_ack(*ack));
+    const bool goes_on = co_await talk_.out.room();
+    co_return goes_on ? kExitOk : kCancelled;
   }
 
   // A ping that has come back says that the server has taken everything before it; Errors about
@@ -102,33 +101,27 @@ class Sender {
   Task<int> confirm() {
     unconfirmed_bytes_ = 0;
     int code = kExitOk;
-    const auto pong = co_await ask(client_, options_, protocol::PingBody{}, code);
-    if (!pong) co_return code;
-    while (auto error = client_.take_event()) {
-      if (error->opcode() == Opcode::Error) co_return tell_server_error(options_, *error);
-    }
-    co_return kExitOk;
+    const auto pong = co_await talk_.ask(protocol::PingBody{}, code);
+    co_return pong ? kExitOk : code;
   }
 
-  int tell_input_failure(const runtime::Error& error) {
+  int tell_input_failure(const runtime::Error& error) const {
+    if (error.code == runtime::ErrorCode::cancelled) return kCancelled;
     if (error.code == runtime::ErrorCode::limit_exceeded) {
-      complain(options_, fmt::format("a message from stdin is longer than {} bytes", error.detail));
-      return kExitUsage;
-    }
-    if (error.code != runtime::ErrorCode::cancelled) {
-      complain(options_, "cannot read stdin: " + describe(error));
+      talk_.complain(fmt::format("a message from stdin is longer than {} bytes", error.detail));
+    } else {
+      talk_.complain("cannot read stdin: " + describe(error));
     }
     return kExitUsage;
   }
 
-  Client& client_;
-  const ClientOptions& options_;
+  const Talk& talk_;
   const SendSettings& settings_;
   std::size_t unconfirmed_bytes_ = 0;
 };
 
-Task<int> publish(Client& client, const ClientOptions& options, const SendSettings& settings) {
-  Sender sender(client, options, settings);
+Task<int> publish(const Talk& talk, const SendSettings& settings) {
+  Sender sender(talk, settings);
   co_return co_await sender.run([&](Bytes data) {
     protocol::PublishBody body;
     body.channel = settings.channel;
@@ -138,8 +131,8 @@ Task<int> publish(Client& client, const ClientOptions& options, const SendSettin
   });
 }
 
-Task<int> send_direct(Client& client, const ClientOptions& options, const SendSettings& settings) {
-  Sender sender(client, options, settings);
+Task<int> send_direct(const Talk& talk, const SendSettings& settings) {
+  Sender sender(talk, settings);
   co_return co_await sender.run([&](Bytes data) {
     protocol::SendBody body;
     body.session = settings.session;
@@ -150,14 +143,23 @@ Task<int> send_direct(Client& client, const ClientOptions& options, const SendSe
   });
 }
 
-Task<int> broadcast(Client& client, const ClientOptions& options, const SendSettings& settings) {
-  Sender sender(client, options, settings);
+Task<int> broadcast(const Talk& talk, const SendSettings& settings) {
+  Sender sender(talk, settings);
   co_return co_await sender.run([&](Bytes data) {
     protocol::BroadcastBody body;
     body.data = data;
     body.requires_ack = settings.ack;
     body.include_self = settings.include_self;
     return body;
+  });
+}
+
+// Whatever comes first decides: input, an answer, an Error, the end of the connection.
+int run_sender(ClientOptions& options, const SendSettings& settings,
+               Task<int> (*command)(const Talk& talk, const SendSettings& settings)) {
+  options.prints = settings.ack;
+  return run_client(options, [&](Talk& talk) -> Task<int> {
+    co_return co_await talk.while_welcome(command(talk, settings));
   });
 }
 
@@ -179,7 +181,7 @@ int run_pub(const Arguments& arguments) {
   app->add_option("channel", settings.channel, "channel")->required()->type_name("CHANNEL");
   add_data_options(*app, settings);
   if (const auto code = parse_client_arguments(*app, arguments, options)) return *code;
-  return run_client(options, [&](Client& client) { return publish(client, options, settings); });
+  return run_sender(options, settings, publish);
 }
 
 int run_send(const Arguments& arguments) {
@@ -199,8 +201,7 @@ int run_send(const Arguments& arguments) {
     return kExitUsage;
   }
   settings.session = *session;
-  return run_client(options,
-                    [&](Client& client) { return send_direct(client, options, settings); });
+  return run_sender(options, settings, send_direct);
 }
 
 int run_broadcast(const Arguments& arguments) {
@@ -210,7 +211,7 @@ int run_broadcast(const Arguments& arguments) {
   add_data_options(*app, settings);
   app->add_flag("--include-self", settings.include_self, "to this session too");
   if (const auto code = parse_client_arguments(*app, arguments, options)) return *code;
-  return run_client(options, [&](Client& client) { return broadcast(client, options, settings); });
+  return run_sender(options, settings, broadcast);
 }
 
 }  // namespace tools

@@ -18,18 +18,10 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
-import tap                                                      # noqa: E402
-from corelane import PATIENCE_S, PROGRAM, Process, Server, run  # noqa: E402
+import tap                                                                  # noqa: E402
+from corelane import PATIENCE_S, PROGRAM, Process, Server, Subscriber, run  # noqa: E402
 
 OK, SERVER_ERROR, USAGE, NOT_CONNECTED, TIMEOUT, LOST, UNAVAILABLE, OUTPUT_FAILED = range(8)
-
-
-class Subscriber(Process):
-    """`corelane sub`, subscribed once this is made."""
-
-    def __init__(self, url, *arguments):
-        super().__init__('sub', '--url', url, *arguments)
-        self.session = self.err.find(r'^subscribed to .* as session (\S+)$')[0].group(1)
 
 
 class Messaging(unittest.TestCase):

@@ -59,7 +59,7 @@ class Lines:
             self.changed.wait_for(lambda: len(matches()) >= count or self.ended, PATIENCE_S)
             found = matches()
             if len(found) < count:
-                raise AssertionError(f'no line like {pattern!r} among {self.lines}')
+                raise AssertionError(f'no line like {pattern!r} among {[line[:200] for line in self.lines]}')
             return found
 
     def text(self):
@@ -120,6 +120,14 @@ class Server(Listener):
 
     def __init__(self, *arguments, command='serve', listen='127.0.0.1:0', cores=2, **keywords):
         super().__init__(command, '--listen', listen, '--cores', str(cores), *arguments, **keywords)
+
+
+class Subscriber(Process):
+    """`corelane sub`, subscribed once this is made."""
+
+    def __init__(self, url, *arguments):
+        super().__init__('sub', '--url', url, *arguments)
+        self.session = self.err.find(r'^subscribed to .* as session (\S+)$')[0].group(1)
 
 
 class Example(Listener):
