@@ -1,12 +1,9 @@
 #include "tools/client_command.hpp"
 
 #include <fmt/core.h>
-#include <poll.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <climits>
 #include <csignal>
 #include <cstdio>
 
@@ -14,6 +11,7 @@
 #include "runtime/features.hpp"
 #include "runtime/runtime.hpp"
 #include "runtime/signals.hpp"
+#include "runtime/standard_stream.hpp"
 #include "runtime/task_group.hpp"
 #include "tools/config_value.hpp"
 #include "tools/output.hpp"
@@ -199,15 +197,7 @@ int run_client(const ClientOptions& options, const ClientBody& body) {
 // Nobody may read it: what is not taken within a second is lost.
 void complain(const ClientOptions& options, std::string_view text) {
   const std::string line = fmt::format("corelane {}: {}\n", options.command, text);
-  constexpr int kPatienceMs = 1000;
-  for (std::string_view rest = line; !rest.empty();) {
-    pollfd ready{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
-    if (::poll(&ready, 1, kPatienceMs) <= 0) return;
-    const ssize_t written =
-        ::write(STDERR_FILENO, rest.data(), std::min<std::size_t>(rest.size(), PIPE_BUF));
-    if (written <= 0) return;
-    rest.remove_prefix(static_cast<std::size_t>(written));
-  }
+  runtime::write_within(STDERR_FILENO, line, static_cast<int>(kLastWords / runtime::kMillisecond));
 }
 
 void print_line(std::string_view line) {
