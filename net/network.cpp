@@ -22,7 +22,6 @@ using runtime::Token;
 
 namespace {
 
-constexpr runtime::Nanoseconds kAcceptRetry = 100 * runtime::kMillisecond;
 constexpr std::size_t kTimersMax = 1024;  // streams told in one go
 
 template <class Owner, auto Member>
@@ -59,7 +58,7 @@ Network::Network(const NetworkOptions& options)
           [](runtime::Timer& timer) noexcept { static_cast<OwnTimer&>(timer).network.on_tick(); }),
       accept_retry_(*this,
                     [](runtime::Timer& timer) noexcept {
-                      static_cast<OwnTimer&>(timer).network.retry_accepting();
+                      static_cast<OwnTimer&>(timer).network.resume_accepting();
                     }),
       held_retry_(*this,
                   [](runtime::Timer& timer) noexcept {
@@ -99,7 +98,6 @@ Network::Network(const NetworkOptions& options)
   }
   groups_[mode] = group_of(Stream::ReceiveMode::medium);  // discard
   direct_table_ = core_.runtime().options().ring.direct_descriptors;
-  descriptor_slack_ = direct_slack(direct_table_);
   if (direct_table_ == 0) options_.direct_descriptors = false;
   core_.set_sink(Sink::accept, call<Network, &Network::on_accept>, this, "accept");
   core_.set_sink(Sink::receive, call<Network, &Network::on_receive>, this, "receive");
@@ -115,7 +113,8 @@ Network::Network(const NetworkOptions& options)
 
 Network::~Network() {
   RT_ASSERT(streams_.count() == 0);
-  for (const Listener& listener : listeners_) RT_ASSERT(!listener.armed);
+  RT_ASSERT(refusing_ == 0);
+  for (const Listener& listener : listeners_) RT_ASSERT(listener.armed == 0);
   core_.timers().cancel(tick_);
   core_.timers().cancel(accept_retry_);
   core_.timers().cancel(held_retry_);
@@ -128,131 +127,6 @@ Network::~Network() {
 
 Token Network::token(Sink sink, const Stream& stream) const noexcept {
   return Token::make(sink, stream.id_.slot, stream.id_.generation);
-}
-
-// --- Listening
-
-Result<ListenerId> Network::listen(const runtime::Address& address,
-                                   const runtime::ListenOptions& options, AcceptFunction accept,
-                                   void* context) {
-  const auto descriptor = core_.ring().listen(address, options);
-  if (!descriptor) return runtime::Unexpected{descriptor.error()};
-  listeners_.push_back({.descriptor = *descriptor, .accept = accept, .context = context});
-  const auto index = static_cast<std::uint32_t>(listeners_.size() - 1);
-  arm_accept(index);
-  return ListenerId{index};
-}
-
-Result<runtime::Address> Network::address_of(ListenerId listener) {
-  return core_.ring().local_address(listeners_[listener.index].descriptor);
-}
-
-void Network::arm_accept(std::uint32_t index) noexcept {
-  Listener& listener = listeners_[index];
-  listener.armed = true;
-  core_.ring().accept_multishot(listener.descriptor, options_.direct_descriptors,
-                                Token::make(Sink::accept, index, 0));
-}
-
-void Network::on_accept(const Completion& completion) noexcept {
-  Listener& listener = listeners_[completion.token.slot()];
-  if (!completion.more) listener.armed = false;
-  if (completion.result >= 0) {
-    const runtime::Descriptor descriptor{.number = completion.result,
-                                         .direct = options_.direct_descriptors};
-    Stream* stream = listener.stopped ? nullptr : make_stream(descriptor);
-    if (stream == nullptr) {
-      refuse(descriptor);
-    } else if (!listener.accept(listener.context, *stream)) {
-      ++counters_.refused;
-      stream->abort();
-    } else {
-      ++counters_.accepted;
-      RT_ASSERT(stream->handler_ != nullptr);
-      arm_receive(*stream);
-    }
-  }
-  if (completion.more) {
-    if (descriptors_short() && !listener.pausing) {
-      // A full table of direct descriptors resets who is accepted next; those who wait in the
-      // backlog are served later. So accepting ends before the table is full.
-      listener.pausing = true;
-      core_.ring().cancel(completion.token);
-    }
-    return;
-  }
-  listener.pausing = false;
-  if (listener.stopped) {
-    listeners_closed_.wake_all(runtime::WaitQueue::Outcome::granted);
-    return;
-  }
-  if (descriptors_short()) {
-    pause_accepting();
-    return;
-  }
-  const int error = completion.result < 0 ? -completion.result : 0;
-  const bool over_at_once =  // of one connection, or of nothing
-      error == 0 || error == ECONNABORTED || error == EINTR || error == EAGAIN ||
-      error == ECANCELED || error == EPROTO;
-  if (over_at_once) {
-    arm_accept(completion.token.slot());
-  } else {
-    pause_accepting();  // EMFILE, ENFILE, ENOMEM, or anything: trying again at once would spin
-  }
-}
-
-Stream* Network::make_stream(runtime::Descriptor descriptor) {
-  const auto made = streams_.emplace(*this, descriptor);
-  if (made.value == nullptr) return nullptr;
-  made.value->id_ = {made.id.slot, made.id.generation};
-  return made.value;
-}
-
-void Network::refuse(runtime::Descriptor descriptor) noexcept {
-  ++counters_.refused;
-  core_.ring().close(descriptor, Token::make(Sink::ignore, 0, 0));
-}
-
-bool Network::descriptors_short() const noexcept {
-  return options_.direct_descriptors && streams_.count() + descriptor_slack_ >= direct_table_;
-}
-
-void Network::pause_accepting() noexcept {
-  if (!accept_paused_) ++counters_.accept_pauses;
-  accept_paused_ = true;
-  core_.timers().reschedule(accept_retry_, core_.now() + kAcceptRetry);
-}
-
-void Network::resume_accepting() noexcept {
-  if (!accept_paused_ || descriptors_short()) return;
-  accept_paused_ = false;
-  core_.timers().cancel(accept_retry_);
-  for (std::uint32_t i = 0; i < listeners_.size(); ++i) {
-    if (!listeners_[i].armed && !listeners_[i].stopped) arm_accept(i);
-  }
-}
-
-void Network::retry_accepting() noexcept {
-  resume_accepting();
-  // A stream that closes resumes too; until then look again now and then.
-  if (accept_paused_) core_.timers().add(accept_retry_, core_.now() + kAcceptRetry);
-}
-
-runtime::Task<void> Network::stop_listening() {
-  for (std::uint32_t i = 0; i < listeners_.size(); ++i) {
-    Listener& listener = listeners_[i];
-    if (listener.stopped) continue;
-    listener.stopped = true;
-    if (listener.armed) core_.ring().cancel(Token::make(Sink::accept, i, 0));
-  }
-  for (std::size_t i = 0; i < listeners_.size(); ++i) {
-    while (listeners_[i].armed) {
-      runtime::WaitQueue::Waiter waiter{listeners_closed_, runtime::WaitQueue::OnCancel::ignore};
-      co_await waiter;
-    }
-    if (listeners_[i].descriptor.valid()) core_.ring().close_now(listeners_[i].descriptor);
-    listeners_[i].descriptor = {};
-  }
 }
 
 // --- Connecting
@@ -271,7 +145,8 @@ runtime::Task<Result<StreamId>> Network::connect(runtime::Address address,
   runtime::OperationAwaiter operation(
       [&](runtime::Ring& ring, Token token) { ring.connect(*socket, address, token); });
   const auto connected = co_await operation;
-  Stream* stream = connected ? make_stream(*socket) : nullptr;
+  const bool has_room = streams_.count() + accepts_kept() < options_.streams_max;
+  Stream* stream = connected && has_room ? make_stream(*socket) : nullptr;
   if (stream == nullptr) {
     core_.ring().close_now(*socket);
     if (!connected) co_return runtime::Unexpected{connected.error()};
@@ -280,6 +155,7 @@ runtime::Task<Result<StreamId>> Network::connect(runtime::Address address,
   }
   stream->set_handler(handler, owner);
   arm_receive(*stream);
+  note_places();
   co_return stream->id_;
 }
 
@@ -316,21 +192,30 @@ void Network::on_shutdown(const Completion& completion) noexcept {
 }
 
 void Network::on_close(const Completion& completion) noexcept {
+  if (completion.token.slot() == kNoStream) return on_refused();
   Stream* stream = streams_.get(completion.token.slot(), completion.token.generation());
   RT_ASSERT(stream != nullptr);
   ++counters_.closed;
   if (stream->handler_ != nullptr) stream->handler_->on_closed(*stream, stream->why_);
   const StreamId id = stream->id_;
+  if (stream->direct_) --direct_used_;
   streams_.erase(id.slot);
   if (gone_ != nullptr) gone_(gone_context_, id);
   if (accept_paused_) resume_accepting();
   if (streams_.count() == 0) streams_gone_.wake_all(runtime::WaitQueue::Outcome::granted);
 }
 
+void Network::on_refused() noexcept {
+  --refusing_;
+  if (options_.direct_descriptors) --direct_used_;
+  if (accept_paused_) resume_accepting();
+  if (refusing_ == 0) streams_gone_.wake_all(runtime::WaitQueue::Outcome::granted);
+}
+
 runtime::Task<void> Network::shutdown() {
   co_await stop_listening();
   streams_.for_each([](auto, Stream& stream) { stream.abort(); });
-  while (streams_.count() > 0) {
+  while (streams_.count() > 0 || refusing_ > 0) {
     runtime::WaitQueue::Waiter waiter{streams_gone_, runtime::WaitQueue::OnCancel::ignore};
     co_await waiter;
   }

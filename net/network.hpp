@@ -71,9 +71,8 @@ struct NetworkOptions {
   // costs 5 % more.)
   static constexpr std::size_t kTurnBytesMax = 32 * 1024 * 1024;
   static constexpr std::size_t kStreamBytes = 4096;  // a send costs 3 us and more, a MiB 150 to 400
-  // On this core, accepted and connected; who is accepted beyond it is closed at once. The ring's
-  // table has room for so many with direct_table_for(streams_max) slots; in a smaller one those
-  // that find none wait in the backlog.
+  // On this core, accepted and connected. Others wait in the backlog until one ends, and so do
+  // those that find no slot in a smaller table of direct descriptors (RingOptions).
   std::uint32_t streams_max = 1'000'000;
   // A stream whose peer has taken none of what is queued for it for so long (up to a quarter
   // longer) has stalled: StreamHandler::on_stalled, or its end. 0: never.
@@ -84,17 +83,6 @@ struct NetworkOptions {
   std::uint32_t discard_bytes_max = 16 * 1024 * 1024;
   bool direct_descriptors = true;  // for accepted streams, if the ring has a table for them
 };
-
-// Of a ring's table of direct descriptors, the slots that are kept free for what is accepted before
-// a pause of accepting takes hold: the backlog, or a quarter of a small table.
-constexpr std::uint32_t direct_slack(std::uint32_t table) noexcept {
-  constexpr std::uint32_t kAcceptBurst = 4096;
-  return std::min(kAcceptBurst, table / 4);
-}
-// The smallest table in which `streams` leave more than its slack free, so that accepting goes on.
-constexpr std::uint64_t direct_table_for(std::uint64_t streams) noexcept {
-  return std::min(streams + 4096, streams * 4 / 3) + 1;
-}
 
 // What a listener does with a new stream: set its handler. Returning false closes it at once.
 using AcceptFunction = bool (*)(void* context, Stream& stream) noexcept;
@@ -115,7 +103,8 @@ class Network {
                                      const runtime::ListenOptions& options, AcceptFunction accept,
                                      void* context);
   runtime::Result<runtime::Address> address_of(ListenerId listener);
-  // Stops accepting on all listeners and closes them; streams stay. Suspends until they are closed.
+  // Stops accepting on all listeners and closes them; streams stay. Suspends until they are closed:
+  // until then a few more may be accepted, which get their streams.
   runtime::Task<void> stop_listening();
 
   // A client's stream; the handler is called from then on. `source`, if any, is the address that it
@@ -147,9 +136,9 @@ class Network {
 
   struct Counters {
     std::uint64_t accepted = 0;
-    std::uint64_t refused = 0;  // over streams_max, or the accept function said no
+    std::uint64_t refused = 0;  // the accept function said no
     std::uint64_t closed = 0;
-    std::uint64_t accept_pauses = 0;  // out of descriptors
+    std::uint64_t accept_pauses = 0;  // out of descriptors, or of streams
     std::uint64_t bytes_received = 0;
     std::uint64_t bytes_discarded = 0;  // of the bytes received: after our last word
     std::uint64_t bytes_sent = 0;
@@ -169,10 +158,12 @@ class Network {
     runtime::Descriptor descriptor;
     AcceptFunction accept;
     void* context;
-    bool armed = false;
+    std::uint32_t armed = 0;  // accepts in flight
     bool stopped = false;
-    bool pausing = false;  // asked to end because descriptors are short
+    bool ending = false;  // they were asked to end; none is armed until they have
+    bool failed = false;  // the last one, by want of something
   };
+  static constexpr std::uint32_t kNoStream = UINT32_MAX;
   struct TimerLinks {
     Network* network;
     runtime::CoarseLink& operator()(std::uint32_t slot) const noexcept;
@@ -182,13 +173,18 @@ class Network {
     Network& network;
   };
 
+  std::uint32_t places() const noexcept;
+  std::uint32_t accepts_kept() const noexcept;
+  void note_places() noexcept;
+  bool arm_accepts(std::uint32_t index) noexcept;
   void arm_accept(std::uint32_t index) noexcept;
+  void end_accepts(std::uint32_t index) noexcept;
   void on_accept(const runtime::Completion& completion) noexcept;
+  void take(Listener& listener, runtime::Descriptor descriptor) noexcept;
   void refuse(runtime::Descriptor descriptor) noexcept;
-  void pause_accepting() noexcept;
+  void on_refused() noexcept;
+  void note_pause() noexcept;
   void resume_accepting() noexcept;
-  void retry_accepting() noexcept;
-  bool descriptors_short() const noexcept;
   Stream* make_stream(runtime::Descriptor descriptor);
 
   // `is_ready`: a poll has just seen something to receive.
@@ -278,8 +274,12 @@ class Network {
   std::array<std::uint16_t, Stream::kReceiveModes> groups_{};
   runtime::Slab<Stream, 24> streams_;  // as many bits as a ring token carries
   std::vector<Listener> listeners_;
-  std::uint32_t direct_table_ = 0;      // slots for direct descriptors in the ring
-  std::uint32_t descriptor_slack_ = 0;  // of these, kept for what is accepted before a pause works
+  std::uint32_t direct_table_ = 0;   // slots for direct descriptors in the ring
+  std::uint32_t direct_used_ = 0;    // of these, by what was accepted
+  std::uint32_t accepts_armed_ = 0;  // of all listeners: places that are kept
+  std::uint32_t refusing_ = 0;       // accepted, without a stream, being closed
+  std::uint32_t first_to_accept_ = 0;
+  bool few_places_ = false;
   bool accept_paused_ = false;
   // Slots; only those of streams that are still dirty_ count. dirty_count_ are there, for
   // dirty_room_ there is room: none at first, so that the first one requests the flush. push_back()

@@ -155,7 +155,12 @@ class Ring {
 
   // Completes with a descriptor for each connection; direct ones if `direct`.
   // Errors: ENFILE/EMFILE (direct table full/process limit), ECONNABORTED, ENOMEM, ECANCELED.
+  //
+  // It takes what waits in one go, as fast as it comes: a direct table that fills meanwhile costs
+  // connections, which the kernel takes from the backlog first and then finds no slot for.
   void accept_multishot(Descriptor listener, bool direct, Token token) noexcept;
+  // The same for one connection. Several may be in flight on a listener, each of which takes one.
+  void accept(Descriptor listener, bool direct, Token token) noexcept;
   void connect(Descriptor socket, const Address& address, Token token) noexcept;
   // Completes with bytes in a provided buffer each time some arrive; result 0 is end of stream.
   // Ends (no `more`) on error, end of stream, ENOBUFS, a full completion queue: arm it again.
@@ -196,6 +201,8 @@ class Ring {
   // Asks for the end of the operation with this token. It ends by its own completion (usually
   // ECANCELED); the request's completion goes to Sink::ignore.
   void cancel(Token target) noexcept;
+  // The same for all operations with this token.
+  void cancel_all(Token target) noexcept;
 
   // --- Counters (for tests and metrics)
 

@@ -42,7 +42,7 @@ Server::~Server() {
 
 bool Server::accept(void* context, Stream& stream) noexcept {
   auto& self = *static_cast<Server*>(context);
-  if (self.draining_) {
+  if (self.draining_ || self.network_.stream_count() > self.options_.streams_max) {
     self.refuse_connection(stream);
     return true;
   }

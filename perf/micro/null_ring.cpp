@@ -23,10 +23,11 @@ NullPeer& NullPeer::of_this_thread() noexcept {
 }
 
 int NullPeer::connect() {
-  RT_ASSERT(accepting_);
+  RT_ASSERT(accepting_ > 0);
+  --accepting_;
   sockets_.emplace_back();
   const auto number = static_cast<int>(sockets_.size() - 1);
-  done_.push_back({.token = accept_, .result = number, .more = true});
+  done_.push_back({.token = accept_, .result = number});
   return number;
 }
 
@@ -165,9 +166,9 @@ Result<void> Ring::set_socket_buffers(Descriptor, int, int) noexcept {
 }
 void Ring::close_now(Descriptor) noexcept {}
 
-void Ring::accept_multishot(Descriptor, bool, Token token) noexcept {
+void Ring::accept(Descriptor, bool, Token token) noexcept {
   impl_->peer.accept_ = token;
-  impl_->peer.accepting_ = true;
+  ++impl_->peer.accepting_;
 }
 void Ring::connect(Descriptor, const Address&, Token token) noexcept {
   impl_->peer.complete(token, -ENOSYS);
@@ -232,13 +233,15 @@ void Ring::close(Descriptor, Token token) noexcept {
 
 void Ring::cancel(Token target) noexcept {
   perf::NullPeer& peer = impl_->peer;
-  if (target.sink() == Sink::accept) {
-    if (std::exchange(peer.accepting_, false)) peer.complete(target, -ECANCELED);
-    return;
-  }
   for (auto& socket : peer.sockets_) {
     if (socket.receive.value == target.value) peer.end_receive(socket);
   }
+}
+
+// Only accepts are ever many.
+void Ring::cancel_all(Token target) noexcept {
+  perf::NullPeer& peer = impl_->peer;
+  for (; peer.accepting_ > 0; --peer.accepting_) peer.complete(target, -ECANCELED);
 }
 
 const Ring::Counters& Ring::counters() const noexcept {

@@ -62,7 +62,7 @@ class NullPeer {
   std::vector<runtime::Completion> ready_;
   std::size_t reaped_ = 0;  // of ready_
   runtime::Token accept_;
-  bool accepting_ = false;
+  int accepting_ = 0;  // accepts in flight
   std::uint64_t bytes_sent_ = 0;
   std::uint64_t sends_ = 0;
   runtime::Nanoseconds now_ = 1'000'000'000;

@@ -86,6 +86,7 @@ class Kernel {
   Operation* find_operation(OperationId id) noexcept;
   void take_over(RingState& ring, const Operation& prepared);
   void claim(const Operation& operation);
+  void claim_listener(const Operation& operation);
   void schedule(Operation& operation, Nanoseconds delay);
   void wake(OperationId id, Nanoseconds delay);
   Nanoseconds step_delay();
@@ -125,6 +126,7 @@ class Kernel {
   void step_connect(Operation& operation);
   void connect_arrives(Operation& operation, Stream& client);
   void step_accept(Operation& operation);
+  void wake_one_accept(const Listener& listener);
   void fail_accept(Operation& operation, Listener& listener, bool direct);
   void close_stream(Stream& stream);
   void close_listener(Listener& listener);

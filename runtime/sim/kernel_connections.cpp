@@ -199,12 +199,23 @@ void Kernel::connect_arrives(Operation& operation, Stream& client) {
   client.state = server.state = Stream::State::connected;
   ++world_.counters().connections;
   listener->queue.push_back(server.id);
-  wake(listener->accepting, step_delay());
+  wake_one_accept(*listener);
   operation.stage = kAccepted;
   schedule(operation, world_.draw(world_.faults().network_delay));
 }
 
 // --- Accept
+
+// The one that has waited longest of those that sleep: they wait exclusively. One that is woken and
+// then cancelled, or fails, wakes no other in its place.
+void Kernel::wake_one_accept(const Listener& listener) {
+  for (const OperationId id : listener.accepting) {
+    Operation* operation = find_operation(id);
+    if (operation->scheduled) continue;
+    schedule(*operation, step_delay());
+    return;
+  }
+}
 
 void Kernel::step_accept(Operation& operation) {
   auto& listener = object_of<Listener>(operation);
@@ -223,11 +234,12 @@ void Kernel::step_accept(Operation& operation) {
     return complete(operation, -ENFILE, false);
   }
   listener.queue.pop_front();
-  const bool more = !world_.roll(Fault::multishot_end);
+  const bool more =
+      operation.kind == OperationKind::accept_multishot && !world_.roll(Fault::multishot_end);
   const bool waiting = !listener.queue.empty();
   const OperationId id = operation.id;
   complete(operation, number, more);
-  if (waiting) wake(id, step_delay());
+  if (more && waiting) wake(id, step_delay());
 }
 
 void Kernel::fail_accept(Operation& operation, Listener& listener, bool direct) {

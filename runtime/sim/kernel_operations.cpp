@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <vector>
 
@@ -43,6 +44,10 @@ std::uint64_t hash_of_sent(const Operation& operation) noexcept {
 
 bool is_send(OperationKind kind) noexcept {
   return kind == OperationKind::send || kind == OperationKind::send_message;
+}
+
+bool is_accept(OperationKind kind) noexcept {
+  return kind == OperationKind::accept_multishot || kind == OperationKind::accept;
 }
 
 bool is_receive(OperationKind kind) noexcept {
@@ -92,10 +97,9 @@ void Kernel::take_over(RingState& ring, const Operation& prepared) {
 
 // Two receives or two sends in flight on one stream could swap its bytes: a bug of the program.
 void Kernel::claim(const Operation& operation) {
+  if (is_accept(operation.kind)) return claim_listener(operation);
   OperationId* place = nullptr;
-  if (operation.kind == OperationKind::accept_multishot) {
-    place = &object_of<Listener>(operation).accepting;
-  } else if (operation.kind == OperationKind::poll) {
+  if (operation.kind == OperationKind::poll) {
     auto* stream = find<Stream>(operation.object);
     if (stream != nullptr) place = &stream->receiving;
   } else if (is_receive(operation.kind)) {
@@ -110,6 +114,19 @@ void Kernel::claim(const Operation& operation) {
                             name_of(find_operation(*place)->kind)));
   }
   *place = operation.id;
+}
+
+// A multishot accept takes what comes; others beside it would take connections by chance.
+void Kernel::claim_listener(const Operation& operation) {
+  std::vector<OperationId>& accepting = object_of<Listener>(operation).accepting;
+  const bool multishot = operation.kind == OperationKind::accept_multishot;
+  if (!accepting.empty() &&
+      (multishot || find_operation(accepting.front())->kind == OperationKind::accept_multishot)) {
+    world_.fail(fmt::format("{} on descriptor {}, on which a {} is in flight",
+                            name_of(operation.kind), operation.descriptor.number,
+                            name_of(find_operation(accepting.front())->kind)));
+  }
+  accepting.push_back(operation.id);
 }
 
 void Kernel::schedule(Operation& operation, Nanoseconds delay) {
@@ -128,6 +145,7 @@ void Kernel::step(Operation& operation) {
   if (outside(operation.descriptor)) return step_outside(operation);
   switch (operation.kind) {
     case OperationKind::accept_multishot:
+    case OperationKind::accept:
       return step_accept(operation);
     case OperationKind::connect:
       return step_connect(operation);
@@ -210,7 +228,7 @@ void Kernel::forget(Operation& operation) {
       if (stream->receiving == operation.id) stream->receiving = 0;
       if (stream->sending == operation.id) stream->sending = 0;
     } else if (auto* listener = find<Listener>(object)) {
-      if (listener->accepting == operation.id) listener->accepting = 0;
+      std::erase(listener->accepting, operation.id);
     }
   }
   free_.push_back(static_cast<std::uint32_t>(slot_of(operation.id)));
@@ -259,16 +277,19 @@ void Kernel::check_memory(const Operation& operation) {
 // --- Cancel
 
 void Kernel::request_cancel(RingState& ring, const Operation& request) {
-  // Of several with one token the oldest is meant.
   const auto [first, last] = ring.by_token.equal_range(request.offset);
-  OperationId oldest = 0;
-  for (auto it = first; it != last; ++it) {
-    const bool older = oldest == 0 || (it->second >> 32) < (oldest >> 32);
-    if (older) oldest = it->second;
+  std::vector<OperationId> found;
+  for (auto it = first; it != last; ++it) found.push_back(it->second);
+  // Of several with one token the oldest is meant, or all.
+  std::ranges::sort(found, {}, [](OperationId id) { return id >> 32; });
+  const bool all = request.flags != 0;
+  if (!all && found.size() > 1) found.resize(1);
+  bool any = false;
+  for (const OperationId id : found) {
+    Operation* operation = find_operation(id);
+    if (operation == nullptr || operation->ring != ring.index) continue;
+    any = cancel_later(*operation) || any;
   }
-  Operation* operation = oldest == 0 ? nullptr : find_operation(oldest);
-  const bool any =
-      operation != nullptr && operation->ring == ring.index && cancel_later(*operation);
   // A request that has found something says nothing (IOSQE_CQE_SKIP_SUCCESS).
   if (any) return;
   ++world_.counters().completions;
@@ -279,6 +300,7 @@ void Kernel::request_cancel(RingState& ring, const Operation& request) {
 bool Kernel::cancel_later(Operation& operation) {
   switch (operation.kind) {
     case OperationKind::accept_multishot:
+    case OperationKind::accept:
     case OperationKind::connect:
     case OperationKind::receive_multishot:
     case OperationKind::receive_selected:

@@ -14,6 +14,8 @@ const char* name_of(OperationKind kind) noexcept {
   switch (kind) {
     case OperationKind::accept_multishot:
       return "accept_multishot";
+    case OperationKind::accept:
+      return "accept";
     case OperationKind::connect:
       return "connect";
     case OperationKind::receive_multishot:

@@ -21,6 +21,7 @@ class World;
 
 enum class OperationKind : std::uint8_t {
   accept_multishot,
+  accept,
   connect,
   receive_multishot,
   receive_selected,
@@ -60,7 +61,7 @@ struct Operation {
   std::size_t done = 0;          // how many of them a send has handed over
   std::uint64_t offset = 0;      // file offset; target of cancel and wake
   std::uint64_t bytes_hash = 0;  // of what is sent, to see that nobody changes it in flight
-  int flags = 0;                 // of open; `how` of shutdown; events of poll; direct of accept
+  int flags = 0;  // of open; `how` of shutdown; events of poll; direct of accept; all of cancel
   mode_t mode = 0;
   std::uint16_t group = 0;
   std::uint8_t stage = 0;  // of connect

@@ -196,6 +196,10 @@ void Ring::accept_multishot(Descriptor listener, bool direct, Token token) noexc
   impl_->prepare(OperationKind::accept_multishot, listener, token).flags = direct ? 1 : 0;
 }
 
+void Ring::accept(Descriptor listener, bool direct, Token token) noexcept {
+  impl_->prepare(OperationKind::accept, listener, token).flags = direct ? 1 : 0;
+}
+
 void Ring::connect(Descriptor socket, const Address& address, Token token) noexcept {
   impl_->prepare(OperationKind::connect, socket, token).address = &address;
 }
@@ -295,6 +299,13 @@ void Ring::cancel(Token target) noexcept {
   Operation& operation =
       impl_->prepare_unchecked(OperationKind::cancel, {}, Token::make(Sink::ignore, 0, 0));
   operation.offset = target.value;
+}
+
+void Ring::cancel_all(Token target) noexcept {
+  Operation& operation =
+      impl_->prepare_unchecked(OperationKind::cancel, {}, Token::make(Sink::ignore, 0, 0));
+  operation.offset = target.value;
+  operation.flags = 1;
 }
 
 const Ring::Counters& Ring::counters() const noexcept {

@@ -61,6 +61,13 @@ struct Ring::Impl {
     return sqe;
   }
   [[gnu::cold, gnu::noinline]] io_uring_sqe* entry_after_submit() noexcept;
+  void cancel(Token target, int flags) noexcept {
+    const Token token = Token::make(Sink::ignore, 0, 0);
+    io_uring_sqe* sqe = entry(token);
+    io_uring_prep_cancel64(sqe, target.value, flags);
+    finish(sqe, token, {});
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+  }
 
   std::uint32_t kernel_flags() const noexcept {
     // Relaxed is enough: a stale reading costs a turn, and the next enter is a full barrier.
@@ -282,6 +289,14 @@ void Ring::accept_multishot(Descriptor listener, bool direct, Token token) noexc
   Impl::finish(sqe, token, listener);
 }
 
+void Ring::accept(Descriptor listener, bool direct, Token token) noexcept {
+  io_uring_sqe* sqe = impl_->entry(token);
+  io_uring_prep_accept(sqe, listener.number, nullptr, nullptr, direct ? 0 : SOCK_CLOEXEC);
+  // By hand: liburing 2.3's io_uring_prep_accept_direct() makes 0 of this value.
+  if (direct) sqe->file_index = IORING_FILE_INDEX_ALLOC;
+  Impl::finish(sqe, token, listener);
+}
+
 void Ring::connect(Descriptor socket, const Address& address, Token token) noexcept {
   io_uring_sqe* sqe = impl_->entry(token);
   io_uring_prep_connect(sqe, socket.number, address.raw(), address.raw_bytes());
@@ -402,11 +417,12 @@ void Ring::close(Descriptor descriptor, Token token) noexcept {
 // --- Cancel
 
 void Ring::cancel(Token target) noexcept {
-  const Token token = Token::make(Sink::ignore, 0, 0);
-  io_uring_sqe* sqe = impl_->entry(token);
-  io_uring_prep_cancel64(sqe, target.value, 0);
-  Impl::finish(sqe, token, {});
-  sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+  impl_->cancel(target, 0);
+}
+
+// Several requests without the flag can all find the same operation, until its end is posted.
+void Ring::cancel_all(Token target) noexcept {
+  impl_->cancel(target, IORING_ASYNC_CANCEL_ALL);
 }
 
 const Ring::Counters& Ring::counters() const noexcept {

@@ -18,6 +18,8 @@ using runtime::Task;
 namespace {
 
 constexpr runtime::Nanoseconds kDrainLook = 10 * runtime::kMillisecond;
+// Streams in which connections beyond the limit are told so, for each core.
+constexpr std::uint32_t kRefusedAtOnce = 256;
 // The longest ways over cores (services/pubsub): publisher -> owner -> subscriber, and from there
 // back to the publisher with the Ack.
 constexpr unsigned kHopsToSubscriber = 2;
@@ -49,8 +51,15 @@ std::uint32_t share_of(std::uint32_t total) noexcept {
 
 net::NetworkOptions network_options(const NodeOptions& options) noexcept {
   net::NetworkOptions network = options.network;
-  network.streams_max = share_of(options.connections_max);
+  network.streams_max =
+      static_cast<std::uint32_t>(streams_for(options.connections_max, Core::current().cores()));
   return network;
+}
+
+TcpOptions tcp_options(const NodeOptions& options) noexcept {
+  TcpOptions tcp = options.tcp;
+  tcp.streams_max = share_of(options.connections_max);
+  return tcp;
 }
 
 void serve_health(void* context, const net::http::Request&, const net::http::RouteMatch&,
@@ -67,6 +76,10 @@ void serve_health(void* context, const net::http::Request&, const net::http::Rou
 
 const ws::ConnectionHandler CoreNode::kHandler{on_open, on_message, on_close, nullptr};
 
+std::uint64_t streams_for(std::uint64_t connections_max, std::uint32_t cores) noexcept {
+  return (connections_max + cores - 1) / cores + kRefusedAtOnce;
+}
+
 CoreNode::CoreNode(const NodeOptions& options, const HandlerTable& handlers)
     : sessions_(share_of(options.connections_max), options.tcp.close_timeout),
       pubsub_(options.pubsub),
@@ -75,7 +88,7 @@ CoreNode::CoreNode(const NodeOptions& options, const HandlerTable& handlers)
       endpoint_(network_, options.websocket, kHandler, nullptr),
       routes_(routes(*this)),
       http_(network_, http_options(options), routes_),
-      tcp_(options.tcp, share_of(options.connections_max)) {
+      tcp_(tcp_options(options)) {
   if (options.connections_per_ip_max != 0) {
     ip_limit_.emplace(network_, IpLimit::Options{.connections_max = options.connections_per_ip_max,
                                                  .hash_seed = options.pubsub.hash_seed});
@@ -89,6 +102,7 @@ CoreNode::~CoreNode() {
 
 net::http::ServerOptions CoreNode::http_options(const NodeOptions& options) noexcept {
   net::http::ServerOptions http = options.http;
+  http.streams_max = share_of(options.connections_max);
   http.upgrade = ws::Endpoint::upgrade;
   http.upgrade_context = &endpoint_;
   return http;

@@ -33,11 +33,16 @@ struct NodeOptions {
   TcpOptions tcp;
   PubSubOptions pubsub;
   DispatchOptions dispatch;
-  std::uint32_t connections_max = 1'000'000;  // of the node; each core takes its share
+  // Of the node; each core takes its share. One more is answered 503, or Error overloaded.
+  std::uint32_t connections_max = 1'000'000;
   // Of one address; 0: no limit. With a limit, network.direct_descriptors must be false.
   std::uint32_t connections_per_ip_max = 0;
   const HandlerTable* handlers = nullptr;  // of custom opcodes; must outlive the node
 };
+
+// What a core's network must have room for: its share of the connections, and some that are told
+// that there is no room for them. More than those wait to be accepted.
+std::uint64_t streams_for(std::uint64_t connections_max, std::uint32_t cores) noexcept;
 
 // One core's part.
 class CoreNode {

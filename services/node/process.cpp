@@ -159,10 +159,9 @@ class Process {
 // Raises the limit of descriptors and sizes the rings' tables by what it became.
 void take_descriptors(ProcessOptions& options, const Log& log) {
   const std::uint32_t cores = options.runtime.cores;
-  const std::uint64_t share = (options.connections_max + cores - 1) / cores;
+  const std::uint64_t streams = streams_for(options.connections_max, cores);
   // A ring's table is bounded by the limit, although its slots are no descriptors of the process.
-  const std::uint64_t needed =
-      options.direct_descriptors ? net::direct_table_for(share) : options.connections_max;
+  const std::uint64_t needed = options.direct_descriptors ? streams : streams * cores;
   const std::uint64_t wanted = needed + kDescriptorsBesides;
   const auto limit = runtime::raise_descriptor_limit(wanted);
   const std::uint64_t usable = limit ? *limit : kDescriptorsBesides;
@@ -235,9 +234,8 @@ std::optional<runtime::Error> address_taken(const runtime::Address& address) {
 
 std::uint32_t direct_table_slots(std::uint64_t connections_max, std::uint32_t cores,
                                  std::uint64_t descriptor_limit) {
-  const std::uint64_t share = (connections_max + cores - 1) / cores;
   return static_cast<std::uint32_t>(
-      std::min({net::direct_table_for(share), descriptor_limit, kDirectTableMax}));
+      std::min({streams_for(connections_max, cores), descriptor_limit, kDirectTableMax}));
 }
 
 int run_process(ProcessOptions options, Served& served) {

@@ -13,11 +13,17 @@ namespace services {
 namespace {
 
 constexpr std::size_t kGatheredBytesKept = 4096;
+constexpr std::uint32_t kRetryAfterMs = 1000;  // for who finds no room
 
 }  // namespace
 
 const net::StreamHandler TcpSessions::kHandler{"tcp session", on_data,  on_end,
                                                on_closed,     on_timer, on_writable};
+
+const net::StreamHandler TcpSessions::kRefusedHandler{
+    "tcp session, refused",       [](net::Stream&, const net::Received&) noexcept {},
+    [](net::Stream&) noexcept {}, [](net::Stream&, runtime::Error) noexcept {},
+    [](net::Stream&) noexcept {}, nullptr};
 
 bool TcpSessions::accept(void* context, net::Stream& stream) noexcept {
   return static_cast<TcpSessions*>(context)->open(stream, protocol::Transport::tcp);
@@ -28,12 +34,30 @@ bool TcpSessions::accept_unix(void* context, net::Stream& stream) noexcept {
 }
 
 bool TcpSessions::open(net::Stream& stream, protocol::Transport transport) {
+  if (stream.network().stream_count() > options_.streams_max) {
+    refuse(stream);
+    return true;
+  }
   const auto made = clients_.emplace(Client{.table = *this, .gathered = {}});
   if (made.value == nullptr) return false;
   made.value->slot = made.id.slot;
   made.value->session = Sessions::local().open(stream, transport);
   stream.set_handler(kHandler, made.value);
   return made.value->session != nullptr;
+}
+
+void TcpSessions::refuse(net::Stream& stream) noexcept {
+  stream.set_handler(kRefusedHandler, nullptr);
+  const protocol::ErrorBody body{.code = protocol::ErrorCode::overloaded,
+                                 .text = "the server has as many connections as it may have",
+                                 .failed_opcode = protocol::Opcode::None,
+                                 .retry_after_ms = kRetryAfterMs};
+  std::byte frame[256];
+  const std::size_t bytes =
+      protocol::write_frame(frame, {.timestamp = runtime::Core::current().wall_now()}, body);
+  RT_ASSERT(bytes > 0);
+  stream.send_last(std::span{frame}.first(bytes));
+  stream.close(options_.close_timeout);
 }
 
 void TcpSessions::on_data(net::Stream& stream, const net::Received& received) noexcept {

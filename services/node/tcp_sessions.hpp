@@ -17,12 +17,14 @@ struct TcpOptions {
   runtime::Nanoseconds message_deadline = 30 * runtime::kSecond;  // for an unfinished frame
   // For the peer's end after ours, and for outstanding answers after the peer's.
   runtime::Nanoseconds close_timeout = 5 * runtime::kSecond;
+  // Of the network; with one more a new one is told Error overloaded, and closed.
+  std::uint32_t streams_max = UINT32_MAX;
 };
 
 class TcpSessions {
  public:
-  TcpSessions(const TcpOptions& options, std::uint32_t streams_max)
-      : options_(options), clients_(streams_max) {}
+  explicit TcpSessions(const TcpOptions& options)
+      : options_(options), clients_(options.streams_max) {}
   TcpSessions(const TcpSessions&) = delete;
   TcpSessions& operator=(const TcpSessions&) = delete;
 
@@ -46,8 +48,10 @@ class TcpSessions {
   static void on_timer(net::Stream& stream) noexcept;
   static void on_writable(net::Stream& stream) noexcept;
   static const net::StreamHandler kHandler;
+  static const net::StreamHandler kRefusedHandler;
 
   bool open(net::Stream& stream, protocol::Transport transport);
+  void refuse(net::Stream& stream) noexcept;
   void consume(Client& client, std::span<const std::byte> bytes);
   std::span<const std::byte> finish_frame(Client& client, std::span<const std::byte> bytes);
   void lose(Client& client) noexcept;

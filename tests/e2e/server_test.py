@@ -72,6 +72,24 @@ class Http(unittest.TestCase):
                 self.assertIn(b' 408 ', client.recv(1000))
 
 
+def few_files():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
+
+
+class DescriptorLimit(unittest.TestCase):
+    """Fewer open files than connections, with direct descriptors and with plain ones."""
+
+    def test_who_finds_no_descriptor_waits_and_is_served(self):
+        for arguments in (), ('--max-connections-per-ip', '1000'):
+            with Server(*arguments, cores=1, preexec_fn=few_files) as server:
+                clients = [socket.create_connection((server.host, server.port), timeout=20) for _ in range(120)]
+                for client in clients:
+                    client.sendall(b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')
+                for client in clients:
+                    self.assertTrue(client.recv(1000).startswith(b'HTTP/1.1 200 '))
+                    client.close()
+
+
 class AddressLimit(unittest.TestCase):
     """--max-connections-per-ip, over all cores."""
 

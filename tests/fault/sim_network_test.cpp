@@ -1,5 +1,5 @@
 // Goal: a core's network keeps its bounds: bytes held while the lanes are congested, streams told
-// in one turn, connections, leases on a buffer, the patience with peers that do not read. Method:
+// in one turn, leases on a buffer, the patience with peers that do not read. Method:
 // cases that need many streams or much time, in the simulation.
 #include <gtest/gtest.h>
 
@@ -112,69 +112,6 @@ TEST(SimNetwork, ATurnTellsNoMoreThan1024StreamsThatTheirTimeIsUp) {
     for (const auto& [turn, told] : ticking.told_in_turn) EXPECT_LE(told, 1024u);
     co_await network.shutdown();
   });
-}
-
-// --- Connections
-
-// A connection that is no stream of the network's.
-Task<Descriptor> connect_raw(Address address) {
-  const Descriptor socket = *Core::current().ring().open_socket(address.family());
-  OperationAwaiter operation(
-      [&](Ring& ring, Token token) { ring.connect(socket, address, token); });
-  const auto connected = co_await operation;
-  EXPECT_TRUE(connected);
-  co_return socket;
-}
-
-TEST(SimNetwork, ReachesItsLimitOfStreamsExactlyAndClosesOneMoreAtOnce) {
-  for (const std::uint32_t streams_max : {1u, 2u, 3u, 4u, 30u, 1000u}) {
-    SCOPED_TRACE(streams_max);
-    sim::World world(1);
-    RuntimeOptions runtime_options = tests::small_options(1);
-    runtime_options.ring.direct_descriptors =
-        static_cast<std::uint32_t>(net::direct_table_for(streams_max));
-    run_on_cores(runtime_options, [streams_max]() -> Task<void> {
-      net::NetworkOptions options = tiny();
-      options.streams_max = streams_max;
-      net::Network network(options);
-      const auto listener = network.listen(loopback(), {}, EchoServer::accept, nullptr);
-      const Address address = *network.address_of(*listener);
-      std::vector<Descriptor> sockets;
-      for (std::uint32_t i = 0; i < streams_max; ++i) {
-        sockets.push_back(co_await connect_raw(address));
-      }
-      while (network.stream_count() < streams_max) co_await sleep_for(kMillisecond);
-      for (int i = 0; i < 3; ++i) {
-        const Descriptor refused = co_await connect_raw(address);
-        std::array<std::byte, 1> byte{};
-        OperationAwaiter operation(
-            [&](Ring& ring, Token token) { ring.receive(refused, byte, token); });
-        const auto end = co_await operation;
-        EXPECT_TRUE(end && *end == 0);
-        Core::current().ring().close_now(refused);
-      }
-      EXPECT_EQ(network.stream_count(), streams_max);
-      EXPECT_EQ(network.counters().accepted, streams_max);
-      EXPECT_EQ(network.counters().refused, 3u);
-      EXPECT_EQ(network.counters().accept_pauses, 0u);
-      for (const Descriptor socket : sockets) Core::current().ring().close_now(socket);
-      while (network.stream_count() > 0) co_await sleep_for(kMillisecond);
-      Core::current().ring().close_now(co_await connect_raw(address));
-      while (network.counters().accepted == streams_max) co_await sleep_for(kMillisecond);
-      co_await network.shutdown();
-    });
-  }
-}
-
-TEST(SimNetwork, TheDirectTableIsTheSmallestThatHasRoom) {
-  for (const std::uint64_t streams :
-       {1u, 2u, 3u, 4u, 5u, 100u, 12'287u, 12'288u, 12'289u, 900'000u}) {
-    const auto goes_on = [streams](std::uint64_t table) {
-      return streams + net::direct_slack(static_cast<std::uint32_t>(table)) < table;
-    };
-    EXPECT_TRUE(goes_on(net::direct_table_for(streams))) << streams;
-    EXPECT_FALSE(goes_on(net::direct_table_for(streams) - 1)) << streams;
-  }
 }
 
 // --- Buffers

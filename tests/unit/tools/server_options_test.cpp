@@ -163,8 +163,8 @@ TEST(ServerOptions, what_is_left_open_comes_from_the_host) {
 }
 
 TEST(DirectTable, has_a_slot_for_each_connection_of_a_core_within_the_limits) {
-  EXPECT_EQ(services::direct_table_slots(1000, 2, 1 << 20), 667u);
-  EXPECT_EQ(services::direct_table_slots(1001, 2, 1 << 20), 669u);
+  EXPECT_EQ(services::direct_table_slots(1000, 2, 1 << 20), 500u + 256u);
+  EXPECT_EQ(services::direct_table_slots(1001, 2, 1 << 20), 501u + 256u);
   EXPECT_EQ(services::direct_table_slots(1'000'000, 1, 20'000), 20'000u);
   EXPECT_EQ(services::direct_table_slots(100'000'000, 1, UINT64_MAX), 1u << 20);
 }

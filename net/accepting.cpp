@@ -1,0 +1,207 @@
+// The listeners of Network: what is accepted, and when nothing is, so that every connection either
+// gets a stream or waits in the backlog until it does.
+//
+// Each accept in flight takes one connection and has a place kept for it: a slot of the table of
+// streams, and one of the ring's table of direct descriptors. Without such a slot the kernel, which
+// has taken the connection from the backlog by then, resets it; without the former we would. A
+// multishot accept cannot be bounded like that: it takes all that waits before its first completion
+// is seen.
+
+#include <algorithm>
+#include <cerrno>
+
+#include "net/network.hpp"
+
+namespace net {
+
+using runtime::Completion;
+using runtime::Result;
+using runtime::Sink;
+using runtime::Token;
+
+namespace {
+
+constexpr runtime::Nanoseconds kAcceptRetry = 100 * runtime::kMillisecond;
+// In flight on each listener, and so what it takes in a turn, while there are places enough. (One
+// costs the kernel 0.4 kB. A burst of connections is served at the rate of turns times this.)
+constexpr std::uint32_t kAccepts = 32;
+
+}  // namespace
+
+Result<ListenerId> Network::listen(const runtime::Address& address,
+                                   const runtime::ListenOptions& options, AcceptFunction accept,
+                                   void* context) {
+  const auto descriptor = core_.ring().listen(address, options);
+  if (!descriptor) return runtime::Unexpected{descriptor.error()};
+  listeners_.push_back({.descriptor = *descriptor, .accept = accept, .context = context});
+  const auto index = static_cast<std::uint32_t>(listeners_.size() - 1);
+  note_places();
+  if (!arm_accepts(index)) note_pause();
+  return ListenerId{index};
+}
+
+Result<runtime::Address> Network::address_of(ListenerId listener) {
+  return core_.ring().local_address(listeners_[listener.index].descriptor);
+}
+
+// For connections that have not been accepted.
+std::uint32_t Network::places() const noexcept {
+  const std::uint32_t count = streams_.count();
+  const std::uint32_t streams = options_.streams_max - std::min(options_.streams_max, count);
+  return options_.direct_descriptors ? std::min(streams, direct_table_ - direct_used_) : streams;
+}
+
+// Of these, the ones that accepting does not give back: one for each listener that it has.
+std::uint32_t Network::accepts_kept() const noexcept {
+  return std::min(accepts_armed_, static_cast<std::uint32_t>(listeners_.size()));
+}
+
+// As many as may be in flight. Near the end of the places each listener has one, so that a quiet
+// one does not keep from the others what it does not need. False: it has none.
+bool Network::arm_accepts(std::uint32_t index) noexcept {
+  Listener& listener = listeners_[index];
+  const std::uint32_t most = few_places_ ? 1 : kAccepts;
+  if (listener.stopped || listener.ending) return true;
+  while (listener.armed < most && accepts_armed_ < places()) arm_accept(index);
+  return listener.armed > 0;
+}
+
+void Network::arm_accept(std::uint32_t index) noexcept {
+  Listener& listener = listeners_[index];
+  ++listener.armed;
+  ++accepts_armed_;
+  core_.ring().accept(listener.descriptor, options_.direct_descriptors,
+                      Token::make(Sink::accept, index, 0));
+}
+
+// Between many and few there is room for the number to go up and down without a cancel each time.
+void Network::note_places() noexcept {
+  const std::uint32_t places_left = places();
+  const auto all = static_cast<std::uint32_t>(listeners_.size()) * kAccepts;
+  if (few_places_) {
+    few_places_ = places_left < 2 * all;
+  } else if (places_left < all) {
+    few_places_ = true;
+    for (std::uint32_t i = 0; i < listeners_.size(); ++i) {
+      if (listeners_[i].armed > 1) end_accepts(i);
+    }
+  }
+}
+
+// All of them, and new ones once they have ended: an accept that a connection has woken, and that
+// is cancelled before it could take it, wakes no other. A new one looks at the backlog first.
+void Network::end_accepts(std::uint32_t index) noexcept {
+  Listener& listener = listeners_[index];
+  if (listener.ending) return;
+  listener.ending = true;
+  core_.ring().cancel_all(Token::make(Sink::accept, index, 0));
+}
+
+void Network::on_accept(const Completion& completion) noexcept {
+  const std::uint32_t index = completion.token.slot();
+  Listener& listener = listeners_[index];
+  RT_ASSERT(!completion.more);
+  RT_ASSERT(listener.armed > 0);
+  --listener.armed;
+  --accepts_armed_;
+  if (completion.result >= 0) {
+    listener.failed = false;
+    take(listener, {.number = completion.result, .direct = options_.direct_descriptors});
+    note_places();
+  }
+  if (listener.armed == 0) listener.ending = false;
+  if (listener.stopped) {
+    if (listener.armed == 0) listeners_closed_.wake_all(runtime::WaitQueue::Outcome::granted);
+    return;
+  }
+  const int error = completion.result < 0 ? -completion.result : 0;
+  const bool over_at_once =  // of one connection, or of nothing
+      error == 0 || error == ECONNABORTED || error == EINTR || error == EAGAIN ||
+      error == ECANCELED || error == EPROTO;
+  // EMFILE, ENFILE, ENOMEM, or anything: again at once would spin.
+  if (!over_at_once) listener.failed = true;
+  if (listener.failed || !arm_accepts(index)) note_pause();
+}
+
+void Network::take(Listener& listener, runtime::Descriptor descriptor) noexcept {
+  if (descriptor.direct) ++direct_used_;
+  Stream* stream = make_stream(descriptor);
+  if (stream == nullptr) {
+    refuse(descriptor);
+  } else if (!listener.accept(listener.context, *stream)) {
+    ++counters_.refused;
+    stream->abort();
+  } else {
+    ++counters_.accepted;
+    RT_ASSERT(stream->handler_ != nullptr);
+    arm_receive(*stream);
+  }
+}
+
+Stream* Network::make_stream(runtime::Descriptor descriptor) {
+  const auto made = streams_.emplace(*this, descriptor);
+  if (made.value == nullptr) return nullptr;
+  made.value->id_ = {made.id.slot, made.id.generation};
+  return made.value;
+}
+
+// Clients of our own have taken the place that was kept for it.
+void Network::refuse(runtime::Descriptor descriptor) noexcept {
+  ++counters_.refused;
+  ++refusing_;
+  core_.ring().close(descriptor, Token::make(Sink::close, kNoStream, 0));
+}
+
+// A listener waits for a place (on_close), or for what failed to be over (that, or the timer).
+void Network::note_pause() noexcept {
+  bool any_waits = false;
+  bool any_failed = false;
+  for (const Listener& listener : listeners_) {
+    if (listener.stopped) continue;
+    any_failed = any_failed || listener.failed;
+    any_waits = any_waits || (listener.armed == 0 && !listener.ending);
+  }
+  const bool pauses = any_waits || any_failed;
+  if (pauses && !accept_paused_) ++counters_.accept_pauses;
+  accept_paused_ = pauses;
+  if (any_failed && !accept_retry_.queued()) {
+    core_.timers().add(accept_retry_, core_.now() + kAcceptRetry);
+  }
+}
+
+// There may be a place, or what failed may be over. Listeners take turns to be first, as there may
+// be a place for one alone.
+void Network::resume_accepting() noexcept {
+  note_places();
+  const auto count = static_cast<std::uint32_t>(listeners_.size());
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const std::uint32_t index = (first_to_accept_ + i) % count;
+    const Listener& listener = listeners_[index];
+    if (!listener.failed) {
+      arm_accepts(index);
+    } else if (!listener.stopped && !listener.ending && listener.armed < kAccepts &&
+               accepts_armed_ < places()) {
+      arm_accept(index);  // one, also beside others that sleep: it looks at the backlog
+    }
+  }
+  if (count != 0) first_to_accept_ = (first_to_accept_ + 1) % count;
+  note_pause();
+}
+
+runtime::Task<void> Network::stop_listening() {
+  for (std::uint32_t i = 0; i < listeners_.size(); ++i) {
+    if (listeners_[i].stopped) continue;
+    listeners_[i].stopped = true;
+    end_accepts(i);
+  }
+  for (std::size_t i = 0; i < listeners_.size(); ++i) {
+    while (listeners_[i].armed > 0) {
+      runtime::WaitQueue::Waiter waiter{listeners_closed_, runtime::WaitQueue::OnCancel::ignore};
+      co_await waiter;
+    }
+    if (listeners_[i].descriptor.valid()) core_.ring().close_now(listeners_[i].descriptor);
+    listeners_[i].descriptor = {};
+  }
+}
+
+}  // namespace net
