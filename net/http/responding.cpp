@@ -1,5 +1,5 @@
-// What leaves: answers as a whole or in parts, the end of a connection, and the Responder by which
-// handlers answer.
+// What leaves: answers as a whole or in parts, the end of a connection or of all (drain), and the
+// Responder by which handlers answer.
 
 #include <algorithm>
 
@@ -7,6 +7,9 @@
 #include "runtime/assert.hpp"
 
 namespace net::http {
+
+using Wait = ServerConnection::Wait;
+
 namespace {
 
 // A shorter static response is copied behind the one before it: an iovec of its own costs the
@@ -62,8 +65,58 @@ Server::Verdict Server::finish(ServerConnection& connection, Stream& stream) noe
 // With time for a slow reader to take what is queued, beside the time to see it end.
 void Server::close(Stream& stream) noexcept {
   const auto queued = static_cast<runtime::Nanoseconds>(stream.queued_bytes());
-  stream.close(options_.linger + queued * (runtime::kSecond / kReaderBytesPerSecondMin));
+  const runtime::Nanoseconds linger =
+      draining_ ? std::min(options_.linger, kDrainLinger) : options_.linger;
+  stream.close(linger + queued * (runtime::kSecond / kReaderBytesPerSecondMin));
 }
+
+void Server::refuse_connection(Stream& stream) noexcept {
+  ++counters_.refused;
+  stream.set_handler(kRefusedHandler, nullptr);
+  std::vector<std::byte>& out = empty_scratch();
+  const std::string_view why = draining_ ? kGoingAway : "no room for another connection";
+  write_error(out, Status::service_unavailable, {.date = date(), .reason = why});
+  // It cannot fail but for a queue smaller than one error response; then it closes all the same.
+  (void)stream.send_copy(out);
+  close(stream);
+}
+
+// --- Draining
+
+void Server::drain() noexcept {
+  draining_ = true;
+  connections_.for_each([this](auto, ServerConnection& connection) {
+    Stream* stream = network_.find(connection.stream);
+    if (stream == nullptr || stream->closing()) return;
+    switch (connection.wait) {
+      case Wait::idle:
+      case Wait::header:
+        end_unbegun(connection, *stream);
+        break;
+      case Wait::body:
+        stream->set_timer(body_deadline());
+        break;
+      case Wait::none:
+      case Wait::room:  // its answer is on its way, and is the last
+        break;
+    }
+  });
+}
+
+// While draining: a request of which there is no whole head has not been taken on.
+void Server::end_unbegun(ServerConnection& connection, Stream& stream) {
+  if (connection.parser.is_idle()) {
+    close(stream);
+  } else {
+    refuse(connection, stream, Status::service_unavailable, {.reason = kGoingAway});
+  }
+}
+
+runtime::Nanoseconds Server::body_deadline() const noexcept {
+  return draining_ ? std::min(options_.body_deadline, kDrainBodyDeadline) : options_.body_deadline;
+}
+
+// --- What answers are written with
 
 std::vector<std::byte>& Server::empty_scratch() {
   if (scratch_.capacity() > kScratchKeptBytes) std::vector<std::byte>{}.swap(scratch_);

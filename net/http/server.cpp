@@ -58,29 +58,8 @@ bool Server::accept(void* context, Stream& stream) noexcept {
   return true;
 }
 
-void Server::refuse_connection(Stream& stream) noexcept {
-  ++counters_.refused;
-  stream.set_handler(kRefusedHandler, nullptr);
-  std::vector<std::byte>& out = empty_scratch();
-  const char* why = draining_ ? "the server is going away" : "no room for another connection";
-  write_error(out, Status::service_unavailable, {.date = date(), .reason = why});
-  // It cannot fail but for a queue smaller than one error response; then it closes all the same.
-  (void)stream.send_copy(out);
-  close(stream);
-}
-
 void Server::release(ServerConnection& connection) noexcept {
   connections_.erase(connection.slot);
-}
-
-void Server::drain() noexcept {
-  draining_ = true;
-  connections_.for_each([this](auto, ServerConnection& connection) {
-    const bool waits_for_input = connection.wait == Wait::idle || connection.wait == Wait::header;
-    if (!waits_for_input || !connection.parser.is_idle()) return;
-    Stream* stream = network_.find(connection.stream);
-    if (stream != nullptr) close(*stream);
-  });
 }
 
 // --- What the stream tells
@@ -125,9 +104,13 @@ void Server::on_timer(Stream& stream) noexcept {
   if (wait == Wait::none) return;  // set before an answer: no longer meant
   if (wait == Wait::header || wait == Wait::body) {
     ++self.counters_.timeouts;
-    const char* why = wait == Wait::header ? "header not finished within limits.header_deadline"
-                                           : "body not finished within limits.message_deadline";
-    self.refuse(connection, stream, Status::request_timeout, {.reason = why});
+    std::string_view why = wait == Wait::header
+                               ? "header not finished within limits.header_deadline"
+                               : "body not finished within limits.message_deadline";
+    if (self.draining_) why = kGoingAway;
+    self.refuse(connection, stream,
+                self.draining_ ? Status::service_unavailable : Status::request_timeout,
+                {.reason = why});
     return;
   }
   if (stream.queued_bytes() != 0) {
@@ -227,7 +210,7 @@ std::optional<Server::Verdict> Server::try_upgrade(ServerConnection& connection,
   const Request& request = connection.parser.request();
   if (draining_ && request.has_token("upgrade", "websocket")) {
     return refuse(connection, stream, Status::service_unavailable,
-                  {.context = context, .reason = "the server is going away"});
+                  {.context = context, .reason = kGoingAway});
   }
   stream.cancel_timer();
   stream.resume_receiving();
@@ -306,6 +289,8 @@ void Server::go_on(ServerConnection& connection, Stream& stream) {
 void Server::await_input(ServerConnection& connection, Stream& stream) noexcept {
   if (connection.parser.is_in_body()) {
     await(connection, stream, Wait::body);
+  } else if (draining_) {
+    end_unbegun(connection, stream);
   } else if (connection.answered && connection.parser.is_idle()) {
     await(connection, stream, Wait::idle);
   } else {
@@ -326,7 +311,7 @@ void Server::await(ServerConnection& connection, Stream& stream, Wait wait) noex
       stream.set_timer(options_.header_deadline);
       break;
     case Wait::body:
-      stream.set_timer(options_.body_deadline);
+      stream.set_timer(body_deadline());
       break;
     case Wait::idle:
       stream.set_timer(options_.idle_timeout);

@@ -80,8 +80,13 @@ class Server {
   // For Network::listen; the context is the Server.
   static bool accept(void* context, Stream& stream) noexcept;
 
-  // From now on every answer closes its connection, those with no request begun are closed at once,
-  // and new connections and WebSocket handshakes are answered 503.
+  // From now on every answer closes its connection, those with no request begun are closed, and new
+  // connections, WebSocket handshakes and heads that are not whole are answered 503 at once; so is
+  // a body that does not come to its end within kDrainBodyDeadline. A peer that goes on sending has
+  // kDrainLinger to read it.
+  static constexpr std::string_view kGoingAway = "the server is going away";
+  static constexpr runtime::Nanoseconds kDrainBodyDeadline = 2 * runtime::kSecond;
+  static constexpr runtime::Nanoseconds kDrainLinger = 250 * runtime::kMillisecond;
   void drain() noexcept;
   bool draining() const noexcept { return draining_; }
 
@@ -152,6 +157,8 @@ class Server {
   void go_on(ServerConnection& connection, Stream& stream);
   void serve_backlog() noexcept;
   void await_input(ServerConnection& connection, Stream& stream) noexcept;
+  void end_unbegun(ServerConnection& connection, Stream& stream);
+  runtime::Nanoseconds body_deadline() const noexcept;
   void await(ServerConnection& connection, Stream& stream, ServerConnection::Wait wait) noexcept;
 
   enum class Memory : std::uint8_t { copied, stays };

@@ -20,6 +20,8 @@ namespace {
 constexpr runtime::Nanoseconds kDrainLook = 10 * runtime::kMillisecond;
 // Streams in which connections beyond the limit are told so, for each core.
 constexpr std::uint32_t kRefusedAtOnce = 256;
+// Beyond the close timeout, so that who has one of its own (to an eighth of a second) uses it.
+constexpr runtime::Nanoseconds kDrainGrace = 250 * runtime::kMillisecond;
 // The longest ways over cores (services/pubsub): publisher -> owner -> subscriber, and from there
 // back to the publisher with the Ack.
 constexpr unsigned kHopsToSubscriber = 2;
@@ -81,7 +83,9 @@ std::uint64_t streams_for(std::uint64_t connections_max, std::uint32_t cores) no
 }
 
 CoreNode::CoreNode(const NodeOptions& options, const HandlerTable& handlers)
-    : sessions_(share_of(options.connections_max), options.tcp.close_timeout),
+    : close_timeout_(std::max(
+          {options.websocket.close_timeout, options.tcp.close_timeout, options.http.linger})),
+      sessions_(share_of(options.connections_max), options.tcp.close_timeout),
       pubsub_(options.pubsub),
       dispatch_(options.dispatch, handlers),
       network_(network_options(options)),
@@ -173,8 +177,16 @@ Task<std::uint32_t> CoreNode::end_sessions(runtime::Nanoseconds until) {
     if (slot != 0 && slot % kEndedInATurn == 0) co_await runtime::Yield{};
     Session* session = sessions_.in_slot(slot);
     if (session == nullptr) continue;
-    session->close(ws::CloseCode::going_away, "the server is going away");
+    constexpr std::string_view kReason = "the server is going away";
+    if (TcpSessions::is_unfinished(*session)) {
+      // What it is sending will not be served, so its end is not waited for.
+      session->close(ws::CloseCode::going_away, kReason, net::http::Server::kDrainLinger);
+    } else {
+      session->close(ws::CloseCode::going_away, kReason);
+    }
   }
+  const runtime::Nanoseconds told = Core::current().now();
+  until = std::min(until, told + close_timeout_ + kDrainGrace);
   while (network_.stream_count() > 0 && Core::current().now() < until) {
     if (!co_await runtime::sleep_until(std::min(until, Core::current().now() + kDrainLook))) break;
   }

@@ -54,7 +54,9 @@ class CoreNode {
   // Draining, in two steps (Node::drain). First: no more connections, no more requests over HTTP.
   runtime::Task<void> stop_accepting();
   // Second: says 1001 to every WebSocket and Error draining to TCP sessions, and waits until all
-  // streams are gone or Core::now() is `until`; then cuts the rest off. Returns how many.
+  // streams are gone; then cuts the rest off. It waits for as long as a peer has to take our last
+  // words (the longest of the close timeouts), and not beyond `until`, a point on Core::now().
+  // Returns how many were cut off.
   runtime::Task<std::uint32_t> end_sessions(runtime::Nanoseconds until);
   // Told so many in a turn: 3 to 6 ms with what the turn then sends.
   static constexpr std::uint32_t kEndedInATurn = 256;
@@ -75,6 +77,7 @@ class CoreNode {
   static net::http::Routes routes(CoreNode& self);
 
   bool draining_ = false;
+  const runtime::Nanoseconds close_timeout_;
   Sessions sessions_;
   PubSub pubsub_;
   Dispatch dispatch_;

@@ -60,6 +60,11 @@ void TcpSessions::refuse(net::Stream& stream) noexcept {
   stream.close(options_.close_timeout);
 }
 
+bool TcpSessions::is_unfinished(Session& session) noexcept {
+  if (session.transport() == protocol::Transport::websocket) return false;
+  return !static_cast<const Client*>(session.stream().owner())->gathered.empty();
+}
+
 void TcpSessions::on_data(net::Stream& stream, const net::Received& received) noexcept {
   auto& client = *static_cast<Client*>(stream.owner());
   client.table.consume(client, received.bytes);

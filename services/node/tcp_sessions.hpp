@@ -31,6 +31,8 @@ class TcpSessions {
   // For Network::listen; the context is the TcpSessions. One for TCP, one for Unix streams.
   static bool accept(void* context, net::Stream& stream) noexcept;
   static bool accept_unix(void* context, net::Stream& stream) noexcept;
+  // A frame of it has begun to come. False for sessions on WebSocket.
+  static bool is_unfinished(Session& session) noexcept;
 
  private:
   struct Client {

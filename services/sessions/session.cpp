@@ -103,12 +103,14 @@ bool Session::slow_reader() {
   ++Sessions::local().counters().slow_readers;
   stream_->drop_unsent();
   end_stream(protocol::ErrorCode::slow_reader,
-             "slow reader: limits.outgoing_queue_bytes_max reached");
+             "slow reader: limits.outgoing_queue_bytes_max reached",
+             Sessions::local().close_timeout());
   return false;
 }
 
 // TCP has no close codes: the last frame says why, whatever room the queue has.
-void Session::end_stream(protocol::ErrorCode code, std::string_view text) {
+void Session::end_stream(protocol::ErrorCode code, std::string_view text,
+                         runtime::Nanoseconds linger) {
   const protocol::ErrorBody body{
       .code = code, .text = text, .failed_opcode = protocol::Opcode::None, .retry_after_ms = 0};
   std::byte frame[256];
@@ -116,7 +118,7 @@ void Session::end_stream(protocol::ErrorCode code, std::string_view text) {
       protocol::write_frame(frame, {.timestamp = runtime::Core::current().wall_now()}, body);
   RT_ASSERT(bytes > 0);
   stream_->send_last(std::span{frame}.first(bytes));
-  stream_->close(Sessions::local().close_timeout());
+  stream_->close(linger);
 }
 
 void Session::answered() noexcept {
@@ -130,14 +132,18 @@ void Session::close_when_answered() noexcept {
 }
 
 void Session::close(ws::CloseCode code, std::string_view reason) {
+  close(code, reason, Sessions::local().close_timeout());
+}
+
+void Session::close(ws::CloseCode code, std::string_view reason, runtime::Nanoseconds linger) {
   if (connection_ != nullptr) {
     connection_->close(code, reason);
   } else if (stream_->closing()) {
     return;
   } else if (code == ws::CloseCode::going_away) {
-    end_stream(protocol::ErrorCode::draining, reason);
+    end_stream(protocol::ErrorCode::draining, reason, linger);
   } else {
-    stream_->close(Sessions::local().close_timeout());
+    stream_->close(linger);
   }
 }
 

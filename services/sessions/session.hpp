@@ -78,8 +78,10 @@ class Session {
   void prefetch_send() const noexcept { __builtin_prefetch(stream_, 1); }
 
   // Ends it: a close code for WebSocket; for TCP the end of the stream, behind an Error if it is
-  // because the server goes away.
+  // because the server goes away, and the close timeout, or `linger`, for the client to read that and
+  // to end its direction.
   void close(ws::CloseCode code, std::string_view reason);
+  void close(ws::CloseCode code, std::string_view reason, runtime::Nanoseconds linger);
 
   // Answers that are still on their way, from other cores or from handlers that run: each request
   // that will be answered later is counted until then.
@@ -113,7 +115,7 @@ class Session {
   bool send_run_slowly(const EventRun& run);
   bool send_run_unframed(const EventRun& run);
   bool slow_reader();
-  void end_stream(protocol::ErrorCode code, std::string_view text);
+  void end_stream(protocol::ErrorCode code, std::string_view text, runtime::Nanoseconds linger);
 
   net::Stream* stream_;
   ws::Connection* connection_ = nullptr;  // null: TCP

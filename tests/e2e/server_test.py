@@ -172,6 +172,22 @@ class Stopping(unittest.TestCase):
             self.assertGreaterEqual(time.monotonic() - began, 0.25)
             server.err.find('1 connections had not ended')
 
+    def test_what_is_not_whole_does_not_hold_it(self):
+        request = b'GET /healthz HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n'
+        with Server('--drain-deadline', '1h', '--tcp-listen', '127.0.0.1:0') as server:
+            tcp_port = int(server.out.find(r'^listening on \S+:(\d+) \(2 cores, tcp\)$')[0].group(1))
+            with socket.create_connection((server.host, server.port), timeout=20) as head, \
+                    socket.create_connection((server.host, server.port), timeout=20), \
+                    socket.create_connection((server.host, tcp_port), timeout=20) as frame:
+                head.sendall(request)
+                frame.sendall(b'\x40\0')
+                curl(f'http://{server.address}/healthz')
+                began = time.monotonic()
+                server.signal(signal.SIGTERM)
+                self.assertTrue(head.recv(1000).startswith(b'HTTP/1.1 503 '))
+                self.assertEqual(server.exit_code(), 0)
+                self.assertLess(time.monotonic() - began, 4)
+
     def test_a_second_signal_ends_it_at_once(self):
         with Server('--drain-deadline', '1h', '--close-timeout', '5m') as server, open_websocket(server):
             server.signal(signal.SIGTERM)

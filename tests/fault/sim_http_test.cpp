@@ -198,6 +198,44 @@ TEST(SimulatedHttp, ADribbledBodyHasThirtySeconds) {
   });
 }
 
+TEST(SimulatedHttp, ABodyThatHasBegunHasTwoSecondsWhileDrainingAndAHalfHeadNone) {
+  sim::World world(1);
+  run_in(world, {}, [](HttpSite& site) -> Task<void> {
+    const std::string head = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
+    HttpClient whole;
+    HttpClient half;
+    HttpClient late_half;
+    HttpClient cut;
+    for (HttpClient* client : {&whole, &half, &late_half, &cut}) {
+      co_await client->connect(site.network, site.address);
+    }
+    for (HttpClient* client : {&whole, &half, &late_half}) client->send(head + "ab");
+    cut.send(head.substr(0, 30));
+    co_await sleep_for(kSecond);
+    const Nanoseconds start = Core::current().now();
+    site.server.drain();
+    co_await cut.until_end();
+    EXPECT_LE(Core::current().now() - start, 100 * kMillisecond);
+    EXPECT_EQ(answers_in(cut.received).at(0).status, 503);
+    co_await sleep_for(kSecond);
+    // What is behind a request that was taken on is not.
+    whole.send("cde" + head);
+    late_half.send("cde" + head.substr(0, 30));
+    for (HttpClient* client : {&whole, &late_half}) {
+      co_await client->until_end();
+      const auto answers = answers_in(client->received);
+      EXPECT_EQ(answers.size(), 1u);
+      EXPECT_EQ(answers.at(0).body, "abcde");
+      EXPECT_FALSE(answers.at(0).keep_alive);
+    }
+    co_await half.until_end();
+    EXPECT_GE(Core::current().now() - start, 2 * kSecond);
+    EXPECT_LE(Core::current().now() - start, 2 * kSecond + kTick);
+    EXPECT_EQ(answers_in(half.received).at(0).status, 503);
+    for (HttpClient* client : {&whole, &half, &late_half, &cut}) co_await client->until_closed();
+  });
+}
+
 TEST(SimulatedHttp, AnIdleConnectionHasSixtySecondsAfterEachAnswer) {
   sim::World world(1);
   run_in(world, {}, [](HttpSite& site) -> Task<void> {

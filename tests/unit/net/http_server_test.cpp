@@ -477,12 +477,11 @@ TEST(HttpServer, DrainsByClosingWhatIsIdleAndAfterEachAnswer) {
     co_await idle.until_end();
     EXPECT_TRUE(idle.ended);
     EXPECT_EQ(answers_in(idle.received).size(), 1u);
-    EXPECT_FALSE(busy.ended);
-    busy.send(get("/hello").substr(10) + kHidden);
+    // Half a head is no request that was taken on.
     co_await busy.until_end();
     const auto answers = answers_in(busy.received);
     EXPECT_EQ(answers.size(), 2u);
-    EXPECT_EQ(answers.at(1).status, 200);
+    EXPECT_EQ(answers.at(1).status, 503);
     EXPECT_FALSE(answers.at(1).keep_alive);
     const auto late = answers_in(co_await site.exchange(get("/hello")));
     EXPECT_EQ(late.at(0).status, 503);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/task_group.hpp"
+#include "tests/support/raw_socket.hpp"
 #include "tests/unit/services/node_under_test.hpp"
 
 namespace {
@@ -26,6 +27,10 @@ Task<ServerMessage> subscribe(ProtocolClient* client, std::span<const std::strin
   const protocol::SubscribeBody body{.channels = channels};
   co_return co_await client->request(body);
 }
+
+constexpr std::string_view kHandshake =
+    "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
 
 constexpr std::string_view kChannels[] = {"a", "b", "c", "d", "e", "f"};
 
@@ -106,9 +111,7 @@ TEST(Drain, AClientThatNeverAnswersTheCloseIsCutAtTheDeadline) {
   with_node(tests::node_cores(2), options, [](NodeUnderTest& test) -> Task<void> {
     ProtocolClient* polite = co_await test.connect(Via::websocket);
     ProtocolClient* deaf = co_await test.connect(Via::bytes, test.address(Via::websocket));
-    deaf->send_bytes(bytes_of(
-        "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"));
+    deaf->send_bytes(bytes_of(kHandshake));
     const bool upgraded = co_await deaf->wait_until(
         [deaf] { return deaf->text().find("\r\n\r\n") != std::string::npos; });
     EXPECT_TRUE(upgraded);
@@ -123,6 +126,91 @@ TEST(Drain, AClientThatNeverAnswersTheCloseIsCutAtTheDeadline) {
     EXPECT_NE(deaf->text().find("\x03\xe9"), std::string::npos) << "1001 was said";
     EXPECT_FALSE(deaf->open());
   });
+}
+
+std::string half_frame() {
+  std::vector<std::byte> frame;
+  protocol::append_frame(frame, {}, protocol::PingBody{.data = bytes_of("ping")});
+  return {reinterpret_cast<const char*>(frame.data()), frame.size() - 3};
+}
+
+// Peers that send the beginning of something, and then neither read nor end their direction.
+struct Stuck {
+  Via via;
+  std::string text;
+  runtime::Descriptor socket{};
+};
+Task<void> begin(NodeUnderTest& test, std::span<Stuck> peers) {
+  const auto received = [&test] {
+    return test.node().cores()->network().counters().bytes_received;
+  };
+  for (Stuck& peer : peers) {
+    peer.socket = co_await tests::connect_raw(test.address(peer.via));
+    const std::uint64_t expected = received() + peer.text.size();
+    if (peer.text.empty()) continue;
+    const bool sent = co_await tests::send_raw(peer.socket, peer.text);
+    EXPECT_TRUE(sent);
+    while (received() < expected) co_await runtime::Yield{};
+  }
+  const auto count = static_cast<std::uint32_t>(peers.size());
+  while (test.node().cores()->network().stream_count() < count) co_await runtime::Yield{};
+}
+
+// Drains with all the time there is; what it took.
+Task<runtime::Nanoseconds> timed_drain(NodeUnderTest& test) {
+  const runtime::Nanoseconds start = runtime::Core::current().now();
+  co_await test.drain(3600 * runtime::kSecond);
+  co_return runtime::Core::current().now() - start;
+}
+
+// Half a head once held a drain until its deadline.
+TEST(Drain, WhatIsNotWholeIsLetGoAtOnce) {
+  with_node(1, [](NodeUnderTest& test) -> Task<void> {
+    const std::string handshake{kHandshake};
+    Stuck peers[] = {
+        {.via = Via::websocket, .text = ""},
+        {.via = Via::websocket, .text = "GET /healthz HTTP/1.1\r\nHost: x\r\n"},
+        {.via = Via::websocket, .text = handshake.substr(0, handshake.size() - 2)},
+        {.via = Via::websocket, .text = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"},
+        {.via = Via::tcp, .text = half_frame()},
+        {.via = Via::tcp, .text = half_frame().substr(0, 2)},
+    };
+    co_await begin(test, peers);
+    const runtime::Nanoseconds took = co_await timed_drain(test);
+    EXPECT_LT(took, 2 * runtime::kSecond);
+    constexpr std::string_view kAnswers[] = {"", "HTTP/1.1 503", "HTTP/1.1 503", "HTTP/1.1 200"};
+    for (std::size_t i = 0; i < std::size(kAnswers); ++i) {
+      const std::string answer = co_await tests::receive_raw(peers[i].socket);
+      EXPECT_EQ(answer.substr(0, 12), kAnswers[i]);
+    }
+    for (const Stuck& peer : peers) tests::close_raw(peer.socket);
+  });
+}
+
+// Whatever it is that a peer does not do.
+TEST(Drain, NobodyHoldsItBeyondTheCloseTimeout) {
+  services::NodeOptions options;
+  options.websocket.close_timeout = options.tcp.close_timeout = options.http.linger =
+      500 * runtime::kMillisecond;
+  const std::string handshake{kHandshake};
+  const std::string head = "POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n";
+  Stuck all[] = {
+      {.via = Via::websocket, .text = handshake},                    // answers no close
+      {.via = Via::websocket, .text = handshake + "\x82\xfe\x10"},   // half a frame's header
+      {.via = Via::websocket, .text = handshake + "\x02\x81 key?"},  // an unfinished message
+      {.via = Via::websocket, .text = head + "12345678"},            // half a body
+      {.via = Via::tcp, .text = ""},                                 // does not end its direction
+  };
+  for (Stuck& peer : all) {
+    SCOPED_TRACE(peer.text);
+    with_node(tests::node_cores(1), options, [&peer](NodeUnderTest& test) -> Task<void> {
+      co_await begin(test, {&peer, 1});
+      const runtime::Nanoseconds took = co_await timed_drain(test);
+      EXPECT_GE(took, 400 * runtime::kMillisecond);
+      EXPECT_LT(took, 3 * runtime::kSecond);
+      tests::close_raw(peer.socket);
+    });
+  }
 }
 
 TEST(Drain, NothingIsLeftOfSubscriptionsThatEndWithTheNode) {
