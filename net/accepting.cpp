@@ -7,10 +7,14 @@
 // multishot accept cannot be bounded like that: it takes all that waits before its first completion
 // is seen.
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cerrno>
 
 #include "net/network.hpp"
+#include "net/peer_log.hpp"
+#include "runtime/log.hpp"
 
 namespace net {
 
@@ -25,6 +29,12 @@ constexpr runtime::Nanoseconds kAcceptRetry = 100 * runtime::kMillisecond;
 // In flight on each listener, and so what it takes in a turn, while there are places enough. (One
 // costs the kernel 0.4 kB. A burst of connections is served at the rate of turns times this.)
 constexpr std::uint32_t kAccepts = 32;
+
+constexpr runtime::Nanoseconds kTellEvery = 10 * runtime::kSecond;
+
+constinit runtime::LogReason kCannotAccept{"cannot accept"};
+constinit runtime::LogReason kNoPlace{"no room for a connection"};
+constinit runtime::LogReason kRefused{"connection refused"};
 
 }  // namespace
 
@@ -119,7 +129,10 @@ void Network::on_accept(const Completion& completion) noexcept {
       error == 0 || error == ECONNABORTED || error == EINTR || error == EAGAIN ||
       error == ECANCELED || error == EPROTO;
   // EMFILE, ENFILE, ENOMEM, or anything: again at once would spin.
-  if (!over_at_once) listener.failed = true;
+  if (!over_at_once) {
+    listener.failed = true;
+    log_accept_failure(error);
+  }
   if (listener.failed || !arm_accepts(index)) note_pause();
 }
 
@@ -130,6 +143,8 @@ void Network::take(Listener& listener, runtime::Descriptor descriptor) noexcept 
     refuse(descriptor);
   } else if (!listener.accept(listener.context, *stream)) {
     ++counters_.refused;
+    log_peer(*stream, kRefused, runtime::LogLevel::info,
+             [] { return std::string{"closed: the application takes no connection"}; });
     stream->abort();
   } else {
     ++counters_.accepted;
@@ -162,11 +177,44 @@ void Network::note_pause() noexcept {
     any_waits = any_waits || (listener.armed == 0 && !listener.ending);
   }
   const bool pauses = any_waits || any_failed;
-  if (pauses && !accept_paused_) ++counters_.accept_pauses;
+  if (pauses && !accept_paused_) {
+    ++counters_.accept_pauses;
+    if (!any_failed) log_no_place();
+  }
   accept_paused_ = pauses;
   if (any_failed && !accept_retry_.queued()) {
     core_.timers().add(accept_retry_, core_.now() + kAcceptRetry);
   }
+}
+
+// Both last for as long as they like.
+bool Network::is_to_be_told(runtime::Nanoseconds& told_at) const noexcept {
+  if (told_at != 0 && core_.now() - told_at < kTellEvery) return false;
+  told_at = core_.now();
+  return true;
+}
+
+void Network::log_accept_failure(int error) {
+  if (!is_to_be_told(failure_told_at_)) return;
+  runtime::log_limited(kCannotAccept, runtime::LogLevel::warning, [&] {
+    const bool is_limit = error == EMFILE || error == ENFILE;
+    return fmt::format("cannot accept a connection: {}; it waits{}",
+                       describe(runtime::Error::from_errno(error)),
+                       error == EMFILE ? " (raise the limit of open files: ulimit -n, LimitNOFILE=)"
+                       : is_limit      ? " (raise fs.file-max)"
+                                       : "");
+  });
+}
+
+void Network::log_no_place() {
+  if (!is_to_be_told(no_place_told_at_)) return;
+  runtime::log_limited(kNoPlace, runtime::LogLevel::warning, [&] {
+    const bool of_streams = streams_.count() + accepts_kept() >= options_.streams_max;
+    return fmt::format("core {} has {} connections, as many as {}; others wait", core_.id(),
+                       streams_.count(),
+                       of_streams ? "it may have (limits.connections_max)"
+                                  : "the limit of open files allows (ulimit -n, LimitNOFILE=)");
+  });
 }
 
 // There may be a place, or what failed may be over. Listeners take turns to be first, as there may

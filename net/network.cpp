@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <stdexcept>
 
+#include "net/peer_log.hpp"
 #include "runtime/await.hpp"
 #include "runtime/runtime.hpp"
 
@@ -82,7 +83,8 @@ Network::Network(const NetworkOptions& options)
                    static_cast<OwnTimer&>(timer).network.look_for_idle();
                  }),
       flush_hook_{[](void* context) noexcept { static_cast<Network*>(context)->flush(); }, this,
-                  false} {
+                  false},
+      peer_log_(std::make_unique<PeerLog>()) {
   std::size_t mode = 0;
   for (const auto& group :
        {small_buffers(options),
@@ -219,6 +221,7 @@ runtime::Task<void> Network::shutdown() {
     runtime::WaitQueue::Waiter waiter{streams_gone_, runtime::WaitQueue::OnCancel::ignore};
     co_await waiter;
   }
+  co_await peer_log_->join();
 }
 
 // --- Time

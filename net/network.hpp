@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -91,6 +92,8 @@ struct ListenerId {
   std::uint32_t index = UINT32_MAX;
 };
 
+class PeerLog;
+
 class Network {
  public:
   explicit Network(const NetworkOptions& options);
@@ -132,6 +135,7 @@ class Network {
   }
 
   runtime::Core& core() noexcept { return core_; }
+  PeerLog& peer_log() noexcept { return *peer_log_; }  // net/peer_log.hpp
   const NetworkOptions& options() const noexcept { return options_; }
 
   struct Counters {
@@ -184,6 +188,9 @@ class Network {
   void refuse(runtime::Descriptor descriptor) noexcept;
   void on_refused() noexcept;
   void note_pause() noexcept;
+  [[gnu::cold]] bool is_to_be_told(runtime::Nanoseconds& told_at) const noexcept;
+  [[gnu::cold]] void log_accept_failure(int error);
+  [[gnu::cold]] void log_no_place();
   void resume_accepting() noexcept;
   Stream* make_stream(runtime::Descriptor descriptor);
 
@@ -279,6 +286,8 @@ class Network {
   std::uint32_t accepts_armed_ = 0;  // of all listeners: places that are kept
   std::uint32_t refusing_ = 0;       // accepted, without a stream, being closed
   std::uint32_t first_to_accept_ = 0;
+  runtime::Nanoseconds failure_told_at_ = 0;  // 0: never
+  runtime::Nanoseconds no_place_told_at_ = 0;
   bool few_places_ = false;
   bool accept_paused_ = false;
   // Slots; only those of streams that are still dirty_ count. dirty_count_ are there, for
@@ -311,6 +320,7 @@ class Network {
   std::uint32_t idle_looked_ = 0;    // slots that this look has come past
   bool any_busy_ = false;            // there will be another look
   runtime::Core::FlushHook flush_hook_;
+  std::unique_ptr<PeerLog> peer_log_;
   GoneFunction gone_ = nullptr;
   void* gone_context_ = nullptr;
   Counters counters_;

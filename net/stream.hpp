@@ -77,6 +77,8 @@ class Stream {
   void redeliver(const Received& rest) noexcept {
     if (state_ == State::open) handler_->on_data(*this, rest);
   }
+  // False once it is being closed: the number may be somebody else's then.
+  bool has_descriptor() const noexcept { return state_ != State::closed; }
   runtime::Descriptor descriptor() const noexcept {
     return {.number = descriptor_, .direct = direct_};
   }

@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "ws/close_log.hpp"
 #include "ws/compression.hpp"
 #include "ws/connection.hpp"
 #include "ws/endpoint.hpp"
@@ -23,6 +24,8 @@ void Connection::send_close_frame(CloseCode code, std::string_view reason, bool 
 
 void Connection::close(CloseCode code, std::string_view reason) {
   if (state_ != State::open) return;
+  const bool is_ordinary = code == CloseCode::normal || code == CloseCode::going_away;
+  if (role_ == Role::server && !is_ordinary) log_closed(stream_, code, reason);
   send_close_frame(code, reason, false);
   refuse(code);
   state_ = State::close_sent;
@@ -30,6 +33,7 @@ void Connection::close(CloseCode code, std::string_view reason) {
 
 void Connection::close_now(CloseCode code, std::string_view reason) {
   if (state_ == State::refused || state_ == State::ended) return;
+  if (role_ == Role::server) log_closed(stream_, code, reason);
   // After close() our frame is in the queue, behind what was promised before it.
   if (state_ == State::open) {
     stream_.drop_unsent();
@@ -40,6 +44,7 @@ void Connection::close_now(CloseCode code, std::string_view reason) {
 
 void Connection::fail(CloseCode code, std::string_view reason) {
   ++endpoint_.counters_.protocol_errors;
+  if (role_ == Role::server) log_closed(stream_, code, reason);
   send_close_frame(code, reason, false);
   refuse(code);
   tell_closed(code, reason);

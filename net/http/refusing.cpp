@@ -108,6 +108,7 @@ Server::Verdict Server::on_expect_continue(ServerConnection& connection, Stream&
 Server::Verdict Server::refuse(ServerConnection& connection, Stream& stream, Status status,
                                const ErrorOptions& options) {
   ++counters_.errors;
+  log_refusal(connection, stream, status, options.reason);
   ErrorOptions full = options;
   full.date = date();
   const std::string reason = with_limit(options.reason, options_);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "net/http/server_log.hpp"
 #include "net/http/server.hpp"
 #include "runtime/assert.hpp"
 
@@ -72,6 +73,9 @@ void Server::close(Stream& stream) noexcept {
 
 void Server::refuse_connection(Stream& stream) noexcept {
   ++counters_.refused;
+  log_no_room(stream,
+              draining_ ? "the server is going away"
+                        : "there are as many connections as there may be (limits.connections_max)");
   stream.set_handler(kRefusedHandler, nullptr);
   std::vector<std::byte>& out = empty_scratch();
   const std::string_view why = draining_ ? kGoingAway : "no room for another connection";

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "net/http/server_log.hpp"
 #include "runtime/assert.hpp"
 
 namespace net::http {
@@ -123,6 +124,7 @@ void Server::on_timer(Stream& stream) noexcept {
 
 void Server::on_stalled(Stream& stream) noexcept {
   ++connection_of(stream).server.counters_.timeouts;
+  log_stalled(stream);
   stream.abort({runtime::ErrorCode::timed_out, 0});
 }
 

@@ -148,6 +148,8 @@ class Server {
                          const ResponseContext& context);
   Verdict end_request(ServerConnection& connection, Stream& stream,
                       const ResponseContext& context) noexcept;
+  [[gnu::cold]] void log_refusal(ServerConnection& connection, Stream& stream, Status status,
+                                 std::string_view reason);
   [[gnu::cold]] Verdict refuse(ServerConnection& connection, Stream& stream, Status status,
                                const ErrorOptions& options = {});
   void refuse_connection(Stream& stream) noexcept;

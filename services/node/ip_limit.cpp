@@ -1,17 +1,26 @@
 #include "services/node/ip_limit.hpp"
 
+#include <fmt/format.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <xxhash.h>
 
 #include <cstring>
 
+#include "net/peer_log.hpp"
 #include "runtime/core.hpp"
+#include "runtime/log.hpp"
 
 namespace services {
 
 using runtime::Core;
 using runtime::CoreId;
+
+namespace {
+
+constinit runtime::LogReason kTooMany{"connections of one address"};
+
+}  // namespace
 
 struct IpLimit::Ask {
   Key key;
@@ -122,7 +131,13 @@ void IpLimit::finish(const Answer& answer) {
     return;
   }
   by_stream_.erase(entry->stream.slot);
-  if (net::Stream* stream = network_.find(entry->stream)) stream->abort();
+  if (net::Stream* stream = network_.find(entry->stream)) {
+    net::log_peer(*stream, kTooMany, runtime::LogLevel::info, [this] {
+      return fmt::format("cut off, its address has {} connections (limits.connections_per_ip_max)",
+                         options_.connections_max);
+    });
+    stream->abort();
+  }
   entries_.erase(answer.entry.slot);
 }
 

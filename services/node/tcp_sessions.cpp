@@ -56,6 +56,7 @@ void TcpSessions::refuse(net::Stream& stream) noexcept {
   const std::size_t bytes =
       protocol::write_frame(frame, {.timestamp = runtime::Core::current().wall_now()}, body);
   RT_ASSERT(bytes > 0);
+  log_error(stream, body.code, body.text);
   stream.send_last(std::span{frame}.first(bytes));
   stream.close(options_.close_timeout);
 }

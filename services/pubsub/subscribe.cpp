@@ -5,12 +5,26 @@
 
 #include "services/pubsub/messages.hpp"
 #include "services/pubsub/pubsub.hpp"
+#include "services/sessions/sessions.hpp"
 
 namespace services {
 
 using protocol::ErrorCode;
 using protocol::fbs::ChannelResult;
 using runtime::CoreId;
+
+namespace {
+
+// Of one channel, in a SubscribeReply.
+[[gnu::cold]] void log_refused_channel(Session& session, ErrorCode code) {
+  if (code == ErrorCode::too_many_subscriptions) {
+    log_error(session.stream(), code, "limits.subscriptions_per_session_max");
+  } else if (code == ErrorCode::limit_exceeded) {
+    log_error(session.stream(), code, "limits.channels_max");
+  }
+}
+
+}  // namespace
 
 // --- The subscriber's side
 
@@ -48,6 +62,7 @@ void PubSub::subscribe(Session& session, const protocol::Uuid& transaction_id,
       code = ErrorCode::limit_exceeded;
     }
     if (code != ErrorCode::none) {
+      log_refused_channel(session, code);
       pending_subscriptions_.at(pending.slot).results[i] = ChannelResult(0, 0, code, 0, 0);
       continue;
     }
@@ -123,6 +138,7 @@ void PubSub::finish_ask(const SubscriptionAnswer& answer) {
   ErrorCode code = answer.code;
   if (Session* session = Sessions::local().find(pending->from.session)) {
     code = apply(*session, *channel, pending->unsubscribes, answer.code);
+    if (code == ErrorCode::limit_exceeded) log_refused_channel(*session, code);
   }
   --channel->pending;
   leave_if_unused(*channel);

@@ -65,6 +65,7 @@ bool Session::send_deflated(const std::byte* space, std::size_t bytes) {
 bool Session::send_error(const protocol::Uuid& transaction_id, protocol::Opcode failed,
                          protocol::ErrorCode code, std::string_view text,
                          std::uint32_t retry_after_ms) {
+  log_error(*stream_, code, text);
   const protocol::ErrorBody body{
       .code = code, .text = text, .failed_opcode = failed, .retry_after_ms = retry_after_ms};
   return send({.transaction_id = transaction_id, .timestamp = runtime::Core::current().wall_now()},
@@ -111,6 +112,7 @@ bool Session::slow_reader() {
 // TCP has no close codes: the last frame says why, whatever room the queue has.
 void Session::end_stream(protocol::ErrorCode code, std::string_view text,
                          runtime::Nanoseconds linger) {
+  log_error(*stream_, code, text);
   const protocol::ErrorBody body{
       .code = code, .text = text, .failed_opcode = protocol::Opcode::None, .retry_after_ms = 0};
   std::byte frame[256];

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "protocol/verify.hpp"
 #include "runtime/core.hpp"
@@ -28,6 +29,10 @@ struct Requester {
   SessionId session;
   protocol::Uuid transaction_id{};
 };
+
+// A line of the log for an Error that a client gets: limits of the server at warning, what the
+// client has done at info, what may be quite in order (an unknown session) at debug.
+[[gnu::cold]] void log_error(net::Stream& stream, protocol::ErrorCode code, std::string_view text);
 
 class Sessions {
  public:

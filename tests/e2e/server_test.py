@@ -6,6 +6,8 @@ ports, curl, raw sockets, signals; the listening line and the log are the only s
 
 import json
 import pathlib
+import platform
+import re
 import resource
 import signal
 import socket
@@ -144,6 +146,70 @@ def open_websocket_when_served(server):
         except (ConnectionError, AssertionError):
             if time.monotonic() > deadline:
                 raise
+
+
+class Log(unittest.TestCase):
+    """Nobody is refused without a line that says who and why, at the default level."""
+
+    UPGRADE = (b'GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+               b'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n')
+
+    def told(self, server, what, pattern, port=None):
+        with socket.create_connection((server.host, port or server.port), timeout=20) as client:
+            client.sendall(what)
+            peer = ':'.join(map(str, client.getsockname()))
+            server.err.find(rf'^\S+: (info|warning): {re.escape(peer)}: {pattern}')
+
+    def test_what_a_peer_does_wrong_is_told_with_its_address(self):
+        flags = ('--max-message', '100', '--header-timeout', '300ms', '--max-body', '10', '--max-request-line', '64',
+                 '--tcp-listen', '127.0.0.1:0')
+        plain = ('--max-connections-per-ip', '1000')
+        for arguments in ((), plain) if self.direct_addresses_are_known() else (plain,):
+            with Server(*flags, *arguments, cores=1) as server:
+                tcp_port = int(server.out.find(r'^listening on \S+:(\d+) \(1 core, tcp\)$')[0].group(1))
+                websocket = self.UPGRADE + b'\r\n'
+                for what, pattern in (
+                        (self.UPGRADE + b'Origin: http://evil.example\r\n\r\n',
+                         '403 Forbidden, .*Origin: http://evil.example'),
+                        (b'GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n', '400 Bad Request'),
+                        (b'GET / HTTP/1.1\r\nHost: x\r\n', '408 Request Timeout, the head .* within 0.3 s'),
+                        (b'POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n', '413 .* 10 bytes'),
+                        (b'GET /' + b'x' * 64 + b' HTTP/1.1\r\n\r\n', '414 URI Too Long.* 64 bytes'),
+                        (b'GET / HTTP/1.1\r\nHost: x\r\na: ' + b'x' * 9000 + b'\r\n\r\n', '431 .* 8192 bytes'),
+                        (websocket + b'\x82\xfe\xff\xff', 'closed with 1009'),
+                        (websocket + b'\x82\x01x', 'closed with 1002'),
+                        (websocket + b'\x81\x81\0\0\0\0\xff', 'closed with 1007'),
+                        (websocket + b'\x81\x81\0\0\0\0a', 'closed with 1003')):
+                    self.told(server, what, pattern)
+                self.told(server, b'\xff' * 16, 'Error (frame_too_large|malformed_frame)', tcp_port)
+
+    def direct_addresses_are_known(self):
+        return tuple(map(int, platform.release().split('.')[:2])) >= (6, 7)
+
+    def test_limits_of_the_host_are_told(self):
+        with Server('--max-connections', '1', cores=1) as server, open_websocket(server):
+            self.told(server, b'', '503, .*limits.connections_max')
+        with Server('--max-connections-per-ip', '1') as server, open_websocket_when_served(server):
+            self.told(server, b'', r'cut off, .*limits\.connections_per_ip_max')
+        plain = ('--max-connections-per-ip', '1000')
+        for arguments, pattern in (((), 'limit of open files'), (plain, 'cannot accept')):
+            with Server(*arguments, cores=1, preexec_fn=few_files) as server:
+                clients = [socket.create_connection((server.host, server.port), timeout=20) for _ in range(100)]
+                server.err.find(f'^\\S+: warning: .*{pattern}.*LimitNOFILE')
+                for client in clients:
+                    client.close()
+
+    def test_a_flood_is_a_few_lines(self):
+        with Server(cores=1) as server:
+            for _ in range(300):
+                with socket.create_connection((server.host, server.port), timeout=20) as client:
+                    client.sendall(b'nonsense\r\n\r\n')
+                    client.recv(1000)
+            server.signal(signal.SIGTERM)
+            server.exit_code()
+            lines = [line for line in server.err.text().split('\n') if '400 Bad Request' in line]
+            self.assertGreaterEqual(len(lines), 10)
+            self.assertLess(len(lines), 250)
 
 
 class Stopping(unittest.TestCase):

@@ -1,0 +1,120 @@
+#include "net/http/server_log.hpp"
+
+#include <fmt/format.h>
+
+#include <string>
+
+#include "net/http/server.hpp"
+#include "net/peer_log.hpp"
+#include "runtime/log.hpp"
+
+namespace net::http {
+
+using runtime::LogLevel;
+using runtime::LogReason;
+
+namespace {
+
+struct Kind {
+  LogReason& reason;
+  LogLevel level;
+};
+
+// A reason for each status, so that none hides another.
+Kind kind_of(Status status) noexcept {
+  static constinit LogReason malformed{"HTTP 400"};
+  static constinit LogReason forbidden{"HTTP 403"};
+  static constinit LogReason unserved{"HTTP 404, 405, 426, 501"};
+  static constinit LogReason too_late{"HTTP 408"};
+  static constinit LogReason too_large{"HTTP 413"};
+  static constinit LogReason line_too_long{"HTTP 414"};
+  static constinit LogReason head_too_large{"HTTP 431"};
+  static constinit LogReason failed{"HTTP 500"};
+  static constinit LogReason no_room{"HTTP 503"};
+  static constinit LogReason others{"HTTP refusal"};
+  switch (status) {
+    case Status::bad_request:
+      return {malformed, LogLevel::info};
+    case Status::forbidden:
+      return {forbidden, LogLevel::info};
+    case Status::not_found:
+    case Status::method_not_allowed:
+    case Status::upgrade_required:
+    case Status::not_implemented:
+      return {unserved, LogLevel::debug};
+    case Status::request_timeout:
+      return {too_late, LogLevel::info};
+    case Status::content_too_large:
+      return {too_large, LogLevel::info};
+    case Status::uri_too_long:
+      return {line_too_long, LogLevel::info};
+    case Status::request_header_fields_too_large:
+      return {head_too_large, LogLevel::info};
+    case Status::internal_server_error:
+      return {failed, LogLevel::warning};
+    case Status::service_unavailable:
+      return {no_room, LogLevel::info};
+    default:
+      return {others, LogLevel::info};
+  }
+}
+
+std::string limit_of(Status status, const ServerOptions& options, bool in_body) {
+  const Limits& limits = options.limits;
+  switch (status) {
+    case Status::bad_request:
+      return "the request is malformed, or could be read in two ways";
+    case Status::request_timeout:
+      return fmt::format(
+          "the {} did not come within {} s", in_body ? "body" : "head",
+          static_cast<double>(in_body ? options.body_deadline : options.header_deadline) /
+              static_cast<double>(runtime::kSecond));
+    case Status::content_too_large:
+      return fmt::format("the body has more than {} bytes", limits.body_bytes_max);
+    case Status::uri_too_long:
+      return fmt::format("the request line has more than {} bytes", limits.request_line_bytes_max);
+    case Status::request_header_fields_too_large:
+      return fmt::format("the head has more than {} bytes or {} fields", limits.header_bytes_max,
+                         limits.fields_max);
+    case Status::service_unavailable:
+      return "the server is going away";
+    default:
+      return "";
+  }
+}
+
+constexpr std::size_t kQuotedBytesMax = 256;  // of what a peer sent
+
+}  // namespace
+
+void Server::log_refusal(ServerConnection& connection, Stream& stream, Status status,
+                         std::string_view reason) {
+  const Kind kind = kind_of(status);
+  log_peer(stream, kind.reason, kind.level, [&] {
+    const bool in_body = connection.parser.is_in_body();
+    std::string text = fmt::format("{} {}", static_cast<unsigned>(status), reason_phrase(status));
+    const std::string why =
+        reason.empty() ? limit_of(status, options_, in_body) : std::string{reason};
+    if (!why.empty()) text += ", " + why;
+    if (status == Status::forbidden) {
+      const Request& request = connection.parser.request();
+      text += fmt::format(" (Origin: {}, Host: {})",
+                          single_value(request.fields, "origin").substr(0, kQuotedBytesMax),
+                          single_value(request.fields, "host").substr(0, kQuotedBytesMax));
+    }
+    return text;
+  });
+}
+
+void log_no_room(Stream& stream, std::string_view why) {
+  static constinit LogReason reason{"HTTP 503 at once"};
+  log_peer(stream, reason, LogLevel::warning, [&] { return fmt::format("503, {}", why); });
+}
+
+void log_stalled(Stream& stream) {
+  static constinit LogReason reason{"HTTP peer that does not read"};
+  log_peer(stream, reason, LogLevel::info,
+           [] { return std::string{"cut off, it takes nothing of its answer"}; });
+}
+
+}  // namespace net::http
