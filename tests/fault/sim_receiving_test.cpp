@@ -175,6 +175,38 @@ TEST(SimReceiving, StreamsThatFindNoSmallOrMediumBufferGoOnAsSoonAsThereIsOne) {
   }
 }
 
+// The one large buffer is out until it has been sent; the others wait for it in turn. If nobody
+// told them, a timer would send them to small buffers after a millisecond.
+TEST(SimReceiving, AStreamThatWaitsForALargeBufferGetsOneWhenItComesHome) {
+  sim::World world(1);
+  run_on_cores(1, []() -> Task<void> {
+    net::NetworkOptions options = tiny();
+    options.receive_buffers = 64;
+    options.medium_buffers = 0;
+    options.large_buffers = 1;
+    net::Network network(options);
+    const auto listener = network.listen(loopback(), {}, EchoServer::accept, nullptr);
+    const Address address = *network.address_of(*listener);
+    std::array<EchoClient, 4> clients;
+    TaskGroup group("clients");
+    const Nanoseconds begun = Core::current().now();
+    for (EchoClient& client : clients) {
+      client.total = 200'000;
+      client.window = 8192;
+      group.spawn(
+          "client",
+          [](net::Network* on, Address to, EchoClient* one) -> Task<void> {
+            co_await EchoClient::run(*on, to, *one);
+          },
+          &network, address, &client);
+    }
+    co_await group.join();
+    EXPECT_GT(network.counters().buffers_missing, 100u) << "nobody has waited";
+    EXPECT_LT(Core::current().now() - begun, 30 * kMillisecond);  // it takes 18
+    co_await network.shutdown();
+  });
+}
+
 // --- Writable again
 
 struct Filling {

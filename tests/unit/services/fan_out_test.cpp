@@ -46,6 +46,27 @@ TEST(FanOut, ASessionThatIsClosingTakesNoEvents) {
   }
 }
 
+// Its last word says why it is closed; nothing that was queued before goes ahead of it.
+TEST(FanOut, TheLastWordToASlowReaderWaitsForNothingThatHasNotBegun) {
+  with_node(1, [](NodeUnderTest& test) -> Task<void> {
+    ProtocolClient* client = co_await test.connect(Via::tcp);
+    const std::string data(10'000, 'd');
+    const protocol::PongBody body{.data = bytes_of(data), .server_time = 1};
+    std::size_t most = 0;
+    // In one turn, so that none of it is in flight.
+    test.node().cores()->sessions().for_each([&](services::Session& session) {
+      while (session.send({}, body)) most = std::max(most, session.stream().queued_bytes());
+      EXPECT_LE(session.stream().queued_bytes(), 256u);
+    });
+    EXPECT_GT(most, std::size_t{net::NetworkOptions{}.queued_bytes_max / 2});
+    const bool closed = co_await client->closed();
+    EXPECT_TRUE(closed);
+    EXPECT_EQ(client->events().size(), 1u);
+    if (client->events().empty()) co_return;
+    EXPECT_EQ(client->events().back().error, ErrorCode::slow_reader);
+  });
+}
+
 TEST(FanOut, EveryTransportGetsTheSameEvents) {
   with_node(3, [](NodeUnderTest& test) -> Task<void> {
     std::vector<ProtocolClient*> clients;

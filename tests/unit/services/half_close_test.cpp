@@ -89,6 +89,18 @@ void ask(Bytes& request, const Body& body) {
   protocol::append_frame(request, header, body);
 }
 
+// An id that no session has, on the core of one that lives.
+protocol::Uuid forged(const ProtocolClient& client) {
+  protocol::Uuid id = client.uuid();
+  id.data[15] = static_cast<std::uint8_t>(id.data[15] ^ 1u);
+  return id;
+}
+
+void ask_nobody(Bytes& request, const ProtocolClient& client) {
+  ask(request,
+      protocol::SendBody{.session = forged(client), .data = bytes_of("x"), .requires_ack = false});
+}
+
 TEST(HalfClose, EveryAnswerFromEveryCoreComesBeforeTheEnd) {
   with_node(3, [](NodeUnderTest& test) -> Task<void> {
     std::vector<ProtocolClient*> others;
@@ -104,11 +116,7 @@ TEST(HalfClose, EveryAnswerFromEveryCoreComesBeforeTheEnd) {
       for (ProtocolClient* other : others) {
         ask(request, protocol::SendBody{
                          .session = other->uuid(), .data = bytes_of("x"), .requires_ack = true});
-        // An answer to nobody's question.
-        protocol::Uuid forged = other->uuid();
-        forged.data[15] = static_cast<std::uint8_t>(forged.data[15] ^ 1u);
-        ask(request,
-            protocol::SendBody{.session = forged, .data = bytes_of("x"), .requires_ack = false});
+        ask_nobody(request, *other);
       }
       ask(request, protocol::BroadcastBody{
                        .data = bytes_of("all"), .requires_ack = true, .include_self = false});
@@ -119,6 +127,21 @@ TEST(HalfClose, EveryAnswerFromEveryCoreComesBeforeTheEnd) {
       EXPECT_EQ(counts[Opcode::Ack], 10 + 3 + 1);
       EXPECT_EQ(counts[Opcode::Error], 3);
       EXPECT_EQ(counts[Opcode::SubscribeReply], 1);
+    }
+  });
+}
+
+// Nothing behind them asks for an answer, so nothing but the end itself waits for the other cores.
+TEST(HalfClose, ErrorsOfSendsThatAskForNoAckComeBeforeTheEnd) {
+  with_node(3, [](NodeUnderTest& test) -> Task<void> {
+    std::vector<ProtocolClient*> others;
+    for (CoreId core = 0; core < 3; ++core) others.push_back(co_await test.connect_on(core));
+    for (int round = 0; round < 20; ++round) {
+      SCOPED_TRACE(round);
+      Bytes request;
+      for (const ProtocolClient* other : others) ask_nobody(request, *other);
+      const Bytes answers = co_await exchange(test.address(Via::tcp), request);
+      EXPECT_EQ(count(answers)[Opcode::Error], 3);
     }
   });
 }

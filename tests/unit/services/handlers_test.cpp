@@ -254,4 +254,40 @@ TEST(Handlers, AnOpcodeOfOursOrOneThatIsTakenIsNotForHandlers) {
   EXPECT_NE(handlers.find(custom(200)), nullptr);
 }
 
+// The frames come in one piece: over TCP too, nothing behind the one that closes is looked at.
+TEST(Handlers, WhatFollowsARequestWhoseHandlerClosesItsSessionTakesNoEffect) {
+  services::HandlerTable handlers;
+  handlers.add(302, {.name = "closing",
+                     .plain =
+                         [](Request& request) {
+                           services::Session* from =
+                               services::Sessions::local().find(request.session());
+                           from->close(ws::CloseCode::policy_violation, "no more");
+                         },
+                     .coroutine = {}});
+  with_handlers(1, handlers, [](NodeUnderTest& test) -> Task<void> {
+    ProtocolClient* other = co_await test.connect(Via::websocket);
+    const std::string_view names[] = {"news"};
+    const protocol::SubscribeBody body{.channels = names};
+    co_await other->request(body);
+    for (const Via via : {Via::websocket, Via::compressed, Via::tcp}) {
+      for (int round = 0; round < 5; ++round) {
+        ProtocolClient* client = co_await test.connect(via);
+        std::vector<std::byte> message;
+        protocol::append_frame(message, {},
+                               protocol::RawBody{.kOpcode = custom(302), .payload = {}});
+        protocol::append_frame(
+            message, {},
+            protocol::PublishBody{.channel = "news", .data = {}, .requires_ack = false});
+        EXPECT_TRUE(client->send_bytes(message));
+        const bool closed = co_await client->closed();
+        EXPECT_TRUE(closed);
+        const bool settled = co_await other->settle();
+        EXPECT_TRUE(settled);
+        EXPECT_TRUE(other->events().empty()) << "a publish of a session that was closed";
+      }
+    }
+  });
+}
+
 }  // namespace

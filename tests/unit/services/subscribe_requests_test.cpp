@@ -216,6 +216,42 @@ TEST(SubscribeRequests, AChannelThatIsBeingLeftCountsNoMore) {
   });
 }
 
+// The publish of the same turn is laid out for those who were there; who comes behind it is told
+// its position, and must not get it. Also where the channel's owner is the subscriber's own core.
+TEST(SubscribeRequests, NoEventAtOrBelowThePositionOfASubscribeFollowsIt) {
+  for (const CoreId cores : {CoreId{1}, CoreId{2}}) {
+    with_node(cores, [](NodeUnderTest& test) -> Task<void> {
+      std::vector<ProtocolClient*> present;
+      for (CoreId core = 0; core < runtime::Core::current().cores(); ++core) {
+        present.push_back(co_await test.connect_on(core));
+      }
+      for (int i = 0; i < 16; ++i) {
+        const std::string channel = "turn-" + std::to_string(i);
+        SCOPED_TRACE(channel);
+        for (ProtocolClient* client : present) co_await subscribe(client, channel);
+        ProtocolClient* late =
+            co_await test.connect_on(static_cast<CoreId>(i % static_cast<int>(present.size())));
+        const std::string_view names[] = {channel};
+        for (int event = 0; event < 3; ++event) {
+          late->send(protocol::PublishBody{.channel = channel, .data = {}, .requires_ack = false});
+        }
+        const protocol::SubscribeBody body{.channels = names};
+        const ServerMessage entered = co_await late->reply(late->send(body));
+        EXPECT_EQ(entered.results.at(0).offset(), 3u);
+        co_await publish(late, channel, "last");
+        const ServerMessage first = co_await late->event();
+        EXPECT_EQ(first.data, "last") << "offset " << first.offset;
+        for (ProtocolClient* client : present) {
+          const bool all = co_await client->has_events(4);
+          EXPECT_TRUE(all);
+          client->events().clear();
+        }
+        late->close();
+      }
+    });
+  }
+}
+
 // Whether owner and subscriber share a core must not matter to a client that does not wait.
 TEST(SubscribeRequests, RequestsThatAreNotWaitedForTakeEffectInTheirOrder) {
   with_node(3, [](NodeUnderTest& test) -> Task<void> {
