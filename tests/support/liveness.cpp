@@ -45,27 +45,32 @@ unsigned deadline() {
 
 class Liveness : public testing::EmptyTestEventListener {
   void OnTestStart(const testing::TestInfo& test) override {
+    test_ = &test;
     has_failed_ = false;
     const unsigned seconds = deadline();
-    say(test, "has not ended", seconds);
+    say("has not ended", seconds);
     std::signal(SIGALRM, on_alarm);
     ::alarm(seconds);
   }
   void OnTestPartResult(const testing::TestPartResult& result) override {
-    const testing::TestInfo* test = testing::UnitTest::GetInstance()->current_test_info();
-    if (!result.failed() || has_failed_ || test == nullptr) return;
+    // Not UnitTest::current_test_info(): gtest holds the lock that it takes.
+    if (!result.failed() || has_failed_ || test_ == nullptr) return;
     has_failed_ = true;
     const unsigned seconds = std::min(kAfterFailure, deadline());
-    say(*test, "has failed, and not ended", seconds);
+    say("has failed, and not ended", seconds);
     ::alarm(seconds);
   }
-  void OnTestEnd(const testing::TestInfo&) override { ::alarm(0); }
-
-  static void say(const testing::TestInfo& test, const char* what, unsigned seconds) {
-    std::snprintf(last_words, sizeof last_words, "[  FAILED  ] %s.%s %s for %u s: it hangs\n",
-                  test.test_suite_name(), test.name(), what, seconds);
+  void OnTestEnd(const testing::TestInfo&) override {
+    ::alarm(0);
+    test_ = nullptr;
   }
 
+  void say(const char* what, unsigned seconds) const {
+    std::snprintf(last_words, sizeof last_words, "[  FAILED  ] %s.%s %s for %u s: it hangs\n",
+                  test_->test_suite_name(), test_->name(), what, seconds);
+  }
+
+  const testing::TestInfo* test_ = nullptr;  // that runs
   bool has_failed_ = false;
 };
 
