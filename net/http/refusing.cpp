@@ -108,10 +108,10 @@ Server::Verdict Server::on_expect_continue(ServerConnection& connection, Stream&
 Server::Verdict Server::refuse(ServerConnection& connection, Stream& stream, Status status,
                                const ErrorOptions& options) {
   ++counters_.errors;
-  log_refusal(connection, stream, status, options.reason);
+  const std::string reason = with_limit(options.reason, options_);
+  log_refusal(connection, stream, status, reason);
   ErrorOptions full = options;
   full.date = date();
-  const std::string reason = with_limit(options.reason, options_);
   full.reason = reason;
   std::vector<std::byte>& out = empty_scratch();
   write_error(out, status, full);

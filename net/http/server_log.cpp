@@ -59,30 +59,6 @@ Kind kind_of(Status status) noexcept {
   }
 }
 
-std::string limit_of(Status status, const ServerOptions& options, bool in_body) {
-  const Limits& limits = options.limits;
-  switch (status) {
-    case Status::bad_request:
-      return "the request is malformed, or could be read in two ways";
-    case Status::request_timeout:
-      return fmt::format(
-          "the {} did not come within {} s", in_body ? "body" : "head",
-          static_cast<double>(in_body ? options.body_deadline : options.header_deadline) /
-              static_cast<double>(runtime::kSecond));
-    case Status::content_too_large:
-      return fmt::format("the body has more than {} bytes", limits.body_bytes_max);
-    case Status::uri_too_long:
-      return fmt::format("the request line has more than {} bytes", limits.request_line_bytes_max);
-    case Status::request_header_fields_too_large:
-      return fmt::format("the head has more than {} bytes or {} fields", limits.header_bytes_max,
-                         limits.fields_max);
-    case Status::service_unavailable:
-      return "the server is going away";
-    default:
-      return "";
-  }
-}
-
 constexpr std::size_t kQuotedBytesMax = 256;  // of what a peer sent
 
 }  // namespace
@@ -91,11 +67,8 @@ void Server::log_refusal(ServerConnection& connection, Stream& stream, Status st
                          std::string_view reason) {
   const Kind kind = kind_of(status);
   log_peer(stream, kind.reason, kind.level, [&] {
-    const bool in_body = connection.parser.is_in_body();
-    std::string text = fmt::format("{} {}", static_cast<unsigned>(status), reason_phrase(status));
-    const std::string why =
-        reason.empty() ? limit_of(status, options_, in_body) : std::string{reason};
-    if (!why.empty()) text += ", " + why;
+    std::string text = fmt::format("{} {}{}{}", static_cast<unsigned>(status),
+                                   reason_phrase(status), reason.empty() ? "" : ", ", reason);
     if (status == Status::forbidden) {
       const Request& request = connection.parser.request();
       text += fmt::format(" (Origin: {}, Host: {})",

@@ -78,8 +78,8 @@ class Session {
   void prefetch_send() const noexcept { __builtin_prefetch(stream_, 1); }
 
   // Ends it: a close code for WebSocket; for TCP the end of the stream, behind an Error if it is
-  // because the server goes away, and the close timeout, or `linger`, for the client to read that and
-  // to end its direction.
+  // because the server goes away, and the close timeout, or `linger`, for the client to read that
+  // and to end its direction.
   void close(ws::CloseCode code, std::string_view reason);
   void close(ws::CloseCode code, std::string_view reason, runtime::Nanoseconds linger);
 

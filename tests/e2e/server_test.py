@@ -84,7 +84,7 @@ class DescriptorLimit(unittest.TestCase):
     def test_who_finds_no_descriptor_waits_and_is_served(self):
         for arguments in (), ('--max-connections-per-ip', '1000'):
             with Server(*arguments, cores=1, preexec_fn=few_files) as server:
-                clients = [socket.create_connection((server.host, server.port), timeout=20) for _ in range(120)]
+                clients = [socket.create_connection((server.host, server.port), timeout=PATIENCE_S) for _ in range(120)]
                 for client in clients:
                     client.sendall(b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')
                 for client in clients:
@@ -155,7 +155,7 @@ class Log(unittest.TestCase):
                b'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n')
 
     def told(self, server, what, pattern, port=None):
-        with socket.create_connection((server.host, port or server.port), timeout=20) as client:
+        with socket.create_connection((server.host, port or server.port), timeout=PATIENCE_S) as client:
             client.sendall(what)
             peer = ':'.join(map(str, client.getsockname()))
             server.err.find(rf'^\S+: (info|warning): {re.escape(peer)}: {pattern}')
@@ -172,11 +172,13 @@ class Log(unittest.TestCase):
                         (self.UPGRADE + b'Origin: http://evil.example\r\n\r\n',
                          '403 Forbidden, .*Origin: http://evil.example'),
                         (b'GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n', '400 Bad Request'),
-                        (b'GET / HTTP/1.1\r\nHost: x\r\n', '408 Request Timeout, the head .* within 0.3 s'),
-                        (b'POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n', '413 .* 10 bytes'),
-                        (b'GET /' + b'x' * 64 + b' HTTP/1.1\r\n\r\n', '414 URI Too Long.* 64 bytes'),
-                        (b'GET / HTTP/1.1\r\nHost: x\r\na: ' + b'x' * 9000 + b'\r\n\r\n', '431 .* 8192 bytes'),
-                        (websocket + b'\x82\xfe\xff\xff', 'closed with 1009'),
+                        (b'GET / HTTP/1.1\r\nHost: x\r\n', r'408 .*limits\.header_deadline \(300ms\)'),
+                        (b'POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n' + b'x' * 11,
+                         r'413 .*limits\.http_body_bytes_max \(10\)'),
+                        (b'GET /' + b'x' * 64 + b' HTTP/1.1\r\n\r\n', r'414 .*limits\.request_line_bytes_max \(64\)'),
+                        (b'GET / HTTP/1.1\r\nHost: x\r\na: ' + b'x' * 9000 + b'\r\n\r\n',
+                         r'431 .*limits\.header_bytes_max \(8192\)'),
+                        (websocket + b'\x82\xfe\xff\xff\0\0\0\0', 'closed with 1009'),
                         (websocket + b'\x82\x01x', 'closed with 1002'),
                         (websocket + b'\x81\x81\0\0\0\0\xff', 'closed with 1007'),
                         (websocket + b'\x81\x81\0\0\0\0a', 'closed with 1003')):
@@ -194,22 +196,24 @@ class Log(unittest.TestCase):
         plain = ('--max-connections-per-ip', '1000')
         for arguments, pattern in (((), 'limit of open files'), (plain, 'cannot accept')):
             with Server(*arguments, cores=1, preexec_fn=few_files) as server:
-                clients = [socket.create_connection((server.host, server.port), timeout=20) for _ in range(100)]
+                clients = [socket.create_connection((server.host, server.port), timeout=PATIENCE_S) for _ in range(100)]
                 server.err.find(f'^\\S+: warning: .*{pattern}.*LimitNOFILE')
                 for client in clients:
                     client.close()
 
-    def test_a_flood_is_a_few_lines(self):
+    def test_a_flood_is_a_few_lines_a_second(self):
         with Server(cores=1) as server:
+            began = time.monotonic()
             for _ in range(300):
-                with socket.create_connection((server.host, server.port), timeout=20) as client:
+                with socket.create_connection((server.host, server.port), timeout=PATIENCE_S) as client:
                     client.sendall(b'nonsense\r\n\r\n')
                     client.recv(1000)
+            seconds = time.monotonic() - began
             server.signal(signal.SIGTERM)
             server.exit_code()
             lines = [line for line in server.err.text().split('\n') if '400 Bad Request' in line]
-            self.assertGreaterEqual(len(lines), 10)
-            self.assertLess(len(lines), 250)
+            self.assertGreaterEqual(len(lines), 1)
+            self.assertLessEqual(len(lines), 10 * (seconds + 2))
 
 
 class Stopping(unittest.TestCase):
@@ -242,9 +246,9 @@ class Stopping(unittest.TestCase):
         request = b'GET /healthz HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n'
         with Server('--drain-deadline', '1h', '--tcp-listen', '127.0.0.1:0') as server:
             tcp_port = int(server.out.find(r'^listening on \S+:(\d+) \(2 cores, tcp\)$')[0].group(1))
-            with socket.create_connection((server.host, server.port), timeout=20) as head, \
-                    socket.create_connection((server.host, server.port), timeout=20), \
-                    socket.create_connection((server.host, tcp_port), timeout=20) as frame:
+            with socket.create_connection((server.host, server.port), timeout=PATIENCE_S) as head, \
+                    socket.create_connection((server.host, server.port), timeout=PATIENCE_S), \
+                    socket.create_connection((server.host, tcp_port), timeout=PATIENCE_S) as frame:
                 head.sendall(request)
                 frame.sendall(b'\x40\0')
                 curl(f'http://{server.address}/healthz')
@@ -252,7 +256,7 @@ class Stopping(unittest.TestCase):
                 server.signal(signal.SIGTERM)
                 self.assertTrue(head.recv(1000).startswith(b'HTTP/1.1 503 '))
                 self.assertEqual(server.exit_code(), 0)
-                self.assertLess(time.monotonic() - began, 4)
+                self.assertLess(time.monotonic() - began, 9)
 
     def test_a_second_signal_ends_it_at_once(self):
         with Server('--drain-deadline', '1h', '--close-timeout', '5m') as server, open_websocket(server):
