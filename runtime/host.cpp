@@ -110,6 +110,7 @@ void read_cgroup_limits(const std::string& root, HostFacts& facts) {
       if (cpu >> quota_us >> period_us && period_us > 0)
         lower(facts.cpu_quota, quota_us / period_us);
       lower(facts.memory_limit_bytes, read_count(directory + "/memory.max"));
+      lower(facts.tasks_max, read_count(directory + "/pids.max"));
     });
   }
   if (const auto path = cgroup_path(root, "cpu")) {
@@ -119,6 +120,11 @@ void read_cgroup_limits(const std::string& root, HostFacts& facts) {
       if (quota_us && period_us && *quota_us > 0 && *period_us > 0) {
         lower(facts.cpu_quota, static_cast<double>(*quota_us) / static_cast<double>(*period_us));
       }
+    });
+  }
+  if (const auto path = cgroup_path(root, "pids")) {
+    for_each_cgroup(mount + "/pids", *path, [&](const std::string& directory) {
+      lower(facts.tasks_max, read_count(directory + "/pids.max"));
     });
   }
   if (const auto path = cgroup_path(root, "memory")) {

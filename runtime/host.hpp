@@ -48,6 +48,7 @@ struct HostFacts {
   std::vector<NumaNode> numa;  // empty where sysfs does not say
   std::uint64_t memory_bytes = 0;
   std::uint64_t memory_limit_bytes = 0;  // the tightest cgroup limit; 0 is none
+  std::uint64_t tasks_max = 0;           // the tightest pids.max of a cgroup; 0 is none
   Limit descriptors;                     // RLIMIT_NOFILE
   Limit locked_bytes;                    // RLIMIT_MEMLOCK
   std::uint64_t descriptors_max = 0;     // fs.nr_open: no RLIMIT_NOFILE can be above it

@@ -81,7 +81,7 @@ void log_limited(LogReason& reason, LogLevel level, Text&& text) {
 }
 
 // Starts the thread that writes; false, and everything works as without it, if there can be none.
-// Once, by the thread that has no affinity to a core yet. Opens /dev/null in the place of standard
+// Called by a thread that has no affinity to a core yet. Opens /dev/null in the place of standard
 // streams that are closed.
 bool start_log() noexcept;
 

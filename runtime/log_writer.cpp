@@ -184,6 +184,7 @@ void Log::tell_left_out(bool all) noexcept {
 }
 
 bool Log::start() noexcept {
+  if (started_.load(std::memory_order_relaxed)) return true;
   hold_standard_descriptors();
   event_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (event_ < 0) return false;

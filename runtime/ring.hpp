@@ -77,6 +77,11 @@ struct RingOptions {
 struct ListenOptions {
   int backlog = 4096;
   bool reuse_port = true;  // one listener a core on the same address (TCP)
+  // Of the file of a Unix socket, set before anybody can connect; -1 leaves what the kernel gives
+  // it: this user, and the rights that the umask lets through.
+  std::int64_t unix_mode = -1;
+  std::int64_t unix_owner = -1;
+  std::int64_t unix_group = -1;
 };
 
 class Ring {

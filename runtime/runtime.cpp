@@ -44,6 +44,10 @@ void RuntimeDriver::destroy_core(Runtime& runtime, CoreId core) noexcept {
   runtime.cores_[core].reset();
 }
 
+void RuntimeDriver::set_failed_step(Runtime& runtime, StartStep step) noexcept {
+  runtime.failed_step_ = step;
+}
+
 void RuntimeDriver::start_main(Runtime& runtime, Main main, int& exit_code) {
   run_main(runtime, std::move(main), exit_code);
 }

@@ -26,6 +26,9 @@ struct RuntimeOptions {
   StallMonitor::Sink stall_sink;                   // default: the log
 };
 
+// What run() could not make.
+enum class StartStep : std::uint8_t { ring, thread };
+
 class Runtime {
  public:
   explicit Runtime(const RuntimeOptions& options);
@@ -34,9 +37,11 @@ class Runtime {
   Runtime& operator=(const Runtime&) = delete;
 
   // Starts the cores, runs `main` on core 0 and returns its result after all cores have stopped.
-  // Error: a ring could not be made (see runtime/features.hpp for the words). Once only.
+  // Error: a ring or a thread could not be made, failed_step() says which (see
+  // runtime/features.hpp for the words). Once only.
   Result<int> run(std::function<Task<int>()> main);
 
+  StartStep failed_step() const noexcept { return failed_step_; }
   CoreId cores() const noexcept { return options_.cores; }
   const RuntimeOptions& options() const noexcept { return options_; }
   LaneMatrix& lanes() noexcept { return lanes_; }
@@ -46,6 +51,7 @@ class Runtime {
  private:
   friend struct RuntimeDriver;
   RuntimeOptions options_;
+  StartStep failed_step_ = StartStep::ring;
   LaneMatrix lanes_;
   std::vector<std::unique_ptr<Core>> cores_;
 };

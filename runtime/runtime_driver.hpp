@@ -16,6 +16,7 @@ struct RuntimeDriver {
   // On the thread that will run the core.
   static void make_core(Runtime& runtime, CoreId core, std::unique_ptr<Ring> ring);
   static void destroy_core(Runtime& runtime, CoreId core) noexcept;
+  static void set_failed_step(Runtime& runtime, StartStep step) noexcept;
   // On core 0, inside a Core::Scope: starts the main task, which stops all cores when it has ended.
   static void start_main(Runtime& runtime, Main main, int& exit_code);
 };

@@ -11,8 +11,10 @@
 // destroyed here. A submit is not cancelled: the other core finishes what it was asked to do.
 
 #include <coroutine>
+#include <exception>
 #include <memory>
 #include <optional>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -133,6 +135,23 @@ class Sharded {
     co_await on_every_core([this, arguments...] {
       instances_[Core::current().id()].value = std::make_unique<T>(arguments...);
     });
+  }
+  // The same for parts whose constructor may throw: returns what() of the first that did, after
+  // those made before have been destroyed; empty if none did.
+  template <class... Arguments>
+  Task<std::string> try_start(Arguments... arguments) {
+    instances_.resize(Core::current().cores());
+    std::string problem;
+    co_await on_every_core([this, &problem, arguments...] {
+      if (!problem.empty()) return;
+      try {
+        instances_[Core::current().id()].value = std::make_unique<T>(arguments...);
+      } catch (const std::exception& error) {
+        problem = error.what();
+      }
+    });
+    if (!problem.empty()) co_await stop();
+    co_return problem;
   }
   // Destroys all, the last core's first. Whatever a T has running must have ended before.
   Task<void> stop() {

@@ -34,6 +34,8 @@ class SignalStream {
   SignalStream(const SignalStream&) = delete;
   SignalStream& operator=(const SignalStream&) = delete;
 
+  // The errno of signalfd(2), 0 if there is one.
+  int error() const noexcept { return create_errno_; }
   // The number of the next signal. Errors: cancelled, or the errno of signalfd(2), poll(2) or
   // read(2).
   Task<Result<int>> next();

@@ -19,14 +19,18 @@ namespace {
 
 constexpr int kExitUsage = 2;
 
+// Not fmt::print(), which throws where the disk is full.
+void tell(const std::string& line) {
+  std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
 // False, and a line on stderr, if a text is no address.
 bool parse_addresses(const std::vector<std::string>& texts, std::vector<runtime::Address>& to) {
   for (const std::string& text : texts) {
     const auto address = runtime::Address::parse(text);
     if (!address) {
-      fmt::print(stderr,
-                 "\"{}\" is no address to listen on: 127.0.0.1:8080, [::1]:8080, unix:/path\n",
-                 text);
+      tell(fmt::format(
+          "\"{}\" is no address to listen on: 127.0.0.1:8080, [::1]:8080, unix:/path\n", text));
       return false;
     }
     to.push_back(*address);
@@ -79,7 +83,7 @@ app::app(options settings) : options_(std::move(settings)) {}
 int app::run(int argc, const char* const* argv) {
   const std::string problem = read_flags(argc, argv, options_);
   if (problem.empty()) return run();
-  fmt::print(stderr, "{}; flags: --listen ADDR:PORT, --cores N\n", problem);
+  tell(fmt::format("{}; flags: --listen ADDR:PORT, --cores N\n", problem));
   return kExitUsage;
 }
 
@@ -90,7 +94,7 @@ int app::run() {
     return kExitUsage;
   }
   if (node.listen.empty() && node.tcp_listen.empty()) {
-    fmt::print(stderr, "there is no address to listen on\n");
+    tell("there is no address to listen on\n");
     return kExitUsage;
   }
   node.websocket.reader.message_bytes_max = options_.message_bytes_max;

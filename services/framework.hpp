@@ -83,7 +83,7 @@ struct options {
   // any (ws/origin.hpp).
   std::vector<std::string> origins;
   bool origin_strict = false;
-  runtime::Nanoseconds drain_deadline = 10 * runtime::kSecond;
+  runtime::Nanoseconds drain_deadline = 8 * runtime::kSecond;
   // Coroutine handlers that run: on a core, of one client, and the payloads they were given on a
   // core together, at least message_bytes_max. One more is answered by Error overloaded (of one
   // client: limit_exceeded) with a hint when to try again, and does not start.

@@ -4,6 +4,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -186,7 +188,9 @@ std::string write_fix(const SourceValue& from, std::string_view value) {
     case Source::file:
       break;
   }
-  const bool is_bare = kind == SettingKind::boolean || parse_count(value).value.has_value();
+  const bool is_words = kind == SettingKind::text || kind == SettingKind::list;
+  const bool is_bare =
+      kind == SettingKind::boolean || (!is_words && parse_count(value).value.has_value());
   const std::string text = is_bare ? std::string(value) : quote_toml(value);
   return fmt::format("{} = {}", from.name, kind == SettingKind::list ? "[" + text + "]" : text);
 }
@@ -248,9 +252,11 @@ ConfigResult load_config(const std::string& command, const std::vector<std::stri
     if (text.has_value()) {
       take_values(read_file_settings(path, *text, result.errors), result);
     } else {
-      result.errors.push_back({path, "the file of " + path_from,
-                               "cannot be read: " + runtime::describe(text.error()), "",
-                               "correct the path, or leave it out to use the defaults"});
+      result.errors.push_back(
+          {path, "the file of " + path_from,
+           "cannot be read: " + runtime::describe(text.error()) +
+               (text.error().detail == ETIMEDOUT ? " (a pipe has 5 s to bring all of it)" : ""),
+           "", "correct the path, or leave it out to use the defaults"});
     }
   }
   take_values(read_environment_settings(environment, result.warnings), result);
@@ -275,24 +281,35 @@ Environment process_environment() {
 }
 
 runtime::Result<std::string> read_whole_file(const std::string& path) {
-  // Not by std::ifstream, which opens folders and hides what went wrong.
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Not by std::ifstream, which opens folders and hides what went wrong. Nonblocking: a FIFO that
+  // nobody writes to would be waited for without an end.
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0) return runtime::Unexpected{runtime::Error::from_errno(errno)};
+  const int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+  const itimerspec end{.it_interval = {},
+                       .it_value = {.tv_sec = kConfigFileSecondsMax, .tv_nsec = 0}};
+  int error = timer >= 0 && timerfd_settime(timer, 0, &end, nullptr) == 0 ? 0 : errno;
   std::string text;
   char bytes[4096];
-  ssize_t count = 0;
-  while ((count = read(file, bytes, sizeof bytes)) != 0) {
-    if (count > 0) text.append(bytes, static_cast<std::size_t>(count));
-    if (count < 0 && errno != EINTR) break;
-    if (text.size() > kConfigFileBytesMax) {
-      errno = EFBIG;
-      count = -1;
-      break;
+  while (error == 0) {
+    // A FIFO says that it is at its end also before the first writer comes; poll(2) knows better.
+    pollfd ready[] = {{.fd = file, .events = POLLIN, .revents = 0},
+                      {.fd = timer, .events = POLLIN, .revents = 0}};
+    if (poll(ready, 2, -1) < 0) {
+      if (errno != EINTR) error = errno;
+      continue;
     }
+    if (ready[1].revents != 0) error = ETIMEDOUT;
+    if (ready[0].revents == 0) continue;
+    const ssize_t count = read(file, bytes, sizeof bytes);
+    if (count == 0) break;
+    if (count > 0) text.append(bytes, static_cast<std::size_t>(count));
+    if (count < 0 && errno != EINTR && errno != EAGAIN) error = errno;
+    if (text.size() > kConfigFileBytesMax) error = EFBIG;
   }
-  const int error = errno;
+  if (timer >= 0) close(timer);
   close(file);
-  if (count < 0) return runtime::Unexpected{runtime::Error::from_errno(error)};
+  if (error != 0) return runtime::Unexpected{runtime::Error::from_errno(error)};
   return text;
 }
 

@@ -28,7 +28,11 @@ struct ServerConfig {
     std::uint64_t cores = 0;                            // 0: one for each CPU allowed
     bool pin = true;
     std::string node_name;  // empty: the host's name
-    runtime::Nanoseconds drain_deadline = 10 * runtime::kSecond;
+    runtime::Nanoseconds drain_deadline = 8 * runtime::kSecond;
+    // Of the files of Unix sockets; empty leaves what the system gives them.
+    std::string unix_mode;   // octal, "0660"
+    std::string unix_owner;  // a name of /etc/passwd or a number
+    std::string unix_group;  // a name of /etc/group or a number
     friend bool operator==(const Server&, const Server&) = default;
   } server;
 
@@ -131,6 +135,8 @@ ConfigResult load_config(const std::string& command, const std::vector<std::stri
 // A configuration of every setting with long lists takes some KiB; whoever names a device or a log
 // by mistake is told at once.
 inline constexpr std::size_t kConfigFileBytesMax = 1024 * 1024;
+// For a pipe (`--config <(command)`, a FIFO) to bring all of it.
+inline constexpr int kConfigFileSecondsMax = 5;
 
 // The process' own environment and files. A file above the limit is EFBIG.
 Environment process_environment();

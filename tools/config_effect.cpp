@@ -98,6 +98,13 @@ void EffectCheck::check_listeners() {
       std::all_of(tcp_listen.begin(), tcp_listen.end(), is_unix)) {
     warn("limits.connections_per_ip_max", "connections to Unix sockets have no address");
   }
+  const auto is_file = [&](const std::string& address) {
+    return is_unix(address) && !address.starts_with("unix:@");
+  };
+  if (std::none_of(listen.begin(), listen.end(), is_file) &&
+      std::none_of(tcp_listen.begin(), tcp_listen.end(), is_file)) {
+    warn_section("server", "unix_", "no address is the file of a Unix socket");
+  }
 }
 
 void EffectCheck::check_buffers() {

@@ -6,6 +6,7 @@
 
 #include "net/http/syntax.hpp"
 #include "runtime/address.hpp"
+#include "tools/unix_rights.hpp"
 #include "ws/origin.hpp"
 
 namespace tools {
@@ -46,6 +47,22 @@ std::string check_address(std::string_view text) {
 
 std::string check_origin(std::string_view text) {
   return ws::read_origin_entry(text).problem;
+}
+
+std::string check_unix_mode(std::string_view text) {
+  return text.empty() || parse_mode(text) ? "" : "is no octal mode";
+}
+
+std::string check_unix_owner(std::string_view text) {
+  if (text.empty() || find_user(text)) return {};
+  return "is no user of /etc/passwd; one that only a directory service knows is given by its "
+         "number";
+}
+
+std::string check_unix_group(std::string_view text) {
+  if (text.empty() || find_group(text)) return {};
+  return "is no group of /etc/group; one that only a directory service knows is given by its "
+         "number";
 }
 
 std::string check_token(std::string_view text) {
@@ -143,6 +160,18 @@ void add_server(std::vector<Setting>& rows) {
   rows.push_back(duration({"server", "drain_deadline", "drain-deadline"},
                           kServer<&S::drain_deadline>, {0, kHour},
                           "how long a stopping server waits for its connections"));
+  rows.push_back(words(SettingKind::text, {"server", "unix_mode", "unix-mode"},
+                       kServer<&S::unix_mode>,
+                       {check_unix_mode, "\"0\" and three octal digits", "0660"},
+                       "rights of the files of Unix sockets; empty is what the umask leaves"));
+  rows.push_back(words(SettingKind::text, {"server", "unix_owner", "unix-owner"},
+                       kServer<&S::unix_owner>,
+                       {check_unix_owner, "a user's name or number", "root"},
+                       "owner of the files of Unix sockets; empty is the server's user"));
+  rows.push_back(words(SettingKind::text, {"server", "unix_group", "unix-group"},
+                       kServer<&S::unix_group>,
+                       {check_unix_group, "a group's name or number", "www-data"},
+                       "group of the files of Unix sockets; empty is the server's group"));
 }
 
 void add_limits(std::vector<Setting>& rows) {

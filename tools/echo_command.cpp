@@ -13,6 +13,8 @@
 #include "runtime/sharded.hpp"
 #include "runtime/task_group.hpp"
 #include "services/node/process.hpp"
+#include "services/node/start_guard.hpp"
+#include "services/node/unix_socket_file.hpp"
 #include "tools/commands.hpp"
 #include "tools/serve_command.hpp"
 #include "tools/server_options.hpp"
@@ -34,6 +36,7 @@ struct EchoOptions {
   net::http::ServerOptions http;
   ws::EndpointOptions websocket;
   services::IpLimit::Options ip_limit;
+  runtime::ListenOptions socket;
   bool limits_addresses = false;
 };
 
@@ -42,6 +45,7 @@ EchoOptions echo_options(const ServerConfig& config) {
   options.network = network_options(config);
   options.http = http_options(config);
   options.websocket = websocket_options(config);
+  options.socket = listen_options(config);
   options.limits_addresses = config.limits.connections_per_ip_max != 0;
   options.ip_limit.connections_max =
       static_cast<std::uint32_t>(config.limits.connections_per_ip_max);
@@ -57,7 +61,8 @@ EchoOptions echo_options(const ServerConfig& config) {
 class CoreEcho {
  public:
   explicit CoreEcho(const EchoOptions& options)
-      : network_(options.network),
+      : socket_(options.socket),
+        network_(options.network),
         endpoint_(network_, options.websocket, kHandler, nullptr),
         routes_(make_routes()),
         http_(network_, with_upgrade(options.http), routes_) {
@@ -71,7 +76,7 @@ class CoreEcho {
       context = &ip_limit_->gate(accept, context);
       accept = services::IpLimit::accept;
     }
-    const auto listener = network_.listen(address, {}, accept, context);
+    const auto listener = network_.listen(address, socket_, accept, context);
     if (!listener) return runtime::Unexpected{listener.error()};
     return network_.address_of(*listener);
   }
@@ -122,6 +127,7 @@ class CoreEcho {
     return options;
   }
 
+  const runtime::ListenOptions socket_;
   net::Network network_;
   ws::Endpoint endpoint_;
   net::http::Routes routes_;
@@ -134,7 +140,7 @@ class ServedEcho final : public services::Served {
   ServedEcho(EchoOptions options, std::vector<Address> listen)
       : options_(std::move(options)), listen_(std::move(listen)) {}
 
-  Task<void> start() override { co_await cores_.start(std::cref(options_)); }
+  Task<std::string> start() override { return cores_.try_start(std::cref(options_)); }
 
   Task<std::optional<services::Node::ListenError>> listen() override {
     for (const Address& address : listen_) {
@@ -152,6 +158,7 @@ class ServedEcho final : public services::Served {
   }
 
   Task<std::uint32_t> drain(Nanoseconds deadline) override {
+    files_.remove_all();  // while the sockets are bound
     std::uint32_t cut_off = 0;
     runtime::TaskGroup group("drain");
     for (CoreId core = 0; core < Core::current().cores(); ++core) {
@@ -188,6 +195,7 @@ class ServedEcho final : public services::Served {
     if (!first) co_return services::Node::ListenError{first.error(), address.text()};
     const Address bound = *first;
     bound_.push_back(bound);
+    files_.add(bound);
     const CoreId cores = address.family() == AF_UNIX ? CoreId{1} : Core::current().cores();
     for (CoreId core = 1; core < cores; ++core) {
       const auto other =
@@ -201,11 +209,13 @@ class ServedEcho final : public services::Served {
   std::vector<Address> listen_;
   Cores cores_;
   std::vector<Address> bound_;
+  services::UnixSocketFiles files_;
 };
 
 }  // namespace
 
 int run_echo(const Arguments& arguments) {
+  services::guard_start();
   LoadedConfig loaded = load_server_config("corelane echo", arguments);
   if (loaded.exit_code) return *loaded.exit_code;
   loaded.config.server.tcp_listen.clear();  // a warning has said so

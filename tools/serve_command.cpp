@@ -5,8 +5,11 @@
 
 #include <array>
 #include <cstdio>
+#include <string_view>
 
 #include "runtime/host.hpp"
+#include "runtime/log.hpp"
+#include "services/node/start_guard.hpp"
 #include "tools/config_schema.hpp"
 #include "tools/exit_code.hpp"
 
@@ -21,6 +24,12 @@ std::string host_name() {
   std::array<char, 65> name{};
   if (gethostname(name.data(), name.size() - 1) != 0) return "node";
   return name.data();
+}
+
+// Not fmt::print(), which throws where the disk is full. The exit code.
+int print(std::FILE* to, std::string_view text) {
+  const bool all = std::fwrite(text.data(), 1, text.size(), to) == text.size();
+  return std::fflush(to) == 0 && all ? kExitOk : kExitOutputFailed;
 }
 
 // Before the server allocates anything much: what exists already stays where it is.
@@ -38,23 +47,28 @@ LoadedConfig load_server_config(const std::string& command, const Arguments& arg
   ConfigResult result = load_config(command, arguments, process_environment(), read_whole_file);
   LoadedConfig loaded;
   if (result.action == ConfigAction::help && result.ok()) {
-    fmt::print("{}", result.help);
-    loaded.exit_code = kExitOk;
+    loaded.exit_code = print(stdout, result.help);
     return loaded;
   }
+  // A server goes on whether or not its warnings are read; who only checks waits for the reader.
+  const bool runs = result.ok() && result.action == ConfigAction::run;
   for (const std::string& warning : result.warnings) {
-    fmt::print(stderr, "corelane: warning: {}\n", warning);
+    if (runs) {
+      runtime::log(runtime::LogLevel::warning, warning);
+    } else {
+      print(stderr, fmt::format("corelane: warning: {}\n", warning));
+    }
   }
-  for (const ConfigError& error : result.errors) fmt::print(stderr, "{}\n", error.text());
+  for (const ConfigError& error : result.errors) print(stderr, error.text() + "\n");
   if (!result.ok()) {
     loaded.exit_code = kExitUsage;
   } else if (result.action == ConfigAction::print_config) {
-    fmt::print("{}", print_config(result));
-    loaded.exit_code = kExitOk;
+    loaded.exit_code = print(stdout, print_config(result));
   } else if (result.action == ConfigAction::check_config) {
-    fmt::print("the configuration {}\n",
-               result.warnings.empty() ? "is in order" : "can be used, see the warnings");
-    loaded.exit_code = kExitOk;
+    loaded.exit_code =
+        print(stdout, fmt::format("the configuration {}\n", result.warnings.empty()
+                                                                ? "is in order"
+                                                                : "can be used, see the warnings"));
   }
   for (std::size_t i = 0; i < settings().size(); ++i) {
     if (setting_path(settings()[i]) != "limits.connections_max") continue;
@@ -73,6 +87,7 @@ services::ProcessOptions process_options(const LoadedConfig& loaded) {
 }
 
 int run_serve(const Arguments& arguments) {
+  services::guard_start();
   const LoadedConfig loaded = load_server_config("corelane serve", arguments);
   if (loaded.exit_code) return *loaded.exit_code;
   choose_page_size(loaded.config.runtime.huge_pages);

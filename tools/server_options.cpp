@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/assert.hpp"
+#include "tools/unix_rights.hpp"
 #include "tools/version.hpp"
 
 namespace tools {
@@ -100,11 +101,20 @@ ws::EndpointOptions websocket_options(const ServerConfig& config) {
   return options;
 }
 
+runtime::ListenOptions listen_options(const ServerConfig& config) {
+  runtime::ListenOptions options;
+  options.unix_mode = parse_mode(config.server.unix_mode).value_or(-1);
+  options.unix_owner = find_user(config.server.unix_owner).value_or(-1);
+  options.unix_group = find_group(config.server.unix_group).value_or(-1);
+  return options;
+}
+
 services::NodeOptions node_options(const ServerConfig& config) {
   const ServerConfig::Limits& limits = config.limits;
   services::NodeOptions options;
   options.listen = parse_addresses(config.server.listen);
   options.tcp_listen = parse_addresses(config.server.tcp_listen);
+  options.socket = listen_options(config);
   options.network = network_options(config);
   options.http = http_options(config);
   options.websocket = websocket_options(config);

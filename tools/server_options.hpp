@@ -7,6 +7,7 @@
 #include "net/http/server.hpp"
 #include "net/network.hpp"
 #include "runtime/address.hpp"
+#include "runtime/ring.hpp"
 #include "services/node/node.hpp"
 #include "services/node/process.hpp"
 #include "tools/config.hpp"
@@ -18,6 +19,8 @@ namespace tools {
 net::NetworkOptions network_options(const ServerConfig& config);
 net::http::ServerOptions http_options(const ServerConfig& config);
 ws::EndpointOptions websocket_options(const ServerConfig& config);
+// The rights of Unix sockets.
+runtime::ListenOptions listen_options(const ServerConfig& config);
 services::NodeOptions node_options(const ServerConfig& config);
 services::ProcessOptions process_options(const ServerConfig& config, const std::vector<int>& cpus);
 

@@ -1,11 +1,13 @@
 #include "runtime/uring/sockets.hpp"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 
 namespace runtime::sockets {
 namespace {
@@ -37,19 +39,64 @@ bool keep_alive(int fd) noexcept {
          set(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepAliveProbes);
 }
 
-// A socket file outlives its server. It may go only if nobody answers on it.
+const char* unix_path(const Address& address) noexcept {
+  return reinterpret_cast<const sockaddr_un*>(address.raw())->sun_path;
+}
+
+// A socket file outlives its server. It may go only if nobody answers on it. Nonblocking: a server
+// that does not accept has a full backlog, and connect(2) would wait for room in it.
 void remove_stale_socket_file(const Address& address) noexcept {
-  const auto* un = reinterpret_cast<const sockaddr_un*>(address.raw());
+  const char* const path = unix_path(address);
   struct stat status{};
-  if (un->sun_path[0] == '\0' || ::lstat(un->sun_path, &status) != 0 || !S_ISSOCK(status.st_mode)) {
-    return;
-  }
-  const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (path[0] == '\0' || ::lstat(path, &status) != 0 || !S_ISSOCK(status.st_mode)) return;
+  const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (probe < 0) return;
   if (::connect(probe, address.raw(), address.raw_bytes()) != 0 && errno == ECONNREFUSED) {
-    ::unlink(un->sun_path);
+    ::unlink(path);
   }
   ::close(probe);
+}
+
+// By way of a descriptor that names the file which bind(2) has made: the path may have become a
+// link to something else.
+bool give_file(const char* path, const ListenOptions& options) noexcept {
+  const int file = ::open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  if (file < 0) return false;
+  struct stat status{};
+  bool given = ::fstat(file, &status) == 0;
+  if (given && !S_ISSOCK(status.st_mode)) {
+    errno = ENOTSOCK;
+    given = false;
+  }
+  if (given && (options.unix_owner >= 0 || options.unix_group >= 0)) {
+    // (uid_t)-1 leaves it as it is.
+    given = ::fchownat(file, "", static_cast<uid_t>(options.unix_owner),
+                       static_cast<gid_t>(options.unix_group), AT_EMPTY_PATH) == 0;
+  }
+  if (given && options.unix_mode >= 0) {
+    char link[32];
+    std::snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    given = ::chmod(link, static_cast<mode_t>(options.unix_mode)) == 0;
+  }
+  const int error = errno;
+  ::close(file);
+  errno = error;
+  return given;
+}
+
+// After bind(2) the file exists; nobody can connect before listen(2).
+Result<Descriptor> listen_on_file(Descriptor socket, const Address& address,
+                                  const ListenOptions& options) noexcept {
+  const char* const path = unix_path(address);
+  const bool has_file = path[0] != '\0';
+  const bool given = !has_file ||
+                     (options.unix_mode < 0 && options.unix_owner < 0 && options.unix_group < 0) ||
+                     give_file(path, options);
+  if (given && ::listen(socket.number, options.backlog) == 0) return socket;
+  const Unexpected<Error> error = last_error();
+  if (has_file) ::unlink(path);
+  ::close(socket.number);
+  return error;
 }
 
 }  // namespace
@@ -87,6 +134,7 @@ Result<Descriptor> listen(const Address& address, const ListenOptions& options) 
     return close_with_last_error(fd);
   }
   if (::bind(fd, address.raw(), address.raw_bytes()) != 0) return close_with_last_error(fd);
+  if (family == AF_UNIX) return listen_on_file(*socket, address, options);
   if (::listen(fd, options.backlog) != 0) return close_with_last_error(fd);
   return socket;
 }

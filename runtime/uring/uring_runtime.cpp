@@ -6,6 +6,7 @@
 #include <atomic>
 #include <latch>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -85,13 +86,27 @@ Result<int> Runtime::run(std::function<Task<int>()> main) {
     StallMonitor::Options monitor;
     monitor.threshold_ns = options_.stall_threshold;
     monitor.sink = options_.stall_sink;
-    start.monitor.emplace(std::move(monitor));
+    try {
+      start.monitor.emplace(std::move(monitor));
+    } catch (const std::system_error& error) {
+      RuntimeDriver::set_failed_step(*this, StartStep::thread);
+      return Unexpected{Error::from_errno(error.code().value())};
+    }
   }
   int exit_code = 0;
   int unused = 0;
   std::vector<std::thread> threads;
   for (CoreId id = 1; id < options_.cores; ++id) {
-    threads.emplace_back([&start, id, &unused] { run_core(start, id, {}, unused); });
+    try {
+      threads.emplace_back([&start, id, &unused] { run_core(start, id, {}, unused); });
+    } catch (const std::system_error& error) {
+      // The cores that exist wait for all; they then find the error, and end.
+      RuntimeDriver::set_failed_step(*this, StartStep::thread);
+      std::int32_t none = 0;
+      start.first_errno.compare_exchange_strong(none, error.code().value());
+      start.rings_made.count_down(options_.cores - id);
+      break;
+    }
   }
   run_core(start, 0, std::move(main), exit_code);
   for (std::thread& thread : threads) thread.join();

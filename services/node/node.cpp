@@ -83,7 +83,8 @@ std::uint64_t streams_for(std::uint64_t connections_max, std::uint32_t cores) no
 }
 
 CoreNode::CoreNode(const NodeOptions& options, const HandlerTable& handlers)
-    : close_timeout_(std::max(
+    : socket_(options.socket),
+      close_timeout_(std::max(
           {options.websocket.close_timeout, options.tcp.close_timeout, options.http.linger})),
       sessions_(share_of(options.connections_max), options.tcp.close_timeout),
       pubsub_(options.pubsub),
@@ -131,7 +132,7 @@ runtime::Result<runtime::Address> CoreNode::listen(const runtime::Address& addre
     context = &ip_limit_->gate(accept, context);
     accept = IpLimit::accept;
   }
-  const auto listener = network_.listen(address, {}, accept, context);
+  const auto listener = network_.listen(address, socket_, accept, context);
   if (!listener) return runtime::Unexpected{listener.error()};
   return network_.address_of(*listener);
 }
@@ -198,10 +199,10 @@ Task<std::uint32_t> CoreNode::end_sessions(runtime::Nanoseconds until) {
 
 // --- The node on all cores
 
-Task<void> Node::start() {
+Task<std::string> Node::start() {
   if (options_.handlers == nullptr) options_.handlers = &no_handlers_;
   if (options_.pubsub.hash_seed == 0) options_.pubsub.hash_seed = Core::current().ring().entropy();
-  co_await cores_.start(std::cref(options_), std::cref(*options_.handlers));
+  co_return co_await cores_.try_start(std::cref(options_), std::cref(*options_.handlers));
 }
 
 Task<std::optional<Node::ListenError>> Node::listen() {
@@ -220,6 +221,7 @@ Task<std::optional<Node::ListenError>> Node::listen_on(runtime::Address address,
   if (!first) co_return ListenError{first.error(), address.text()};
   const runtime::Address bound = *first;
   (tcp ? tcp_addresses_ : addresses_).push_back(bound);
+  files_.add(bound);
   if (address.family() == AF_UNIX) co_return std::nullopt;  // has no SO_REUSEPORT
   for (CoreId core = 1; core < Core::current().cores(); ++core) {
     const auto other = co_await runtime::submit_to(
@@ -231,6 +233,7 @@ Task<std::optional<Node::ListenError>> Node::listen_on(runtime::Address address,
 
 Task<std::uint32_t> Node::drain(runtime::Nanoseconds deadline) {
   const runtime::Nanoseconds until = Core::current().now() + deadline;
+  files_.remove_all();  // while the sockets are bound
   co_await on_all_cores([this](CoreId) { return cores_->stop_accepting(); });
   co_await settle_lanes(kHopsToSubscriber);
   std::vector<std::uint32_t> cut_off(Core::current().cores());

@@ -18,6 +18,7 @@
 #include "services/dispatch/dispatch.hpp"
 #include "services/node/ip_limit.hpp"
 #include "services/node/tcp_sessions.hpp"
+#include "services/node/unix_socket_file.hpp"
 #include "services/pubsub/pubsub.hpp"
 #include "services/sessions/sessions.hpp"
 #include "ws/endpoint.hpp"
@@ -37,6 +38,7 @@ struct NodeOptions {
   std::uint32_t connections_max = 1'000'000;
   // Of one address; 0: no limit. With a limit, network.direct_descriptors must be false.
   std::uint32_t connections_per_ip_max = 0;
+  runtime::ListenOptions socket;           // rights of the files of Unix sockets
   const HandlerTable* handlers = nullptr;  // of custom opcodes; must outlive the node
 };
 
@@ -76,6 +78,7 @@ class CoreNode {
   net::http::ServerOptions http_options(const NodeOptions& options) noexcept;
   static net::http::Routes routes(CoreNode& self);
 
+  const runtime::ListenOptions socket_;
   bool draining_ = false;
   const runtime::Nanoseconds close_timeout_;
   Sessions sessions_;
@@ -95,8 +98,9 @@ class Node {
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
-  // Makes every core's part. Throws (in the core's thread: aborts) only if buffers cannot be had.
-  runtime::Task<void> start();
+  // Makes every core's part. Returns what could not be made, or nothing: then nothing is left of
+  // it, and neither drain() nor stop() may follow.
+  runtime::Task<std::string> start();
 
   struct ListenError {
     runtime::Error error;
@@ -128,6 +132,7 @@ class Node {
   runtime::Sharded<CoreNode> cores_;
   std::vector<runtime::Address> addresses_;
   std::vector<runtime::Address> tcp_addresses_;
+  UnixSocketFiles files_;
 };
 
 }  // namespace services

@@ -4,12 +4,13 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
 #include <string_view>
 #include <utility>
@@ -19,9 +20,11 @@
 #include "runtime/host.hpp"
 #include "runtime/signals.hpp"
 #include "runtime/task_group.hpp"
+#include "services/node/start_guard.hpp"
 
 namespace services {
 
+using runtime::log;
 using runtime::Task;
 
 namespace {
@@ -37,20 +40,17 @@ constexpr std::uint64_t kDirectTableMax = 1 << 20;
 constexpr int kTakenLooks = 50;
 constexpr int kTakenLookMs = 10;
 
-class Log {
- public:
-  explicit Log(LogLevel level) noexcept : level_(level) {}
-  void operator()(LogLevel level, std::string_view text) const {
-    constexpr const char* kNames[] = {"error", "warning", "info", "debug"};
-    if (level > level_) return;
-    const std::string line = fmt::format("{}: {}: {}\n", program_invocation_short_name,
-                                         kNames[static_cast<std::size_t>(level)], text);
-    // Not fmt::print(), which throws where nobody reads any more or the disk is full.
-    std::fwrite(line.data(), 1, line.size(), stderr);
-  }
+constinit runtime::LogReason kHangup("SIGHUP is ignored");
 
- private:
-  LogLevel level_;
+// What was logged is written out at every end of run_process(), but nobody is waited for long.
+struct LogEnd {
+  LogEnd() = default;
+  LogEnd(const LogEnd&) = delete;
+  LogEnd& operator=(const LogEnd&) = delete;
+  ~LogEnd() {
+    runtime::flush_log();
+    end_guard();
+  }
 };
 
 std::string advice_for(bool is_unix, const runtime::Error& error) {
@@ -61,6 +61,10 @@ std::string advice_for(bool is_unix, const runtime::Error& error) {
                        "socket: stop that process or choose another path with --listen"
                      : "; another process listens there (ss -ltnp shows which): stop it or choose "
                        "another port with --listen";
+    case EPERM:
+      return is_unix ? "; only root may give a socket to another user, and to a group that this "
+                       "user is not in (server.unix_owner, server.unix_group)"
+                     : "";
     case EACCES:
       return is_unix ? "; the folder must be one that this user may write to"
                      : "; ports below 1024 need CAP_NET_BIND_SERVICE";
@@ -80,21 +84,31 @@ std::string cannot_listen(const std::string& address, const runtime::Error& erro
 
 class Process {
  public:
-  Process(const ProcessOptions& options, Served& served, const Log& log,
-          const runtime::BlockedSignals& blocked)
-      : options_(options), served_(served), log_(log), blocked_(blocked) {}
+  Process(const ProcessOptions& options, Served& served, const runtime::BlockedSignals& blocked)
+      : options_(options), served_(served), blocked_(blocked) {}
 
   Task<int> main() {
-    co_await served_.start();
+    runtime::SignalStream signals(blocked_);
+    if (signals.error() != 0) {
+      const auto error = runtime::Error::from_errno(signals.error());
+      log(LogLevel::error,
+          fmt::format("cannot receive signals: {}{}", describe(error), advice_for(false, error)));
+      co_return kExitFailed;
+    }
+    const std::string problem = co_await served_.start();
+    if (!problem.empty()) {
+      log(LogLevel::error, explain_no_memory(problem));
+      co_return kExitFailed;
+    }
     const auto failure = co_await served_.listen();
     if (failure) {
-      log_(LogLevel::error, cannot_listen(failure->address, failure->error));
+      log(LogLevel::error, cannot_listen(failure->address, failure->error));
       co_await served_.drain(0);
       co_await served_.stop();
       co_return kExitFailed;
     }
+    start_is_over();
     tell_listening();
-    runtime::SignalStream signals(blocked_);
     co_await until_stop_signal(signals);
     co_await drain(signals);
     co_await served_.stop();
@@ -106,39 +120,37 @@ class Process {
     const runtime::CoreId cores = options_.runtime.cores;
     for (const Served::Listening& one : served_.listening()) {
       const std::string_view note = one.note;
-      const std::string line =
-          fmt::format("listening on {} ({} core{}{}{})\n", one.address.text(), cores,
-                      cores == 1 ? "" : "s", note.empty() ? "" : ", ", note);
-      std::fwrite(line.data(), 1, line.size(), stdout);  // does not throw either
+      runtime::print_line(fmt::format("listening on {} ({} core{}{}{})", one.address.text(), cores,
+                                      cores == 1 ? "" : "s", note.empty() ? "" : ", ", note));
     }
-    std::fflush(stdout);
   }
 
   Task<void> until_stop_signal(runtime::SignalStream& signals) {
     for (;;) {
       const auto signal = co_await signals.next();
       if (!signal) {
-        log_(LogLevel::error,
-             fmt::format("cannot receive signals: {}; stopping", describe(signal.error())));
+        log(LogLevel::error,
+            fmt::format("cannot receive signals: {}; stopping", describe(signal.error())));
         co_return;
       }
       if (*signal == SIGTERM || *signal == SIGINT) co_return;
-      log_(LogLevel::info, "SIGHUP is ignored: restart to read the configuration again");
+      runtime::log_limited(kHangup, LogLevel::info,
+                           "SIGHUP is ignored: restart to read the configuration again");
     }
   }
 
   Task<void> drain(runtime::SignalStream& signals) {
-    log_(LogLevel::info, "stopping: no more connections, telling clients");
+    log(LogLevel::info, "stopping: no more connections, telling clients");
     runtime::TaskGroup watch("signals");
     watch.spawn("signals", end_at_second_signal, &signals);
     const std::uint32_t cut_off = co_await served_.drain(options_.drain_deadline);
     watch.cancel();
     co_await watch.join();
     if (cut_off != 0) {
-      log_(LogLevel::warning,
-           fmt::format("{} connections had not ended by the deadline and were cut off", cut_off));
+      log(LogLevel::warning,
+          fmt::format("{} connections had not ended by the deadline and were cut off", cut_off));
     }
-    log_(LogLevel::info, "stopped");
+    log(LogLevel::info, "stopped");
   }
 
   static Task<void> end_at_second_signal(runtime::SignalStream* signals) {
@@ -152,12 +164,11 @@ class Process {
 
   const ProcessOptions& options_;
   Served& served_;
-  const Log& log_;
   const runtime::BlockedSignals& blocked_;
 };
 
 // Raises the limit of descriptors and sizes the rings' tables by what it became.
-void take_descriptors(ProcessOptions& options, const Log& log) {
+void take_descriptors(ProcessOptions& options) {
   const std::uint32_t cores = options.runtime.cores;
   const std::uint64_t streams = streams_for(options.connections_max, cores);
   // A ring's table is bounded by the limit, although its slots are no descriptors of the process.
@@ -177,6 +188,29 @@ void take_descriptors(ProcessOptions& options, const Log& log) {
   }
 }
 
+runtime::Error last_error() noexcept {
+  return runtime::Error::from_errno(errno);
+}
+
+// A file, if it is a socket, is in the way while somebody listens on it: asked by connecting, which
+// does not wait for a server with a full backlog. Of an abstract name the kernel knows.
+std::optional<runtime::Error> unix_address_taken(const runtime::Address& address) {
+  const char* const path = reinterpret_cast<const sockaddr_un*>(address.raw())->sun_path;
+  const bool abstract = path[0] == '\0';
+  struct stat status{};
+  if (!abstract && (::lstat(path, &status) != 0 || !S_ISSOCK(status.st_mode))) return std::nullopt;
+  const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (probe < 0) return last_error();
+  std::optional<runtime::Error> error;
+  if (abstract) {
+    if (::bind(probe, address.raw(), address.raw_bytes()) != 0) error = last_error();
+  } else if (::connect(probe, address.raw(), address.raw_bytes()) == 0 || errno == EAGAIN) {
+    error = runtime::Error::from_errno(EADDRINUSE);
+  }
+  ::close(probe);
+  return error;
+}
+
 std::optional<runtime::Error> taken_for_good(const runtime::Address& address) {
   for (int look = 1;; ++look) {
     const auto error = address_taken(address);
@@ -189,7 +223,7 @@ class ServedNode final : public Served {
  public:
   explicit ServedNode(NodeOptions options) : node_(std::move(options)) {}
 
-  Task<void> start() override { return node_.start(); }
+  Task<std::string> start() override { return node_.start(); }
   Task<std::optional<Node::ListenError>> listen() override { return node_.listen(); }
   std::vector<Listening> listening() const override {
     std::vector<Listening> all;
@@ -213,9 +247,9 @@ runtime::CoreId cores_for(const std::vector<int>& cpus) noexcept {
 }
 
 std::optional<runtime::Error> address_taken(const runtime::Address& address) {
-  // Unix sockets and ephemeral ports are never shared.
-  if (address.family() == AF_UNIX || address.port() == 0) return std::nullopt;
-  const auto last_error = [] { return runtime::Error::from_errno(errno); };
+  // Ephemeral ports are never shared.
+  if (address.family() == AF_UNIX) return unix_address_taken(address);
+  if (address.port() == 0) return std::nullopt;
   const int socket = ::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (socket < 0) return last_error();
   const int on = 1;
@@ -238,12 +272,45 @@ std::uint32_t direct_table_slots(std::uint64_t connections_max, std::uint32_t co
       std::min({streams_for(connections_max, cores), descriptor_limit, kDirectTableMax}));
 }
 
+namespace {
+
+// The ring itself failed for a limit, or the kernel lacks something.
+int tell_unavailable(const runtime::Features& features) {
+  for (const runtime::Feature& feature : features.all) {
+    if (feature.available || feature.need == runtime::FeatureNeed::optional) continue;
+    if (!is_limit(feature.error)) break;
+    log(LogLevel::error,
+        explain_no_ring(runtime::Error::from_errno(feature.error), features.policy));
+    return kExitFailed;
+  }
+  // One or two lines.
+  const std::string text = explain_unavailable(features);
+  const std::size_t newline = text.find('\n');
+  log(LogLevel::error, text.substr(0, newline));
+  if (newline != std::string::npos) log(LogLevel::error, text.substr(newline + 1));
+  return kExitUnavailable;
+}
+
+int tell_not_started(const runtime::Runtime& runtime, const runtime::Error& error,
+                     const runtime::Features& features) {
+  if (runtime.failed_step() == runtime::StartStep::thread) {
+    log(LogLevel::error, explain_no_thread(error, runtime.cores()));
+    return kExitFailed;
+  }
+  log(LogLevel::error, explain_no_ring(error, features.policy));
+  return is_limit(error.detail) ? kExitFailed : kExitUnavailable;
+}
+
+}  // namespace
+
 int run_process(ProcessOptions options, Served& served) {
-  const Log log(options.log_level);
+  runtime::set_log_level(options.log_level);
+  runtime::start_log();
+  guard_start();
+  const LogEnd log_end;
   const runtime::Features features = runtime::probe_features();
   if (!features.has_all_required()) {
-    log(LogLevel::error, explain_unavailable(features));
-    return kExitUnavailable;
+    return tell_unavailable(features);
   }
   for (const runtime::Address& address : options.listen) {
     if (const auto error = taken_for_good(address)) {
@@ -251,16 +318,13 @@ int run_process(ProcessOptions options, Served& served) {
       return kExitFailed;
     }
   }
-  take_descriptors(options, log);
-  // A reader of our log that went away must not take the server with it.
-  std::signal(SIGPIPE, SIG_IGN);
+  take_descriptors(options);
   const runtime::BlockedSignals blocked({SIGTERM, SIGINT, SIGHUP});
   runtime::Runtime runtime(options.runtime);
-  Process process(options, served, log, blocked);
+  Process process(options, served, blocked);
   const auto code = runtime.run([&process] { return process.main(); });
   if (!code) {
-    log(LogLevel::error, fmt::format("cannot make a ring: {}", describe(code.error())));
-    return kExitUnavailable;
+    return tell_not_started(runtime, code.error(), features);
   }
   return *code;
 }

@@ -7,6 +7,10 @@
 //                     deadline; a second one ends the process at once (128 + signal)
 //   SIGHUP            is logged and ignored
 //
+// Until it serves, SIGTERM and SIGINT end it at once (128 + signal), or, in the moment in which the
+// cores start, as above. Nothing at the start waits for another process without an end, and what
+// becomes of stdout and stderr holds nothing up (runtime/log.hpp).
+//
 // `corelane serve`, `corelane echo` and framework::app share it. One a process, called from main()
 // with no other thread running.
 
@@ -16,16 +20,17 @@
 #include <vector>
 
 #include "runtime/address.hpp"
+#include "runtime/log.hpp"
 #include "runtime/runtime.hpp"
 #include "runtime/task.hpp"
 #include "services/node/node.hpp"
 
 namespace services {
 
-enum class LogLevel : std::uint8_t { error, warning, info, debug };
+using LogLevel = runtime::LogLevel;
 
 inline constexpr int kExitOk = 0;
-inline constexpr int kExitFailed = 1;  // could not start: an address is taken, ...
+inline constexpr int kExitFailed = 1;  // could not start: an address is taken, a limit is too low
 inline constexpr int kExitUnavailable =
     6;  // the kernel, or a sandbox, lacks what we need of io_uring
 
@@ -35,7 +40,8 @@ struct ProcessOptions {
   std::uint64_t connections_max = 1'000'000;
   bool warns_if_fewer = false;  // connections_max is somebody's wish, not a default
   bool direct_descriptors = true;
-  runtime::Nanoseconds drain_deadline = 10 * runtime::kSecond;
+  // With what comes after it within the 10 s after which supervisors kill.
+  runtime::Nanoseconds drain_deadline = 8 * runtime::kSecond;
   LogLevel log_level = LogLevel::info;
 };
 
@@ -47,7 +53,8 @@ class Served {
   Served& operator=(const Served&) = delete;
   virtual ~Served() = default;
 
-  virtual runtime::Task<void> start() = 0;
+  // What could not be made, for a line of the log; empty if all could.
+  virtual runtime::Task<std::string> start() = 0;
   virtual runtime::Task<std::optional<Node::ListenError>> listen() = 0;
   struct Listening {
     runtime::Address address;
@@ -56,7 +63,7 @@ class Served {
   virtual std::vector<Listening> listening() const = 0;
   // Ends all connections, politely until the deadline. Returns how many had to be cut off.
   virtual runtime::Task<std::uint32_t> drain(runtime::Nanoseconds deadline) = 0;
-  // After drain(), also when listen() failed.
+  // After drain(), also when listen() failed; not when start() did.
   virtual runtime::Task<void> stop() = 0;
 };
 
@@ -72,7 +79,7 @@ runtime::CoreId cores_for(const std::vector<int>& cpus) noexcept;
 // Why `address` cannot be listened on by a process that must have it alone; empty if it can. Our
 // listeners share ports among cores (SO_REUSEPORT), so that the kernel would let a second server
 // in and split the connections between both. Another one that starts at the very same time can
-// slip through.
+// slip through. The file of a Unix socket that nobody listens on is not in the way.
 std::optional<runtime::Error> address_taken(const runtime::Address& address);
 
 // A slot for each connection that a core may hold, as far as `descriptor_limit` (RLIMIT_NOFILE)
