@@ -34,7 +34,7 @@ std::uint64_t soft_limit(__rlimit_resource_t resource) noexcept {
 
 // In the place of std::bad_alloc, which nobody could catch in a core. There is no memory, so none
 // is asked for.
-void on_out_of_memory() {
+[[noreturn]] void on_out_of_memory() {
   std::array<char, 512> text;
   const std::uint64_t space = soft_limit(RLIMIT_AS);
   std::array<char, 200> fix;
@@ -93,6 +93,10 @@ std::string space_limit() {
 }
 
 }  // namespace
+
+void end_out_of_memory() noexcept {
+  on_out_of_memory();
+}
 
 void guard_start() noexcept {
   for (const int signal : {SIGTERM, SIGINT}) set_unless_set(signal, end_at_once);

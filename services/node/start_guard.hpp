@@ -16,6 +16,8 @@ namespace services {
 // process that starts with exit code 1, and aborts one that serves. Changes nothing that the
 // program has set up itself. May be called again.
 void guard_start() noexcept;
+// For an allocator that asks no new handler: ends the process as guard_start() says.
+[[noreturn]] void end_out_of_memory() noexcept;
 // It serves now.
 void start_is_over() noexcept;
 // Nothing is served any more: takes back what guard_start() did for memory and exceptions.

@@ -178,7 +178,7 @@ class Limits(unittest.TestCase):
         self.refused({resource.RLIMIT_NOFILE: 5}, ('ulimit -n',))
 
     def test_whatever_the_limit_it_serves_or_says_why_in_a_line(self):
-        sweep = [{resource.RLIMIT_AS: mib << 20} for mib in (120, 160, 200, 250, 300, 400, 600, 1000)]
+        sweep = [{resource.RLIMIT_AS: mib << 20} for mib in (80, 100, 120, 160, 200, 250, 300, 400, 600, 1000)]
         sweep += [{resource.RLIMIT_NOFILE: count} for count in (4, 6, 7, 8, 9, 10, 11, 12, 14, 16, 20, 30)]
         sweep += [{resource.RLIMIT_NPROC: count} for count in (1, 3, 4, 5)]
         sweep += [{resource.RLIMIT_MEMLOCK: 0}]
