@@ -27,13 +27,13 @@ void tell(const std::string& line) {
 // False, and a line on stderr, if a text is no address.
 bool parse_addresses(const std::vector<std::string>& texts, std::vector<runtime::Address>& to) {
   for (const std::string& text : texts) {
-    const auto address = runtime::Address::parse(text);
-    if (!address) {
-      tell(fmt::format(
-          "\"{}\" is no address to listen on: 127.0.0.1:8080, [::1]:8080, unix:/path\n", text));
+    if (const std::string problem = runtime::Address::problem_of(text); !problem.empty()) {
+      tell(
+          fmt::format("\"{}\" {}; addresses to listen on: 127.0.0.1:8080, [::1]:8080, unix:/path\n",
+                      text, problem));
       return false;
     }
-    to.push_back(*address);
+    to.push_back(*runtime::Address::parse(text));
   }
   return true;
 }

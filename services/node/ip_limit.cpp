@@ -87,6 +87,11 @@ IpLimit::Key IpLimit::key_of(const runtime::Address& address) noexcept {
     sockaddr_in6 raw;
     std::memcpy(&raw, address.raw(), sizeof raw);
     std::memcpy(key.data(), &raw.sin6_addr, key.size());
+    // The same link-local address on two links is two hosts (RFC 4007 section 6); bytes 4 to 7 of
+    // it are zero. Other addresses have no zone.
+    if (IN6_IS_ADDR_LINKLOCAL(&raw.sin6_addr)) {
+      std::memcpy(key.data() + 4, &raw.sin6_scope_id, sizeof raw.sin6_scope_id);
+    }
   } else {
     sockaddr_in raw;
     std::memcpy(&raw, address.raw(), sizeof raw);

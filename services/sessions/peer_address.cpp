@@ -13,8 +13,9 @@ using runtime::Core;
 
 namespace {
 
+// Without the zone: it names an interface of this host, and the client is on another one.
 std::string text_of_ip(const runtime::Address& address) {
-  return address.family() == AF_INET || address.family() == AF_INET6 ? address.text() : "";
+  return address.family() == AF_INET || address.family() == AF_INET6 ? address.wire_text() : "";
 }
 
 }  // namespace
