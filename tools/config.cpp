@@ -10,12 +10,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <span>
 
 #include "runtime/address.hpp"
 #include "tools/config_effect.hpp"
 #include "tools/config_schema.hpp"
 #include "tools/config_source.hpp"
 #include "tools/config_value.hpp"
+#include "ws/utf8.hpp"
 
 namespace tools {
 namespace {
@@ -110,7 +112,8 @@ void CrossCheck::check_listeners() {
   std::sort(all.begin(), all.end());
   for (std::size_t i = 1; i < all.size(); ++i) {
     // Port 0 is another port each time.
-    if (all[i] != all[i - 1] || all[i].ends_with(":0")) continue;
+    const bool is_unix = all[i].starts_with("unix:");
+    if (all[i] != all[i - 1] || (!is_unix && all[i].ends_with(":0"))) continue;
     result_.errors.push_back({"configuration", fmt::format("\"{}\"", all[i]),
                               "is listened on twice (server.listen, server.tcp_listen)", "",
                               "name it once"});
@@ -323,10 +326,12 @@ std::string print_config(const ConfigResult& result) {
       section = setting.section;
     }
     std::string origin = result.origins[i];
-    // A path may hold anything; a comment ends at the end of its line.
-    std::replace_if(
-        origin.begin(), origin.end(), [](char c) { return static_cast<unsigned char>(c) < ' '; },
-        '?');
+    // A path may hold anything; a comment is UTF-8 and ends at the end of its line.
+    const bool is_utf8 = ws::is_valid_utf8(std::as_bytes(std::span{origin}));
+    const auto has_no_place = [&](char c) {
+      return static_cast<unsigned char>(c) < ' ' || c == 0x7f || (!is_utf8 && c < 0);
+    };
+    std::replace_if(origin.begin(), origin.end(), has_no_place, '?');
     text += fmt::format("# {}\n{} = {}  # {}\n", setting.help, setting.key,
                         setting_toml(setting, result.config), origin);
   }

@@ -109,6 +109,7 @@ struct ConfigError {
   std::string text() const;
 };
 
+// Of several, the last of these is done.
 enum class ConfigAction : std::uint8_t { run, print_config, check_config, help };
 
 struct ConfigResult {

@@ -154,4 +154,24 @@ std::vector<SourceValue> read_file_settings(const std::string& path, std::string
   return run.take_values();
 }
 
+std::optional<std::vector<std::string>> parse_toml_list(std::string_view text) {
+  constexpr std::string_view kKey = "list";
+  toml::table root;
+  try {
+    root = toml::parse(fmt::format("{} = {}", kKey, text));
+  } catch (const toml::parse_error&) {
+    return std::nullopt;
+  }
+  const toml::array* array = root[kKey].as_array();
+  // Behind a line break there may be more keys.
+  if (array == nullptr || root.size() != 1) return std::nullopt;
+  std::vector<std::string> parts;
+  for (const toml::node& part : *array) {
+    const auto* one = part.as_string();
+    if (one == nullptr) return std::nullopt;
+    parts.push_back(one->get());
+  }
+  return parts;
+}
+
 }  // namespace tools

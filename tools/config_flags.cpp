@@ -1,26 +1,58 @@
-// Settings from flags. The only place that includes CLI11.
+// Settings from flags.
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 
 #include "tools/config_source.hpp"
 #include "tools/config_value.hpp"
+#include "tools/words.hpp"
 
 namespace tools {
 namespace {
 
 constexpr const char* kCommandLine = "command line";
 
-std::string names_for_cli11(const Setting& setting) {
-  std::string names = setting_flag(setting);
-  if (!setting.alias.empty()) names += "," + setting_alias(setting);
-  // "!" makes a flag that means false.
-  if (setting.kind == SettingKind::boolean && !setting.alias.empty()) {
-    names += fmt::format(",!--no-{}", setting.alias);
+// A name of a flag, and what it is the name of.
+struct FlagName {
+  enum class Of : std::uint8_t { config, print_config, check_config, help, setting, no_setting };
+  Of of;
+  const Setting* setting = nullptr;
+};
+
+struct Flags {
+  std::vector<FlagRule> rules;
+  std::vector<FlagName> names;  // as many
+
+  void add(std::string long_name, std::string short_name, bool takes_value, FlagName name) {
+    rules.push_back({std::move(long_name), std::move(short_name), takes_value});
+    names.push_back(name);
   }
-  return names;
+};
+
+std::string negative_name(const Setting& setting) {
+  const bool has_one = setting.kind == SettingKind::boolean && !setting.alias.empty();
+  return has_one ? fmt::format("--no-{}", setting.alias) : std::string{};
+}
+
+Flags all_flags() {
+  using Of = FlagName::Of;
+  Flags flags;
+  flags.add("--config", "-c", true, {Of::config});
+  flags.add("--print-config", "", false, {Of::print_config});
+  flags.add("--check-config", "", false, {Of::check_config});
+  flags.add("--help", "-h", false, {Of::help});
+  for (const Setting& setting : settings()) {
+    const bool takes_value = setting.kind != SettingKind::boolean;
+    flags.add(setting_flag(setting), "", takes_value, {Of::setting, &setting});
+    if (!setting.alias.empty()) {
+      flags.add(setting_alias(setting), "", takes_value, {Of::setting, &setting});
+    }
+    if (const std::string no_name = negative_name(setting); !no_name.empty()) {
+      flags.add(no_name, "", false, {Of::no_setting, &setting});
+    }
+  }
+  return flags;
 }
 
 std::string help_of(const Setting& setting) {
@@ -29,100 +61,121 @@ std::string help_of(const Setting& setting) {
   return text + ")";
 }
 
-CLI::Option* add_setting(CLI::App& app, const Setting& setting) {
-  CLI::Option* option = nullptr;
-  if (setting.kind == SettingKind::boolean) {
-    option = app.add_flag(names_for_cli11(setting));
-  } else {
-    option = app.add_option(names_for_cli11(setting));
-    option->type_name("");
-    if (setting.kind == SettingKind::list) {
-      // Each mention takes one value (or several with commas), never the words after it.
-      constexpr int kValuesMax = 1000;
-      option->expected(1, kValuesMax)->allow_extra_args(false);
+std::string help_text(const std::string& command) {
+  std::string text = fmt::format(
+      "{0}\n\nEvery setting can also be given in a TOML file (key \"limits.message_bytes_max\": "
+      "message_bytes_max\nbelow [limits]) or as a variable (CORELANE_LIMITS_MESSAGE_BYTES_MAX). A "
+      "flag wins over a variable,\nthat over the file. Values are taken as they stand. In a list, "
+      "a "
+      "comma separates elements where\nwhat follows is one by itself; [\"a\", \"b\"] is exact.\n\n"
+      "Usage: {0} [FLAGS]\n\nFlags:\n",
+      command);
+  text += help_line("-c,--config FILE", "TOML file to read (also: variable CORELANE_CONFIG)");
+  text += help_line("--print-config", "print all settings as TOML and exit");
+  text += help_line("--check-config", "check all settings and exit");
+  text += help_line("-h,--help", "print this text and exit");
+  std::string_view section;
+  for (const Setting& setting : settings()) {
+    if (setting.section != section) text += fmt::format("\n[{}]\n", setting.section);
+    section = setting.section;
+    std::string names = setting_flag(setting);
+    for (const std::string& other : {setting_alias(setting), negative_name(setting)}) {
+      if (!other.empty()) names += "," + other;
     }
+    text += help_line(names, help_of(setting));
   }
-  option->description(help_of(setting))->group(std::string(setting.section));
-  if (setting.kind != SettingKind::list) {
-    option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  }
-  return option;
+  return text;
 }
 
-// The name by which the user gave a setting, the last time.
-std::string used_name(const Setting& setting, const std::vector<std::string>& arguments) {
-  const std::string no_name = fmt::format("--no-{}", setting.alias);
-  std::string name = setting_flag(setting);
-  for (const std::string& argument : arguments) {
-    const std::string word = argument.substr(0, argument.find('='));
-    const bool is_alias =
-        !setting.alias.empty() && (word == setting_alias(setting) || word == no_name);
-    if (is_alias || word == setting_flag(setting)) name = word;
-  }
-  return name;
-}
-
-SourceValue value_of(const Setting& setting, const CLI::Option& option,
-                     const std::vector<std::string>& arguments) {
-  SourceValue value{&setting, Source::flag, {}, kCommandLine, used_name(setting, arguments), {}};
+// What one setting was given: the last value, or all of a list, and the name used last.
+struct Given {
+  std::string name;
   std::string text;
+  std::vector<std::string> mentions;  // of a list
+  bool is_bare = false;
+};
+
+void take_mention(const Word& word, const FlagName& name, Given& given) {
+  const bool is_negative = name.of == FlagName::Of::no_setting;
+  given.name = word.name;
+  given.is_bare = !word.value;
+  given.text = word.value.value_or(is_negative ? "false" : "true");
+  if (name.setting->kind == SettingKind::list) given.mentions.push_back(given.text);
+}
+
+SourceValue value_of(const Setting& setting, Given given) {
+  SourceValue value{&setting, Source::flag, {}, kCommandLine, given.name, {}};
+  if (given.mentions.size() > 1) given.text = fmt::format("{}", fmt::join(given.mentions, " "));
+  value.shown = given.is_bare ? given.name : fmt::format("{} {}", given.name, given.text);
   if (setting.kind == SettingKind::list) {
-    text = fmt::format("{}", fmt::join(option.results(), ","));
+    value.raw = {std::move(given.mentions), true};
   } else {
-    text = option.results().back();
+    value.raw = {std::move(given.text), true};
   }
-  const bool is_bare =
-      setting.kind == SettingKind::boolean && (text == "true" || value.name.starts_with("--no-"));
-  value.shown = is_bare ? value.name : fmt::format("{} {}", value.name, text);
-  value.raw = {std::move(text), true};
   return value;
 }
 
-void report_unknown(const std::vector<std::string>& words, std::vector<ConfigError>& errors) {
-  std::vector<std::string> known{"--config", "--print-config", "--check-config", "--help"};
-  for (const Setting& setting : settings()) {
-    known.push_back(setting_flag(setting));
-    if (!setting.alias.empty()) known.push_back(setting_alias(setting));
+class Unknown {
+ public:
+  Unknown(const Flags& flags, std::vector<ConfigError>& errors) : errors_(errors) {
+    for (const FlagRule& rule : flags.rules) known_.push_back(rule.long_name);
   }
-  bool after_unknown_flag = false;
-  for (const std::string& word : words) {
-    if (!word.starts_with("-")) {
-      // Most likely the value of the unknown flag before it.
-      if (!after_unknown_flag) {
-        errors.push_back(
-            {kCommandLine, word, "is an argument that nothing takes", "", "delete it"});
-      }
-      after_unknown_flag = false;
-      continue;
+
+  void argument(const std::string& word) {
+    // Most likely the value of the unknown flag before it.
+    if (!after_unknown_flag_) {
+      errors_.push_back({kCommandLine, word, "is an argument that nothing takes", "", "delete it"});
     }
-    const std::string name = word.substr(0, word.find('='));
-    std::string_view nearest = nearest_name(name, known);
+    after_unknown_flag_ = false;
+  }
+  void flag(const Word& word) {
+    const std::string& name = word.name;
+    std::string_view nearest = nearest_name(name, known_);
     if (const std::size_t dot = name.rfind('.'); nearest.empty() && dot != name.npos) {
-      nearest = nearest_name("--" + name.substr(dot + 1), known);  // a short flag with a section
+      nearest = nearest_name("--" + name.substr(dot + 1), known_);  // a short flag with a section
     }
-    errors.push_back(
+    errors_.push_back(
         {kCommandLine, name, "is no flag", "",
          nearest.empty() ? "--help lists all flags" : fmt::format("did you mean {}?", nearest)});
-    after_unknown_flag = name.size() == word.size();
+    after_unknown_flag_ = !word.value;
   }
-}
+  void known() { after_unknown_flag_ = false; }
 
-void parse(CLI::App& app, std::vector<std::string> arguments, std::vector<ConfigError>& errors) {
-  try {
-    // CLI11 takes the arguments from the back, and takes them away.
-    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
-    app.parse(reversed);
-  } catch (const CLI::ArgumentMismatch&) {
-    // Only the last flag can lack its value: each takes the word behind it, whatever it is. Without
-    // it the rest can be read, and its errors told in the same run.
-    app.clear();
-    if (arguments.empty()) return;
-    errors.push_back(
-        {kCommandLine, arguments.back(), "has no value", "", "write the value behind it"});
-    arguments.pop_back();
-    parse(app, std::move(arguments), errors);
-  } catch (const CLI::ParseError& error) {
-    errors.push_back({kCommandLine, "the arguments", error.what(), "", "--help lists all flags"});
+ private:
+  std::vector<ConfigError>& errors_;
+  std::vector<std::string> known_;
+  bool after_unknown_flag_ = false;
+};
+
+void take_flag(const Word& word, const FlagName& name, std::vector<Given>& given,
+               FlagSettings& result, std::vector<ConfigError>& errors) {
+  using Of = FlagName::Of;
+  if (name.of == Of::setting) {
+    return take_mention(word, name,
+                        given[static_cast<std::size_t>(name.setting - settings().data())]);
+  }
+  if (name.of == Of::config) {
+    result.config_path = word.value;
+    return;
+  }
+  if (word.value) {
+    errors.push_back({kCommandLine, fmt::format("{}={}", word.name, *word.value), "takes no value",
+                      "", "write " + word.name});
+    return;
+  }
+  switch (name.of) {
+    case Of::print_config:
+      result.action = std::max(result.action, ConfigAction::print_config);
+      break;
+    case Of::check_config:
+      result.action = std::max(result.action, ConfigAction::check_config);
+      break;
+    case Of::help:
+      result.action = std::max(result.action, ConfigAction::help);
+      break;
+    default:
+      take_mention(word, name, given[static_cast<std::size_t>(name.setting - settings().data())]);
+      break;
   }
 }
 
@@ -131,38 +184,33 @@ void parse(CLI::App& app, std::vector<std::string> arguments, std::vector<Config
 FlagSettings read_flag_settings(const std::string& command,
                                 const std::vector<std::string>& arguments,
                                 std::vector<ConfigError>& errors) {
-  CLI::App app(
-      fmt::format("{}\n\nEvery setting can also be given in a TOML file (key \"limits."
-                  "message_bytes_max\": message_bytes_max below [limits]) or as a variable "
-                  "(CORELANE_LIMITS_MESSAGE_BYTES_MAX). A flag wins over a variable, that over the "
-                  "file.",
-                  command),
-      command);
-  app.set_help_flag();  // ours, so that --help does not end the parsing
-  app.allow_extras();
+  const Flags flags = all_flags();
   FlagSettings result;
-  CLI::Option* config = app.add_option("--config,-c")
-                            ->description("TOML file to read (also: variable CORELANE_CONFIG)");
-  config->type_name("FILE")->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  CLI::Option* print =
-      app.add_flag("--print-config")->description("print all settings as TOML and exit");
-  CLI::Option* check = app.add_flag("--check-config")->description("check all settings and exit");
-  CLI::Option* help = app.add_flag("--help,-h")->description("print this text and exit");
-  std::vector<CLI::Option*> options;
-  options.reserve(settings().size());
-  for (const Setting& setting : settings()) options.push_back(add_setting(app, setting));
-
-  parse(app, arguments, errors);
-  report_unknown(app.remaining(), errors);
-  for (std::size_t i = 0; i < options.size(); ++i) {
-    if (options[i]->results().empty()) continue;
-    result.values.push_back(value_of(settings()[i], *options[i], arguments));
+  Unknown unknown(flags, errors);
+  std::vector<Given> given(settings().size());
+  for (const Word& word : read_words(flags.rules, arguments)) {
+    switch (word.kind) {
+      case Word::Kind::flag:
+        unknown.known();
+        take_flag(word, flags.names[word.flag], given, result, errors);
+        break;
+      case Word::Kind::argument:
+        unknown.argument(*word.value);
+        break;
+      case Word::Kind::unknown:
+        unknown.flag(word);
+        break;
+      case Word::Kind::lacks_value:
+        errors.push_back(
+            {kCommandLine, word.name, "has no value", "", "write the value behind it"});
+        break;
+    }
   }
-  if (!config->results().empty()) result.config_path = config->results().back();
-  if (print->count() != 0) result.action = ConfigAction::print_config;
-  if (check->count() != 0) result.action = ConfigAction::check_config;
-  if (help->count() != 0) result.action = ConfigAction::help;
-  result.help = app.help();
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    if (given[i].name.empty()) continue;
+    result.values.push_back(value_of(settings()[i], std::move(given[i])));
+  }
+  if (result.action == ConfigAction::help) result.help = help_text(command);
   return result;
 }
 

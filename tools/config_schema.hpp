@@ -56,8 +56,8 @@ std::string quote_toml(std::string_view text);
 // A value from a source, before it is understood.
 struct RawValue {
   std::variant<bool, std::int64_t, std::string, std::vector<std::string>> value;
-  // Variables and flags are text: "5", "true" and "a,b" stand for a number, a boolean and a list.
-  // In a file these have types of their own.
+  // Variables and flags are text: "5", "true" and "a,b" stand for a number, a boolean and a list;
+  // a flag of a list may have been given several times. In a file these have types of their own.
   bool is_text_only = false;
 };
 

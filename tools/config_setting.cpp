@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <bit>
+#include <span>
 #include <type_traits>
 
 #include "tools/config_schema.hpp"
+#include "tools/config_source.hpp"
 #include "tools/config_value.hpp"
+#include "ws/utf8.hpp"
 
 namespace tools {
 namespace {
@@ -89,29 +92,78 @@ ValueProblem set_boolean(const Setting& setting, const RawValue& raw, ServerConf
   return {};
 }
 
+// What neither --print-config could print nor a file hold.
+bool is_utf8(std::string_view text) {
+  return ws::is_valid_utf8(std::as_bytes(std::span{text}));
+}
+
+std::string problem_of(const Setting& setting, std::string_view text) {
+  return is_utf8(text) ? setting.check(text) : "is not UTF-8";
+}
+
 ValueProblem set_text(const Setting& setting, const RawValue& raw, ServerConfig& config) {
   const auto* text = std::get_if<std::string>(&raw.value);
   if (text == nullptr) return {"is no text", std::string(setting.example)};
-  if (const std::string problem = setting.check(*text); !problem.empty()) {
+  if (const std::string problem = problem_of(setting, *text); !problem.empty()) {
     return {problem, std::string(setting.example)};
   }
   std::get<std::string& (*)(ServerConfig&)>(setting.slot)(config) = *text;
   return {};
 }
 
+// Appends the elements of one variable, or of one mention of a flag. False: a bad array.
+bool append_elements(const Setting& setting, const std::string& text,
+                     std::vector<std::string>& parts) {
+  std::vector<std::string> more;
+  if (is_array(text)) {
+    auto listed = parse_toml_list(text);
+    if (!listed) return false;
+    more = std::move(*listed);
+  } else {
+    more =
+        split_list(text, [&](std::string_view part) { return problem_of(setting, part).empty(); });
+  }
+  parts.insert(parts.end(), more.begin(), more.end());
+  return true;
+}
+
+// What is wrong with an element. It may have been meant as several: then with the first of them
+// that is none.
+ValueProblem problem_in(const Setting& setting, std::string_view element) {
+  std::string_view wrong = element;
+  for (std::string_view rest = element; !rest.empty();) {
+    const std::size_t comma = std::min(rest.find(','), rest.size());
+    wrong = rest.substr(0, comma);
+    if (!problem_of(setting, wrong).empty()) break;
+    rest.remove_prefix(std::min(comma + 1, rest.size()));
+    wrong = element;
+  }
+  return {fmt::format("\"{}\" {}", wrong, problem_of(setting, wrong)),
+          std::string(setting.example)};
+}
+
 ValueProblem set_list(const Setting& setting, const RawValue& raw, ServerConfig& config) {
-  std::vector<std::string> parts;
+  std::vector<std::string> given;
   if (const auto* list = std::get_if<std::vector<std::string>>(&raw.value)) {
-    parts = *list;
+    given = *list;
   } else if (const auto* text = std::get_if<std::string>(&raw.value)) {
-    parts = raw.is_text_only ? split_list(*text) : std::vector<std::string>{*text};
+    given = {*text};
   } else {
     return {"is no list of texts", std::string(setting.example)};
   }
-  for (const std::string& part : parts) {
-    if (const std::string problem = setting.check(part); !problem.empty()) {
-      return {fmt::format("\"{}\" {}", part, problem), std::string(setting.example)};
+  std::vector<std::string> parts;
+  for (const std::string& text : given) {
+    if (!raw.is_text_only) {
+      parts.push_back(text);
+    } else if (!append_elements(setting, text, parts)) {
+      return {"is no array of texts, as [\"a\", \"b\"]", fmt::format("[\"{}\"]", setting.example)};
     }
+  }
+  for (const std::string& part : parts) {
+    if (problem_of(setting, part).empty()) continue;
+    if (raw.is_text_only) return problem_in(setting, part);
+    return {fmt::format("\"{}\" {}", part, problem_of(setting, part)),
+            std::string(setting.example)};
   }
   std::get<std::vector<std::string>& (*)(ServerConfig&)>(setting.slot)(config) = std::move(parts);
   return {};

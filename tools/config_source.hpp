@@ -34,6 +34,9 @@ std::string origin_of(const SourceValue& value);
 std::vector<SourceValue> read_file_settings(const std::string& path, std::string_view text,
                                             std::vector<ConfigError>& errors);
 
+// ["a", "b"] as TOML writes it; nothing if it is no array of texts.
+std::optional<std::vector<std::string>> parse_toml_list(std::string_view text);
+
 // Variables that are no setting end in `warnings`: the environment may hold names of other programs
 // or of another version of this one, so they are no errors.
 std::vector<SourceValue> read_environment_settings(const Environment& environment,
@@ -43,7 +46,7 @@ struct FlagSettings {
   std::vector<SourceValue> values;
   std::optional<std::string> config_path;  // of --config
   ConfigAction action = ConfigAction::run;
-  std::string help;
+  std::string help;  // for ConfigAction::help
 };
 FlagSettings read_flag_settings(const std::string& command,
                                 const std::vector<std::string>& arguments,

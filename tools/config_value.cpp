@@ -154,17 +154,34 @@ Parsed<bool> parse_boolean(std::string_view text) {
   return {{}, "is neither true nor false", "true"};
 }
 
-std::vector<std::string> split_list(std::string_view text) {
+std::vector<std::string> split_list(std::string_view text, const IsElement& is_element) {
   std::vector<std::string> parts;
-  while (!text.empty()) {
-    const std::size_t comma = text.find(',');
-    std::string_view part = text.substr(0, comma);
-    text.remove_prefix(comma == text.npos ? text.size() : comma + 1);
+  std::string_view rest = text;
+  while (!rest.empty()) {
+    const std::size_t comma = rest.find(',');
+    const std::string_view as_written = rest.substr(0, comma);
+    rest.remove_prefix(comma == rest.npos ? rest.size() : comma + 1);
+    std::string_view part = as_written;
     while (part.starts_with(' ')) part.remove_prefix(1);
     while (part.ends_with(' ')) part.remove_suffix(1);
-    if (!part.empty()) parts.emplace_back(part);
+    if (part.empty()) continue;
+    if (parts.empty() || is_element(part)) {
+      parts.emplace_back(part);
+    } else {
+      parts.back() += fmt::format(",{}", as_written);
+    }
   }
+  // One alone is taken as it stands, with blanks and commas at its ends.
+  if (parts.size() == 1 && is_element(text)) parts.front() = text;
   return parts;
+}
+
+bool is_array(std::string_view text) {
+  while (text.starts_with(' ')) text.remove_prefix(1);
+  if (!text.starts_with('[')) return false;
+  text.remove_prefix(1);
+  while (text.starts_with(' ')) text.remove_prefix(1);
+  return text.starts_with('"') || text.starts_with('\'') || text.starts_with(']');
 }
 
 std::string format_bytes(std::uint64_t bytes) {

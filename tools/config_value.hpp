@@ -4,6 +4,7 @@
 // and, where the intention can be guessed, with what to write instead.
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -27,8 +28,13 @@ Parsed<runtime::Nanoseconds> parse_duration(std::string_view text);
 Parsed<std::uint64_t> parse_count(std::string_view text);
 // true, false, and what people write instead: yes, no, on, off, 1, 0.
 Parsed<bool> parse_boolean(std::string_view text);
-// "a, b,c" without blanks around the parts; empty parts are left out.
-std::vector<std::string> split_list(std::string_view text);
+// "a, b,c": the parts without blanks around the commas, empty ones left out. A comma separates two
+// parts only where what follows is an element by itself, so that an element with commas in it can
+// be written as it stands: "unix:/run/a,b" is one address, "127.0.0.1:1,[::1]:1" are two.
+using IsElement = std::function<bool(std::string_view)>;
+std::vector<std::string> split_list(std::string_view text, const IsElement& is_element);
+// Written as an array, ["a", "b"], for what a comma would part: no element begins like this.
+bool is_array(std::string_view text);
 
 // The shortest text that parses to the same value: "1MiB", "1500ms".
 std::string format_bytes(std::uint64_t bytes);

@@ -73,10 +73,21 @@ TEST(ConfigValue, BooleansAndCountsAreStrict) {
   EXPECT_FALSE(parse_count("").value);
 }
 
-TEST(ConfigValue, ListsAreSplitAtCommas) {
-  EXPECT_EQ(split_list(" a, b ,,c"), (std::vector<std::string>{"a", "b", "c"}));
-  EXPECT_TRUE(split_list("").empty());
-  EXPECT_TRUE(split_list(" , ").empty());
+TEST(ConfigValue, ListsAreSplitAtCommasInFrontOfElements) {
+  const auto split = [](std::string_view text) {
+    return split_list(text, [](std::string_view part) {
+      return part.starts_with("e") || part.starts_with(" e,");
+    });
+  };
+  using Texts = std::vector<std::string>;
+  EXPECT_EQ(split(" ea, eb ,,ec"), (Texts{"ea", "eb", "ec"}));
+  EXPECT_EQ(split("ea, b ,ec"), (Texts{"ea, b ", "ec"}));
+  EXPECT_EQ(split("ea,b,"), (Texts{"ea,b,"})) << "one alone is taken as it stands";
+  EXPECT_EQ(split(" e,"), (Texts{" e,"}));
+  EXPECT_EQ(split(" ex "), (Texts{"ex"}));
+  EXPECT_EQ(split("x,y"), (Texts{"x,y"})) << "for the check to refuse";
+  EXPECT_TRUE(split("").empty());
+  EXPECT_TRUE(split(" , ").empty());
 }
 
 TEST(ConfigValue, OnlyAlikeNamesAreSuggested) {
