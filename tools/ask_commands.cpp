@@ -32,7 +32,7 @@ Task<int> whoami(const Talk& talk) {
 
 struct PingSettings {
   std::uint64_t count = 1;
-  std::size_t bytes = 32;
+  std::uint64_t bytes = 32;
 };
 
 Task<int> ping(const Talk& talk, const PingSettings& settings) {
@@ -160,8 +160,8 @@ Task<int> sub(const Talk& talk, const SubSettings& settings) {
 
 int run_whoami(const Arguments& arguments) {
   ClientOptions options("whoami");
-  const auto app = client_app("Prints who the server takes this connection for.", options);
-  if (const auto code = parse_client_arguments(*app, arguments, options)) return *code;
+  auto line = client_command_line("Prints who the server takes this connection for.", options);
+  if (const auto code = parse_client_arguments(line, arguments, options)) return *code;
   return run_client(options, [](Talk& talk) -> Task<int> {
     co_return co_await talk.while_welcome(whoami(talk));
   });
@@ -170,16 +170,12 @@ int run_whoami(const Arguments& arguments) {
 int run_ping(const Arguments& arguments) {
   ClientOptions options("ping");
   PingSettings settings;
-  const auto app = client_app("Measures the way to the server's dispatcher and back.", options);
-  app->add_option("-n,--count", settings.count, "how many, one after the other")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber)
-      ->type_name("N");
-  app->add_option("--bytes", settings.bytes, "bytes to carry there and back")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 16 * 1024 * 1024))
-      ->type_name("N");
-  if (const auto code = parse_client_arguments(*app, arguments, options)) return *code;
+  auto line = client_command_line("Measures the way to the server's dispatcher and back.", options);
+  line.add_count("-n,--count", "N", settings.count, {0, UINT64_MAX},
+                 "how many, one after the other (default 1)");
+  line.add_count("--bytes", "N", settings.bytes, {0, 16 * 1024 * 1024},
+                 "bytes to carry there and back (default 32)");
+  if (const auto code = parse_client_arguments(line, arguments, options)) return *code;
   return run_client(options, [&](Talk& talk) -> Task<int> {
     co_return co_await talk.while_welcome(ping(talk, settings));
   });
@@ -188,16 +184,15 @@ int run_ping(const Arguments& arguments) {
 int run_sub(const Arguments& arguments) {
   ClientOptions options("sub");
   SubSettings settings;
-  const auto app = client_app(
+  auto line = client_command_line(
       "Subscribes and prints a line for each message: CHANNEL OFFSET DATA, and what is sent to "
-      "this "
-      "session as direct FROM DATA and broadcast FROM DATA. Says on stderr when it is subscribed.",
+      "this session as\ndirect FROM DATA and broadcast FROM DATA. Says on stderr when it is "
+      "subscribed.",
       options);
-  app->add_option("channels", settings.channels, "channels")->required()->type_name("CHANNEL");
-  app->add_option("-n,--count", settings.count, "end after so many messages (default: go on)")
-      ->check(CLI::NonNegativeNumber)
-      ->type_name("N");
-  if (const auto code = parse_client_arguments(*app, arguments, options)) return *code;
+  line.add_arguments("CHANNEL", settings.channels, "channels");
+  line.add_count("-n,--count", "N", settings.count, {0, UINT64_MAX},
+                 "end after so many messages (default: go on)");
+  if (const auto code = parse_client_arguments(line, arguments, options)) return *code;
   // Who sets a time limit does not want to wait for a message without end either.
   settings.has_deadline = !options.timeout_text.empty();
   return run_client(options, [&](Talk& talk) { return sub(talk, settings); });

@@ -10,6 +10,7 @@
 #include "runtime/combine.hpp"
 #include "runtime/core.hpp"
 #include "tools/client_output.hpp"
+#include "tools/connect_race.hpp"
 
 namespace tools {
 
@@ -30,7 +31,7 @@ net::NetworkOptions network_options() {
   options.medium_buffers = 16;
   options.large_buffers = 4;
   options.queued_bytes_max = Client::kQueuedBytesMax;
-  options.streams_max = 4;
+  options.streams_max = 2 * kAddressesMax;  // attempts to connect, and those that are closing
   options.direct_descriptors = false;
   return options;
 }
@@ -61,7 +62,7 @@ std::optional<Incoming> Incoming::copy_of(std::span<const std::byte> message) {
   return incoming;
 }
 
-const ws::ConnectionHandler Client::kHandler{nullptr, on_message, on_close, nullptr};
+const ws::ConnectionHandler Client::kHandler{on_open, on_message, on_close, nullptr};
 const net::StreamHandler Client::kStreamHandler{"client",  on_data,  on_end,
                                                 on_closed, on_timer, nullptr};
 
@@ -77,34 +78,40 @@ Client::~Client() {
 
 // --- Connecting
 
-Task<Result<void>> Client::connect(ServerUrl url) {
+Task<Result<void>> Client::connect(const ServerUrl& url, std::vector<runtime::Address> addresses) {
   RT_ASSERT(!is_open_);
-  RT_ASSERT(!url.addresses.empty());
   is_websocket_ = url.is_websocket;
-  for (std::size_t i = 0;; ++i) {
-    const auto connected = co_await connect_to(url.addresses[i], url);
-    if (connected) {
-      is_open_ = true;
-      co_return Result<void>{};
-    }
-    const bool was_cancelled = connected.error().code == ErrorCode::cancelled;
-    if (was_cancelled || i + 1 == url.addresses.size()) {
-      co_return runtime::Unexpected{connected.error()};
-    }
-  }
+  Attempt attempt = [this, &url](runtime::Address address) { return connect_to(address, url); };
+  co_return co_await race(std::move(addresses), std::move(attempt));
 }
 
 Task<Result<void>> Client::connect_to(runtime::Address address, const ServerUrl& url) {
-  if (!url.is_websocket) {
-    const auto stream = co_await network_.connect(address, kStreamHandler, this);
-    if (!stream) co_return runtime::Unexpected{stream.error()};
-    stream_ = *stream;
+  if (!is_websocket_) {
+    const auto made = co_await network_.connect(address, kStreamHandler, this);
+    if (!made) co_return runtime::Unexpected{made.error()};
+    net::Stream* stream = network_.find(*made);
+    if (stream == nullptr) co_return runtime::fail(ErrorCode::closed);
+    if (is_open_) {
+      stream->close(0);
+      co_return runtime::fail(ErrorCode::cancelled);
+    }
+    stream_ = *made;
+    is_open_ = true;
     co_return Result<void>{};
   }
-  const auto connection = co_await endpoint_.connect(address, url.host, url.target, this);
-  if (!connection) co_return runtime::Unexpected{connection.error()};
-  connection_ = *connection;
-  co_return Result<void>{};
+  const auto made = co_await endpoint_.connect(address, url.host, url.target, this);
+  if (!made) co_return runtime::Unexpected{made.error()};
+  if (*made == connection_) co_return Result<void>{};
+  if (ws::Connection* late = endpoint_.find(*made)) late->close(ws::CloseCode::normal);
+  co_return runtime::fail(ErrorCode::cancelled);
+}
+
+bool Client::is_ours(const ws::Connection& connection) const noexcept {
+  return is_open_ && connection.id() == connection_;
+}
+
+bool Client::is_ours(const net::Stream& stream) const noexcept {
+  return is_open_ && stream.id() == stream_;
 }
 
 // --- Sending
@@ -242,8 +249,17 @@ void Client::ended(std::string text) {
   end_waiting_.wake_all(WaitQueue::Outcome::closed);
 }
 
+// Here, not where the attempt has ended: the first message may come with the handshake's answer.
+void Client::on_open(ws::Connection& connection) noexcept {
+  auto& self = *static_cast<Client*>(connection.context());
+  if (self.is_open_) return;  // a late attempt, which connect_to() closes
+  self.connection_ = connection.id();
+  self.is_open_ = true;
+}
+
 void Client::on_message(ws::Connection& connection, ws::Message& message) noexcept {
   auto& self = *static_cast<Client*>(connection.context());
+  if (!self.is_ours(connection)) return;
   for (protocol::FrameCursor cursor(message.payload(), kFrameBytesMax); !cursor.at_end();) {
     const protocol::Frame frame = cursor.next();
     if (frame.status != protocol::FrameStatus::complete) {
@@ -256,6 +272,7 @@ void Client::on_message(ws::Connection& connection, ws::Message& message) noexce
 void Client::on_close(ws::Connection& connection, ws::CloseCode code,
                       std::string_view reason) noexcept {
   auto& self = *static_cast<Client*>(connection.context());
+  if (!self.is_ours(connection)) return;
   if (code == ws::CloseCode::abnormal) {
     return self.ended(self.is_paused_ ? "the connection was cut while our output was not read"
                                       : "the connection was cut");
@@ -265,7 +282,8 @@ void Client::on_close(ws::Connection& connection, ws::CloseCode code,
 }
 
 void Client::on_data(net::Stream& stream, const net::Received& received) noexcept {
-  static_cast<Client*>(stream.owner())->take_frames(received.bytes);
+  auto& self = *static_cast<Client*>(stream.owner());
+  if (self.is_ours(stream)) self.take_frames(received.bytes);
 }
 
 void Client::take_frames(std::span<const std::byte> bytes) {
@@ -285,13 +303,16 @@ void Client::take_frames(std::span<const std::byte> bytes) {
 
 void Client::on_end(net::Stream& stream) noexcept {
   auto& self = *static_cast<Client*>(stream.owner());
-  self.ended("the server closed the connection" +
-             (self.farewell_.empty() ? "" : ": " + self.farewell_));
+  if (self.is_ours(stream)) {
+    self.ended("the server closed the connection" +
+               (self.farewell_.empty() ? "" : ": " + self.farewell_));
+  }
   stream.close(0);
 }
 
 void Client::on_closed(net::Stream& stream, runtime::Error why) noexcept {
   auto& self = *static_cast<Client*>(stream.owner());
+  if (!self.is_ours(stream)) return;
   self.ended(self.farewell_.empty() ? "the connection was cut: " + describe(why)
                                     : "the server closed the connection: " + self.farewell_);
 }

@@ -4,7 +4,7 @@
 // else that the server says is an event.
 //
 //   Client client;
-//   auto connected = co_await with_timeout(limit, client.connect(url));
+//   auto connected = co_await with_timeout(limit, client.connect(url, addresses));
 //   auto reply = co_await with_timeout(limit, client.request(protocol::PingBody{.data = bytes}));
 //   while (auto event = co_await client.event()) { ... }
 //   co_await client.close();               // always, before it is destroyed
@@ -66,8 +66,10 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  // Tries all addresses of the URL. Errors: those of ws::Endpoint::connect for the last of them.
-  runtime::Task<runtime::Result<void>> connect(ServerUrl url);
+  // Connects to the first of the addresses that answers (tools/connect_race.hpp); the WebSocket
+  // handshake is part of answering. Errors: those of ws::Endpoint::connect for one of them.
+  runtime::Task<runtime::Result<void>> connect(const ServerUrl& url,
+                                               std::vector<runtime::Address> addresses);
 
   // Sends one frame and waits for the reply to it, an Error among them. Errors: closed, cancelled,
   // limit_exceeded (more than kQueuedBytesMax wait to be sent).
@@ -114,6 +116,7 @@ class Client {
     runtime::WaitQueue arrived;
   };
 
+  static void on_open(ws::Connection& connection) noexcept;
   static void on_message(ws::Connection& connection, ws::Message& message) noexcept;
   static void on_close(ws::Connection& connection, ws::CloseCode code,
                        std::string_view reason) noexcept;
@@ -135,6 +138,9 @@ class Client {
   runtime::Task<runtime::Result<Incoming>> await_reply(std::vector<std::byte> frame,
                                                        protocol::Uuid id);
   runtime::Task<runtime::Result<void>> connect_to(runtime::Address address, const ServerUrl& url);
+  // Attempts to connect may be several; only one becomes the connection.
+  bool is_ours(const ws::Connection& connection) const noexcept;
+  bool is_ours(const net::Stream& stream) const noexcept;
   runtime::Task<runtime::Result<void>> until_ended();
   bool transmit(const std::vector<std::byte>& frame);
   void take_message(std::span<const std::byte> message);

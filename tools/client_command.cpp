@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <exception>
 
 #include "runtime/combine.hpp"
 #include "runtime/features.hpp"
@@ -14,6 +15,8 @@
 #include "runtime/standard_stream.hpp"
 #include "runtime/task_group.hpp"
 #include "tools/config_value.hpp"
+#include "tools/connecting.hpp"
+#include "tools/host_limits.hpp"
 #include "tools/output.hpp"
 #include "tools/talk.hpp"
 
@@ -39,42 +42,26 @@ runtime::RuntimeOptions small_runtime() {
   return options;
 }
 
-std::string describe_connect_error(const runtime::Error& error) {
-  switch (error.code) {
-    case ErrorCode::closed:
-      return error.detail == 0
-                 ? "it does not speak HTTP, or ended the connection; tcp:// is for ports of "
-                   "--tcp-listen"
-                 : fmt::format("it answered with HTTP status {} instead of opening a WebSocket",
-                               error.detail);
-    case ErrorCode::timed_out:
-      return "no answer within the time limit (--timeout)";
-    default:
-      break;
-  }
-  const bool is_refused = error.code == ErrorCode::system && error.detail == ECONNREFUSED;
-  return describe(error) + (is_refused ? "; is `corelane serve` running there?" : "");
-}
-
-int tell_not_connected(const Talk& talk, const runtime::Error& error) {
-  if (error.code == ErrorCode::cancelled) return kCancelled;
-  talk.complain(fmt::format("cannot connect to {}: {}", talk.options.url->text,
-                            describe_connect_error(error)));
-  return error.code == ErrorCode::timed_out ? kExitTimeout : kExitNotConnected;
-}
-
 // The number of the signal that asks for the end; 0 if cancelled.
-Task<int> until_signal(const runtime::BlockedSignals& blocked) {
+Task<runtime::Result<int>> until_signal(const runtime::BlockedSignals& blocked) {
   runtime::SignalStream signals(blocked);
   const auto signal = co_await signals.next();
+  if (!signal && signal.error().code != ErrorCode::cancelled) {
+    co_return runtime::Unexpected{signal.error()};
+  }
   co_return signal ? *signal : 0;
 }
 
 Task<int> connect_and_run(Talk& talk, const ClientBody& body) {
-  const auto connected =
-      co_await runtime::with_timeout(talk.options.timeout, talk.client.connect(*talk.options.url));
-  if (!connected) co_return tell_not_connected(talk, connected.error());
-  co_return co_await body(talk);
+  ConnectProgress progress;
+  const ServerUrl& url = *talk.options.url;
+  const auto connected = co_await runtime::with_timeout(
+      talk.options.timeout, connect(talk.client, url, talk.options.resolver, progress));
+  if (connected) co_return co_await body(talk);
+  if (connected.error().code == ErrorCode::cancelled) co_return kCancelled;
+  const NotConnected why = explain(url, progress, connected.error());
+  talk.complain(fmt::format("cannot connect to {}: {}", url.text, why.text));
+  co_return why.exit_code;
 }
 
 Task<bool> flushed(Output& output, bool in_a_hurry) {
@@ -94,10 +81,20 @@ Task<int> run_and_finish(Talk& talk, const ClientBody& body,
   const auto ended = co_await runtime::when_any(connect_and_run(talk, body), until_signal(blocked),
                                                 talk.out.until_failed());
   const int code = std::get<0>(ended.values);
-  int signal = std::get<1>(ended.values);
+  const auto& awaited = std::get<1>(ended.values);
+  int signal = awaited ? *awaited : 0;
   const auto finished =
       co_await runtime::when_any(finish(talk, signal != 0), until_signal(blocked));
-  if (signal == 0) signal = std::get<1>(finished.values);
+  const auto& late = std::get<1>(finished.values);
+  if (signal == 0 && late) signal = *late;
+  if (!awaited) {
+    // The same limit may have been in the way of the command itself, which has told then.
+    if (code != kExitServerError) {
+      talk.complain(fmt::format("cannot wait for signals: {}; {}", describe(awaited.error()),
+                                explain_limit(awaited.error().detail)));
+    }
+    co_return kExitServerError;
+  }
   if (talk.out.failed() && (code == kExitOk || code == kCancelled) && signal == 0) {
     talk.complain("stdout takes nothing more: " + describe(*talk.out.failure()));
     co_return kExitOutputFailed;
@@ -112,8 +109,14 @@ Task<int> client_main(const ClientOptions& options, const ClientBody& body,
                       const runtime::BlockedSignals& blocked) {
   Output out(STDOUT_FILENO, kOutputBytesMax, Output::WhenFull::grow);
   Output err(STDERR_FILENO, kComplaintBytesMax, Output::WhenFull::drop);
-  Client client;
-  Talk talk{client, options, out, err};
+  std::optional<Client> client;
+  try {
+    client.emplace();
+  } catch (const std::exception& error) {
+    complain(options, fmt::format("cannot start: {}; {}", error.what(), explain_limit(ENOMEM)));
+    co_return kExitServerError;
+  }
+  Talk talk{*client, options, out, err};
   runtime::TaskGroup printing("printing");
   printing.spawn("stdout", Output::run, &out);
   printing.spawn("stderr", Output::run, &err);
@@ -135,34 +138,32 @@ std::optional<runtime::Nanoseconds> parse_timeout(const std::string& text) {
 
 }  // namespace
 
-std::unique_ptr<CLI::App> client_app(const std::string& description, ClientOptions& options) {
-  auto app = std::make_unique<CLI::App>(description, "corelane " + options.command);
-  app->add_option("-u,--url", options.url_text,
-                  "the server: ws://host:port/path, tcp://host:port, unix:/path")
-      ->capture_default_str()
-      ->type_name("URL");
-  app->add_option("-t,--timeout", options.timeout_text,
-                  "how long to wait for a connection and for each answer (default 10s)")
-      ->type_name("TIME");
-  app->add_flag("-j,--json", options.json, "print one JSON object a line");
-  app->footer(
-      "Exit code: 0 done, 1 the server said no, 2 wrong arguments, 3 cannot connect, 4 no answer "
-      "in "
-      "time,\n5 connection lost, 6 no io_uring on this host, 7 stdout takes nothing more");
-  return app;
+CommandLine client_command_line(const std::string& description, ClientOptions& options) {
+  CommandLine line("corelane " + options.command, description);
+  line.add_text("-u,--url", "URL", options.url_text,
+                fmt::format("the server: ws://host:port/path, tcp://host:port, unix:/path "
+                            "(default {})",
+                            options.url_text));
+  line.add_text("-t,--timeout", "TIME", options.timeout_text,
+                "how long to wait for a connection, the look-up of a name included, and for each "
+                "answer (default 10s)");
+  line.add_flag("-j,--json", options.json, "print one JSON object a line");
+  line.add_footer(
+      "Exit code: 0 done, 1 the server said no, or this host's limits did, 2 wrong arguments, 3 "
+      "cannot connect,\n4 no answer in time, 5 connection lost, 6 no io_uring on this host, 7 "
+      "stdout takes nothing more");
+  return line;
 }
 
-std::optional<int> parse_client_arguments(CLI::App& app, const Arguments& arguments,
+std::optional<int> parse_client_arguments(CommandLine& line, const Arguments& arguments,
                                           ClientOptions& options) {
-  try {
-    // CLI11 takes the arguments from the back.
-    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
-    app.parse(reversed);
-  } catch (const CLI::CallForHelp&) {
-    print_line(app.help());
+  const CommandLine::Outcome outcome = line.parse(arguments);
+  if (outcome.wants_help) {
+    print_line(line.help());
     return kExitOk;
-  } catch (const CLI::ParseError& error) {
-    complain(options, fmt::format("{}; see corelane {} --help", error.what(), options.command));
+  }
+  if (!outcome.problem.empty()) {
+    complain(options, fmt::format("{}; see corelane {} --help", outcome.problem, options.command));
     return kExitUsage;
   }
   if (!options.timeout_text.empty()) {
@@ -182,16 +183,34 @@ std::optional<int> parse_client_arguments(CLI::App& app, const Arguments& argume
   return std::nullopt;
 }
 
-int run_client(const ClientOptions& options, const ClientBody& body) {
-  // A reader that is gone is an exit code.
-  std::signal(SIGPIPE, SIG_IGN);
+namespace {
+
+int run_on_core(const ClientOptions& options, const ClientBody& body) {
   const runtime::BlockedSignals blocked({SIGINT, SIGTERM});
   runtime::Runtime runtime(small_runtime());
   const auto code = runtime.run([&] { return client_main(options, body, blocked); });
   if (code) return *code;
   const std::string reason = explain_unavailable(runtime::probe_features());
-  complain(options, reason.empty() ? "cannot make a ring: " + describe(code.error()) : reason);
-  return kExitUnavailable;
+  if (!reason.empty()) {
+    complain(options, reason);
+    return kExitUnavailable;
+  }
+  const std::string limit = explain_limit(code.error().detail);
+  complain(options, "cannot make a ring: " + (limit.empty() ? describe(code.error()) : limit));
+  return limit.empty() ? kExitUnavailable : kExitServerError;
+}
+
+}  // namespace
+
+int run_client(const ClientOptions& options, const ClientBody& body) {
+  end_when_out_of_memory();
+  // A reader that is gone is an exit code.
+  std::signal(SIGPIPE, SIG_IGN);
+  const int code = run_on_core(options, body);
+  // The thread of a look-up that nobody waits for any more: the end of main() would destroy what
+  // it uses. Lines that were printed have been flushed.
+  if (look_up_abandoned()) ::_exit(code);
+  return code;
 }
 
 // Nobody may read it: what is not taken within a second is lost.

@@ -2,7 +2,6 @@
 // What all client commands have in common: their flags, connecting, time limits, signals, exit
 // codes. What they do on their core is written with tools/talk.hpp.
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <optional>
 #include <string>
@@ -11,8 +10,10 @@
 #include "runtime/result.hpp"
 #include "runtime/task.hpp"
 #include "tools/client.hpp"
+#include "tools/command_line.hpp"
 #include "tools/commands.hpp"
 #include "tools/exit_code.hpp"
+#include "tools/name_lookup.hpp"
 
 namespace tools {
 
@@ -24,15 +25,16 @@ struct ClientOptions {
   std::string timeout_text;
   bool json = false;
   bool prints = true;  // its output is what the command is for: without a reader it ends
+  Resolver resolver = ask_name_service;
   // From the texts, by parse_client_arguments().
   std::optional<ServerUrl> url;
   runtime::Nanoseconds timeout = 10 * runtime::kSecond;
 };
 
-// An argument parser with the flags that every client command has. `options` outlives it.
-std::unique_ptr<CLI::App> client_app(const std::string& description, ClientOptions& options);
-// Parses and resolves. An exit code if that was all there was to do (--help, or a mistake).
-std::optional<int> parse_client_arguments(CLI::App& app, const Arguments& arguments,
+// A command line with the flags that every client command has. `options` outlives it.
+CommandLine client_command_line(const std::string& description, ClientOptions& options);
+// An exit code if that was all there was to do (--help, or a mistake).
+std::optional<int> parse_client_arguments(CommandLine& line, const Arguments& arguments,
                                           ClientOptions& options);
 
 // Connects, runs `body` on a core, closes, and returns the exit code. SIGINT and SIGTERM cancel

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <exception>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 #include "runtime/log.hpp"
 #include "runtime/standard_stream.hpp"
@@ -15,6 +17,7 @@
 #include "tools/config_value.hpp"
 #include "tools/doctor.hpp"
 #include "tools/exit_code.hpp"
+#include "tools/host_limits.hpp"
 #include "tools/version.hpp"
 
 namespace tools {
@@ -69,6 +72,12 @@ int unknown_command(const std::string& name) {
   return kExitUsage;
 }
 
+// What no command has expected, while it starts: this host lets it have too little of something.
+void tell_failure(std::string_view command, std::string_view why) {
+  const std::string line = fmt::format("corelane {}: cannot start: {}\n", command, why);
+  std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
 int run(const Arguments& words) {
   if (words.empty()) {
     print_usage(stderr);
@@ -79,7 +88,14 @@ int run(const Arguments& words) {
   if (name == "--version" || name == "-V") name = "version";
   const Command* command = find_command(name);
   if (command == nullptr) return unknown_command(name);
-  return command->run(Arguments(words.begin() + 1, words.end()));
+  try {
+    return command->run(Arguments(words.begin() + 1, words.end()));
+  } catch (const std::system_error& error) {
+    tell_failure(name, fmt::format("{} {}", error.what(), explain_limit(error.code().value())));
+  } catch (const std::exception& error) {
+    tell_failure(name, fmt::format("{}; {}", error.what(), explain_limit(ENOMEM)));
+  }
+  return kExitServerError;
 }
 
 }  // namespace

@@ -163,13 +163,12 @@ int run_sender(ClientOptions& options, const SendSettings& settings,
   });
 }
 
-void add_data_options(CLI::App& app, SendSettings& settings) {
-  app.add_option("data", settings.data, "what to send; - takes each line of stdin as a message")
-      ->required()
-      ->type_name("DATA|-");
-  app.add_flag("--whole", settings.whole, "with -: all of stdin is one message");
-  app.add_flag("-a,--ack", settings.ack,
-               "wait until it was handed over, and print to how many sessions");
+void add_data(CommandLine& line, SendSettings& settings) {
+  line.add_argument("DATA|-", settings.data,
+                    "what to send; - takes each line of stdin as a message");
+  line.add_flag("--whole", settings.whole, "with -: all of stdin is one message");
+  line.add_flag("-a,--ack", settings.ack,
+                "wait until it was handed over, and print to how many sessions");
 }
 
 }  // namespace
@@ -177,22 +176,21 @@ void add_data_options(CLI::App& app, SendSettings& settings) {
 int run_pub(const Arguments& arguments) {
   ClientOptions options("pub");
   SendSettings settings;
-  const auto app = client_app("Publishes to a channel.", options);
-  app->add_option("channel", settings.channel, "channel")->required()->type_name("CHANNEL");
-  add_data_options(*app, settings);
-  if (const auto code = parse_client_arguments(*app, arguments, options)) return *code;
+  auto line = client_command_line("Publishes to a channel.", options);
+  line.add_argument("CHANNEL", settings.channel, "the channel");
+  add_data(line, settings);
+  if (const auto code = parse_client_arguments(line, arguments, options)) return *code;
   return run_sender(options, settings, publish);
 }
 
 int run_send(const Arguments& arguments) {
   ClientOptions options("send");
   SendSettings settings;
-  const auto app = client_app("Sends to one session, as `sub` and `whoami` name them.", options);
-  app->add_option("session", settings.session_text, "the session's id")
-      ->required()
-      ->type_name("SESSION");
-  add_data_options(*app, settings);
-  if (const auto code = parse_client_arguments(*app, arguments, options)) return *code;
+  auto line =
+      client_command_line("Sends to one session, as `sub` and `whoami` name them.", options);
+  line.add_argument("SESSION", settings.session_text, "the session's id");
+  add_data(line, settings);
+  if (const auto code = parse_client_arguments(line, arguments, options)) return *code;
   const auto session = protocol::parse_uuid(settings.session_text);
   if (!session) {
     complain(options, fmt::format("{} is no session id: it looks like "
@@ -207,10 +205,10 @@ int run_send(const Arguments& arguments) {
 int run_broadcast(const Arguments& arguments) {
   ClientOptions options("broadcast");
   SendSettings settings;
-  const auto app = client_app("Sends to every session of the server.", options);
-  add_data_options(*app, settings);
-  app->add_flag("--include-self", settings.include_self, "to this session too");
-  if (const auto code = parse_client_arguments(*app, arguments, options)) return *code;
+  auto line = client_command_line("Sends to every session of the server.", options);
+  add_data(line, settings);
+  line.add_flag("--include-self", settings.include_self, "to this session too");
+  if (const auto code = parse_client_arguments(line, arguments, options)) return *code;
   return run_sender(options, settings, broadcast);
 }
 

@@ -9,6 +9,8 @@ import json
 import os
 import pathlib
 import re
+import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -200,6 +202,59 @@ class ExitCodes(unittest.TestCase):
                 # Before its first instruction the signal just kills it.
                 self.assertIn(publisher.exit_code(), (128 + signal.SIGTERM, -signal.SIGTERM))
             os.close(write)
+
+
+class Limits(unittest.TestCase):
+    """What the host lets a command have may be too little: that is said, and never an abort."""
+
+    LIKE_NAME_AND_ADDRESS = ['ping', '-u', 'ws://localhost:9/'], ['ping', '-u', 'ws://127.0.0.1:9/']
+
+    def command(self, limit, value, *arguments):
+        def confine():
+            resource.setrlimit(limit, (value, value))
+            if os.getuid() == 0:      # to root most limits do not apply
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+        with tempfile.TemporaryDirectory() as folder:
+            program = pathlib.Path(folder) / 'corelane'
+            os.chmod(folder, 0o755)
+            shutil.copy(PROGRAM, program)       # the build folder may be closed to others
+            return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=PATIENCE_S,
+                                  preexec_fn=confine)
+
+    def test_of_threads_is_1_with_what_to_raise(self):
+        result = self.command(resource.RLIMIT_NPROC, 1, *self.LIKE_NAME_AND_ADDRESS[0])
+        self.assertEqual(result.returncode, SERVER_ERROR, result.stderr)
+        self.assertRegex(result.stderr, r'^corelane ping: .*ulimit -u, now 1.*pids\.max\n$')
+        result = self.command(resource.RLIMIT_NPROC, 1, *self.LIKE_NAME_AND_ADDRESS[1])
+        self.assertEqual(result.returncode, NOT_CONNECTED, result.stderr)   # an address needs no thread
+
+    def test_of_files_is_1_with_what_to_raise(self):
+        codes = set()
+        for files in range(3, 12):
+            result = self.command(resource.RLIMIT_NOFILE, files, *self.LIKE_NAME_AND_ADDRESS[files % 2])
+            if result.returncode == 127:    # the loader could not open a library
+                continue
+            codes.add(result.returncode)
+            self.assertIn(result.returncode, (SERVER_ERROR, NOT_CONNECTED), f'{files}: {result.stderr}')
+            if result.returncode == SERVER_ERROR:
+                self.assertRegex(result.stderr, rf'^corelane ping: .*limit of open files is {files}: raise .*\n$')
+        self.assertEqual(codes, {SERVER_ERROR, NOT_CONNECTED})
+
+    def test_of_address_space_is_1_with_what_to_raise(self):
+        codes = set()
+        for mebibytes in range(40, 120, 8):
+            if self.command(resource.RLIMIT_AS, mebibytes << 20, 'version').returncode != OK:
+                continue    # the loader and the allocator found no room, and nothing of ours has run
+            for arguments in (*self.LIKE_NAME_AND_ADDRESS, ['serve', '--print-config']):
+                result = self.command(resource.RLIMIT_AS, mebibytes << 20, *arguments)
+                case = f'{mebibytes} MiB, {arguments}: {result.stderr}'
+                self.assertIn(result.returncode, (OK, SERVER_ERROR, NOT_CONNECTED), case)
+                codes.add(result.returncode)
+                if result.returncode == SERVER_ERROR:
+                    self.assertRegex(result.stderr, r'^corelane[^\n]*limit of address space is \d+ MiB[^\n]*\n$', case)
+        self.assertIn(NOT_CONNECTED, codes)
 
 
 if __name__ == '__main__':

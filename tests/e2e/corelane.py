@@ -137,9 +137,9 @@ class Example(Listener):
         super().__init__('--listen', '127.0.0.1:0', '--cores', '2', program=program)
 
 
-def run(*arguments, **keywords):
+def run(*arguments, program=PROGRAM, **keywords):
     """A command to its end."""
-    return subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=PATIENCE_S, **keywords)
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=PATIENCE_S, **keywords)
 
 
 def forbid_io_uring():

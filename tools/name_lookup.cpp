@@ -1,0 +1,146 @@
+#include "tools/name_lookup.hpp"
+
+#include <fmt/core.h>
+#include <netdb.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include "runtime/await.hpp"
+
+namespace tools {
+namespace {
+
+using runtime::Result;
+using runtime::Task;
+
+// The modules of nsswitch.conf may need more than a resolver of DNS does; the usual 8 MiB would
+// not fit into a small limit of address space.
+constexpr std::size_t kStackBytes = 1024 * 1024;
+
+// Shared by the coroutine that asks and the thread; the descriptor orders their accesses.
+struct Question {
+  Question(std::string for_name, Resolver by)
+      : name(std::move(for_name)), resolver(std::move(by)) {}
+  Question(const Question&) = delete;
+  Question& operator=(const Question&) = delete;
+  ~Question() {
+    if (answered >= 0) ::close(answered);
+  }
+
+  const std::string name;
+  const Resolver resolver;
+  NameAnswer answer;
+  int answered = -1;  // an eventfd: readable once `answer` is there
+};
+
+bool is_abandoned = false;
+
+// The first memory that a thread asks for is the expensive one (mimalloc: 32 MiB of addresses), and
+// getaddrinfo of glibc 2.36 crashes where it gets none.
+bool has_memory() {
+  constexpr std::size_t kBytes = 4096;
+  // Not `new`, which ends the process with mimalloc. volatile: not to be left out.
+  void* volatile memory = std::malloc(kBytes);
+  std::free(memory);
+  return memory != nullptr;
+}
+
+void* answer_question(void* argument) noexcept {
+  const std::unique_ptr<std::shared_ptr<Question>> held(
+      static_cast<std::shared_ptr<Question>*>(argument));
+  Question& question = **held;
+  const NameAnswer no_memory{.addresses = {}, .error = EAI_MEMORY, .system_error = 0};
+  try {
+    question.answer = has_memory() ? question.resolver(question.name) : no_memory;
+  } catch (const std::bad_alloc&) {
+    question.answer = no_memory;
+  }
+  const std::uint64_t one = 1;
+  // It fails only for a counter that is full.
+  static_cast<void>(!::write(question.answered, &one, sizeof one));
+  return nullptr;
+}
+
+// 0 or an errno.
+int start_thread(const std::shared_ptr<Question>& question) {
+  question->answered = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (question->answered < 0) return errno;
+  pthread_attr_t attributes;
+  if (const int error = pthread_attr_init(&attributes); error != 0) return error;
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&attributes, kStackBytes);
+  auto argument = std::make_unique<std::shared_ptr<Question>>(question);
+  pthread_t thread;
+  // tidy: allow banned_call: for one getaddrinfo, which blocks and cannot be stopped
+  const int error = pthread_create(&thread, &attributes, answer_question, argument.get());
+  pthread_attr_destroy(&attributes);
+  if (error == 0) static_cast<void>(argument.release());
+  return error;
+}
+
+}  // namespace
+
+NameAnswer ask_name_service(const std::string& name) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  NameAnswer answer;
+  answer.error = getaddrinfo(name.c_str(), nullptr, &hints, &found);
+  if (answer.error == EAI_SYSTEM) answer.system_error = errno;
+  if (answer.error != 0) return answer;
+  for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
+    answer.addresses.push_back(runtime::Address::from_raw(one->ai_addr, one->ai_addrlen));
+  }
+  freeaddrinfo(found);
+  return answer;
+}
+
+Task<Result<NameAnswer>> look_up(std::string name, Resolver resolver) {
+  const auto question = std::make_shared<Question>(std::move(name), std::move(resolver));
+  if (const int error = start_thread(question); error != 0) {
+    co_return runtime::Unexpected{runtime::Error::from_errno(error)};
+  }
+  runtime::OperationAwaiter poll([&question](runtime::Ring& ring, runtime::Token token) {
+    ring.poll({.number = question->answered, .direct = false}, POLLIN, token);
+  });
+  const auto ready = co_await poll;
+  std::uint64_t count = 0;
+  // Not the poll's outcome: the answer may be there although the wait for it was cancelled.
+  if (::read(question->answered, &count, sizeof count) != sizeof count) {
+    is_abandoned = true;
+    co_return runtime::Unexpected{ready ? runtime::Error::from_errno(EIO) : ready.error()};
+  }
+  co_return std::move(question->answer);
+}
+
+bool look_up_abandoned() noexcept {
+  return is_abandoned;
+}
+
+std::string describe(const NameAnswer& answer) {
+  switch (answer.error) {
+    case 0:
+    case EAI_NONAME:
+    case EAI_NODATA:
+    case EAI_ADDRFAMILY:
+      return "the name is not known";
+    case EAI_AGAIN:
+      return "the name service gives no answer (see /etc/resolv.conf)";
+    case EAI_SYSTEM:
+      return "the name service cannot be asked: " +
+             runtime::describe(runtime::Error::from_errno(answer.system_error));
+    default:
+      return fmt::format("the name service gives no address: {}", gai_strerror(answer.error));
+  }
+}
+
+}  // namespace tools
