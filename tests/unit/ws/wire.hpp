@@ -121,7 +121,7 @@ class Cuts {
 };
 
 // Feeds `stream` to the reader, each receive in a block of exactly its size. A failure is recorded
-// as "fail:CODE" and ends the feeding.
+// as "fail:CODE" and ends the feeding. What a closed reader does not take is dropped.
 inline void feed(ws::MessageReader& reader, Recorder& sink, std::string_view stream,
                  const ws::ReaderLimits& limits, const Cuts& cuts) {
   while (!stream.empty()) {
@@ -136,6 +136,7 @@ inline void feed(ws::MessageReader& reader, Recorder& sink, std::string_view str
         sink.events.push_back("fail:" + std::to_string(static_cast<unsigned>(result.code)));
         return;
       }
+      if (result.status == ws::ReadStatus::closed) break;
       rest = rest.subspan(result.consumed);
     }
   }
