@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "net/http/server_log.hpp"
 #include "net/http/server.hpp"
+#include "net/http/server_log.hpp"
 #include "runtime/assert.hpp"
 
 namespace net::http {
