@@ -10,28 +10,24 @@ namespace net {
 
 using runtime::Address;
 using runtime::LogLevel;
-using runtime::LogReason;
 using runtime::Task;
 
 namespace {
 
-void write_line(const Address* peer, LogReason& reason, LogLevel level, const std::string& text) {
+void write_line(const Address* peer, LogLevel level, const std::string& text) {
   const int family = peer != nullptr ? peer->family() : AF_UNSPEC;
   const bool is_ip = family == AF_INET || family == AF_INET6;
-  runtime::log_limited(reason, level, [&] {
-    return fmt::format("{}: {}",
-                       is_ip               ? peer->text()
-                       : family == AF_UNIX ? "a Unix peer"
-                                           : "a peer",
-                       text);
-  });
+  runtime::log(level, fmt::format("{}: {}",
+                                  is_ip               ? peer->text()
+                                  : family == AF_UNIX ? "a Unix peer"
+                                                      : "a peer",
+                                  text));
 }
 
 // The kernel wants to know how many bytes the address has (Ring::read_peer_address). So both
 // lengths are tried at once, while the descriptor is certainly the peer's, and the one that fits
 // writes the line; the shorter also if nothing does.
-Task<void> ask(runtime::Descriptor socket, socklen_t bytes, LogReason* reason, LogLevel level,
-               std::string text) {
+Task<void> ask(runtime::Descriptor socket, socklen_t bytes, LogLevel level, std::string text) {
   Address peer;
   runtime::OperationAwaiter operation([&](runtime::Ring& ring, runtime::Token token) {
     ring.read_peer_address(socket, peer.raw(), bytes, token);
@@ -39,39 +35,26 @@ Task<void> ask(runtime::Descriptor socket, socklen_t bytes, LogReason* reason, L
   const auto read = co_await operation;
   const bool is_short = bytes == sizeof(sockaddr_in);
   if (!read) {
-    if (is_short) write_line(nullptr, *reason, level, text);
+    if (is_short) write_line(nullptr, level, text);
     co_return;
   }
   peer.set_raw_bytes(bytes);
-  if (is_short == (peer.family() == AF_INET)) write_line(&peer, *reason, level, text);
+  // A Unix peer's name may be of any length from the shorter one on.
+  if (is_short == (peer.family() != AF_INET6)) write_line(&peer, level, text);
 }
 
 }  // namespace
 
-bool PeerLog::admits(const LogReason& reason, runtime::Nanoseconds now) {
-  if (const std::int64_t second = now / runtime::kSecond; second != second_) {
-    second_ = second;
-    asked_.clear();
-  }
-  for (Asked& asked : asked_) {
-    if (asked.reason != &reason) continue;
-    return ++asked.times <= LogReason::kLinesPerSecond;
-  }
-  asked_.push_back({.reason = &reason, .times = 1});
-  return true;
-}
-
-void PeerLog::write(Stream& stream, LogReason& reason, LogLevel level, std::string text) {
+void PeerLog::write(Stream& stream, LogLevel level, std::string text) {
   const runtime::Descriptor socket = stream.descriptor();
   if (!stream.has_descriptor()) {
-    write_line(nullptr, reason, level, text);
+    write_line(nullptr, level, text);
   } else if (!socket.direct) {
     const auto peer = stream.network().core().ring().peer_address(socket);
-    write_line(peer ? &*peer : nullptr, reason, level, text);
+    write_line(peer ? &*peer : nullptr, level, text);
   } else {
-    questions_.spawn("peer address", ask, socket, socklen_t{sizeof(sockaddr_in)}, &reason, level,
-                     text);
-    questions_.spawn("peer address", ask, socket, socklen_t{sizeof(sockaddr_in6)}, &reason, level,
+    questions_.spawn("peer address", ask, socket, socklen_t{sizeof(sockaddr_in)}, level, text);
+    questions_.spawn("peer address", ask, socket, socklen_t{sizeof(sockaddr_in6)}, level,
                      std::move(text));
   }
 }

@@ -318,7 +318,10 @@ void Log::tell_lost() noexcept {
   const std::uint64_t lost = lost_.exchange(0, std::memory_order_relaxed);
   if (lost == 0) return;
   std::array<char, 256> text;
-  err_.queue.push({text.data(), lost_notice(lost, text)}, lost_, nullptr);
+  // A notice that finds no place is counted as one line lost, and stands for all of these.
+  if (!err_.queue.push({text.data(), lost_notice(lost, text)}, lost_, nullptr)) {
+    lost_.fetch_add(lost - 1, std::memory_order_relaxed);
+  }
 }
 
 void Log::flush(int milliseconds) noexcept {

@@ -191,7 +191,7 @@ int run_sub(const Arguments& arguments) {
       options);
   line.add_arguments("CHANNEL", settings.channels, "channels");
   line.add_count("-n,--count", "N", settings.count, {0, UINT64_MAX},
-                 "end after so many messages (default: go on)");
+                 "end after N messages (default: go on)");
   if (const auto code = parse_client_arguments(line, arguments, options)) return *code;
   // Who sets a time limit does not want to wait for a message without end either.
   settings.has_deadline = !options.timeout_text.empty();

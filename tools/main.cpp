@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <exception>
+#include <new>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -92,8 +93,10 @@ int run(const Arguments& words) {
     return command->run(Arguments(words.begin() + 1, words.end()));
   } catch (const std::system_error& error) {
     tell_failure(name, fmt::format("{} {}", error.what(), explain_limit(error.code().value())));
-  } catch (const std::exception& error) {
+  } catch (const std::bad_alloc& error) {
     tell_failure(name, fmt::format("{}; {}", error.what(), explain_limit(ENOMEM)));
+  } catch (const std::exception& error) {
+    tell_failure(name, error.what());
   }
   return kExitServerError;
 }

@@ -20,6 +20,7 @@ constexpr std::array<std::string_view, 9> kMethods{"GET",     "HEAD",    "POST",
 
 // A reason that ends with the name of a limit gets its value: "... limits.header_bytes_max (8192)".
 [[gnu::cold]] std::string with_limit(std::string_view reason, const ServerOptions& options) {
+  if (reason.find("limits.") == reason.npos) return std::string{reason};
   const auto time = [](runtime::Nanoseconds of) {
     const bool is_whole = of % runtime::kSecond == 0;
     const auto number = of / (is_whole ? runtime::kSecond : runtime::kMillisecond);

@@ -82,7 +82,8 @@ void Server::refuse_connection(Stream& stream) noexcept {
   write_error(out, Status::service_unavailable, {.date = date(), .reason = why});
   // It cannot fail but for a queue smaller than one error response; then it closes all the same.
   (void)stream.send_copy(out);
-  close(stream);
+  // Not for long: while it waits for the peer's end it takes a place.
+  stream.close(std::min(options_.linger, kDrainLinger));
 }
 
 // --- Draining

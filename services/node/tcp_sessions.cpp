@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "net/http/server.hpp"
 #include "services/dispatch/dispatch.hpp"
 #include "services/pubsub/pubsub.hpp"
 #include "services/sessions/sessions.hpp"
@@ -58,7 +59,8 @@ void TcpSessions::refuse(net::Stream& stream) noexcept {
   RT_ASSERT(bytes > 0);
   log_error(stream, body.code, body.text);
   stream.send_last(std::span{frame}.first(bytes));
-  stream.close(options_.close_timeout);
+  // Not for long: while it waits for the peer's end it takes a place.
+  stream.close(std::min(options_.close_timeout, net::http::Server::kDrainLinger));
 }
 
 bool TcpSessions::is_unfinished(Session& session) noexcept {

@@ -9,6 +9,7 @@ import os
 import pathlib
 import pty
 import resource
+import shutil
 import signal
 import socket
 import stat
@@ -137,15 +138,31 @@ def limited(limits, ordinary_user=True):
         for which, value in limits.items():
             resource.setrlimit(which, (value, value))
         if ordinary_user and os.getuid() == 0:
+            os.setgroups([])
             os.setgid(NOBODY)
             os.setuid(NOBODY)
     return apply
 
 
+def program_for_others(folder):
+    """A copy that another user may run: the build folder may be closed to others."""
+    os.chmod(folder, 0o755)
+    return shutil.copy(PROGRAM, f'{folder}/corelane')
+
+
 class Limits(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.program = program_for_others(cls.folder.name)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
     def start(self, command, limits, *arguments, cores='2'):
         """Returns (exit code, stderr); the code is None for a server that serves."""
-        process = subprocess.Popen([PROGRAM, command, '--listen', '127.0.0.1:0', '--cores', cores, *arguments],
+        process = subprocess.Popen([self.program, command, '--listen', '127.0.0.1:0', '--cores', cores, *arguments],
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                    preexec_fn=limited(limits))
         try:
@@ -258,7 +275,9 @@ class UnixSockets(unittest.TestCase):
     @unittest.skipIf(os.getuid() != 0, 'needs two users')
     def test_a_file_that_cannot_be_given_away_is_an_error_and_does_not_stay(self):
         os.chmod(self.folder.name, 0o777)
-        result = run('serve', '--listen', f'unix:{self.path}', '--unix-owner', 'root', preexec_fn=limited({}))
+        with tempfile.TemporaryDirectory() as folder:
+            result = run('serve', '--listen', f'unix:{self.path}', '--unix-owner', 'root',
+                         program=program_for_others(folder), preexec_fn=limited({}))
         self.assertEqual(result.returncode, 1)
         self.assertIn('server.unix_owner', result.stderr)
         self.assertFalse(os.path.lexists(self.path))
