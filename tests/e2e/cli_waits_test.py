@@ -24,7 +24,7 @@ from corelane import PATIENCE_S, PROGRAM, Process, Server, Subscriber, run  # no
 
 OK, SERVER_ERROR, USAGE, NOT_CONNECTED, TIMEOUT, LOST, UNAVAILABLE, OUTPUT_FAILED = range(8)
 REFUSED = 'x' * 256   # a channel name that the server refuses
-HASTE = ['--ping-interval', '1s', '--pong-timeout', '5s']
+HASTE = ['--ping-interval', '2s', '--pong-timeout', '2s']
 
 
 class OpenInput(Process):
