@@ -54,6 +54,10 @@ Task<int> ping(const Talk& talk, const PingSettings& settings) {
   co_return kExitOk;
 }
 
+Task<int> welcome_ping(const Talk& talk, const PingSettings& settings) {
+  co_return co_await talk.while_welcome(ping(talk, settings));
+}
+
 struct SubSettings {
   std::vector<std::string> channels;
   std::uint64_t count = 0;  // 0: without end
@@ -176,9 +180,7 @@ int run_ping(const Arguments& arguments) {
   line.add_count("--bytes", "N", settings.bytes, {0, 16 * 1024 * 1024},
                  "bytes to carry there and back (default 32)");
   if (const auto code = parse_client_arguments(line, arguments, options)) return *code;
-  return run_client(options, [&](Talk& talk) -> Task<int> {
-    co_return co_await talk.while_welcome(ping(talk, settings));
-  });
+  return run_client(options, [&](Talk& talk) { return welcome_ping(talk, settings); });
 }
 
 int run_sub(const Arguments& arguments) {

@@ -30,7 +30,7 @@ void CommandLine::add_flag(std::string_view names, bool& into, std::string help)
   add(names, "", std::move(help)).on = &into;
 }
 
-void CommandLine::add_text(std::string_view names, std::string value, std::string& into,
+void CommandLine::add_text(std::string_view names, std::string_view value, std::string& into,
                            std::string help) {
   add(names, value, std::move(help)).text = &into;
 }
@@ -127,6 +127,7 @@ std::string CommandLine::take_arguments(const std::vector<std::string>& argument
 
 std::string CommandLine::unknown(const Word& word) const {
   std::vector<std::string> known;
+  known.reserve(rules_.size());
   for (const FlagRule& rule : rules_) known.push_back(rule.long_name);
   std::string text = fmt::format("{} is no flag", word.name);
   const std::string_view nearest =

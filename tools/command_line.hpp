@@ -18,7 +18,8 @@ class CommandLine {
 
   // `names`: "--long" or "-s,--long". `value`: what --help calls the value.
   void add_flag(std::string_view names, bool& into, std::string help);
-  void add_text(std::string_view names, std::string value, std::string& into, std::string help);
+  void add_text(std::string_view names, std::string_view value, std::string& into,
+                std::string help);
   struct Range {
     std::uint64_t min;
     std::uint64_t max;

@@ -154,13 +154,16 @@ Task<int> broadcast(const Talk& talk, const SendSettings& settings) {
   });
 }
 
+using SendCommand = Task<int> (*)(const Talk& talk, const SendSettings& settings);
+
 // Whatever comes first decides: input, an answer, an Error, the end of the connection.
-int run_sender(ClientOptions& options, const SendSettings& settings,
-               Task<int> (*command)(const Talk& talk, const SendSettings& settings)) {
+Task<int> run_welcome(const Talk& talk, const SendSettings& settings, SendCommand command) {
+  co_return co_await talk.while_welcome(command(talk, settings));
+}
+
+int run_sender(ClientOptions& options, const SendSettings& settings, SendCommand command) {
   options.prints = settings.ack;
-  return run_client(options, [&](Talk& talk) -> Task<int> {
-    co_return co_await talk.while_welcome(command(talk, settings));
-  });
+  return run_client(options, [&](Talk& talk) { return run_welcome(talk, settings, command); });
 }
 
 void add_data(CommandLine& line, SendSettings& settings) {

@@ -138,8 +138,9 @@ TEST(Race, of_silent_addresses_ends_when_it_is_cancelled) {
   for (const auto delay : {runtime::Nanoseconds{1}, kEndless}) {
     tests::run_on_cores(1, [delay]() -> Task<void> {
       Attempts attempts;
-      const auto result = co_await runtime::with_timeout(
-          kShort, race(addresses_of({"10.0.0.1:1", "10.0.0.2:1"}), attempts.function(), delay));
+      const auto addresses = addresses_of({"10.0.0.1:1", "10.0.0.2:1"});
+      const auto result =
+          co_await runtime::with_timeout(kShort, race(addresses, attempts.function(), delay));
       EXPECT_FALSE(result);
       EXPECT_EQ(result.error().code, ErrorCode::timed_out);
       EXPECT_EQ(attempts.cancelled, static_cast<int>(attempts.begun.size()));
