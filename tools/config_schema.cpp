@@ -40,7 +40,7 @@ constexpr auto kLog = kAt<&Config::log, kMember>;
 // --- Checks of texts
 
 std::string check_address(std::string_view text) {
-  const std::string problem = runtime::Address::problem_of(text);
+  std::string problem = runtime::Address::problem_of(text);
   if (problem != "is no address") return problem;
   if (text.starts_with("localhost:")) return "is a name; write the address, 127.0.0.1 or [::1]";
   return "is no address to listen on";

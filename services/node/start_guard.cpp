@@ -125,7 +125,7 @@ bool is_limit(int error) noexcept {
 
 std::string explain_no_thread(const runtime::Error& error, runtime::CoreId cores) {
   std::string limits;
-  const auto add = [&limits](std::string limit) {
+  const auto add = [&limits](const std::string& limit) {
     if (!limit.empty()) limits += (limits.empty() ? "" : ", ") + limit;
   };
   const std::uint64_t processes = soft_limit(RLIMIT_NPROC);
