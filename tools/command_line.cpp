@@ -35,7 +35,7 @@ void CommandLine::add_text(std::string_view names, std::string_view value, std::
   add(names, value, std::move(help)).text = &into;
 }
 
-void CommandLine::add_count(std::string_view names, std::string value, std::uint64_t& into,
+void CommandLine::add_count(std::string_view names, std::string_view value, std::uint64_t& into,
                             Range range, std::string help) {
   Flag& flag = add(names, value, std::move(help));
   flag.count = &into;

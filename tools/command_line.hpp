@@ -24,7 +24,7 @@ class CommandLine {
     std::uint64_t min;
     std::uint64_t max;
   };
-  void add_count(std::string_view names, std::string value, std::uint64_t& into, Range range,
+  void add_count(std::string_view names, std::string_view value, std::uint64_t& into, Range range,
                  std::string help);
   // Arguments, in their order; all are needed. The last may be one of several words.
   void add_argument(std::string name, std::string& into, std::string help);
