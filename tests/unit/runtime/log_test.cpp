@@ -81,8 +81,9 @@ struct TestLog {
 
  private:
   static std::vector<TestLog*>& all() {
-    static std::vector<TestLog*> logs;  // reachable for LeakSanitizer
-    return logs;
+    // Reachable for LeakSanitizer, which looks after static objects have been destroyed.
+    static auto* const logs = new std::vector<TestLog*>;
+    return *logs;
   }
 };
 
