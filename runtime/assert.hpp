@@ -7,7 +7,7 @@
 namespace runtime {
 
 // Prints "file:line: assertion failed: expression" and aborts. Safe in any context, and waits at
-// most a second for whoever reads stderr.
+// most a second for the reader of stderr.
 [[noreturn, gnu::cold, gnu::noinline]] void assertion_failed(const char* expression,
                                                              const char* file, int line) noexcept;
 

@@ -12,7 +12,7 @@ namespace runtime {
 namespace {
 
 constexpr std::size_t kNoticeBytesMax = 256;
-// A producer holds the queue for the copy of a line. If it was descheduled meanwhile, yielding lets
+// A producer holds the queue for the copy of a line. If it is descheduled there, yielding lets
 // it go on; that it does not come back at all is no reason to stop a core.
 constexpr int kLockTries = 200;
 constexpr int kTriesBeforeYielding = 100;

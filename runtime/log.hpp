@@ -1,7 +1,7 @@
 #pragma once
 // The log of the process: lines for people on stderr, and on stdout what a supervisor waits for.
 // Every function may be called from any core and any other thread, also before the first core
-// exists and after the last has ended. None waits for whoever reads the streams, none allocates: a
+// exists and after the last has ended. None waits for a reader of the streams, none allocates: a
 // line is copied into a bounded queue and written by a thread of its own. Lines that find the queue
 // full, or that the stream does not take (a full disk, a reader that is gone), are lost and
 // counted, and the count is logged as soon as something can be written again.

@@ -264,7 +264,7 @@ void Log::take_terminals() noexcept {
   }
 }
 
-// One thread at a time; who comes meanwhile leaves its line to that one.
+// One thread at a time; another one leaves its line to that thread.
 void Log::write_without_thread() noexcept {
   for (;;) {
     if (writing_.exchange(true, std::memory_order_acquire)) return;

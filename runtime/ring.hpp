@@ -161,7 +161,7 @@ class Ring {
   // Completes with a descriptor for each connection; direct ones if `direct`.
   // Errors: ENFILE/EMFILE (direct table full/process limit), ECONNABORTED, ENOMEM, ECANCELED.
   //
-  // It takes what waits in one go, as fast as it comes: a direct table that fills meanwhile costs
+  // It takes what waits in one go, as fast as it comes: a direct table that then fills costs
   // connections, which the kernel takes from the backlog first and then finds no slot for.
   void accept_multishot(Descriptor listener, bool direct, Token token) noexcept;
   // The same for one connection. Several may be in flight on a listener, each of which takes one.

@@ -1,7 +1,7 @@
 #pragma once
 // The addresses of a host name, for a coroutine: the system's resolver blocks, for as long as its
-// configuration says, and cannot be stopped. So each question has a thread of its own, and whoever
-// asked can go away: what the thread writes to lives until both are done with it.
+// configuration says, and cannot be stopped. So each question has a thread of its own, and the
+// caller can go away: what the thread writes to lives until both are done with it.
 //
 // A process with such a thread left must not return from main(), which would destroy what the
 // thread still uses: see look_up_abandoned().

@@ -25,7 +25,7 @@ namespace tools {
 class Output {
  public:
   enum class WhenFull : std::uint8_t {
-    grow,  // whoever writes much waits for room(): nothing is lost
+    grow,  // a caller that writes much waits for room(): nothing is lost
     drop,  // what does not fit is lost and counted, and the count is told once there is room
   };
 

@@ -15,7 +15,7 @@
 
 namespace tools {
 
-// In the place of an exit code: whoever has cancelled the command knows it.
+// In the place of an exit code: the canceller knows why.
 inline constexpr int kCancelled = -1;
 
 struct Talk {

@@ -95,7 +95,7 @@ class Connection {
   enum class State : std::uint8_t {
     open,
     close_sent,  // close(): waiting for the peer's close frame, whose code on_close tells
-    refused,     // close_now(), a breach: likewise, but on_close tells our code
+    refused,     // close_now(), a breach: the same, but on_close tells our code
     ended,       // both were exchanged, or nothing can be: only the stream's end is left
   };
   struct Compression;

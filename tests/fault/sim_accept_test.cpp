@@ -1,4 +1,4 @@
-// Goal: whoever connects is served, at once or when there is room, at every limit of descriptors
+// Goal: every connection is served, at once or when there is room, at every limit of descriptors
 // and streams. Method: more visitors than there is room for, in the simulation, whose kernel loses
 // a connection that it has accepted without a slot for it, over seeds.
 #include <gtest/gtest.h>

@@ -519,7 +519,7 @@ TEST(HttpServer, ADribbledHeadIsCutOffByItsDeadline) {
       co_await dribble(client, get("/hello", std::string(200, 'x')));
       co_await client.until_end();
       const Nanoseconds took = Core::current().now() - start;
-      // Not a deadline that each byte begins anew: then the head would end, and be answered.
+      // Not a deadline that each byte restarts: then the head would end, and be answered.
       EXPECT_GE(took, kShort);
       const auto answers = answers_in(client.received);
       EXPECT_EQ(answers.size(), 1u);

@@ -1,5 +1,5 @@
-// Goal: what is printed arrives in order and whole, however its reader pauses, and nobody is held
-// meanwhile; a reader that is gone and a full disk are noticed. Method: pipes that are full, a
+// Goal: what is printed arrives in order and whole, however its reader pauses, and the core goes
+// on; a reader that is gone and a full disk are noticed. Method: pipes that are full, a
 // terminal that nobody reads, /dev/full; one core, and short waits that have to time out.
 
 #include "tools/output.hpp"

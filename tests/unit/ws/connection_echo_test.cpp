@@ -426,7 +426,7 @@ TEST(WsDeflate, WhatDoesNotInflateOrIsNoTextIs1007AndRsv1WithoutItIs1002) {
 }
 
 // RFC 7692 section 7.2.3.2: the second message refers back into the first. Without context takeover
-// the reader has forgotten that, whoever of its connections it came from.
+// the reader has forgotten that, from any of its connections.
 TEST(WsDeflate, WithoutContextTakeoverNoMessageReadsWhatWasBefore) {
   const std::string hello = "\xf2\x48\xcd\xc9\xc9\x07";
   run_ws_site(deflating_site(), [hello](WsSite& site) -> Task<void> {
