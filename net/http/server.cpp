@@ -174,7 +174,6 @@ Server::Verdict Server::serve(ServerConnection& connection, Stream& stream, Inpu
 Server::Verdict Server::answer(ServerConnection& connection, Stream& stream, const Input& rest) {
   const Request& request = connection.parser.request();
   ++counters_.requests;
-  connection.wait = Wait::none;  // a new deadline begins with what comes next
   const ResponseContext context = context_of(request);
   if (options_.upgrade != nullptr && may_be_upgrade(request)) {
     const std::optional<Verdict> verdict = try_upgrade(connection, stream, context, rest);
