@@ -153,12 +153,22 @@ TEST(SimAccept, APlaceThatIsKeptForAListenerIsNoClients) {
     client.total = 10;
     client.keep_open = true;
     co_await EchoClient::run(network, address, client);  // both ends of it
+    // Another server's address: the client alone would take the third place.
+    Ring& ring = Core::current().ring();
+    const Descriptor other = *ring.listen(loopback(), {});
     EchoClient second;
-    second.total = 10;
-    co_await EchoClient::run(network, address, second);
-    EXPECT_EQ(second.why.code, ErrorCode::limit_exceeded);
+    const auto connected =
+        co_await network.connect(*ring.local_address(other), EchoClient::kHandler, &second);
+    EXPECT_FALSE(connected);
+    if (!connected) {
+      EXPECT_EQ(connected.error().code, ErrorCode::limit_exceeded);
+    }
+    std::vector<Visitor> visitors(1);
+    co_await visit_all(visitors, {&address, 1});
+    EXPECT_TRUE(visitors[0].served);
     EXPECT_EQ(client.received, 10u);
     EXPECT_EQ(network.counters().refused, 0u);
+    ring.close_now(other);
     co_await network.shutdown();
   });
 }

@@ -18,6 +18,7 @@
 namespace {
 
 using namespace runtime;
+using tests::CountingPeer;
 using tests::EchoClient;
 using tests::EchoServer;
 using tests::loopback;
@@ -69,6 +70,53 @@ TEST(SimNetwork, WhatIsHeldWhileLanesAreCongestedIsBoundedAndThenDelivered) {
         EXPECT_FALSE(client.wrong);
       }
       while (Core::current().lanes().backlogged()) co_await Yield{};
+      co_await network.shutdown();
+    });
+    if (HasFailure()) return;
+  }
+}
+
+// Whatever else has the stream looked at: here, that something is sent to it.
+TEST(SimNetwork, WhatIsHeldWhileLanesAreCongestedStaysHeldWhenItsStreamIsWrittenTo) {
+  for (const std::uint64_t seed : sim::seeds(1, 20)) {
+    SCOPED_TRACE(seed);
+    sim::World world(seed, seed == 1 ? sim::Faults::none() : sim::Faults::swarm(seed, false));
+    run_on_cores(2, []() -> Task<void> {
+      constexpr std::uint64_t kBytes = 10;
+      net::Network network(tiny());
+      CountingPeer servers;
+      CountingPeer clients;
+      co_await CountingPeer::connect(network, servers, clients, 1);
+      while (!Core::current().lanes().congested()) {
+        make_noise(1000);
+        co_await Yield{};
+      }
+      const auto send_to = [&network](const CountingPeer& owner, std::uint64_t bytes) {
+        const std::vector<std::byte> data(bytes);
+        network.for_each([&](auto, net::Stream& stream) {
+          if (stream.owner() != &owner) return;
+          EXPECT_TRUE(stream.send_copy(data));
+        });
+      };
+      send_to(clients, kBytes);
+      const std::uint64_t before = network.counters().bytes_received;
+      std::uint64_t written = 0;
+      while (written < 100) {
+        make_noise(64);
+        if (network.counters().bytes_received > before) {  // the first piece is held
+          send_to(servers, 1);
+          ++written;
+        }
+        co_await Yield{};
+        EXPECT_TRUE(Core::current().lanes().congested());
+        EXPECT_EQ(servers.received, 0u);
+        if (HasFailure()) break;
+      }
+      while (Core::current().lanes().backlogged()) co_await Yield{};
+      while (servers.received < kBytes || clients.received < written) {
+        co_await sleep_for(kMillisecond);
+      }
+      EXPECT_EQ(servers.received, kBytes);
       co_await network.shutdown();
     });
     if (HasFailure()) return;

@@ -92,6 +92,33 @@ TEST(SimReceiving, BytesAndTheEndThatComeDuringAPauseAreToldBehindIt) {
   }
 }
 
+// The peer's end can only come through a receive, which a pause does not arm.
+TEST(SimReceiving, AStreamThatLingersFromAPauseOnSeesThePeersEnd) {
+  for (const std::uint64_t seed : sim::seeds(1, 25)) {
+    SCOPED_TRACE(seed);
+    sim::World world(seed, late_cancels());
+    run_on_cores(1, []() -> Task<void> {
+      net::Network network(tiny());
+      Pausing server;
+      const auto listener = network.listen(loopback(), {}, Pausing::accept, &server);
+      EchoClient client;
+      const auto stream =
+          co_await network.connect(*network.address_of(*listener), EchoClient::kHandler, &client);
+      EXPECT_TRUE(stream);
+      while (network.counters().accepted == 0) co_await sleep_for(kMillisecond);
+      co_await sleep_for(10 * kMillisecond);  // the cancelled receive has ended
+      const Nanoseconds begin = Core::current().now();
+      network.for_each([&](auto, net::Stream& each) {
+        if (each.owner() == &server) each.close(3600 * kSecond);
+      });
+      while (network.stream_count() > 0) co_await sleep_for(kMillisecond);  // the client ends, too
+      EXPECT_LT(Core::current().now() - begin, kSecond);
+      co_await network.shutdown();
+    });
+    if (HasFailure()) return;
+  }
+}
+
 // Of all kinds, the buffers of a core that its network holds.
 std::uint32_t buffers_held(CoreId core) {
   std::uint32_t held = 0;

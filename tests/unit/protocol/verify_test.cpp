@@ -110,6 +110,27 @@ TEST(VerifyMessage, RefusesEveryTruncationWithoutReadingPastTheEnd) {
   }
 }
 
+TEST(VerifyMessage, RefusesAVtableOfOddSizeAsFlatBuffersDoes) {
+  const auto frame = sample::frame(sample::kFullHeader, PingBody{.data = sample::bytes("data")});
+  const Bytes good = Bytes(frame).subspan(kFrameSizeBytes);
+  const std::size_t table = load<std::uint32_t>(good.data());
+  const auto vtable =
+      static_cast<std::size_t>(static_cast<std::int64_t>(table) - load<std::int32_t>(&good[table]));
+  const auto vtable_bytes = load<std::uint16_t>(&good[vtable]);
+  for (int size = vtable_bytes - 3; size <= vtable_bytes + 3; ++size) {
+    std::vector<std::byte> changed(good.begin(), good.end());
+    store(&changed[vtable], static_cast<std::uint16_t>(size));
+    flatbuffers::Verifier verifier(reinterpret_cast<const std::uint8_t*>(changed.data()),
+                                   changed.size());
+    if (size % 2 != 0) {
+      EXPECT_FALSE(verifier.VerifyBuffer<fbs::Message>(nullptr)) << size;
+      EXPECT_FALSE(verify_message(changed).ok) << size;
+    } else if (size == vtable_bytes) {
+      EXPECT_TRUE(verify_message(changed).ok);
+    }
+  }
+}
+
 // A vtable may place a field anywhere; what it would read there is echoed as a transaction id.
 TEST(VerifyMessage, RefusesEveryFieldThatEndsPastTheMessage) {
   const auto frame = sample::frame(sample::kFullHeader, PingBody{.data = sample::bytes("data")});

@@ -58,6 +58,10 @@ TEST(Admission, AnAddressIsGivenBackByConnectionsThatEndBeforeTheyAreAdmitted) {
       }
       Prng prng(seed);
       co_await runtime::sleep_for(static_cast<std::int64_t>(prng.below(300'000)));
+      for (runtime::CoreId core = 0; core < runtime::Core::current().cores(); ++core) {
+        co_await runtime::submit_to(core,
+                                    [&] { return test.node().cores()->network().shutdown(); });
+      }
       co_await test.drain(0);
       co_await test.stop_at_once();
       co_await group.join();

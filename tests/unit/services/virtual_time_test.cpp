@@ -1,10 +1,11 @@
-// Goal: deadlines of the services: an unfinished TCP frame, and how long a channel's position is
-// kept. Method: in the simulation, where half a minute passes at once.
+// Goal: deadlines of the services: an unfinished TCP frame, how long a channel's position is kept,
+// how long a peer holds a drain. Method: in the simulation, where half a minute passes at once.
 #include <gtest/gtest.h>
 
 #include <string>
 
 #include "runtime/sim/world.hpp"
+#include "tests/support/raw_socket.hpp"
 #include "tests/unit/services/requests.hpp"
 
 namespace {
@@ -227,6 +228,35 @@ TEST(VirtualTime, ASweepForgetsChannelsInSteps) {
     EXPECT_EQ(left, 0u);
     EXPECT_LE(largest_step, services::PubSub::kSweepStep);
     EXPECT_GT(largest_step, 0u);
+  });
+}
+
+// No timer of the connection's own ends it: an answer is on its way and is not taken.
+TEST(VirtualTime, APeerThatTakesNoAnswerHoldsADrainForTheCloseTimeoutAlone) {
+  runtime::sim::Faults faults;
+  faults.socket_buffer_bytes = 4096;
+  runtime::sim::World world(1, faults);
+  services::NodeOptions options;
+  options.websocket.close_timeout = options.tcp.close_timeout = options.http.linger = kSecond;
+  options.network.write_stall_timeout = 0;
+  options.network.queued_bytes_max = 16 * 1024;
+  with_node(tests::node_cores(1), options, [](NodeUnderTest& test) -> Task<void> {
+    const runtime::Descriptor peer = co_await tests::connect_raw(test.address(Via::websocket));
+    std::string requests;
+    for (int i = 0; i < 250; ++i) requests += "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    const bool sent = co_await tests::send_raw(peer, requests);
+    EXPECT_TRUE(sent);
+    std::uint64_t paused = 0;
+    while (paused == 0) {
+      co_await runtime::sleep_for(runtime::kMillisecond);
+      paused = co_await paused_streams(test);
+    }
+    const runtime::Nanoseconds begin = now();
+    co_await test.drain(3600 * kSecond);
+    EXPECT_EQ(test.cut_off(), 1u);
+    EXPECT_GE(now() - begin, kSecond);
+    EXPECT_LE(now() - begin, 2 * kSecond);
+    tests::close_raw(peer);
   });
 }
 
