@@ -16,7 +16,7 @@
 #include "net/peer_log.hpp"
 #include "runtime/log.hpp"
 
-namespace net {
+namespace corelane::net {
 
 using runtime::Completion;
 using runtime::Result;
@@ -252,4 +252,4 @@ runtime::Task<void> Network::stop_listening() {
   }
 }
 
-}  // namespace net
+}  // namespace corelane::net

@@ -7,7 +7,7 @@
 
 #include "net/network.hpp"
 
-namespace net {
+namespace corelane::net {
 
 using runtime::Sink;
 using runtime::Token;
@@ -72,4 +72,4 @@ void Network::discard(Stream& stream, runtime::BufferId buffer, std::uint32_t by
   }
 }
 
-}  // namespace net
+}  // namespace corelane::net

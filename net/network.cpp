@@ -11,7 +11,7 @@
 #include "runtime/await.hpp"
 #include "runtime/runtime.hpp"
 
-namespace net {
+namespace corelane::net {
 
 using runtime::Completion;
 using runtime::Core;
@@ -259,4 +259,4 @@ void Network::on_tick() noexcept {
   queue_tick();
 }
 
-}  // namespace net
+}  // namespace corelane::net

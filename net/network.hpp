@@ -28,7 +28,7 @@
 #include "runtime/timer_heap.hpp"
 #include "runtime/wait_queue.hpp"
 
-namespace net {
+namespace corelane::net {
 
 struct NetworkOptions {
   // Small buffers take most receives: as many as can be ready at once, together within L2.
@@ -344,4 +344,4 @@ inline void Stream::mark_dirty() noexcept {
   network.dirty_[network.dirty_count_++] = id_.slot;
 }
 
-}  // namespace net
+}  // namespace corelane::net

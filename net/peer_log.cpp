@@ -6,7 +6,7 @@
 #include "runtime/address.hpp"
 #include "runtime/await.hpp"
 
-namespace net {
+namespace corelane::net {
 
 using runtime::Address;
 using runtime::LogLevel;
@@ -59,4 +59,4 @@ void PeerLog::write(Stream& stream, LogLevel level, std::string text) {
   }
 }
 
-}  // namespace net
+}  // namespace corelane::net

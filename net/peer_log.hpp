@@ -16,7 +16,7 @@
 #include "runtime/log.hpp"
 #include "runtime/task_group.hpp"
 
-namespace net {
+namespace corelane::net {
 
 class PeerLog {
  public:
@@ -38,4 +38,4 @@ template <class Text>
   stream.network().peer_log().write(stream, level, std::forward<Text>(text)());
 }
 
-}  // namespace net
+}  // namespace corelane::net

@@ -11,7 +11,7 @@
 
 #include "net/network.hpp"
 
-namespace net {
+namespace corelane::net {
 
 // Received while its stream was paused or input_waits().
 struct HeldPiece {
@@ -409,4 +409,4 @@ void Network::drop_held(Stream& stream) noexcept {
   }
 }
 
-}  // namespace net
+}  // namespace corelane::net

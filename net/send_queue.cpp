@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-namespace net {
+namespace corelane::net {
 namespace {
 
 constexpr std::uint32_t kCrowd = 16;  // pieces of a queue that hardly moves
@@ -271,4 +271,4 @@ void SendQueue::drop_all(SendPool& pool) noexcept {
   is_fenced_ = false;
 }
 
-}  // namespace net
+}  // namespace corelane::net

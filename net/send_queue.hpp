@@ -25,7 +25,7 @@
 #include "runtime/shared_bytes.hpp"
 #include "runtime/types.hpp"
 
-namespace net {
+namespace corelane::net {
 
 // Who owns a piece's bytes, and gets them back.
 enum class PieceOwner : std::uint8_t {
@@ -273,4 +273,4 @@ inline void SendPool::release(const Piece& piece) noexcept {
   }
 }
 
-}  // namespace net
+}  // namespace corelane::net

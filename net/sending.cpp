@@ -10,7 +10,7 @@
 
 #include "net/network.hpp"
 
-namespace net {
+namespace corelane::net {
 
 using runtime::Completion;
 using runtime::Error;
@@ -258,4 +258,4 @@ void Network::on_stall(Stream& stream) noexcept {
   }
 }
 
-}  // namespace net
+}  // namespace corelane::net

@@ -4,7 +4,7 @@
 
 #include "net/network.hpp"
 
-namespace net {
+namespace corelane::net {
 
 SendQueue& Stream::queue() {
   return queue_ != nullptr ? *queue_ : network_.take_queue(*this);
@@ -189,4 +189,4 @@ void Stream::cancel_timer() noexcept {
   if (state_ == State::open) network_.cancel_timer(*this);
 }
 
-}  // namespace net
+}  // namespace corelane::net

@@ -23,7 +23,7 @@
 #include "runtime/shared_bytes.hpp"
 #include "runtime/types.hpp"
 
-namespace net {
+namespace corelane::net {
 
 class Network;
 class Stream;
@@ -227,4 +227,4 @@ class Stream {
 // its timer 12, the rest 8. Queues, buffers and held pieces exist only while there are bytes.
 static_assert(sizeof(Stream) == 80);
 
-}  // namespace net
+}  // namespace corelane::net

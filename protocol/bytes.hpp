@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
-namespace protocol {
+namespace corelane::protocol {
 
 static_assert(std::endian::native == std::endian::little,
               "loads and stores copy bytes as they are; a big-endian host needs swaps here");
@@ -34,4 +34,4 @@ inline bool is_aligned(const void* pointer, std::size_t alignment) noexcept {
   return (reinterpret_cast<std::uintptr_t>(pointer) & (alignment - 1)) == 0;
 }
 
-}  // namespace protocol
+}  // namespace corelane::protocol

@@ -2,7 +2,7 @@
 
 #include "protocol/bytes.hpp"
 
-namespace protocol {
+namespace corelane::protocol {
 
 Frame next_frame(std::span<const std::byte> bytes, std::size_t frame_bytes_max) noexcept {
   if (bytes.size() < kFrameSizeBytes) {
@@ -35,4 +35,4 @@ Frame FrameCursor::next() noexcept {
   return frame;
 }
 
-}  // namespace protocol
+}  // namespace corelane::protocol

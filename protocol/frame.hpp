@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <span>
 
-namespace protocol {
+namespace corelane::protocol {
 
 inline constexpr std::size_t kFrameSizeBytes = 4;
 // The smallest FlatBuffer that holds a table: root offset, empty vtable, the table's own vtable
@@ -63,4 +63,4 @@ class FrameCursor {
   bool ended_ = false;
 };
 
-}  // namespace protocol
+}  // namespace corelane::protocol

@@ -25,10 +25,10 @@
 #include <type_traits>
 
 #include "protocol/bytes.hpp"
-#include "protocol/schema_generated.hpp"
+#include "protocol/fbs.hpp"
 #include "protocol/uuid.hpp"
 
-namespace protocol::layout {
+namespace corelane::protocol::layout {
 
 template <bool kStore>
 class Writer {
@@ -164,4 +164,4 @@ class Table {
   std::size_t table_ = 0;
 };
 
-}  // namespace protocol::layout
+}  // namespace corelane::protocol::layout

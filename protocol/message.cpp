@@ -3,7 +3,7 @@
 #include "protocol/frame.hpp"
 #include "protocol/layout.hpp"
 
-namespace protocol {
+namespace corelane::protocol {
 namespace {
 
 using layout::Table;
@@ -330,4 +330,4 @@ std::size_t EventTemplate::write(std::span<std::byte> out, const EventStamp& sta
   return bytes;
 }
 
-}  // namespace protocol
+}  // namespace corelane::protocol

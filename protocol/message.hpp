@@ -18,7 +18,7 @@
 #include "protocol/opcode.hpp"
 #include "protocol/uuid.hpp"
 
-namespace protocol {
+namespace corelane::protocol {
 
 using Bytes = std::span<const std::byte>;
 
@@ -181,4 +181,4 @@ class EventTemplate {
   bool with_publisher_;
 };
 
-}  // namespace protocol
+}  // namespace corelane::protocol

@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <string_view>
 
-#include "protocol/schema_generated.hpp"
+#include "protocol/fbs.hpp"
 
-namespace protocol {
+namespace corelane::protocol {
 
 using fbs::AckLevel;
 using fbs::ErrorCode;
@@ -47,4 +47,4 @@ inline std::string_view error_code_name(ErrorCode code) noexcept {
   return fbs::EnumNameErrorCode(code);
 }
 
-}  // namespace protocol
+}  // namespace corelane::protocol

@@ -4,7 +4,7 @@
 
 #include "protocol/bytes.hpp"
 
-namespace protocol {
+namespace corelane::protocol {
 namespace {
 
 using Bytes = std::span<const std::byte>;
@@ -137,4 +137,4 @@ template ErrorCode read_request(Bytes, AlignedScratch&, PublishRequest&);
 template ErrorCode read_request(Bytes, AlignedScratch&, SendRequest&);
 template ErrorCode read_request(Bytes, AlignedScratch&, BroadcastRequest&);
 
-}  // namespace protocol
+}  // namespace corelane::protocol

@@ -14,7 +14,7 @@
 #include "protocol/uuid.hpp"
 #include "protocol/verify.hpp"
 
-namespace protocol {
+namespace corelane::protocol {
 
 // Views point into the payload, or into the scratch if that was used.
 struct PingRequest {
@@ -49,4 +49,4 @@ template <class Request>
 bool read_usual(std::span<const std::byte> payload, Request& request) noexcept;
 
 }  // namespace detail
-}  // namespace protocol
+}  // namespace corelane::protocol

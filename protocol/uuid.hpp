@@ -12,9 +12,9 @@
 #include <string>
 #include <string_view>
 
-#include "protocol/schema_generated.hpp"
+#include "protocol/fbs.hpp"
 
-namespace protocol {
+namespace corelane::protocol {
 
 using Uuid = boost::uuids::uuid;
 inline constexpr Uuid kNilUuid{};
@@ -76,4 +76,4 @@ inline std::optional<Uuid> parse_uuid(std::string_view text) noexcept {
   return result;
 }
 
-}  // namespace protocol
+}  // namespace corelane::protocol

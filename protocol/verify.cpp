@@ -1,6 +1,6 @@
 #include "protocol/verify.hpp"
 
-namespace protocol {
+namespace corelane::protocol {
 namespace {
 
 // A table whose vtable has been checked to lie inside the buffer. Positions count from the buffer's
@@ -180,4 +180,4 @@ bool results_aligned(const flatbuffers::Vector<const fbs::ChannelResult*>* resul
 }
 
 }  // namespace detail
-}  // namespace protocol
+}  // namespace corelane::protocol

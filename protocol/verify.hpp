@@ -34,7 +34,7 @@
 #include "protocol/opcode.hpp"
 #include "protocol/uuid.hpp"
 
-namespace protocol {
+namespace corelane::protocol {
 
 // Subscriptions a session may hold (design limit); one request can name all of them.
 inline constexpr std::uint32_t kChannelsPerRequestMax = 1000;
@@ -198,4 +198,4 @@ inline std::string_view text_of(const flatbuffers::String* field) noexcept {
   return field == nullptr ? std::string_view{} : field->string_view();
 }
 
-}  // namespace protocol
+}  // namespace corelane::protocol

@@ -12,7 +12,7 @@
 #include <cstring>
 #include <optional>
 
-namespace runtime {
+namespace corelane::runtime {
 namespace {
 
 constexpr std::size_t kUnixPathOffset = offsetof(sockaddr_un, sun_path);
@@ -244,4 +244,4 @@ std::string Address::with_port(const std::string& host) const {
   }
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -10,7 +10,7 @@
 
 #include "runtime/result.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 class Address {
  public:
@@ -53,4 +53,4 @@ class Address {
   socklen_t bytes_;
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -6,7 +6,7 @@
 
 #include "runtime/log.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 void assertion_failed(const char* expression, const char* file, int line) noexcept {
   // Nobody may have to read stderr for the process to end.
@@ -17,4 +17,4 @@ void assertion_failed(const char* expression, const char* file, int line) noexce
   std::abort();
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -4,19 +4,19 @@
 // NDEBUG. Neither may have side effects. Never assert what a peer sent or what the kernel may
 // legally return: those are errors (runtime/result.hpp).
 
-namespace runtime {
+namespace corelane::runtime {
 
 // Prints "file:line: assertion failed: expression" and aborts. Safe in any context, and waits at
 // most a second for the reader of stderr.
 [[noreturn, gnu::cold, gnu::noinline]] void assertion_failed(const char* expression,
                                                              const char* file, int line) noexcept;
 
-}  // namespace runtime
+}  // namespace corelane::runtime
 
 #define RT_ASSERT(expression)                         \
   (__builtin_expect(static_cast<bool>(expression), 1) \
        ? static_cast<void>(0)                         \
-       : ::runtime::assertion_failed(#expression, __FILE__, __LINE__))
+       : ::corelane::runtime::assertion_failed(#expression, __FILE__, __LINE__))
 
 #ifdef NDEBUG
 #define RT_DEBUG_ASSERT(expression) static_cast<void>(sizeof(static_cast<bool>(expression)))

@@ -11,7 +11,7 @@
 #include "runtime/task.hpp"
 #include "runtime/timer_heap.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 // A completion's result as bytes, or the error it stands for.
 inline Result<std::uint32_t> result_of(std::int32_t result) noexcept {
@@ -121,4 +121,4 @@ class Yield {
   void await_resume() const noexcept {}
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -7,7 +7,7 @@
 
 #include "runtime/sanitizer.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 BufferPool::~BufferPool() {
   // Every lease has gone home: whoever held one was destroyed before.
@@ -99,4 +99,4 @@ void BufferPool::release(BufferId id) noexcept {
   if (returned_ != nullptr) std::exchange(returned_, nullptr)(returned_context_);
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

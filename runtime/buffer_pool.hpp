@@ -24,7 +24,7 @@
 #include "runtime/result.hpp"
 #include "runtime/ring.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 // Which buffer of which pool, for places that store many (send queues). Move it around freely; who
 // owns the right to it is the holder's business.
@@ -106,4 +106,4 @@ class BufferPool {
   void* returned_context_ = nullptr;
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

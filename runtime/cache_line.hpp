@@ -5,8 +5,8 @@
 
 #include <cstddef>
 
-namespace runtime {
+namespace corelane::runtime {
 
 inline constexpr std::size_t kCacheLine = 64;
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -1,6 +1,6 @@
 #include "runtime/cancel.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 void Cancellable::unlink() noexcept {
   if (!linked()) return;
@@ -44,4 +44,4 @@ void CancelScope::cancel() noexcept {
   }
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -5,7 +5,7 @@
 
 #include "runtime/assert.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 // Something that can be asked to stop. Intrusive; registers with at most one scope at a time.
 class Cancellable {
@@ -48,4 +48,4 @@ class CancelScope final : private Cancellable {
   bool cancelled_ = false;
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

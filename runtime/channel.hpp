@@ -10,7 +10,7 @@
 #include "runtime/result.hpp"
 #include "runtime/wait_queue.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 template <class T>
 class Channel {
@@ -81,4 +81,4 @@ class Channel {
   WaitQueue senders_;
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

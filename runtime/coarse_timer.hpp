@@ -19,7 +19,7 @@
 
 #include "runtime/assert.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 // Embedded in the object. A slot must be cancelled before its object goes.
 struct CoarseLink {
@@ -203,4 +203,4 @@ class CoarseTimer {
   [[no_unique_address]] Links links_;
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

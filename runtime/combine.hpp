@@ -21,7 +21,7 @@
 #include "runtime/root.hpp"
 #include "runtime/task.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 namespace detail {
 
@@ -197,4 +197,4 @@ Task<typename detail::TimeoutResult<T>::Type> with_timeout(Nanoseconds duration,
   }
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -2,7 +2,7 @@
 
 #include "runtime/runtime.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 namespace {
 
 constinit thread_local Core* current_core = nullptr;
@@ -219,4 +219,4 @@ void Core::refresh_clock() noexcept {
   }
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

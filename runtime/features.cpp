@@ -12,7 +12,7 @@
 
 #include "runtime/assert.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 namespace {
 
 constexpr FeatureNeed kRequired = FeatureNeed::required;
@@ -203,4 +203,4 @@ std::string explain_unavailable(const Features& features) {
   return fmt::format("io_uring lacks: {}.\nFix: {}.", missing, fixes);
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

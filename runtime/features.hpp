@@ -16,7 +16,7 @@
 
 #include "runtime/host.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 enum class FeatureId : std::uint8_t {
   ring,                  // io_uring_setup with the flags of our rings
@@ -103,4 +103,4 @@ Refusal explain_refusal(int error, const KernelPolicy& policy);
 // The same for a system call that ends the process with SIGSYS (systemd's SystemCallFilter=).
 Refusal explain_kill(const KernelPolicy& policy);
 
-}  // namespace runtime
+}  // namespace corelane::runtime

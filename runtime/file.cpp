@@ -7,7 +7,7 @@
 
 #include "runtime/await.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 namespace {
 
 FileStatus to_status(const struct statx& raw) noexcept {
@@ -155,4 +155,4 @@ Task<Result<std::string>> read_file(std::string path, std::size_t bytes_max) {
   co_return text;
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

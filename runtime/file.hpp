@@ -13,7 +13,7 @@
 #include "runtime/task.hpp"
 #include "runtime/types.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 struct FileStatus {
   std::uint64_t bytes = 0;
@@ -54,4 +54,4 @@ class File {
 // The whole file as text; `limit_exceeded` if it is longer than `bytes_max`.
 Task<Result<std::string>> read_file(std::string path, std::size_t bytes_max);
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -2,7 +2,7 @@
 
 #include "runtime/assert.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 FramePool::~FramePool() {
   RT_ASSERT(current_ != this);
@@ -26,4 +26,4 @@ void FramePool::trim() noexcept {
   counters_.retained_bytes = 0;
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

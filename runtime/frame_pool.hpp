@@ -17,7 +17,7 @@
 
 #include "runtime/sanitizer.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 class FramePool {
  public:
@@ -128,4 +128,4 @@ inline void deallocate_frame(void* frame, std::size_t bytes) noexcept {
   ::operator delete(frame);
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -13,7 +13,7 @@
 #include <sstream>
 #include <string_view>
 
-namespace runtime {
+namespace corelane::runtime {
 namespace {
 
 // The file's text without the newline at its end; empty if it cannot be read.
@@ -244,4 +244,4 @@ Result<std::uint64_t> raise_descriptor_limit(std::uint64_t wanted) {
   return std::uint64_t{limit.rlim_cur};
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

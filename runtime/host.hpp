@@ -17,7 +17,7 @@
 
 #include "runtime/result.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 inline constexpr std::uint64_t kUnlimited = UINT64_MAX;
 
@@ -79,4 +79,4 @@ Result<std::uint64_t> raise_descriptor_limit(std::uint64_t wanted);
 // "0-3,8" as sysfs writes it. What does not parse is left out.
 std::vector<int> parse_cpu_list(const std::string& text);
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace runtime {
+namespace corelane::runtime {
 
 LaneMatrix::LaneMatrix(CoreId cores, std::uint32_t slots)
     : cores_(cores), words_(std::make_unique<WakeWord[]>(cores)) {
@@ -149,4 +149,4 @@ std::size_t Lanes::deliver_own() noexcept {
   return count;
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -31,7 +31,7 @@
 #include "runtime/spsc_ring.hpp"
 #include "runtime/types.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 inline constexpr std::size_t kLaneMessageBytes = 56;
 
@@ -147,4 +147,4 @@ class Lanes {
   Counters counters_;
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

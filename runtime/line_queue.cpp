@@ -8,7 +8,7 @@
 
 #include "runtime/assert.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 namespace {
 
 constexpr std::size_t kNoticeBytesMax = 256;
@@ -83,4 +83,4 @@ void LineQueue::drop(std::size_t bytes) noexcept {
   tail_.store(tail_.load(std::memory_order_relaxed) + bytes, std::memory_order_release);
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -12,7 +12,7 @@
 
 #include "runtime/cache_line.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 class LineQueue {
  public:
@@ -54,4 +54,4 @@ class LineQueue {
   char* const bytes_;
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

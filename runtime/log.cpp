@@ -5,7 +5,7 @@
 
 #include "runtime/log_writer.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 namespace {
 
 std::int64_t monotonic_ns() noexcept {
@@ -55,4 +55,4 @@ void log_last_words(std::string_view text) noexcept {
   process_log.last_words(text);
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -27,7 +27,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace runtime {
+namespace corelane::runtime {
 
 enum class LogLevel : std::uint8_t { error, warning, info, debug };
 
@@ -94,4 +94,4 @@ void flush_log(int milliseconds = kLogFlushMs) noexcept;
 // logged, then `text` on stderr, and at most half a second for each. `text` ends with a newline.
 void log_last_words(std::string_view text) noexcept;
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -13,7 +13,7 @@
 
 #include "runtime/standard_stream.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 namespace {
 
 constexpr std::int64_t kSecondNs = 1'000'000'000;
@@ -346,4 +346,4 @@ void Log::last_words(std::string_view text) noexcept {
   write_within(err_.descriptor, text, kLastWordsMs);
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

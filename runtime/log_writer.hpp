@@ -13,7 +13,7 @@
 #include "runtime/line_queue.hpp"
 #include "runtime/log.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 class Log {
  public:
@@ -79,4 +79,4 @@ class Log {
   pthread_t thread_{};
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -4,7 +4,7 @@
 
 #include "runtime/assert.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 Operations::~Operations() {
   RT_ASSERT(in_flight_ == 0);
@@ -40,4 +40,4 @@ void Operations::complete(const Completion& completion) noexcept {
   waiter->complete(completion);
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -10,7 +10,7 @@
 
 #include "runtime/ring.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 class Operations {
  public:
@@ -39,4 +39,4 @@ class Operations {
   std::uint32_t in_flight_ = 0;
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

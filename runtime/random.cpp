@@ -4,7 +4,7 @@
 
 #include <cerrno>
 
-namespace runtime {
+namespace corelane::runtime {
 
 std::uint64_t entropy_seed() noexcept {
   std::uint64_t seed = 0;
@@ -17,4 +17,4 @@ std::uint64_t entropy_seed() noexcept {
   return seed;
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

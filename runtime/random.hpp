@@ -14,7 +14,7 @@
 
 #include "runtime/assert.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 // 64 bits from getrandom(2). Aborts if the kernel has none to give.
 std::uint64_t entropy_seed() noexcept;
@@ -95,4 +95,4 @@ class Random {
   std::array<std::uint64_t, 4> state_{};
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

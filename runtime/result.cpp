@@ -4,7 +4,7 @@
 
 #include <cstring>
 
-namespace runtime {
+namespace corelane::runtime {
 
 std::string describe(const Error& error) {
   switch (error.code) {
@@ -29,4 +29,4 @@ std::string describe(const Error& error) {
   return "unknown error";
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

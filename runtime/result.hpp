@@ -15,7 +15,7 @@
 
 #include "runtime/assert.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 enum class ErrorCode : std::uint16_t {
   system,            // a system call or ring operation failed; detail is the errno
@@ -136,4 +136,4 @@ inline Unexpected<Error> fail(ErrorCode code, std::int32_t detail = 0) noexcept 
   return {Error{code, detail}};
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -25,7 +25,7 @@
 #include "runtime/result.hpp"
 #include "runtime/types.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 // Who handles a completion, at most kSinksMax kinds a core (Core::set_sink).
 enum class Sink : std::uint8_t {
@@ -228,4 +228,4 @@ class Ring {
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

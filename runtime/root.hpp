@@ -6,7 +6,7 @@
 
 #include "runtime/task.hpp"
 
-namespace runtime::detail {
+namespace corelane::runtime::detail {
 
 struct RootCoroutine {
   struct promise_type : PromiseBase {
@@ -33,4 +33,4 @@ class AwaitInScope {
   CancelScope& scope_;
 };
 
-}  // namespace runtime::detail
+}  // namespace corelane::runtime::detail

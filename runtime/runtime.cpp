@@ -3,7 +3,7 @@
 #include "runtime/root.hpp"
 #include "runtime/runtime_driver.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 Runtime::Runtime(const RuntimeOptions& options)
     : options_(options), lanes_(options.cores, options.lane_slots), cores_(options.cores) {}
@@ -52,4 +52,4 @@ void RuntimeDriver::start_main(Runtime& runtime, Main main, int& exit_code) {
   run_main(runtime, std::move(main), exit_code);
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -13,7 +13,7 @@
 #include "runtime/task.hpp"
 #include "runtime/types.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 struct RuntimeOptions {
   CoreId cores = 1;
@@ -56,4 +56,4 @@ class Runtime {
   std::vector<std::unique_ptr<Core>> cores_;
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

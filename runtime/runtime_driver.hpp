@@ -7,7 +7,7 @@
 #include "runtime/core.hpp"
 #include "runtime/runtime.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 struct RuntimeDriver {
   using Main = std::function<Task<int>()>;
@@ -21,4 +21,4 @@ struct RuntimeDriver {
   static void start_main(Runtime& runtime, Main main, int& exit_code);
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

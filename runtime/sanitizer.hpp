@@ -30,7 +30,7 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
-namespace runtime {
+namespace corelane::runtime {
 
 // From here on every access to the range is reported, until unpoison_memory() of it.
 inline void poison_memory([[maybe_unused]] const void* start,
@@ -47,4 +47,4 @@ inline void unpoison_memory([[maybe_unused]] const void* start,
 #endif
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -5,7 +5,7 @@
 #include "runtime/result.hpp"
 #include "runtime/wait_queue.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 class Semaphore {
  public:
@@ -43,4 +43,4 @@ class Semaphore {
   WaitQueue waiting_;
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -25,7 +25,7 @@
 #include "runtime/root.hpp"
 #include "runtime/task.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 namespace detail {
 
@@ -175,4 +175,4 @@ class Sharded {
   std::vector<Instance> instances_;
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -4,7 +4,7 @@
 
 #include "runtime/core.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 // The message that takes a proxy's share home.
 struct SharedBytes::GoHome {
@@ -62,4 +62,4 @@ void SharedBytes::release(Block* block) noexcept {
   delete block;
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

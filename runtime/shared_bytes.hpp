@@ -16,7 +16,7 @@
 #include "runtime/assert.hpp"
 #include "runtime/types.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 class SharedBytes {
  public:
@@ -78,4 +78,4 @@ class SharedBytes {
   Block* block_ = nullptr;
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -9,7 +9,7 @@
 
 #include "runtime/await.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 BlockedSignals::BlockedSignals(std::initializer_list<int> signals) {
   sigemptyset(&set_);
@@ -49,4 +49,4 @@ Task<Result<int>> SignalStream::next() {
   }
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -10,7 +10,7 @@
 #include "runtime/task.hpp"
 #include "runtime/types.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 // Blocks the signals for this thread and those it starts; restores the mask when destroyed.
 class BlockedSignals {
@@ -45,4 +45,4 @@ class SignalStream {
   int create_errno_ = 0;
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -21,7 +21,7 @@
 #include "runtime/assert.hpp"
 #include "runtime/sanitizer.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 // GenerationBits: how many low bits of the generation exist; fewer than 32 where it shares a word
 // with other things. A slot's name repeats after 2^(GenerationBits - 1) reuses of that slot.
@@ -187,4 +187,4 @@ class Slab {
   const std::uint32_t limit_;
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

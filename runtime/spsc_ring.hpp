@@ -29,7 +29,7 @@
 #include "runtime/assert.hpp"
 #include "runtime/cache_line.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 template <class T>
 class SpscRing {
@@ -162,4 +162,4 @@ class SpscRing {
   std::size_t seen_tail_ = 0;
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

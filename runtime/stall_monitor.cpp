@@ -17,7 +17,7 @@
 #include "runtime/log.hpp"
 #include "runtime/thread_times.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 namespace {
 
 constexpr std::int64_t kMinuteNs = 60'000'000'000;
@@ -373,4 +373,4 @@ bool StallMonitor::parked() const noexcept {
   return parked_.load(std::memory_order_relaxed) != 0;
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -30,7 +30,7 @@
 #include "runtime/assert.hpp"
 #include "runtime/cache_line.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 class StallMonitor;
 
@@ -204,4 +204,4 @@ inline void CoreProgress::awake() noexcept {
     monitor_->unpark();
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

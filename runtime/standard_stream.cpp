@@ -16,7 +16,7 @@
 #include <cstdint>
 #include <cstdio>
 
-namespace runtime {
+namespace corelane::runtime {
 namespace {
 
 constexpr int kRetryMs = 10;
@@ -93,4 +93,4 @@ void hold_standard_descriptors() noexcept {
   if (descriptor >= 0) ::close(descriptor);
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

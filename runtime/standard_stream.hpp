@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace runtime {
+namespace corelane::runtime {
 
 // Writes what can be written now. Bytes written, or a negative errno: -EAGAIN if nothing can.
 // Safe in any context, but where `descriptor` is a pipe without a reader and SIGPIPE has its
@@ -30,4 +30,4 @@ int own_terminal(int descriptor) noexcept;
 // printed would go to a ring or to a client. Opens /dev/null in their place.
 void hold_standard_descriptors() noexcept;
 
-}  // namespace runtime
+}  // namespace corelane::runtime

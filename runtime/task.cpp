@@ -7,7 +7,7 @@
 
 #include "runtime/log.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 void abort_on_exception() noexcept {
   std::array<char, 1024> text;
@@ -25,4 +25,4 @@ void abort_on_exception() noexcept {
   std::abort();
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -25,7 +25,7 @@
 #include "runtime/cancel.hpp"
 #include "runtime/frame_pool.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 [[noreturn, gnu::cold]] void abort_on_exception() noexcept;
 
@@ -173,4 +173,4 @@ inline Task<void> TaskPromise<void>::get_return_object() noexcept {
 
 }  // namespace detail
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -21,7 +21,7 @@
 #include "runtime/root.hpp"
 #include "runtime/task.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 class TaskGroup {
  public:
@@ -86,4 +86,4 @@ class TaskGroup {
   std::coroutine_handle<> joiner_;
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

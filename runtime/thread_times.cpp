@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <string_view>
 
-namespace runtime {
+namespace corelane::runtime {
 
 ThreadTimes thread_times(int schedstat_fd) noexcept {
   char text[96];  // "running waiting timeslices", decimal
@@ -37,4 +37,4 @@ bool is_runnable(pid_t thread_id) noexcept {
          stat[name_end + 2] == 'R';
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-namespace runtime {
+namespace corelane::runtime {
 
 struct ThreadTimes {
   std::int64_t running_ns = 0;
@@ -22,4 +22,4 @@ ThreadTimes thread_times(int schedstat_fd) noexcept;
 // known.
 bool is_runnable(pid_t thread_id) noexcept;
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace runtime {
+namespace corelane::runtime {
 
 bool TimerHeap::earlier(const Entry& left, const Entry& right) noexcept {
   if (left.deadline_ns != right.deadline_ns) return left.deadline_ns < right.deadline_ns;
@@ -93,4 +93,4 @@ std::size_t TimerHeap::fire_due(std::int64_t now_ns, std::size_t max) noexcept {
   return fired;
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

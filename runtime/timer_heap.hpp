@@ -13,7 +13,7 @@
 
 #include "runtime/assert.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 // Embedded in what waits; immovable, and not queued when destroyed.
 struct Timer {
@@ -84,4 +84,4 @@ class TimerHeap {
   std::uint32_t next_sequence_ = 0;
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

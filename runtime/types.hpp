@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace runtime {
+namespace corelane::runtime {
 
 // A core is a pinned thread with its own ring; 0 is the one that runs the program's main task.
 using CoreId = std::uint16_t;
@@ -29,4 +29,4 @@ struct Descriptor {
   friend bool operator==(const Descriptor&, const Descriptor&) = default;
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

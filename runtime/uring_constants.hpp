@@ -81,7 +81,7 @@
 #define IORING_ASYNC_CANCEL_OP (1U << 5)
 #endif
 
-namespace runtime {
+namespace corelane::runtime {
 
 // What every ring of ours is made with (io_uring_setup(2), all there since Linux 6.1). One thread
 // submits; completions are posted only when it enters the kernel, so that a running handler is
@@ -102,4 +102,4 @@ static_assert(IORING_OP_SENDMSG_ZC == 48, "the operations are numbered without g
 // io_uring_setup_buf_ring(3): a buffer is filled piece by piece before it is used up.
 inline constexpr std::uint16_t kBufferRingIncremental = 2;
 
-}  // namespace runtime
+}  // namespace corelane::runtime

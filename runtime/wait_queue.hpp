@@ -10,7 +10,7 @@
 #include "runtime/core.hpp"
 #include "runtime/task.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 class WaitQueue {
  public:
@@ -104,4 +104,4 @@ class WaitQueue {
   Waiter* last_ = nullptr;
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime

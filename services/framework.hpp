@@ -46,29 +46,30 @@
 
 namespace framework {
 
-using request = services::Request;
+using request = corelane::services::Request;
 template <class T = void>
-using task = runtime::Task<T>;
-using error_code = protocol::ErrorCode;
-using core_id = runtime::CoreId;
+using task = corelane::runtime::Task<T>;
+using error_code = corelane::protocol::ErrorCode;
+using core_id = corelane::runtime::CoreId;
+inline constexpr std::size_t cores_max = corelane::runtime::kCoresMax;
 
-using runtime::sleep_for;
-using runtime::submit_to;
-using runtime::when_all;
-using runtime::when_any;
-using runtime::with_timeout;
-constexpr runtime::Nanoseconds milliseconds(std::int64_t count) noexcept {
-  return count * runtime::kMillisecond;
+using corelane::runtime::sleep_for;
+using corelane::runtime::submit_to;
+using corelane::runtime::when_all;
+using corelane::runtime::when_any;
+using corelane::runtime::with_timeout;
+constexpr corelane::runtime::Nanoseconds milliseconds(std::int64_t count) noexcept {
+  return count * corelane::runtime::kMillisecond;
 }
-constexpr runtime::Nanoseconds seconds(std::int64_t count) noexcept {
-  return count * runtime::kSecond;
+constexpr corelane::runtime::Nanoseconds seconds(std::int64_t count) noexcept {
+  return count * corelane::runtime::kSecond;
 }
 // The core that runs, and how many there are.
 inline core_id this_core() noexcept {
-  return runtime::Core::current().id();
+  return corelane::runtime::Core::current().id();
 }
 inline core_id core_count() noexcept {
-  return runtime::Core::current().cores();
+  return corelane::runtime::Core::current().cores();
 }
 
 struct options {
@@ -83,14 +84,14 @@ struct options {
   // any (ws/origin.hpp).
   std::vector<std::string> origins;
   bool origin_strict = false;
-  runtime::Nanoseconds drain_deadline = 8 * runtime::kSecond;
+  corelane::runtime::Nanoseconds drain_deadline = 8 * corelane::runtime::kSecond;
   // Coroutine handlers that run: on a core, of one client, and the payloads they were given on a
   // core together, at least message_bytes_max. One more is answered by Error overloaded (of one
   // client: limit_exceeded) with a hint when to try again, and does not start.
   std::size_t handlers_max = 100'000;
   std::size_t handlers_per_session_max = 1000;
   std::size_t handler_bytes_max = 64 * 1024 * 1024;
-  std::size_t channels_max = 1'000'000;  // on a core; see services::PubSubOptions
+  std::size_t channels_max = 1'000'000;  // on a core; see services/pubsub/pubsub.hpp
 };
 
 class app {
@@ -101,7 +102,7 @@ class app {
   // run(). `name` is for reports. `handler` is copied, and called on all cores.
   template <class Handler>
   app& on(std::uint16_t opcode, std::string name, Handler handler) {
-    services::CustomHandler entry;
+    corelane::services::CustomHandler entry;
     entry.name = std::move(name);
     if constexpr (requires(request by_value) {
                     { handler(std::move(by_value)) } -> std::same_as<task<>>;
@@ -130,7 +131,7 @@ class app {
 
  private:
   options options_;
-  services::HandlerTable handlers_;
+  corelane::services::HandlerTable handlers_;
 };
 
 }  // namespace framework

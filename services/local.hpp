@@ -7,7 +7,7 @@
 
 #include "runtime/core.hpp"
 
-namespace services {
+namespace corelane::services {
 
 enum class ServiceSlot : std::uint8_t { sessions, pubsub, dispatch, node, ip_limit };
 
@@ -22,4 +22,4 @@ Service& local(ServiceSlot slot) noexcept {
   return *static_cast<Service*>(instance);
 }
 
-}  // namespace services
+}  // namespace corelane::services

@@ -13,7 +13,7 @@
 #include "tools/client_output.hpp"
 #include "tools/talk.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 using protocol::Opcode;
@@ -200,4 +200,4 @@ int run_sub(const Arguments& arguments) {
   return run_client(options, [&](Talk& talk) { return sub(talk, settings); });
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

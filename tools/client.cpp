@@ -12,7 +12,7 @@
 #include "tools/client_output.hpp"
 #include "tools/connect_race.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 using runtime::Core;
 using runtime::ErrorCode;
@@ -348,4 +348,4 @@ Task<void> Client::close() {
   co_await network_.shutdown();
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -32,7 +32,7 @@
 #include "tools/server_url.hpp"
 #include "ws/endpoint.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 // One message of the server, with memory of its own.
 class Incoming {
@@ -175,4 +175,4 @@ class Client {
   std::string end_text_;
 };
 
-}  // namespace tools
+}  // namespace corelane::tools

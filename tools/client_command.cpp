@@ -20,7 +20,7 @@
 #include "tools/output.hpp"
 #include "tools/talk.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 using runtime::ErrorCode;
 using runtime::Task;
@@ -225,4 +225,4 @@ void print_line(std::string_view line) {
   std::fflush(stdout);
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

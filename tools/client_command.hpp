@@ -15,7 +15,7 @@
 #include "tools/exit_code.hpp"
 #include "tools/name_lookup.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 struct ClientOptions {
   explicit ClientOptions(std::string name) : command(std::move(name)) {}
@@ -52,4 +52,4 @@ void complain(const ClientOptions& options, std::string_view text);
 // One line to stdout.
 void print_line(std::string_view line);
 
-}  // namespace tools
+}  // namespace corelane::tools

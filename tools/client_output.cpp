@@ -7,7 +7,7 @@
 #include "protocol/uuid.hpp"
 #include "ws/utf8.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 namespace json = boost::json;
@@ -186,4 +186,4 @@ std::string json_pong(runtime::Nanoseconds round_trip, const protocol::fbs::Pong
                {"server_time", std::to_string(reply.server_time())}});
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

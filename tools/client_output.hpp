@@ -13,7 +13,7 @@
 #include "protocol/verify.hpp"
 #include "runtime/types.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 using Data = std::span<const std::byte>;
 
@@ -42,4 +42,4 @@ std::string json_whoami(const protocol::fbs::WhoAmIReply& reply);
 std::string text_pong(runtime::Nanoseconds round_trip, const protocol::fbs::PongReply& reply);
 std::string json_pong(runtime::Nanoseconds round_trip, const protocol::fbs::PongReply& reply);
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -6,7 +6,7 @@
 
 #include "tools/config_value.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 CommandLine::CommandLine(std::string command, std::string description)
     : command_(std::move(command)), description_(std::move(description)) {
@@ -154,4 +154,4 @@ std::string CommandLine::help() const {
   return text;
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

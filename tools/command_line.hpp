@@ -9,7 +9,7 @@
 
 #include "tools/words.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 class CommandLine {
  public:
@@ -67,4 +67,4 @@ class CommandLine {
   std::vector<Argument> arguments_;
 };
 
-}  // namespace tools
+}  // namespace corelane::tools

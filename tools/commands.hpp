@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace tools {
+namespace corelane::tools {
 
 using Arguments = std::vector<std::string>;
 
@@ -23,4 +23,4 @@ int run_doctor_command(const Arguments& arguments);
 int run_version(const Arguments& arguments);
 int run_help(const Arguments& arguments);
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -19,7 +19,7 @@
 #include "tools/config_value.hpp"
 #include "ws/utf8.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 constexpr std::string_view kPrefix = "CORELANE_";
@@ -338,4 +338,4 @@ std::string print_config(const ConfigResult& result) {
   return text;
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -17,7 +17,7 @@
 #include "runtime/result.hpp"
 #include "runtime/types.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 // Members are named as their TOML keys. Sizes in bytes, times in nanoseconds.
 struct ServerConfig {
@@ -147,4 +147,4 @@ runtime::Result<std::string> read_whole_file(const std::string& path);
 // back gives the same configuration.
 std::string print_config(const ConfigResult& result);
 
-}  // namespace tools
+}  // namespace corelane::tools

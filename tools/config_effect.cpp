@@ -10,7 +10,7 @@
 #include "runtime/assert.hpp"
 #include "tools/config_schema.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 // What the shortest WebSocket handshake takes: Host, Upgrade, Connection, key and version.
@@ -190,4 +190,4 @@ void warn_of_ineffective_settings(ConfigResult& result, ServedBy served_by) {
   EffectCheck(result, served_by).run();
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

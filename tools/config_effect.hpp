@@ -5,11 +5,11 @@
 
 #include "tools/config.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 enum class ServedBy : std::uint8_t { serve, echo };
 
 // Appends a warning for each; nothing for settings that have their defaults.
 void warn_of_ineffective_settings(ConfigResult& result, ServedBy served_by);
 
-}  // namespace tools
+}  // namespace corelane::tools

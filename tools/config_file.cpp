@@ -9,7 +9,7 @@
 #include "tools/config_source.hpp"
 #include "tools/config_value.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 std::string text_of(const toml::node& node) {
@@ -174,4 +174,4 @@ std::optional<std::vector<std::string>> parse_toml_list(std::string_view text) {
   return parts;
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -8,7 +8,7 @@
 #include "tools/config_value.hpp"
 #include "tools/words.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 constexpr const char* kCommandLine = "command line";
@@ -214,4 +214,4 @@ FlagSettings read_flag_settings(const std::string& command,
   return result;
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -9,7 +9,7 @@
 #include "tools/unix_rights.hpp"
 #include "ws/origin.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 using Config = ServerConfig;
@@ -320,4 +320,4 @@ const std::vector<Setting>& settings() {
   return kSettings;
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -10,7 +10,7 @@
 
 #include "tools/config.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 enum class SettingKind : std::uint8_t { boolean, count, bytes, duration, text, list };
 
@@ -68,4 +68,4 @@ struct ValueProblem {
 // Checks the value and puts it into `config`; leaves `config` as it is if it cannot be used.
 ValueProblem set_value(const Setting& setting, const RawValue& raw, ServerConfig& config);
 
-}  // namespace tools
+}  // namespace corelane::tools

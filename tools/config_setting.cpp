@@ -12,7 +12,7 @@
 #include "tools/config_value.hpp"
 #include "ws/utf8.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 std::string format_number(SettingKind kind, std::uint64_t value) {
@@ -271,4 +271,4 @@ ValueProblem set_value(const Setting& setting, const RawValue& raw, ServerConfig
   return {"has an unknown kind", {}};
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

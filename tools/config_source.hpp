@@ -12,7 +12,7 @@
 #include "tools/config.hpp"
 #include "tools/config_schema.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 enum class Source : std::uint8_t { file, environment, flag };
 
@@ -52,4 +52,4 @@ FlagSettings read_flag_settings(const std::string& command,
                                 const std::vector<std::string>& arguments,
                                 std::vector<ConfigError>& errors);
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -8,7 +8,7 @@
 #include <limits>
 #include <numeric>
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 struct Unit {
@@ -207,4 +207,4 @@ std::string_view nearest_name(std::string_view name, const std::vector<std::stri
   return best;
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

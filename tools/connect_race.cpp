@@ -8,7 +8,7 @@
 #include "runtime/task_group.hpp"
 #include "runtime/wait_queue.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 using runtime::Address;
@@ -111,4 +111,4 @@ Task<Result<void>> race(std::vector<Address> addresses, Attempt attempt,
   co_return runtime::Unexpected{*state.error};
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

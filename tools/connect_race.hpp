@@ -12,7 +12,7 @@
 #include "runtime/task.hpp"
 #include "runtime/types.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 // RFC 8305 section 5: the recommended Connection Attempt Delay.
 inline constexpr runtime::Nanoseconds kAttemptDelay = 250 * runtime::kMillisecond;
@@ -32,4 +32,4 @@ using Attempt = std::function<runtime::Task<runtime::Result<void>>(runtime::Addr
 runtime::Task<runtime::Result<void>> race(std::vector<runtime::Address> addresses, Attempt attempt,
                                           runtime::Nanoseconds delay = kAttemptDelay);
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -11,7 +11,7 @@
 #include "tools/exit_code.hpp"
 #include "tools/host_limits.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 using runtime::Error;
@@ -83,4 +83,4 @@ NotConnected explain(const ServerUrl& url, const ConnectProgress& progress, cons
   return {describe_connecting(error), is_late ? kExitTimeout : kExitNotConnected};
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -11,7 +11,7 @@
 #include "tools/name_lookup.hpp"
 #include "tools/server_url.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 // How far connecting has come; for explain() when it has failed or was cancelled.
 struct ConnectProgress {
@@ -32,4 +32,4 @@ struct NotConnected {
 NotConnected explain(const ServerUrl& url, const ConnectProgress& progress,
                      const runtime::Error& error);
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -12,7 +12,7 @@
 // There if the program is linked with mimalloc.
 extern "C" [[gnu::weak]] int mi_version(void);
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 using runtime::Feature;
@@ -352,4 +352,4 @@ int run_doctor(bool json) {
   return report.exit_code();
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

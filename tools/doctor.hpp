@@ -10,7 +10,7 @@
 #include "runtime/features.hpp"
 #include "runtime/host.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 enum class CheckStatus : std::uint8_t {
   ok,
@@ -54,4 +54,4 @@ std::string format_report_json(const DoctorReport& report);
 // Looks at this host, prints to stdout, returns the exit code.
 int run_doctor(bool json);
 
-}  // namespace tools
+}  // namespace corelane::tools

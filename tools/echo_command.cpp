@@ -20,7 +20,7 @@
 #include "tools/server_options.hpp"
 #include "ws/endpoint.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 using runtime::Address;
@@ -225,4 +225,4 @@ int run_echo(const Arguments& arguments) {
   return services::run_process(std::move(options), served);
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

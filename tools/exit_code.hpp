@@ -4,7 +4,7 @@
 
 #include "services/node/process.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 enum ExitCode : int {
   kExitOk = services::kExitOk,
@@ -18,4 +18,4 @@ enum ExitCode : int {
   kExitOutputFailed = 7,                          // stdout took nothing more: a full disk
 };
 
-}  // namespace tools
+}  // namespace corelane::tools

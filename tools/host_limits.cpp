@@ -11,7 +11,7 @@
 
 #include "tools/exit_code.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 // Empty if there is none.
@@ -79,4 +79,4 @@ void end_when_out_of_memory() noexcept {
   std::set_new_handler(say_last_words);
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -4,7 +4,7 @@
 
 #include <string>
 
-namespace tools {
+namespace corelane::tools {
 
 // For an errno that a limit is behind (EMFILE, ENFILE, EAGAIN of a new thread, ENOMEM), as the end
 // of a sentence; empty for another one.
@@ -14,4 +14,4 @@ std::string explain_limit(int error);
 // (`new` of mimalloc, which is compiled as C, would abort without a word: it cannot throw.)
 void end_when_out_of_memory() noexcept;
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -2,7 +2,7 @@
 
 #include <span>
 
-namespace tools {
+namespace corelane::tools {
 
 using runtime::ErrorCode;
 using runtime::Result;
@@ -61,4 +61,4 @@ Task<Result<std::string>> LineInput::rest() {
   co_return all;
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

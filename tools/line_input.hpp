@@ -10,7 +10,7 @@
 #include "runtime/task.hpp"
 #include "tools/standard_io.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 class LineInput {
  public:
@@ -38,4 +38,4 @@ class LineInput {
   bool has_ended_ = false;
 };
 
-}  // namespace tools
+}  // namespace corelane::tools

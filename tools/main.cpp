@@ -21,7 +21,7 @@
 #include "tools/host_limits.hpp"
 #include "tools/version.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 struct Command {
@@ -157,9 +157,9 @@ int run_or_tell(const Arguments& words) {
 }
 
 }  // namespace
-}  // namespace tools
+}  // namespace corelane::tools
 
 int main(int argc, char** argv) {
-  runtime::hold_standard_descriptors();
-  return tools::run_or_tell(tools::Arguments(argv + 1, argv + argc));
+  corelane::runtime::hold_standard_descriptors();
+  return corelane::tools::run_or_tell(corelane::tools::Arguments(argv + 1, argv + argc));
 }

@@ -15,7 +15,7 @@
 
 #include "runtime/await.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 using runtime::Result;
@@ -145,4 +145,4 @@ std::string describe(const NameAnswer& answer) {
   }
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

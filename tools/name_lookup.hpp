@@ -14,7 +14,7 @@
 #include "runtime/result.hpp"
 #include "runtime/task.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 struct NameAnswer {
   std::vector<runtime::Address> addresses;  // port 0
@@ -35,4 +35,4 @@ bool look_up_abandoned() noexcept;
 // Why an answer has no addresses, as the end of a sentence.
 std::string describe(const NameAnswer& answer);
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <climits>
 
-namespace tools {
+namespace corelane::tools {
 
 using runtime::Error;
 using runtime::ErrorCode;
@@ -133,4 +133,4 @@ Task<void> Output::watch_reader() {
   if (gone) fail(Error::from_errno(EPIPE));
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -20,7 +20,7 @@
 #include "runtime/wait_queue.hpp"
 #include "tools/standard_io.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 class Output {
  public:
@@ -82,4 +82,4 @@ class Output {
   runtime::WaitQueue failed_;
 };
 
-}  // namespace tools
+}  // namespace corelane::tools

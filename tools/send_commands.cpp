@@ -11,7 +11,7 @@
 #include "tools/line_input.hpp"
 #include "tools/talk.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 using protocol::Bytes;
@@ -215,4 +215,4 @@ int run_broadcast(const Arguments& arguments) {
   return run_sender(options, settings, broadcast);
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

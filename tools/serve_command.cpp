@@ -18,7 +18,7 @@
 #include <mimalloc.h>
 #endif
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 std::string host_name() {
@@ -108,4 +108,4 @@ int run_serve(const Arguments& arguments) {
   return services::run_node(process_options(loaded), node_options(loaded.config));
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -10,7 +10,7 @@
 #include "tools/config.hpp"
 #include "tools/server_options.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 struct LoadedConfig {
   ServerConfig config;              // with the host's defaults filled in
@@ -24,4 +24,4 @@ services::ProcessOptions process_options(const LoadedConfig& loaded);
 // Prints what is asked for, and all errors and warnings.
 LoadedConfig load_server_config(const std::string& command, const Arguments& arguments);
 
-}  // namespace tools
+}  // namespace corelane::tools

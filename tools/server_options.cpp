@@ -6,7 +6,7 @@
 #include "tools/unix_rights.hpp"
 #include "tools/version.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 // What our own framing may add to a message at the limit, so that one fits into an empty queue:
@@ -149,4 +149,4 @@ services::ProcessOptions process_options(const ServerConfig& config, const std::
   return options;
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -13,7 +13,7 @@
 #include "tools/config.hpp"
 #include "ws/endpoint.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 // `config` has resolved cores: see resolve_host_defaults().
 net::NetworkOptions network_options(const ServerConfig& config);
@@ -30,4 +30,4 @@ std::vector<runtime::Address> parse_addresses(const std::vector<std::string>& te
 void resolve_host_defaults(ServerConfig& config, const std::vector<int>& cpus,
                            const std::string& host_name);
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -9,7 +9,7 @@
 
 #include "net/http/syntax.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 using runtime::Address;
@@ -266,4 +266,4 @@ ParsedUrl parse_server_url(std::string_view text) {
   return {std::move(url), {}};
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -19,7 +19,7 @@
 
 #include "runtime/address.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 struct ServerUrl {
   std::string text;                         // as it was given
@@ -38,4 +38,4 @@ struct ParsedUrl {
 
 ParsedUrl parse_server_url(std::string_view text);
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -14,7 +14,7 @@
 #include "runtime/await.hpp"
 #include "runtime/ring.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 using runtime::Descriptor;
 using runtime::Error;
@@ -140,4 +140,4 @@ Task<bool> until_reader_gone(const StandardDescriptor& descriptor) {
   co_return seen && (*seen & (POLLERR | POLLHUP)) != 0;
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -15,7 +15,7 @@
 #include "runtime/result.hpp"
 #include "runtime/task.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 // A descriptor of another process for as long as this lives. It is not closed.
 class StandardDescriptor {
@@ -47,4 +47,4 @@ runtime::Task<runtime::Result<std::uint32_t>> write_some(const StandardDescripto
 // cancelled, or it is none of these.
 runtime::Task<bool> until_reader_gone(const StandardDescriptor& descriptor);
 
-}  // namespace tools
+}  // namespace corelane::tools

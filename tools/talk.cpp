@@ -6,7 +6,7 @@
 
 #include "tools/client_output.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 using runtime::ErrorCode;
 using runtime::Task;
@@ -64,4 +64,4 @@ Task<int> Talk::while_welcome(Task<int>&& command) const {
   co_return code;
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -13,7 +13,7 @@
 #include "tools/exit_code.hpp"
 #include "tools/output.hpp"
 
-namespace tools {
+namespace corelane::tools {
 
 // In the place of an exit code: the canceller knows why.
 inline constexpr int kCancelled = -1;
@@ -61,4 +61,4 @@ runtime::Task<std::optional<Incoming>> Talk::ask(const Body& body, int& exit_cod
   co_return std::optional<Incoming>{std::move(*reply)};
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -8,7 +8,7 @@
 #include <charconv>
 #include <string>
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 constexpr std::int64_t kModeMax = 0777;
@@ -66,4 +66,4 @@ std::optional<std::int64_t> find_group(std::string_view text) {
   return find("/etc/group", text);
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

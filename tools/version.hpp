@@ -3,8 +3,8 @@
 
 #include <string_view>
 
-namespace tools {
+namespace corelane::tools {
 
 inline constexpr std::string_view kVersion = CORELANE_VERSION;
 
-}  // namespace tools
+}  // namespace corelane::tools

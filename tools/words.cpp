@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 constexpr std::size_t kHelpNamesWidth = 30;
@@ -113,4 +113,4 @@ std::string help_line(std::string_view names, std::string_view text) {
   return fmt::format("  {}\n  {:<{}}{}\n", names, "", kHelpNamesWidth, text);
 }
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -2,7 +2,7 @@
 
 #include "ws/message_reader.hpp"
 
-namespace ws {
+namespace corelane::ws {
 namespace {
 
 std::string with_limit(std::string text, std::uint64_t limit) {
@@ -62,4 +62,4 @@ std::string reason_of(Breach breach, const ReaderLimits& limits) {
   return {};
 }
 
-}  // namespace ws
+}  // namespace corelane::ws

@@ -8,7 +8,7 @@
 
 #include "ws/close_code.hpp"
 
-namespace ws {
+namespace corelane::ws {
 
 struct ReaderLimits;
 
@@ -46,4 +46,4 @@ constexpr bool is_framed(Breach breach) noexcept {
   return breach >= Breach::text;
 }
 
-}  // namespace ws
+}  // namespace corelane::ws

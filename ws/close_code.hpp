@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace ws {
+namespace corelane::ws {
 
 enum class CloseCode : std::uint16_t {
   normal = 1000,
@@ -34,4 +34,4 @@ constexpr bool may_travel(CloseCode code) noexcept {
   return may_travel(static_cast<std::uint16_t>(code));
 }
 
-}  // namespace ws
+}  // namespace corelane::ws

@@ -5,7 +5,7 @@
 #include "net/peer_log.hpp"
 #include "runtime/log.hpp"
 
-namespace ws {
+namespace corelane::ws {
 
 using runtime::LogReason;
 
@@ -40,4 +40,4 @@ void log_closed(net::Stream& stream, CloseCode code, std::string_view reason) {
   });
 }
 
-}  // namespace ws
+}  // namespace corelane::ws

@@ -6,8 +6,8 @@
 #include "net/stream.hpp"
 #include "ws/close_code.hpp"
 
-namespace ws {
+namespace corelane::ws {
 
 [[gnu::cold]] void log_closed(net::Stream& stream, CloseCode code, std::string_view reason);
 
-}  // namespace ws
+}  // namespace corelane::ws

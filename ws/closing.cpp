@@ -8,7 +8,7 @@
 #include "ws/connection.hpp"
 #include "ws/endpoint.hpp"
 
-namespace ws {
+namespace corelane::ws {
 
 void Connection::send_close_frame(CloseCode code, std::string_view reason, bool ahead) {
   std::array<std::byte, kControlPayloadBytesMax> payload;
@@ -92,4 +92,4 @@ runtime::Nanoseconds Connection::linger_of(std::size_t bytes_behind) const noexc
   return ends_at_once ? 0 : endpoint_.options_.close_timeout;
 }
 
-}  // namespace ws
+}  // namespace corelane::ws

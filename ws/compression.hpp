@@ -7,7 +7,7 @@
 #include "ws/connection.hpp"
 #include "ws/deflate.hpp"
 
-namespace ws {
+namespace corelane::ws {
 
 struct Connection::Compression {
   std::unique_ptr<Inflater> inflater;
@@ -16,4 +16,4 @@ struct Connection::Compression {
   bool deflater_no_takeover = false;
 };
 
-}  // namespace ws
+}  // namespace corelane::ws

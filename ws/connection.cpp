@@ -10,7 +10,7 @@
 #include "ws/endpoint.hpp"
 #include "ws/kept_bytes.hpp"
 
-namespace ws {
+namespace corelane::ws {
 namespace {
 
 // A larger joined message goes back in the memory it was joined in. That of a small one is many
@@ -367,4 +367,4 @@ void Connection::ping(std::span<const std::byte> payload) {
   stream_.send_control(net::ControlKind::ping, std::span{frame}.first(bytes));
 }
 
-}  // namespace ws
+}  // namespace corelane::ws

@@ -26,7 +26,7 @@
 #include "ws/frame.hpp"
 #include "ws/message_reader.hpp"
 
-namespace ws {
+namespace corelane::ws {
 
 class Connection;
 class Endpoint;
@@ -154,4 +154,4 @@ class Connection {
 // rest 13. Messages in the making and compression are elsewhere, and only while there are any.
 static_assert(sizeof(Connection) == 64);
 
-}  // namespace ws
+}  // namespace corelane::ws

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-namespace ws {
+namespace corelane::ws {
 
 enum class CpuPath : std::uint8_t {
   scalar,  // 8 bytes a step, the model that the others are tested against
@@ -32,4 +32,4 @@ inline CpuPath best_cpu_path() noexcept {
   return cpu_has(CpuPath::avx2) ? CpuPath::avx2 : CpuPath::scalar;
 }
 
-}  // namespace ws
+}  // namespace corelane::ws

@@ -9,7 +9,7 @@
 #include "runtime/assert.hpp"
 #include "ws/header_list.hpp"
 
-namespace ws {
+namespace corelane::ws {
 namespace {
 
 constexpr std::string_view kName = "permessage-deflate";
@@ -351,4 +351,4 @@ bool Inflater::continue_after_final_block() {
   return window_bytes == 0 || inflateSetDictionary(&z, window.data(), window_bytes) == Z_OK;
 }
 
-}  // namespace ws
+}  // namespace corelane::ws

@@ -17,7 +17,7 @@
 
 #include "ws/owned_bytes.hpp"
 
-namespace ws {
+namespace corelane::ws {
 
 struct ExtensionParameter;
 
@@ -135,4 +135,4 @@ class Inflater {
   OwnedBytes output_;
 };
 
-}  // namespace ws
+}  // namespace corelane::ws

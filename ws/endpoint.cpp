@@ -10,7 +10,7 @@
 #include "ws/compression.hpp"
 #include "ws/kept_bytes.hpp"
 
-namespace ws {
+namespace corelane::ws {
 
 using runtime::ErrorCode;
 using runtime::Result;
@@ -255,4 +255,4 @@ runtime::Task<void> Endpoint::abandon(net::StreamId id, Handshaking& state) {
   }
 }
 
-}  // namespace ws
+}  // namespace corelane::ws

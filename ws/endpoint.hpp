@@ -15,7 +15,7 @@
 #include "ws/connection.hpp"
 #include "ws/handshake.hpp"
 
-namespace ws {
+namespace corelane::ws {
 
 struct EndpointOptions {
   HandshakePolicy handshake;
@@ -100,4 +100,4 @@ class Endpoint {
   Counters counters_;
 };
 
-}  // namespace ws
+}  // namespace corelane::ws

@@ -5,7 +5,7 @@
 #include "runtime/assert.hpp"
 #include "ws/utf8.hpp"
 
-namespace ws {
+namespace corelane::ws {
 namespace {
 
 std::uint16_t load_big_endian_16(const std::byte* from) noexcept {
@@ -133,4 +133,4 @@ ClosePayload parse_close_payload(std::span<const std::byte> payload) noexcept {
           .reason = {reinterpret_cast<const char*>(reason.data()), reason.size()}};
 }
 
-}  // namespace ws
+}  // namespace corelane::ws

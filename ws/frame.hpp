@@ -15,7 +15,7 @@
 #include "ws/close_code.hpp"
 #include "ws/mask.hpp"
 
-namespace ws {
+namespace corelane::ws {
 
 inline constexpr std::size_t kServerHeaderBytesMax = 10;  // 2 + 8 of length
 inline constexpr std::size_t kClientHeaderBytesMax = 14;  // the same + 4 of key
@@ -147,4 +147,4 @@ struct ClosePayload {
 };
 ClosePayload parse_close_payload(std::span<const std::byte> payload) noexcept;
 
-}  // namespace ws
+}  // namespace corelane::ws

@@ -14,7 +14,7 @@
 #include "runtime/assert.hpp"
 #include "ws/header_list.hpp"
 
-namespace ws {
+namespace corelane::ws {
 namespace {
 
 constexpr std::string_view kGuid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -336,4 +336,4 @@ runtime::Result<ClientUpgrade, HandshakeError> check_upgrade_response(
   return upgrade;
 }
 
-}  // namespace ws
+}  // namespace corelane::ws

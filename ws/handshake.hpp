@@ -16,7 +16,7 @@
 #include "ws/deflate.hpp"
 #include "ws/origin.hpp"
 
-namespace ws {
+namespace corelane::ws {
 
 // What an endpoint accepts. Built at start-up, shared by all connections of a listener.
 struct HandshakePolicy {
@@ -99,4 +99,4 @@ std::string_view describe(HandshakeError error) noexcept;
 runtime::Result<ClientUpgrade, HandshakeError> check_upgrade_response(
     int status, std::span<const net::http::Field> fields, const ClientHandshake& handshake);
 
-}  // namespace ws
+}  // namespace corelane::ws

@@ -8,7 +8,7 @@
 
 #include "net/http/syntax.hpp"
 
-namespace ws {
+namespace corelane::ws {
 
 using net::http::is_token_char;
 
@@ -120,4 +120,4 @@ constexpr bool visit_extensions(std::string_view value, Visitor& visitor) {
   }
 }
 
-}  // namespace ws
+}  // namespace corelane::ws

@@ -5,7 +5,7 @@
 #include "ws/endpoint.hpp"
 #include "ws/owned_bytes.hpp"
 
-namespace ws {
+namespace corelane::ws {
 
 struct Endpoint::KeptBytes : net::ForeignBytes {
   OwnedBytes bytes;
@@ -13,4 +13,4 @@ struct Endpoint::KeptBytes : net::ForeignBytes {
   KeptBytes* next = nullptr;
 };
 
-}  // namespace ws
+}  // namespace corelane::ws

@@ -2,7 +2,7 @@
 
 #include <atomic>
 
-namespace ws {
+namespace corelane::ws {
 namespace {
 
 // From here on whole cache lines are worth aligning to; below, the extra step costs more than the
@@ -133,4 +133,4 @@ void detail::mask_long(const std::byte* from, std::byte* to, std::size_t size,
   chosen_kernel.load(std::memory_order_relaxed)(from, to, size, key);
 }
 
-}  // namespace ws
+}  // namespace corelane::ws

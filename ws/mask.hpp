@@ -13,7 +13,7 @@
 
 #include "ws/cpu_path.hpp"
 
-namespace ws {
+namespace corelane::ws {
 
 using MaskKey = std::array<std::byte, 4>;  // in the order of the wire
 
@@ -110,4 +110,4 @@ inline void copy_masked(std::span<const std::byte> from, std::byte* to, MaskKey 
   }
 }
 
-}  // namespace ws
+}  // namespace corelane::ws

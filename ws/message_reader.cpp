@@ -5,7 +5,7 @@
 
 #include "ws/deflate.hpp"
 
-namespace ws {
+namespace corelane::ws {
 
 // Everything about what is unfinished. `rules` of the next frame and the message's progress are
 // kept apart from the current frame, since control frames come between fragments.
@@ -348,4 +348,4 @@ std::size_t MessageReader::skip_payload(std::span<const std::byte> bytes,
   return taken;
 }
 
-}  // namespace ws
+}  // namespace corelane::ws

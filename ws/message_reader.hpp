@@ -46,7 +46,7 @@
 #include "ws/owned_bytes.hpp"
 #include "ws/utf8.hpp"
 
-namespace ws {
+namespace corelane::ws {
 
 class Inflater;
 
@@ -312,4 +312,4 @@ bool MessageReader::dispatch_close(Event& event, Sink& sink) {
   return sink.on_close(close.code, close.reason);
 }
 
-}  // namespace ws
+}  // namespace corelane::ws

@@ -15,7 +15,7 @@
 #include "net/http/text_scan.hpp"
 #include "ws/header_list.hpp"
 
-namespace ws {
+namespace corelane::ws {
 namespace {
 
 using net::http::is_digit;
@@ -346,4 +346,4 @@ bool OriginList::matches(std::string_view origin) const noexcept {
                      [&view](const OriginPattern& pattern) { return is_match(pattern, *view); });
 }
 
-}  // namespace ws
+}  // namespace corelane::ws

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace ws {
+namespace corelane::ws {
 
 enum class SchemeRule : std::uint8_t {
   either,  // http and https alike: a proxy in front of us may have ended TLS
@@ -69,4 +69,4 @@ class OriginList {
   bool allows_null_ = false;
 };
 
-}  // namespace ws
+}  // namespace corelane::ws

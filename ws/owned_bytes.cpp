@@ -7,7 +7,7 @@
 
 #include "runtime/assert.hpp"
 
-namespace ws {
+namespace corelane::ws {
 namespace {
 
 // Up to kStepBytes capacities double, above they are its multiples: a buffer that grows up to a
@@ -136,4 +136,4 @@ void OwnedBytes::reset() noexcept {
   capacity_ = 0;
 }
 
-}  // namespace ws
+}  // namespace corelane::ws

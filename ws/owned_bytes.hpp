@@ -16,7 +16,7 @@
 
 #include "ws/frame.hpp"
 
-namespace ws {
+namespace corelane::ws {
 
 class OwnedBytes {
  public:
@@ -69,4 +69,4 @@ class OwnedBytes {
   std::size_t capacity_ = 0;  // without the room
 };
 
-}  // namespace ws
+}  // namespace corelane::ws

@@ -11,7 +11,7 @@
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 
-namespace ws {
+namespace corelane::ws {
 namespace {
 
 // 1. The automaton. A row of 64 bits a byte value holds, at six times the number of each state, six
@@ -314,4 +314,4 @@ bool Utf8Validator::consume_long(std::span<const std::byte> bytes) noexcept {
   return state_ != Utf8State::reject;
 }
 
-}  // namespace ws
+}  // namespace corelane::ws

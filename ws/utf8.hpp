@@ -11,7 +11,7 @@
 
 #include "ws/cpu_path.hpp"
 
-namespace ws {
+namespace corelane::ws {
 
 // A state of the automaton, times six: its place in the 64-bit rows of ws/utf8.cpp.
 enum class Utf8State : std::uint8_t {
@@ -70,4 +70,4 @@ inline bool is_valid_utf8(std::span<const std::byte> bytes) noexcept {
   return validator.consume(bytes) && validator.complete();
 }
 
-}  // namespace ws
+}  // namespace corelane::ws

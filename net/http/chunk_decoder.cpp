@@ -8,7 +8,7 @@
 #include "net/http/syntax.hpp"
 #include "runtime/assert.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 namespace {
 
 std::size_t skip_blanks(std::string_view text, std::size_t at) noexcept {
@@ -204,4 +204,4 @@ ChunkDecoder::Progress ChunkDecoder::feed(std::string_view input, std::vector<st
   return {stage_ == Stage::complete ? Verdict::complete : Verdict::need_more, at};
 }
 
-}  // namespace net::http
+}  // namespace corelane::net::http

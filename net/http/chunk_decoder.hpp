@@ -20,7 +20,7 @@
 #include "net/http/limits.hpp"
 #include "net/http/status.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 
 class ChunkDecoder {
  public:
@@ -63,4 +63,4 @@ class ChunkDecoder {
   Stage stage_ = Stage::size_line;
 };
 
-}  // namespace net::http
+}  // namespace corelane::net::http

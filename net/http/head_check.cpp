@@ -8,7 +8,7 @@
 #include "net/http/text_scan.hpp"
 #include "runtime/assert.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 namespace {
 
 // Faults that are found in more than one place.
@@ -383,4 +383,4 @@ HeadCheck::Verdict HeadCheck::finish(std::string_view bytes, std::size_t end) no
   return Verdict::complete;
 }
 
-}  // namespace net::http
+}  // namespace corelane::net::http

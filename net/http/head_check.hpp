@@ -19,7 +19,7 @@
 #include "net/http/message.hpp"
 #include "net/http/status.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 
 // A part of a head.
 struct HeadPart {
@@ -112,4 +112,4 @@ class HeadCheck {
   bool failed_ = false;
 };
 
-}  // namespace net::http
+}  // namespace corelane::net::http

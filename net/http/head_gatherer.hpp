@@ -15,7 +15,7 @@
 #include "net/http/message.hpp"
 #include "runtime/assert.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 
 class HeadGatherer {
  public:
@@ -79,4 +79,4 @@ class HeadGatherer {
   std::size_t before_ = 0;  // bytes gathered before the last input
 };
 
-}  // namespace net::http
+}  // namespace corelane::net::http

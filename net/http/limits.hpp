@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace net::http {
+namespace corelane::net::http {
 
 // What more than one reader says of a request, see HeadCheck::why().
 inline constexpr const char* kLargeBody = "body larger than limits.http_body_bytes_max";
@@ -37,4 +37,4 @@ struct Limits {
   }
 };
 
-}  // namespace net::http
+}  // namespace corelane::net::http

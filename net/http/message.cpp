@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace net::http {
+namespace corelane::net::http {
 namespace {
 
 constexpr char to_lower(char c) noexcept {
@@ -78,4 +78,4 @@ bool Response::has_token(std::string_view name, std::string_view token) const no
   return fields_have_token(fields, name, token);
 }
 
-}  // namespace net::http
+}  // namespace corelane::net::http

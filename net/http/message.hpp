@@ -17,7 +17,7 @@
 
 #include "net/http/status.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 
 struct Field {
   std::string_view name;   // as sent; compare with field_name_equal()
@@ -116,4 +116,4 @@ struct Response {
   bool has_token(std::string_view name, std::string_view token) const noexcept;
 };
 
-}  // namespace net::http
+}  // namespace corelane::net::http

@@ -11,7 +11,7 @@
 #include "net/http/server.hpp"
 #include "runtime/assert.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 namespace {
 
 // Of RFC 9110 section 9 and RFC 5789: what no route takes of these is 405, anything else 501.
@@ -130,4 +130,4 @@ Server::Verdict Server::end_request(ServerConnection& connection, Stream& stream
   return Verdict::go_on;
 }
 
-}  // namespace net::http
+}  // namespace corelane::net::http

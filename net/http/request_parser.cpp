@@ -4,7 +4,7 @@
 
 #include "runtime/assert.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 namespace {
 
 // What an idle connection may keep of a request that needed buffers.
@@ -154,4 +154,4 @@ bool RequestParser::is_idle() const noexcept {
   return stage_ == Stage::head && (head_.gathered().empty() || head_.gathered() == "\r\n");
 }
 
-}  // namespace net::http
+}  // namespace corelane::net::http

@@ -23,7 +23,7 @@
 #include "net/http/limits.hpp"
 #include "net/http/message.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 
 class RequestParser {
  public:
@@ -94,4 +94,4 @@ class RequestParser {
   Stage stage_ = Stage::head;
 };
 
-}  // namespace net::http
+}  // namespace corelane::net::http

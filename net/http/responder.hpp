@@ -11,11 +11,11 @@
 #include "net/http/response.hpp"
 #include "net/http/router.hpp"
 
-namespace net {
+namespace corelane::net {
 class Stream;
 }
 
-namespace net::http {
+namespace corelane::net::http {
 
 class Server;
 struct ServerConnection;
@@ -64,4 +64,4 @@ struct RouteHandler {
 // Immutable once a server uses it; cores may share it if they may share the contexts.
 using Routes = Router<RouteHandler>;
 
-}  // namespace net::http
+}  // namespace corelane::net::http

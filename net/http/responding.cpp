@@ -7,7 +7,7 @@
 #include "net/http/server_log.hpp"
 #include "runtime/assert.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 
 using Wait = ServerConnection::Wait;
 
@@ -162,4 +162,4 @@ bool Responder::respond_static(const StaticResponse& response) {
   return true;
 }
 
-}  // namespace net::http
+}  // namespace corelane::net::http

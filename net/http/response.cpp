@@ -7,7 +7,7 @@
 #include "net/http/syntax.hpp"
 #include "runtime/assert.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 namespace {
 
 using Bytes = std::vector<std::byte>;
@@ -311,4 +311,4 @@ runtime::Result<void> write_request(Bytes& out, const RequestOptions& options,
   return {};
 }
 
-}  // namespace net::http
+}  // namespace corelane::net::http

@@ -17,7 +17,7 @@
 #include "net/http/message.hpp"
 #include "runtime/result.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 
 // The interim response to Expect: 100-continue.
 inline constexpr std::string_view kContinueResponse = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -105,4 +105,4 @@ struct RequestOptions {
 runtime::Result<void> write_request(std::vector<std::byte>& out, const RequestOptions& options,
                                     std::span<const std::byte> body = {});
 
-}  // namespace net::http
+}  // namespace corelane::net::http

@@ -4,7 +4,7 @@
 
 #include "runtime/assert.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 namespace {
 
 std::string_view to_text(std::span<const std::byte> bytes) noexcept {
@@ -146,4 +146,4 @@ void ResponseParser::reset(bool answers_head) noexcept {
   answers_head_ = answers_head;
 }
 
-}  // namespace net::http
+}  // namespace corelane::net::http

@@ -18,7 +18,7 @@
 #include "net/http/limits.hpp"
 #include "net/http/message.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 
 class ResponseParser {
  public:
@@ -83,4 +83,4 @@ class ResponseParser {
   bool answers_head_ = false;
 };
 
-}  // namespace net::http
+}  // namespace corelane::net::http

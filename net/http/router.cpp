@@ -7,7 +7,7 @@
 #include "net/http/syntax.hpp"
 #include "runtime/assert.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 
 static_assert(RouteMatch::kDecodedBytesMax >= Limits{}.request_line_bytes_max,
               "every path within the default limit can be decoded");
@@ -323,4 +323,4 @@ std::string RouteTable::allow(const RouteMatch& match) const {
   return text;
 }
 
-}  // namespace net::http
+}  // namespace corelane::net::http

@@ -20,7 +20,7 @@
 #include <utility>
 #include <vector>
 
-namespace net::http {
+namespace corelane::net::http {
 
 // The result of a lookup. About 4 KiB, most of it room for decoded text that is touched only if the
 // path has escapes: put it on the stack of a plain function, or keep one a core. Views in it lie in
@@ -143,4 +143,4 @@ class Router {
   std::vector<T> handlers_;  // by route
 };
 
-}  // namespace net::http
+}  // namespace corelane::net::http

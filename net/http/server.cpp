@@ -8,7 +8,7 @@
 #include "net/http/server_log.hpp"
 #include "runtime/assert.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 
 using Wait = ServerConnection::Wait;
 
@@ -320,4 +320,4 @@ void Server::await(ServerConnection& connection, Stream& stream, Wait wait) noex
   }
 }
 
-}  // namespace net::http
+}  // namespace corelane::net::http

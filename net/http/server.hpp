@@ -28,7 +28,7 @@
 #include "runtime/timer_heap.hpp"
 #include "runtime/types.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 
 struct UpgradeOutcome {
   enum class Kind : std::uint8_t {
@@ -188,4 +188,4 @@ class Server {
   Counters counters_;
 };
 
-}  // namespace net::http
+}  // namespace corelane::net::http

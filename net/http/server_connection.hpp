@@ -18,7 +18,7 @@
 #include "net/http/request_parser.hpp"
 #include "net/stream.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 
 class Server;
 
@@ -53,4 +53,4 @@ struct ServerConnection {
 };
 static_assert(sizeof(ServerConnection) <= 1024);
 
-}  // namespace net::http
+}  // namespace corelane::net::http

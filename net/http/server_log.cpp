@@ -8,7 +8,7 @@
 #include "net/peer_log.hpp"
 #include "runtime/log.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 
 using runtime::LogLevel;
 using runtime::LogReason;
@@ -90,4 +90,4 @@ void log_stalled(Stream& stream) {
            [] { return std::string{"cut off, it takes nothing of its answer"}; });
 }
 
-}  // namespace net::http
+}  // namespace corelane::net::http

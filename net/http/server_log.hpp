@@ -5,11 +5,11 @@
 
 #include "net/stream.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 
 // Answered 503 before its first byte.
 [[gnu::cold]] void log_no_room(Stream& stream, std::string_view why);
 // It takes nothing of its answer.
 [[gnu::cold]] void log_stalled(Stream& stream);
 
-}  // namespace net::http
+}  // namespace corelane::net::http

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace net::http {
+namespace corelane::net::http {
 
 enum class Status : std::uint16_t {
   continue_ = 100,
@@ -89,4 +89,4 @@ constexpr std::string_view reason_phrase(Status status) noexcept {
   return "Unknown";
 }
 
-}  // namespace net::http
+}  // namespace corelane::net::http

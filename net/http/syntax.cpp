@@ -4,7 +4,7 @@
 
 #include "net/http/text_scan.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 namespace {
 
 constexpr bool is_alpha(char c) noexcept {
@@ -118,4 +118,4 @@ std::optional<TargetParts> split_target(std::string_view method, std::string_vie
   return parts;
 }
 
-}  // namespace net::http
+}  // namespace corelane::net::http

@@ -9,7 +9,7 @@
 
 #include "net/http/message.hpp"
 
-namespace net::http {
+namespace corelane::net::http {
 
 namespace detail {
 
@@ -56,4 +56,4 @@ struct TargetParts {
 // NUL; the query is not looked at. A fragment and CONNECT are refused.
 std::optional<TargetParts> split_target(std::string_view method, std::string_view target) noexcept;
 
-}  // namespace net::http
+}  // namespace corelane::net::http

@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace net::http {
+namespace corelane::net::http {
 
 // Of a text that is scanned so many bytes before its end must be readable: the last block is loaded
 // from its end.
@@ -84,4 +84,4 @@ class TextScan {
   }
 };
 
-}  // namespace net::http
+}  // namespace corelane::net::http

@@ -9,6 +9,7 @@
 
 #include "perf/lines/line_counter.hpp"
 
+namespace corelane {
 namespace {
 
 using perf::lines::Event;
@@ -124,3 +125,5 @@ void __tsan_atomic_signal_fence(int) {
 }
 
 }  // extern "C"
+
+}  // namespace corelane

@@ -11,7 +11,7 @@
 #include "protocol/frame.hpp"
 #include "protocol/verify.hpp"
 
-namespace perf::lines {
+namespace corelane::perf::lines {
 namespace {
 
 constexpr timeval kPatience{.tv_sec = 60, .tv_usec = 0};
@@ -141,4 +141,4 @@ unsigned Client::core() {
   return 0;
 }
 
-}  // namespace perf::lines
+}  // namespace corelane::perf::lines

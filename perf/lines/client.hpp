@@ -12,7 +12,7 @@
 #include "protocol/message.hpp"
 #include "runtime/address.hpp"
 
-namespace perf::lines {
+namespace corelane::perf::lines {
 
 class Client {
  public:
@@ -48,4 +48,4 @@ class Client {
   std::size_t taken_ = 0;  // of incoming_
 };
 
-}  // namespace perf::lines
+}  // namespace corelane::perf::lines

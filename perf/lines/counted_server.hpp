@@ -15,7 +15,7 @@
 #include "runtime/sharded.hpp"
 #include "runtime/signals.hpp"
 
-namespace perf::lines {
+namespace corelane::perf::lines {
 
 inline constexpr runtime::CoreId kCores = 2;
 
@@ -58,4 +58,4 @@ void run_counted(const ClientFunction& client) {
   leave_this_thread_out();
 }
 
-}  // namespace perf::lines
+}  // namespace corelane::perf::lines

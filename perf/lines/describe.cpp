@@ -8,7 +8,7 @@
 
 #include "perf/lines/line_counter.hpp"
 
-namespace perf::lines {
+namespace corelane::perf::lines {
 namespace {
 
 const char* text_of(Event event) noexcept {
@@ -72,4 +72,4 @@ std::string describe(const Report& report, double per, const char* unit) {
   return text;
 }
 
-}  // namespace perf::lines
+}  // namespace corelane::perf::lines

@@ -17,6 +17,7 @@
 #include "perf/lines/expectations.hpp"
 #include "ws/endpoint.hpp"
 
+namespace corelane {
 namespace {
 
 using perf::lines::Client;
@@ -137,3 +138,4 @@ INSTANTIATE_TEST_SUITE_P(All, EchoLines,
                          });
 
 }  // namespace
+}  // namespace corelane

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-namespace perf::lines {
+namespace corelane::perf::lines {
 namespace {
 
 constexpr unsigned kCores = 2;
@@ -101,4 +101,4 @@ void expect_no_line_between_cores(const Report& report) {
   }
 }
 
-}  // namespace perf::lines
+}  // namespace corelane::perf::lines

@@ -12,7 +12,7 @@
 
 #include "perf/lines/line_counter.hpp"
 
-namespace perf::lines {
+namespace corelane::perf::lines {
 
 inline constexpr unsigned kBothCores = 0b11;
 
@@ -35,4 +35,4 @@ void expect_a_rare_monitor(const Report& report);
 std::vector<const SharedLine*> lines_between_cores(const Report& report);
 void expect_no_line_between_cores(const Report& report);
 
-}  // namespace perf::lines
+}  // namespace corelane::perf::lines

@@ -12,8 +12,8 @@
 
 namespace {
 
-using perf::lines::Event;
-using perf::lines::note;
+using corelane::perf::lines::Event;
+using corelane::perf::lines::note;
 
 template <class Function>
 Function* next_of(const char* name) noexcept {
@@ -26,14 +26,14 @@ void* allocate(std::size_t bytes, std::size_t alignment, const void* site) {
   const std::size_t whole = (bytes + alignment - 1) / alignment * alignment;
   void* const at = std::aligned_alloc(alignment, whole == 0 ? alignment : whole);
   if (at == nullptr) std::abort();
-  perf::lines::allocated(at, bytes, site);
+  corelane::perf::lines::allocated(at, bytes, site);
   note(Event::allocate, site);
   return at;
 }
 
 void release(void* at, const void* site) noexcept {
   if (at == nullptr) return;
-  perf::lines::freed(at, site);
+  corelane::perf::lines::freed(at, site);
   std::free(at);
 }
 

@@ -14,7 +14,7 @@
 
 #include "perf/lines/symbols.hpp"
 
-namespace perf::lines {
+namespace corelane::perf::lines {
 namespace {
 
 constexpr std::size_t kLines = std::size_t{1} << 16;  // a server of a test touches 2,000 to 20,000
@@ -416,4 +416,4 @@ Report report() {
   return report;
 }
 
-}  // namespace perf::lines
+}  // namespace corelane::perf::lines

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-namespace perf::lines {
+namespace corelane::perf::lines {
 
 inline constexpr std::size_t kLineBytes = 64;
 // Threads are counted under numbers: 0 to kOthers - 1 as they say, kOthers for all who say nothing.
@@ -89,4 +89,4 @@ void note(Event event, const void* site) noexcept;
 void allocated(const void* at, std::size_t bytes, const void* site) noexcept;
 void freed(const void* at, const void* site) noexcept;
 
-}  // namespace perf::lines
+}  // namespace corelane::perf::lines

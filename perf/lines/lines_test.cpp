@@ -15,6 +15,7 @@
 
 #include "perf/lines/line_counter.hpp"
 
+namespace corelane {
 namespace {
 
 using perf::lines::Event;
@@ -178,3 +179,4 @@ TEST(Lines, NothingIsCountedBeforeTheStartAndAfterTheStop) {
 }
 
 }  // namespace
+}  // namespace corelane

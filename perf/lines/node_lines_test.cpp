@@ -18,6 +18,7 @@
 #include "perf/lines/expectations.hpp"
 #include "services/node/node.hpp"
 
+namespace corelane {
 namespace {
 
 using perf::lines::Client;
@@ -186,3 +187,4 @@ INSTANTIATE_TEST_SUITE_P(
     });
 
 }  // namespace
+}  // namespace corelane

@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-namespace perf::lines {
+namespace corelane::perf::lines {
 namespace {
 
 struct Symbol {
@@ -104,4 +104,4 @@ std::string variable_at(std::uintptr_t address) {
                                                    : std::string{};
 }
 
-}  // namespace perf::lines
+}  // namespace corelane::perf::lines

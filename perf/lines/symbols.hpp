@@ -5,11 +5,11 @@
 #include <cstdint>
 #include <string>
 
-namespace perf::lines {
+namespace corelane::perf::lines {
 
 // What the address is inside of, demangled; its number if the program has no symbol there.
 std::string symbol_at(std::uintptr_t address);
 // Empty if there is none.
 std::string variable_at(std::uintptr_t address);
 
-}  // namespace perf::lines
+}  // namespace corelane::perf::lines

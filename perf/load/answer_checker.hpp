@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <span>
 
-namespace perf {
+namespace corelane::perf {
 
 class AnswerChecker {
  public:
@@ -33,4 +33,4 @@ class AnswerChecker {
   AnswerChecker& operator=(const AnswerChecker&) = default;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

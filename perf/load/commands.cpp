@@ -10,7 +10,7 @@
 #include "perf/load/report.hpp"
 #include "runtime/host.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 constexpr std::uint32_t kDescriptorsBeside = 64;  // ring, files, standard streams
@@ -168,4 +168,4 @@ int wrong_usage(const std::string& why) {
   return kUsage;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

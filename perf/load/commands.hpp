@@ -11,7 +11,7 @@
 #include "perf/load/load_driver.hpp"
 #include "perf/load/settings.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 // Exit statuses.
 inline constexpr int kServerFaulty = 1;
@@ -62,4 +62,4 @@ void add_resp(CLI::App& app, CommandLine& line);
 void add_connect(CLI::App& app, CommandLine& line);
 void add_idle(CLI::App& app, CommandLine& line);
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -5,7 +5,7 @@
 #include "perf/load/commands.hpp"
 #include "perf/load/connect_load.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 void add_connect(CLI::App& app, CommandLine& line) {
   CLI::App* connect = app.add_subcommand("connect", "Connections opened and closed again.");
@@ -27,4 +27,4 @@ void add_connect(CLI::App& app, CommandLine& line) {
   });
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -4,7 +4,7 @@
 
 #include "runtime/core.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 constexpr runtime::Nanoseconds kLinger = 5 * runtime::kSecond;
@@ -70,4 +70,4 @@ std::string ConnectLoad::describe_lost() const {
   return fmt::format("{} connections were neither opened nor closed", outstanding());
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

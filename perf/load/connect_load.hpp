@@ -10,7 +10,7 @@
 #include "runtime/task_group.hpp"
 #include "runtime/wait_queue.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 class ConnectLoad final : public Load {
  public:
@@ -31,4 +31,4 @@ class ConnectLoad final : public Load {
   std::uint64_t ended_ = 0;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -2,7 +2,7 @@
 
 #include "runtime/await.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 constexpr runtime::Nanoseconds kTimeout = 10 * runtime::kSecond;
@@ -50,4 +50,4 @@ void Conversation::on_closed(net::Stream& stream, runtime::Error) noexcept {
   static_cast<Conversation*>(stream.owner())->closed_ = true;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -13,7 +13,7 @@
 #include "runtime/result.hpp"
 #include "runtime/task.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 class Conversation {
  public:
@@ -44,4 +44,4 @@ class Conversation {
   bool closed_ = false;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -23,6 +23,7 @@
 #include "runtime/task_group.hpp"
 #include "runtime/wait_queue.hpp"
 
+namespace corelane {
 namespace {
 
 using runtime::Core;
@@ -140,8 +141,10 @@ void print(const Options& options, const Result& result) {
 }
 
 }  // namespace
+}  // namespace corelane
 
 int main(int argc, char** argv) {
+  using namespace corelane;
   Options options;
   CLI::App app{"What a message between two cores takes."};
   app.add_option("--seconds", options.seconds)->check(CLI::Range(0.01, 3600.0));

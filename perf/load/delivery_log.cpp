@@ -4,7 +4,7 @@
 
 #include "runtime/assert.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 constexpr std::size_t kBoundariesMin = 64;
@@ -75,4 +75,4 @@ void DeliveryLog::forget_before(std::uint64_t sequence) noexcept {
   base_ += dead;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -18,7 +18,7 @@
 #include "perf/load/delivery_order.hpp"
 #include "perf/load/fanout_protocol.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 class DeliveryLog {
  public:
@@ -76,4 +76,4 @@ class DeliveryLog {
   std::uint64_t sequences_ = 0;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -12,7 +12,7 @@
 #include "perf/load/published_payloads.hpp"
 #include "runtime/assert.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 // Which of a load's sequence numbers are a channel's: first, first + step, ...; its publishers have
 // them in turn.
@@ -65,4 +65,4 @@ class DeliveryOrder {
   std::uint64_t base_ = 0;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

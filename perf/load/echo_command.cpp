@@ -7,7 +7,7 @@
 #include "perf/load/pipeline_load.hpp"
 #include "ws/frame.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 std::unique_ptr<Load> make_compressed_echo(LoadContext& context) {
@@ -56,4 +56,4 @@ void add_echo(CLI::App& app, CommandLine& line) {
   });
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

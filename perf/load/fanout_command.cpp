@@ -7,7 +7,7 @@
 #include "perf/load/commands.hpp"
 #include "perf/load/fanout_load.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 // Why these do not go together; empty if they do.
@@ -79,4 +79,4 @@ void add_fanout(CLI::App& app, CommandLine& line) {
   });
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -12,7 +12,7 @@
 #include "runtime/assert.hpp"
 #include "runtime/await.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 using runtime::Nanoseconds;
@@ -403,4 +403,4 @@ net::NetworkOptions FanoutLoad::network_options(const Settings& settings,
   return network;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

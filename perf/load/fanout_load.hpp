@@ -20,7 +20,7 @@
 #include "perf/load/quiet_stream.hpp"
 #include "perf/load/time_queue.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 struct FanoutOptions {
   std::uint32_t channels = 1;    // subscribers are spread over them, publishes go to each in turn
@@ -94,4 +94,4 @@ class FanoutLoad final : public Load {
   double interval_seconds_ = 0;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

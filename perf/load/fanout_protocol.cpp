@@ -10,7 +10,7 @@
 #include "perf/load/opcode_protocol.hpp"
 #include "perf/load/websocket_units.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 using Kind = Unit::Kind;
@@ -220,4 +220,4 @@ std::unique_ptr<FanoutProtocol> make_fanout_protocol(const Settings& settings,
   return nullptr;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

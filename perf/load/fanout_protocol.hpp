@@ -13,7 +13,7 @@
 
 #include "perf/load/settings.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 inline constexpr std::string_view kChannel = "load";  // unless a load has several
 
@@ -67,4 +67,4 @@ class FanoutProtocol {
 std::unique_ptr<FanoutProtocol> make_fanout_protocol(const Settings& settings,
                                                      std::string_view channel = kChannel);
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -7,7 +7,7 @@
 
 #include "runtime/assert.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 Follower::Found Follower::feed(std::span<const std::byte> bytes) {
   std::vector<std::byte> rest;
@@ -144,4 +144,4 @@ std::string Follower::explain() const {
       due);
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -13,7 +13,7 @@
 #include "perf/load/delivery_log.hpp"
 #include "perf/load/fanout_protocol.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 class Follower {
  public:
@@ -60,4 +60,4 @@ class Follower {
   std::vector<std::byte> found_bytes_;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -19,6 +19,7 @@
 #include "protocol/message.hpp"
 #include "runtime/random.hpp"
 
+namespace corelane {
 namespace {
 
 using perf::DeliveryLog;
@@ -301,3 +302,4 @@ TEST(Follower, NoticesWhatSeveralPublishersCannotHaveCaused) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace perf {
+namespace corelane::perf {
 
 static_assert(Histogram::bucket_of(UINT64_MAX) == Histogram::kBuckets - 1);
 static_assert(Histogram::bucket_end(Histogram::kBuckets - 1) == UINT64_MAX);
@@ -32,4 +32,4 @@ std::uint64_t Histogram::percentile(double percent) const noexcept {
   return max_;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

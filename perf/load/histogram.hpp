@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace perf {
+namespace corelane::perf {
 
 class Histogram {
  public:
@@ -52,4 +52,4 @@ class Histogram {
   std::uint64_t max_ = 0;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

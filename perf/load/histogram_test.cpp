@@ -12,6 +12,7 @@
 
 #include "runtime/random.hpp"
 
+namespace corelane {
 namespace {
 
 using perf::Histogram;
@@ -70,3 +71,4 @@ TEST(Histogram, AnEmptyOneTellsZero) {
 }
 
 }  // namespace
+}  // namespace corelane

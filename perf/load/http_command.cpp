@@ -13,7 +13,7 @@
 #include "perf/load/commands.hpp"
 #include "perf/load/pipeline_load.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 constexpr std::size_t kRequestBytesMax = 8192;
@@ -88,4 +88,4 @@ void add_http(CLI::App& app, CommandLine& line) {
   });
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

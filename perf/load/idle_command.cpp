@@ -7,7 +7,7 @@
 #include "perf/load/idle_load.hpp"
 #include "perf/load/report.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 void add_idle(CLI::App& app, CommandLine& line) {
   CLI::App* idle = app.add_subcommand("idle", "Memory of connections that say nothing.");
@@ -33,4 +33,4 @@ void add_idle(CLI::App& app, CommandLine& line) {
   });
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

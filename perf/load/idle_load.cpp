@@ -24,7 +24,7 @@
 #include "runtime/await.hpp"
 #include "runtime/host.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 constexpr std::uint32_t kDescriptorsBeside = 64;
@@ -267,4 +267,4 @@ runtime::Result<IdleResult> run_idle(const Settings& settings, runtime::Nanoseco
   return result;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

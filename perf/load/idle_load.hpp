@@ -12,7 +12,7 @@
 #include "runtime/result.hpp"
 #include "runtime/types.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 struct IdleResult {
   std::uint32_t opened = 0;
@@ -33,4 +33,4 @@ struct IdleResult {
 // pipe(2) and fork(2).
 runtime::Result<IdleResult> run_idle(const Settings& settings, runtime::Nanoseconds hold);
 
-}  // namespace perf
+}  // namespace corelane::perf

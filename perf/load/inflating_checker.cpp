@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace perf {
+namespace corelane::perf {
 
 LearnedAnswers::LearnedAnswers(const MessageRing& ring)
     : ring_(ring), known_(ring.messages()), inflater_(ws::kWindowBitsMax, true) {}
@@ -73,4 +73,4 @@ AnswerChecker::Found InflatingChecker::take(const ws::FrameHeader& header,
   return Found::drained;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

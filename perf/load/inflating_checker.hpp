@@ -14,7 +14,7 @@
 #include "ws/deflate.hpp"
 #include "ws/frame.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 // What the connections of a load have learned together. One core.
 class LearnedAnswers {
@@ -52,4 +52,4 @@ class InflatingChecker final : public AnswerChecker {
   std::vector<std::byte> control_;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -11,7 +11,7 @@
 
 #include "ws/mask.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 using Bytes = std::vector<std::byte>;
@@ -134,4 +134,4 @@ TEST_F(Inflating, GoodbyesAreTold) {
 }
 
 }  // namespace
-}  // namespace perf
+}  // namespace corelane::perf

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace perf {
+namespace corelane::perf {
 
 // A JSON string: quotes and control characters have no place in what comes here (URLs, names,
 // sentences of ours), so control characters are left out.
@@ -29,4 +29,4 @@ inline double in_us(std::uint64_t ns) noexcept {
   return static_cast<double>(ns) / 1e3;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

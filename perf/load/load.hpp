@@ -13,7 +13,7 @@
 #include "runtime/result.hpp"
 #include "runtime/task.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 // What a load works with; outlives it.
 struct LoadContext {
@@ -56,4 +56,4 @@ class Load {
   LoadContext& context_;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -9,7 +9,7 @@
 #include "runtime/await.hpp"
 #include "runtime/task_group.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 using runtime::Nanoseconds;
@@ -209,4 +209,4 @@ runtime::Result<LoadReport> run_load(const Settings& settings, const net::Networ
   return report;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

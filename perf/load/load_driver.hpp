@@ -15,7 +15,7 @@
 #include "perf/load/settings.hpp"
 #include "runtime/result.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 // How an open loop went.
 struct OpenLoopReport {
@@ -57,4 +57,4 @@ using MakeLoad = std::function<std::unique_ptr<Load>(LoadContext& context)>;
 runtime::Result<LoadReport> run_load(const Settings& settings, const net::NetworkOptions& network,
                                      const MakeLoad& make);
 
-}  // namespace perf
+}  // namespace corelane::perf

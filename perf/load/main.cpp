@@ -6,6 +6,8 @@
 
 #include "perf/load/commands.hpp"
 
+namespace perf = corelane::perf;
+
 int main(int argc, char** argv) {
   perf::CommandLine line;
   CLI::App app{"Offers load to a server and reports what came back and what it cost."};

@@ -13,7 +13,7 @@
 #include "ws/deflate.hpp"
 #include "ws/frame.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 constexpr std::size_t kRingBytes = 128 * 1024;
@@ -150,4 +150,4 @@ std::vector<std::byte> server_frame(std::span<const std::byte> payload, bool tex
   return frame;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -16,7 +16,7 @@
 
 #include "perf/load/target.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 // Part of a message, or of an answer.
 struct ByteRange {
@@ -83,4 +83,4 @@ std::vector<std::byte> client_frame(std::span<const std::byte> payload, bool tex
 // And as a server does.
 std::vector<std::byte> server_frame(std::span<const std::byte> payload, bool text = false);
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -1,6 +1,6 @@
 #include "perf/load/meter.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 double in_seconds(runtime::Nanoseconds ns) noexcept {
@@ -31,4 +31,4 @@ void Meter::end(runtime::Nanoseconds now) {
   recording_ = false;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -11,7 +11,7 @@
 #include "perf/load/histogram.hpp"
 #include "runtime/types.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 // A second of the interval, or what was left of one at its end.
 struct SeriesRow {
@@ -74,4 +74,4 @@ struct Faults {
   }
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -6,7 +6,7 @@
 #include "perf/load/commands.hpp"
 #include "perf/load/mixed_load.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 void add_mixed(CLI::App& app, CommandLine& line) {
   CLI::App* mixed = app.add_subcommand("mixed", "Opcodes mixed by a script, all validated.");
@@ -44,4 +44,4 @@ void add_mixed(CLI::App& app, CommandLine& line) {
   });
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -6,7 +6,7 @@
 #include "runtime/assert.hpp"
 #include "runtime/random.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 constexpr std::uint64_t kSeed = 0x6d69786564;
@@ -115,4 +115,4 @@ MixedLedger::Verdict MixedLedger::on_event(std::uint32_t session, std::span<cons
   return {.good = true, .ended = ended};
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

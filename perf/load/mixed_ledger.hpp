@@ -17,7 +17,7 @@
 
 #include "runtime/types.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 enum class Operation : std::uint8_t { ping, publish, send };
 inline constexpr std::size_t kOperations = 3;
@@ -95,4 +95,4 @@ class MixedLedger {
   std::uint64_t outstanding_ = 0;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

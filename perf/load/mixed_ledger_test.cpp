@@ -8,7 +8,7 @@
 
 #include <vector>
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 using Bytes = std::vector<std::byte>;
@@ -91,4 +91,4 @@ TEST_F(Mixed, APublishersEventsKeepTheirOrder) {
 }
 
 }  // namespace
-}  // namespace perf
+}  // namespace corelane::perf

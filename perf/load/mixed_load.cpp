@@ -14,7 +14,7 @@
 #include "protocol/message.hpp"
 #include "runtime/await.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 using runtime::Nanoseconds;
@@ -336,4 +336,4 @@ net::NetworkOptions MixedLoad::network_options(const Settings& settings) {
   return network;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

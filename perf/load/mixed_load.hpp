@@ -20,7 +20,7 @@
 #include "protocol/verify.hpp"
 #include "runtime/random.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 struct MixedOptions {
   std::array<std::uint32_t, kOperations> weights{70, 20, 10};  // ping, publish, send
@@ -71,4 +71,4 @@ class MixedLoad final : public Load {
   std::size_t next_offer_ = 0;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

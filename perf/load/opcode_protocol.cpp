@@ -9,7 +9,7 @@
 #include "protocol/message.hpp"
 #include "protocol/verify.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 using Kind = Unit::Kind;
@@ -99,4 +99,4 @@ std::unique_ptr<FanoutProtocol> make_opcode_protocol(bool is_websocket, std::str
   return std::make_unique<OpcodeProtocol>(is_websocket, channel);
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

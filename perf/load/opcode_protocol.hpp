@@ -7,9 +7,9 @@
 
 #include "perf/load/fanout_protocol.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 std::unique_ptr<FanoutProtocol> make_opcode_protocol(bool is_websocket,
                                                      std::string_view channel = kChannel);
 
-}  // namespace perf
+}  // namespace corelane::perf

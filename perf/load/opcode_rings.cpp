@@ -6,7 +6,7 @@
 #include "protocol/message.hpp"
 #include "runtime/assert.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 using Frame = std::vector<std::byte>;
@@ -97,4 +97,4 @@ MessageRing make_send_ring(Scheme scheme, std::size_t payload_bytes, std::size_t
       });
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -7,7 +7,7 @@
 #include "perf/load/target.hpp"
 #include "protocol/uuid.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 // Ping, answered by Pong with the same data.
 MessageRing make_ping_ring(Scheme scheme, std::size_t payload_bytes, std::size_t depth);
@@ -15,4 +15,4 @@ MessageRing make_ping_ring(Scheme scheme, std::size_t payload_bytes, std::size_t
 MessageRing make_send_ring(Scheme scheme, std::size_t payload_bytes, std::size_t depth,
                            const protocol::Uuid& from, const protocol::Uuid& to);
 
-}  // namespace perf
+}  // namespace corelane::perf

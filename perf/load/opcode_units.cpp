@@ -5,7 +5,7 @@
 #include "perf/load/websocket_units.hpp"
 #include "protocol/frame.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 using Kind = Unit::Kind;
@@ -45,4 +45,4 @@ OpcodeUnit parse_opcode_unit(bool is_websocket, Bytes bytes, FanoutProtocol::Sta
   return found;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

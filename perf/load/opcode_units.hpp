@@ -9,7 +9,7 @@
 #include "perf/load/fanout_protocol.hpp"
 #include "protocol/verify.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 // `unit.kind` is `delivery` for a message, which is then `message`; never `confirmed`.
 struct OpcodeUnit {
@@ -21,4 +21,4 @@ struct OpcodeUnit {
 OpcodeUnit parse_opcode_unit(bool is_websocket, std::span<const std::byte> bytes,
                              FanoutProtocol::State& state);
 
-}  // namespace perf
+}  // namespace corelane::perf

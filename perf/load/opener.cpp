@@ -14,7 +14,7 @@
 #include "ws/frame.hpp"
 #include "ws/handshake.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 using runtime::Error;
@@ -161,4 +161,4 @@ void send_pong(net::Stream& stream, std::span<const std::byte> payload) {
   stream.send_control(net::ControlKind::pong, std::span{frame}.first(header + payload.size()));
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -14,7 +14,7 @@
 #include "runtime/result.hpp"
 #include "runtime/task.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 class Opener {
  public:
@@ -44,4 +44,4 @@ class Opener {
 // Answers a ping of the server, ahead of what waits to be sent.
 void send_pong(net::Stream& stream, std::span<const std::byte> payload);
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -3,7 +3,7 @@
 #include "runtime/await.hpp"
 #include "runtime/core.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 // More than a timer and a wake-up take, on a virtual machine too.
@@ -31,4 +31,4 @@ runtime::Task<void> pace(LoadContext* context, Load* load, Pacer* pacer, Histogr
   }
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -11,7 +11,7 @@
 #include "runtime/task.hpp"
 #include "runtime/types.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 class Pacer {
  public:
@@ -41,4 +41,4 @@ class Pacer {
 // into `lag_ns`, while the meter records, how late each message was offered.
 runtime::Task<void> pace(LoadContext* context, Load* load, Pacer* pacer, Histogram* lag_ns);
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 constexpr runtime::Nanoseconds kStart = 1'000'000;
@@ -43,4 +43,4 @@ TEST(Pacer, DoesNotDriftWhereTheRateDividesNoSecond) {
 }
 
 }  // namespace
-}  // namespace perf
+}  // namespace corelane::perf

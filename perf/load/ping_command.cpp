@@ -6,7 +6,7 @@
 #include "perf/load/opcode_rings.hpp"
 #include "perf/load/pipeline_load.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 constexpr std::size_t kFrameOverhead = 256;  // envelope and headers, generously
@@ -38,4 +38,4 @@ void add_ping(CLI::App& app, CommandLine& line) {
   });
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -5,7 +5,7 @@
 
 #include "perf/load/opener.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 const net::StreamHandler PipelineConnection::kHandler{"pipeline", on_data,  on_end,
                                                       on_closed,  on_timer, on_writable};
@@ -104,4 +104,4 @@ void PipelineConnection::on_closed(net::Stream& stream, runtime::Error why) noex
   self.shared_.context.faults.note_closed("the server closed a connection: " + describe(why));
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

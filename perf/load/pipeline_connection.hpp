@@ -19,7 +19,7 @@
 #include "perf/load/message_ring.hpp"
 #include "perf/load/time_queue.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 // What the connections of a load share.
 struct PipelineShared {
@@ -80,4 +80,4 @@ class PipelineConnection {
   bool failed_ = false;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

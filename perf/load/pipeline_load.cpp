@@ -4,7 +4,7 @@
 
 #include "perf/load/reply_checker.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 PipelineLoad::MakeChecker PipelineLoad::compare() {
   return [](const MessageRing& ring, std::size_t first) {
@@ -48,4 +48,4 @@ net::NetworkOptions PipelineLoad::network_options(const Settings& settings,
   return options;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -13,7 +13,7 @@
 #include "perf/load/message_ring.hpp"
 #include "perf/load/pipelines.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 class PipelineLoad final : public Pipelines {
  public:
@@ -45,4 +45,4 @@ class PipelineLoad final : public Pipelines {
   MakeChecker make_checker_;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -1,6 +1,6 @@
 #include "perf/load/pipelines.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 void Pipelines::start() {
   for (PipelineConnection& connection : connections_) connection.start();
@@ -15,4 +15,4 @@ void Pipelines::stop() {
   for (PipelineConnection& connection : connections_) connection.drop_waiting();
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -8,7 +8,7 @@
 #include "perf/load/load.hpp"
 #include "perf/load/pipeline_connection.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 class Pipelines : public Load {
  public:
@@ -27,4 +27,4 @@ class Pipelines : public Load {
   std::size_t next_offer_ = 0;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

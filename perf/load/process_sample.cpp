@@ -14,7 +14,7 @@
 #include <string>
 #include <string_view>
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 std::optional<std::string> read_file(const std::string& path) {
@@ -134,4 +134,4 @@ CpuTimes own_cpu_times() noexcept {
   return {.user_ns = user_ns, .system_ns = in_ns(used) - user_ns};
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -10,7 +10,7 @@
 
 #include "runtime/result.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 struct ProcessSample {
   std::uint64_t cpu_ns = 0;      // of all threads, exact
@@ -49,4 +49,4 @@ struct CpuTimes {
 // Of the calling thread: the sum is exact, its parts are the kernel's estimate.
 CpuTimes own_cpu_times() noexcept;
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -5,7 +5,7 @@
 
 #include <cstdio>
 
-namespace perf {
+namespace corelane::perf {
 
 Progress::~Progress() {
   if (open_line_) std::fputc('\n', stderr);
@@ -25,4 +25,4 @@ void Progress::show() noexcept {
   open_line_ = over;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

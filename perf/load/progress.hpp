@@ -4,7 +4,7 @@
 #include "perf/load/meter.hpp"
 #include "perf/load/settings.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 class Progress {
  public:
@@ -25,4 +25,4 @@ class Progress {
   bool open_line_ = false;  // the terminal's cursor is behind a line of ours
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

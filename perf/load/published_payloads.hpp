@@ -15,7 +15,7 @@
 #include "runtime/assert.hpp"
 #include "runtime/random.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 class PublishedPayloads {
  public:
@@ -61,4 +61,4 @@ class PublishedPayloads {
   std::vector<std::byte> payload_;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -2,7 +2,7 @@
 
 #include <string_view>
 
-namespace perf {
+namespace corelane::perf {
 
 const net::StreamHandler QuietStream::kHandler{"quiet",   on_data,  on_end,
                                                on_closed, on_timer, nullptr};
@@ -61,4 +61,4 @@ void QuietStream::on_closed(net::Stream& stream, runtime::Error why) noexcept {
   }
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -12,7 +12,7 @@
 #include "net/network.hpp"
 #include "perf/load/fanout_protocol.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 class QuietStream {
  public:
@@ -47,4 +47,4 @@ class QuietStream {
   bool is_wrong_ = false;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -5,7 +5,7 @@
 
 #include "ws/frame.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 // The bytes at the front that are as expected, as far as one comparison tells: all up to the end of
 // the ring, or else those up to the end of the present frame, or none.
@@ -91,4 +91,4 @@ bool ReplyChecker::take_control(std::span<const std::byte> bytes, Result& result
   return true;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

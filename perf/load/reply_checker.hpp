@@ -11,7 +11,7 @@
 #include "perf/load/answer_checker.hpp"
 #include "perf/load/message_ring.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 class ReplyChecker final : public AnswerChecker {
  public:
@@ -37,4 +37,4 @@ class ReplyChecker final : public AnswerChecker {
   bool control_done_ = false;  // it was reported: the next one begins anew
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

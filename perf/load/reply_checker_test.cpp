@@ -14,6 +14,7 @@
 #include "ws/frame.hpp"
 #include "ws/mask.hpp"
 
+namespace corelane {
 namespace {
 
 using perf::MessageRing;
@@ -133,3 +134,4 @@ TEST(ReplyChecker, FindsPingsBetweenMessagesByteByByteToo) {
 }
 
 }  // namespace
+}  // namespace corelane

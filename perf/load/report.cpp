@@ -6,7 +6,7 @@
 
 #include "perf/load/json_text.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 // Dense towards 100, as a plot over log(1 / (1 - percentile)) wants it.
@@ -230,4 +230,4 @@ std::string to_json(const Settings& settings, const IdleResult& result) {
       bytes_each(result.before.anonymous_bytes, result.held.anonymous_bytes, result.opened));
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -8,7 +8,7 @@
 #include "perf/load/load_driver.hpp"
 #include "perf/load/settings.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 std::string to_text(const Settings& settings, const LoadReport& report);
 std::string to_json(const Settings& settings, const LoadReport& report);
@@ -16,4 +16,4 @@ std::string to_csv(const LoadReport& report);
 std::string to_text(const Settings& settings, const IdleResult& result);
 std::string to_json(const Settings& settings, const IdleResult& result);
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -8,7 +8,7 @@
 #include "perf/load/commands.hpp"
 #include "perf/load/pipeline_load.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 constexpr std::size_t kCommandOverhead = 64;
@@ -105,4 +105,4 @@ void add_resp(CLI::App& app, CommandLine& line) {
   });
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

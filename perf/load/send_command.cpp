@@ -5,7 +5,7 @@
 #include "perf/load/commands.hpp"
 #include "perf/load/send_load.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 void add_send(CLI::App& app, CommandLine& line) {
   CLI::App* send = app.add_subcommand("send", "Opcode Send between pairs of sessions.");
@@ -28,4 +28,4 @@ void add_send(CLI::App& app, CommandLine& line) {
   });
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

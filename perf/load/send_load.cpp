@@ -10,7 +10,7 @@
 #include "perf/load/reply_checker.hpp"
 #include "perf/load/who_am_i.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 constexpr std::size_t kFrameOverhead = 256;  // envelope and headers, generously
@@ -108,4 +108,4 @@ net::NetworkOptions SendLoad::network_options(const Settings& settings) {
   return options;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

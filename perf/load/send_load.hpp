@@ -14,7 +14,7 @@
 #include "perf/load/quiet_stream.hpp"
 #include "protocol/uuid.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 class SendLoad final : public Pipelines {
  public:
@@ -46,4 +46,4 @@ class SendLoad final : public Pipelines {
   std::uint32_t across_cores_ = 0;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -11,7 +11,7 @@
 #include "perf/load/target.hpp"
 #include "runtime/types.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 // What is spoken above the scheme.
 enum class Protocol : std::uint8_t { raw, opcode, nats, resp };
@@ -53,4 +53,4 @@ struct Settings {
   bool is_open_loop() const noexcept { return rate > 0; }
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -13,7 +13,7 @@
 #include <filesystem>
 #include <fstream>
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 constexpr std::array kTracefs{"/sys/kernel/tracing", "/sys/kernel/debug/tracing"};
@@ -83,4 +83,4 @@ std::optional<std::uint64_t> SystemCallCounter::stop() noexcept {
   return sum;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

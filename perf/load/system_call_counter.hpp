@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-namespace perf {
+namespace corelane::perf {
 
 class SystemCallCounter {
  public:
@@ -35,4 +35,4 @@ class SystemCallCounter {
   std::string refused_;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -1,6 +1,6 @@
 #include "perf/load/target.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 runtime::Result<Target> Target::parse(std::string_view url) {
   Target target;
@@ -25,4 +25,4 @@ runtime::Result<Target> Target::parse(std::string_view url) {
   return target;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

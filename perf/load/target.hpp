@@ -9,7 +9,7 @@
 #include "runtime/address.hpp"
 #include "runtime/result.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 enum class Scheme : std::uint8_t {
   tcp,   // bytes as they are, messages of a fixed size
@@ -28,4 +28,4 @@ struct Target {
   static runtime::Result<Target> parse(std::string_view url);
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

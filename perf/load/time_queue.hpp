@@ -10,7 +10,7 @@
 #include "runtime/assert.hpp"
 #include "runtime/types.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 class TimeQueue {
  public:
@@ -40,4 +40,4 @@ class TimeQueue {
   std::uint64_t end_ = 0;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -9,7 +9,7 @@
 #include "perf/load/fanout_protocol.hpp"
 #include "ws/frame.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 constexpr bool begins_control(std::byte first) noexcept {
   return ws::is_control(static_cast<ws::Opcode>(first & std::byte{0x0F}));
@@ -47,4 +47,4 @@ inline void append_client_frame(std::vector<std::byte>& to, ws::Opcode opcode,
   ws::copy_masked(payload, to.data() + at + header, kMaskKey);
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -9,7 +9,7 @@
 #include "protocol/message.hpp"
 #include "protocol/verify.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 constexpr std::size_t kReplyBytesMax = 4096;
@@ -48,4 +48,4 @@ runtime::Task<runtime::Result<WhoAmI>> ask_who_i_am(Conversation& conversation, 
   co_return *reply;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

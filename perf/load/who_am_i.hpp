@@ -7,7 +7,7 @@
 #include "perf/load/target.hpp"
 #include "protocol/uuid.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 struct WhoAmI {
   protocol::Uuid session{};
@@ -17,4 +17,4 @@ struct WhoAmI {
 // Errors: those of Conversation::ask().
 runtime::Task<runtime::Result<WhoAmI>> ask_who_i_am(Conversation& conversation, Scheme scheme);
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -2,7 +2,7 @@
 
 #include "runtime/runtime.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 runtime::Task<int> run_on_core(const net::NetworkOptions& options, const NetworkBody& body,
@@ -31,4 +31,4 @@ runtime::Result<void> run_with_network(const Settings& settings, const net::Netw
   return outcome;
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -8,7 +8,7 @@
 #include "runtime/result.hpp"
 #include "runtime/task.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 // `body` runs on the core; when it has returned, `before_shutdown` is called and all connections
 // are closed: what their handlers refer to must outlive this call. Errors: what `body` returns, and
@@ -18,4 +18,4 @@ runtime::Result<void> run_with_network(const Settings& settings, const net::Netw
                                        const NetworkBody& body,
                                        const std::function<void()>& before_shutdown);
 
-}  // namespace perf
+}  // namespace corelane::perf

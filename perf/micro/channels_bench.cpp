@@ -10,7 +10,7 @@
 #include "perf/micro/workload.hpp"
 #include "runtime/random.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 // A publish to a channel that nobody listens to: its name is checked, hashed and found, and the
@@ -98,4 +98,4 @@ void add_channel_cases(Cases& cases) {
   }
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

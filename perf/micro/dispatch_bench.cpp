@@ -7,7 +7,7 @@
 #include "perf/micro/null_node.hpp"
 #include "perf/micro/workload.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 class Requests : public Workload {
@@ -49,4 +49,4 @@ void add_dispatch_cases(Cases& cases) {
   }
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -6,7 +6,7 @@
 #include "perf/micro/workload.hpp"
 #include "runtime/frame_pool.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 class FromPool {
@@ -69,4 +69,4 @@ void add_frame_pool_cases(Cases& cases) {
   }
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -11,7 +11,7 @@
 #include "perf/micro/workload.hpp"
 #include "ws/handshake.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 // Names and values of lengths that browsers send.
@@ -144,4 +144,4 @@ void add_http_cases(Cases& cases) {
   cases.add<Handshake>({.name = "handshake/serve"});
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -11,7 +11,7 @@
 #include "perf/micro/workload.hpp"
 #include "runtime/lanes.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 using runtime::CoreId;
@@ -241,4 +241,4 @@ void add_lane_cases(Cases& cases) {
   cases.add<BareFlags>({.name = "lane/bare_ping_pong", .counted = 0});
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -24,6 +24,7 @@
 
 #include "perf/micro/workload.hpp"
 
+namespace corelane {
 namespace {
 
 using perf::Case;
@@ -132,8 +133,10 @@ int count([[maybe_unused]] const perf::Cases& cases, [[maybe_unused]] std::strin
 }
 
 }  // namespace
+}  // namespace corelane
 
 int main(int argc, char** argv) {
+  using namespace corelane;
   perf::Cases cases;
   perf::add_task_cases(cases);
   perf::add_frame_pool_cases(cases);

@@ -10,7 +10,7 @@
 #include "runtime/runtime.hpp"
 #include "runtime/runtime_driver.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 class NullCore {
  public:
@@ -52,4 +52,4 @@ class NullCore {
   NullPeer& peer_;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

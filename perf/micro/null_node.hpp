@@ -14,7 +14,7 @@
 #include "services/node/node.hpp"
 #include "ws/frame.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 class NullNode {
  public:
@@ -97,4 +97,4 @@ class NullNode {
   std::vector<int> sockets_;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -8,7 +8,7 @@
 #include "perf/micro/workload.hpp"
 #include "runtime/assert.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 constexpr runtime::Nanoseconds kTurn = 100;
@@ -58,9 +58,9 @@ void NullPeer::end_receive(Socket& of) {
   if (std::exchange(of.armed, false)) complete(of.receive, -ECANCELED);
 }
 
-}  // namespace perf
+}  // namespace corelane::perf
 
-namespace runtime {
+namespace corelane::runtime {
 
 struct Ring::Impl {
   perf::NullPeer peer;
@@ -248,4 +248,4 @@ const Ring::Counters& Ring::counters() const noexcept {
   return impl_->peer.counters_;
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -16,7 +16,7 @@
 
 #include "runtime/ring.hpp"
 
-namespace perf {
+namespace corelane::perf {
 
 // What a ring talks to: the clients of all its sockets.
 class NullPeer {
@@ -70,4 +70,4 @@ class NullPeer {
   runtime::Ring::Counters counters_;
 };
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -9,7 +9,7 @@
 #include "protocol/requests.hpp"
 #include "protocol/verify.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 using protocol::PublishBody;
@@ -142,4 +142,4 @@ void add_protocol_cases(Cases& cases) {
   }
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -7,7 +7,7 @@
 #include "perf/micro/workload.hpp"
 #include "runtime/random.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 // `count` sessions on one connection: the table does not know that they share it.
@@ -90,4 +90,4 @@ void add_session_cases(Cases& cases) {
   }
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

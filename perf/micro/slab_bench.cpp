@@ -7,7 +7,7 @@
 #include "runtime/random.hpp"
 #include "runtime/slab.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 // About a connection's share: two cache lines with the slot's head.
@@ -76,4 +76,4 @@ void add_slab_cases(Cases& cases) {
   }
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -8,7 +8,7 @@
 #include "runtime/task.hpp"
 #include "runtime/task_group.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 using runtime::Task;
@@ -158,4 +158,4 @@ void add_task_cases(Cases& cases) {
   }
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

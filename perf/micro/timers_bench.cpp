@@ -9,7 +9,7 @@
 #include "runtime/timer_heap.hpp"
 #include "runtime/types.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 using runtime::kSecond;
@@ -163,4 +163,4 @@ void add_timer_cases(Cases& cases) {
   }
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-namespace perf {
+namespace corelane::perf {
 
 class Workload {
  public:
@@ -77,4 +77,4 @@ void add_dispatch_cases(Cases& cases);
 void add_session_cases(Cases& cases);
 void add_channel_cases(Cases& cases);
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -9,7 +9,7 @@
 #include "ws/frame.hpp"
 #include "ws/message_reader.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 // What a client sends: `frames` frames of one size, each with a key of its own.
@@ -144,4 +144,4 @@ void add_frame_cases(Cases& cases) {
                      ws::Opcode::binary, true);
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -11,7 +11,7 @@
 #include "ws/mask.hpp"
 #include "ws/utf8.hpp"
 
-namespace perf {
+namespace corelane::perf {
 namespace {
 
 std::vector<std::byte> random_bytes(std::size_t count) {
@@ -123,4 +123,4 @@ void add_kernel_cases(Cases& cases) {
   }
 }
 
-}  // namespace perf
+}  // namespace corelane::perf

@@ -7,7 +7,7 @@
 
 #include "runtime/random.hpp"
 
-namespace runtime::sim {
+namespace corelane::runtime::sim {
 namespace {
 
 struct Kind {
@@ -97,4 +97,4 @@ std::string Faults::text() const {
   return text;
 }
 
-}  // namespace runtime::sim
+}  // namespace corelane::runtime::sim

@@ -12,7 +12,7 @@
 
 #include "runtime/types.hpp"
 
-namespace runtime::sim {
+namespace corelane::runtime::sim {
 
 // A span of virtual time from which a delay is drawn, both ends included.
 struct DelayRange {
@@ -83,4 +83,4 @@ struct Faults {
   std::string text() const;
 };
 
-}  // namespace runtime::sim
+}  // namespace corelane::runtime::sim

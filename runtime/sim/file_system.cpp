@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
-namespace runtime::sim {
+namespace corelane::runtime::sim {
 
 bool FileSystem::directory_exists(std::string_view path) const {
   if (path.empty() || path == "/" || path == ".") return true;
@@ -101,4 +101,4 @@ void FileSystem::fill_statx(const FileNode& node, struct statx& into) {
   into.stx_mtime.tv_nsec = static_cast<std::uint32_t>(node.modified % kSecond);
 }
 
-}  // namespace runtime::sim
+}  // namespace corelane::runtime::sim

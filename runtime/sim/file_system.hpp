@@ -16,7 +16,7 @@
 
 #include "runtime/types.hpp"
 
-namespace runtime::sim {
+namespace corelane::runtime::sim {
 
 // What a path names; shared by the table and the descriptors that have it open, as an inode is.
 struct FileNode {
@@ -58,4 +58,4 @@ class FileSystem {
   std::uint64_t bytes_total_ = 0;
 };
 
-}  // namespace runtime::sim
+}  // namespace corelane::runtime::sim

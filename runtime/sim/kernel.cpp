@@ -8,7 +8,7 @@
 #include "runtime/sim/kernel_objects.hpp"
 #include "runtime/sim/world.hpp"
 
-namespace runtime::sim {
+namespace corelane::runtime::sim {
 
 Kernel::Kernel(World& world)
     : world_(world), plain_(kFirstDescriptor, world.faults().descriptors_max) {}
@@ -188,4 +188,4 @@ std::string Kernel::describe_descriptors(std::size_t most) const {
   return text;
 }
 
-}  // namespace runtime::sim
+}  // namespace corelane::runtime::sim

@@ -23,7 +23,7 @@
 #include "runtime/sim/ring_state.hpp"
 #include "runtime/types.hpp"
 
-namespace runtime::sim {
+namespace corelane::runtime::sim {
 
 class World;
 
@@ -171,4 +171,4 @@ class Kernel {
   std::uint32_t next_client_port_ = 32'768;
 };
 
-}  // namespace runtime::sim
+}  // namespace corelane::runtime::sim

@@ -11,7 +11,7 @@
 #include "runtime/sim/kernel_objects.hpp"
 #include "runtime/sim/world.hpp"
 
-namespace runtime::sim {
+namespace corelane::runtime::sim {
 namespace {
 
 // Stages of a connect operation.
@@ -304,4 +304,4 @@ int Kernel::take_reset_error(Stream& stream) noexcept {
   return ECONNRESET;
 }
 
-}  // namespace runtime::sim
+}  // namespace corelane::runtime::sim

@@ -12,7 +12,7 @@
 #include "runtime/sim/kernel_objects.hpp"
 #include "runtime/sim/world.hpp"
 
-namespace runtime::sim {
+namespace corelane::runtime::sim {
 namespace {
 
 constexpr std::uint64_t kAtPosition = UINT64_MAX;  // offset -1: where the last one ended
@@ -136,4 +136,4 @@ void Kernel::outside_ready(std::int32_t descriptor) {
   }
 }
 
-}  // namespace runtime::sim
+}  // namespace corelane::runtime::sim

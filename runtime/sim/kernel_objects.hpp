@@ -7,7 +7,7 @@
 #include "runtime/assert.hpp"
 #include "runtime/sim/kernel.hpp"
 
-namespace runtime::sim {
+namespace corelane::runtime::sim {
 
 template <class T>
 T& Kernel::add_object() {
@@ -34,4 +34,4 @@ T& Kernel::object_of(const Operation& operation) {
   return *object;
 }
 
-}  // namespace runtime::sim
+}  // namespace corelane::runtime::sim

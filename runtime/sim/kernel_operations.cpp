@@ -11,7 +11,7 @@
 #include "runtime/sim/kernel_objects.hpp"
 #include "runtime/sim/world.hpp"
 
-namespace runtime::sim {
+namespace corelane::runtime::sim {
 namespace {
 
 constexpr OperationId make_id(std::uint64_t use, std::size_t slot) noexcept {
@@ -336,4 +336,4 @@ void Kernel::cancel_now(Operation& operation) {
   complete(operation, partly ? static_cast<std::int32_t>(operation.done) : -ECANCELED, false);
 }
 
-}  // namespace runtime::sim
+}  // namespace corelane::runtime::sim

@@ -11,7 +11,7 @@
 #include "runtime/sim/kernel_objects.hpp"
 #include "runtime/sim/world.hpp"
 
-namespace runtime::sim {
+namespace corelane::runtime::sim {
 namespace {
 
 // One send travels in at most so many pieces, so that borders fall anywhere.
@@ -209,4 +209,4 @@ void Kernel::step_shutdown(Operation& operation) {
   complete(operation, 0, false);
 }
 
-}  // namespace runtime::sim
+}  // namespace corelane::runtime::sim

@@ -17,7 +17,7 @@
 #include "runtime/sim/file_system.hpp"
 #include "runtime/types.hpp"
 
-namespace runtime::sim {
+namespace corelane::runtime::sim {
 
 using ObjectId = std::uint64_t;     // 0: none
 using OperationId = std::uint64_t;  // 0: none
@@ -169,4 +169,4 @@ class DescriptorTable {
   std::priority_queue<std::size_t, std::vector<std::size_t>, std::greater<>> free_;
 };
 
-}  // namespace runtime::sim
+}  // namespace corelane::runtime::sim

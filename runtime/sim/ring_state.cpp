@@ -8,7 +8,7 @@
 #include "runtime/sim/kernel.hpp"
 #include "runtime/sim/world.hpp"
 
-namespace runtime::sim {
+namespace corelane::runtime::sim {
 
 const char* name_of(OperationKind kind) noexcept {
   switch (kind) {
@@ -120,4 +120,4 @@ void RingState::take_in_overflow() {
   }
 }
 
-}  // namespace runtime::sim
+}  // namespace corelane::runtime::sim

@@ -15,7 +15,7 @@
 #include "runtime/sim/objects.hpp"
 #include "runtime/types.hpp"
 
-namespace runtime::sim {
+namespace corelane::runtime::sim {
 
 class World;
 
@@ -141,4 +141,4 @@ struct RingState {
   Ring::Counters counters;
 };
 
-}  // namespace runtime::sim
+}  // namespace corelane::runtime::sim

@@ -10,7 +10,7 @@
 #include "runtime/sim/ring_state.hpp"
 #include "runtime/sim/world.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 using sim::Operation;
 using sim::OperationKind;
@@ -312,4 +312,4 @@ const Ring::Counters& Ring::counters() const noexcept {
   return impl_->counters;
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

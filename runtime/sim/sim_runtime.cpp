@@ -16,7 +16,7 @@
 #include "runtime/runtime_driver.hpp"
 #include "runtime/sim/world.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 namespace {
 
 // Which lanes hold messages, and which cores are marked as asleep: what a lost wake-up is seen by.
@@ -82,4 +82,4 @@ Result<int> Runtime::run(std::function<Task<int>()> main) {
   return exit_code;
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -6,7 +6,7 @@
 #include <array>
 #include <bit>
 
-namespace runtime::sim {
+namespace corelane::runtime::sim {
 namespace {
 
 constexpr std::array<const char*, 9> kNames{"turn",       "completion",  "lane_batch",
@@ -58,4 +58,4 @@ void Trace::write_line(TraceKind kind, Nanoseconds now, std::uint64_t first, std
   if (file_ != nullptr) std::fwrite(line.data(), 1, line.size(), file_);
 }
 
-}  // namespace runtime::sim
+}  // namespace corelane::runtime::sim

@@ -11,7 +11,7 @@
 
 #include "runtime/types.hpp"
 
-namespace runtime::sim {
+namespace corelane::runtime::sim {
 
 enum class TraceKind : std::uint8_t {
   turn,         // a core's turn begins: core
@@ -55,4 +55,4 @@ class Trace {
   std::FILE* file_ = nullptr;
 };
 
-}  // namespace runtime::sim
+}  // namespace corelane::runtime::sim

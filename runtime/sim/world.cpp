@@ -20,7 +20,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-namespace runtime::sim {
+namespace corelane::runtime::sim {
 namespace {
 
 constinit World* current_world = nullptr;
@@ -314,4 +314,4 @@ std::vector<std::uint64_t> seeds(std::uint64_t first, std::size_t count) {
   return list;
 }
 
-}  // namespace runtime::sim
+}  // namespace corelane::runtime::sim

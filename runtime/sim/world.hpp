@@ -29,7 +29,7 @@
 #include "runtime/sim/trace.hpp"
 #include "runtime/types.hpp"
 
-namespace runtime::sim {
+namespace corelane::runtime::sim {
 
 class Kernel;
 struct RingState;
@@ -154,4 +154,4 @@ class World {
 // variable CORELANE_SEED; or as many as CORELANE_SEEDS says.
 std::vector<std::uint64_t> seeds(std::uint64_t first, std::size_t count);
 
-}  // namespace runtime::sim
+}  // namespace corelane::runtime::sim

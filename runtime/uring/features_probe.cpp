@@ -15,7 +15,7 @@
 #include "runtime/uring/trial_ring.hpp"
 #include "runtime/uring_constants.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 namespace {
 
 constexpr std::uint16_t kGroup = 0;
@@ -351,4 +351,4 @@ Features probe_features() {
   return probe_features(read_kernel_policy());
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

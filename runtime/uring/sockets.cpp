@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <cstdio>
 
-namespace runtime::sockets {
+namespace corelane::runtime::sockets {
 namespace {
 
 constexpr int kKeepAliveIdleSeconds = 180;
@@ -163,4 +163,4 @@ Result<void> set_buffers(Descriptor socket, int send_bytes, int receive_bytes) n
   return {};
 }
 
-}  // namespace runtime::sockets
+}  // namespace corelane::runtime::sockets

@@ -6,7 +6,7 @@
 #include "runtime/result.hpp"
 #include "runtime/ring.hpp"
 
-namespace runtime::sockets {
+namespace corelane::runtime::sockets {
 
 Result<Descriptor> listen(const Address& address, const ListenOptions& options) noexcept;
 Result<Descriptor> open_stream(int family) noexcept;
@@ -15,4 +15,4 @@ Result<Address> local_address(Descriptor socket) noexcept;
 Result<Address> peer_address(Descriptor socket) noexcept;
 Result<void> set_buffers(Descriptor socket, int send_bytes, int receive_bytes) noexcept;
 
-}  // namespace runtime::sockets
+}  // namespace corelane::runtime::sockets

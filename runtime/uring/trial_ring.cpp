@@ -10,7 +10,7 @@
 #include "runtime/types.hpp"
 #include "runtime/uring_constants.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 namespace {
 
 constexpr Nanoseconds kPatience = 50 * kMillisecond;  // for one completion; it usually takes 20 us
@@ -116,4 +116,4 @@ std::string refused_setup_flags() {
   return names;
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <string>
 
-namespace runtime {
+namespace corelane::runtime {
 
 class OwnedDescriptor {
  public:
@@ -90,4 +90,4 @@ bool setup_is_killed();
 // "CQSIZE, CLAMP". Empty if none is refused by itself.
 std::string refused_setup_flags();
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -18,7 +18,7 @@
 #include "runtime/uring/sockets.hpp"
 #include "runtime/uring_constants.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 namespace {
 
 constexpr std::size_t kGroupsMax = 8;
@@ -429,4 +429,4 @@ const Ring::Counters& Ring::counters() const noexcept {
   return impl_->counters;
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -14,7 +14,7 @@
 #include "runtime/runtime_driver.hpp"
 #include "runtime/stall_monitor.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 namespace {
 
 void pin_to(int cpu) noexcept {
@@ -116,4 +116,4 @@ Result<int> Runtime::run(std::function<Task<int>()> main) {
   return exit_code;
 }
 
-}  // namespace runtime
+}  // namespace corelane::runtime

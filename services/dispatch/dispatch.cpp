@@ -12,7 +12,7 @@
 #include "services/sessions/sessions.hpp"
 #include "ws/frame.hpp"
 
-namespace services {
+namespace corelane::services {
 
 using protocol::ErrorCode;
 using protocol::FrameStatus;
@@ -409,4 +409,4 @@ void Dispatch::broadcast(Session& session, const MessageView& message) {
                               request.include_self);
 }
 
-}  // namespace services
+}  // namespace corelane::services

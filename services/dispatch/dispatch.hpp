@@ -23,7 +23,7 @@
 #include "services/local.hpp"
 #include "services/sessions/sessions.hpp"
 
-namespace services {
+namespace corelane::services {
 
 // Custom handlers by opcode. Filled before the cores start, then read by all.
 class HandlerTable {
@@ -128,4 +128,4 @@ class Dispatch {
   Counters counters_;
 };
 
-}  // namespace services
+}  // namespace corelane::services

@@ -18,7 +18,7 @@
 #include "runtime/task.hpp"
 #include "services/sessions/sessions.hpp"
 
-namespace services {
+namespace corelane::services {
 
 class Request {
  public:
@@ -68,4 +68,4 @@ struct CustomHandler {
   std::function<runtime::Task<void>(Request)> coroutine;
 };
 
-}  // namespace services
+}  // namespace corelane::services

@@ -11,7 +11,7 @@
 #include "runtime/core.hpp"
 #include "runtime/log.hpp"
 
-namespace services {
+namespace corelane::services {
 
 using runtime::Core;
 using runtime::CoreId;
@@ -189,4 +189,4 @@ void IpLimit::release(const Key& key) {
   if (--found.value() == 0) counts_.erase(found);
 }
 
-}  // namespace services
+}  // namespace corelane::services

@@ -24,7 +24,7 @@
 #include "runtime/slab.hpp"
 #include "services/local.hpp"
 
-namespace services {
+namespace corelane::services {
 
 class IpLimit {
  public:
@@ -101,4 +101,4 @@ class IpLimit {
   Counters counters_;
 };
 
-}  // namespace services
+}  // namespace corelane::services

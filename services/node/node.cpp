@@ -9,7 +9,7 @@
 #include "runtime/await.hpp"
 #include "runtime/task_group.hpp"
 
-namespace services {
+namespace corelane::services {
 
 using runtime::Core;
 using runtime::CoreId;
@@ -256,4 +256,4 @@ Task<void> Node::stop() {
   co_await cores_.stop();
 }
 
-}  // namespace services
+}  // namespace corelane::services

@@ -23,7 +23,7 @@
 #include "services/sessions/sessions.hpp"
 #include "ws/endpoint.hpp"
 
-namespace services {
+namespace corelane::services {
 
 struct NodeOptions {
   std::vector<runtime::Address> listen;      // HTTP and WebSocket; port 0 is an ephemeral one
@@ -135,4 +135,4 @@ class Node {
   UnixSocketFiles files_;
 };
 
-}  // namespace services
+}  // namespace corelane::services

@@ -22,7 +22,7 @@
 #include "runtime/task_group.hpp"
 #include "services/node/start_guard.hpp"
 
-namespace services {
+namespace corelane::services {
 
 using runtime::log;
 using runtime::Task;
@@ -336,4 +336,4 @@ int run_node(ProcessOptions options, NodeOptions node) {
   return run_process(std::move(options), served);
 }
 
-}  // namespace services
+}  // namespace corelane::services

@@ -25,7 +25,7 @@
 #include "runtime/task.hpp"
 #include "services/node/node.hpp"
 
-namespace services {
+namespace corelane::services {
 
 using LogLevel = runtime::LogLevel;
 
@@ -87,4 +87,4 @@ std::optional<runtime::Error> address_taken(const runtime::Address& address);
 std::uint32_t direct_table_slots(std::uint64_t connections_max, std::uint32_t cores,
                                  std::uint64_t descriptor_limit);
 
-}  // namespace services
+}  // namespace corelane::services

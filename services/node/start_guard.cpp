@@ -16,7 +16,7 @@
 #include "runtime/host.hpp"
 #include "runtime/log.hpp"
 
-namespace services {
+namespace corelane::services {
 namespace {
 
 constexpr std::uint64_t kMiB = 1024 * 1024;
@@ -165,4 +165,4 @@ std::string explain_no_ring(const runtime::Error& error, const runtime::KernelPo
   return text;
 }
 
-}  // namespace services
+}  // namespace corelane::services

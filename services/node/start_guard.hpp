@@ -8,7 +8,7 @@
 #include "runtime/features.hpp"
 #include "runtime/runtime.hpp"
 
-namespace services {
+namespace corelane::services {
 
 // From the first moment of a server process: SIGTERM and SIGINT end it at once (exit code 128 + the
 // signal; also where it is process 1 of a container, which the kernel's default would spare) until
@@ -30,4 +30,4 @@ std::string explain_no_thread(const runtime::Error& error, runtime::CoreId cores
 std::string explain_no_memory(const std::string& problem);
 std::string explain_no_ring(const runtime::Error& error, const runtime::KernelPolicy& policy);
 
-}  // namespace services
+}  // namespace corelane::services

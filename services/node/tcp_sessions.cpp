@@ -10,7 +10,7 @@
 #include "services/pubsub/pubsub.hpp"
 #include "services/sessions/sessions.hpp"
 
-namespace services {
+namespace corelane::services {
 namespace {
 
 constexpr std::size_t kGatheredBytesKept = 4096;
@@ -153,4 +153,4 @@ void TcpSessions::on_closed(net::Stream& stream, runtime::Error) noexcept {
   client.table.clients_.erase(client.slot);
 }
 
-}  // namespace services
+}  // namespace corelane::services

@@ -11,7 +11,7 @@
 #include "runtime/slab.hpp"
 #include "services/sessions/sessions.hpp"
 
-namespace services {
+namespace corelane::services {
 
 struct TcpOptions {
   runtime::Nanoseconds message_deadline = 30 * runtime::kSecond;  // for an unfinished frame
@@ -62,4 +62,4 @@ class TcpSessions {
   runtime::Slab<Client> clients_;
 };
 
-}  // namespace services
+}  // namespace corelane::services

@@ -5,7 +5,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-namespace services {
+namespace corelane::services {
 
 void UnixSocketFiles::add(const runtime::Address& address) {
   if (address.family() != AF_UNIX) return;
@@ -25,4 +25,4 @@ void UnixSocketFiles::remove_all() noexcept {
   files_.clear();
 }
 
-}  // namespace services
+}  // namespace corelane::services

@@ -11,7 +11,7 @@
 
 #include "runtime/address.hpp"
 
-namespace services {
+namespace corelane::services {
 
 class UnixSocketFiles {
  public:
@@ -28,4 +28,4 @@ class UnixSocketFiles {
   std::vector<File> files_;
 };
 
-}  // namespace services
+}  // namespace corelane::services

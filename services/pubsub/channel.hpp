@@ -13,7 +13,7 @@
 #include "runtime/types.hpp"
 #include "services/sessions/sessions.hpp"
 
-namespace services {
+namespace corelane::services {
 
 // Names a LocalChannel on its core, for the owner; a stale one is ignored.
 struct LocalChannelId {
@@ -94,4 +94,4 @@ struct OwnedChannel {
   std::vector<AckRequest> acks;        // for events of this run
 };
 
-}  // namespace services
+}  // namespace corelane::services

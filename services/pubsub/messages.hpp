@@ -5,7 +5,7 @@
 
 #include "services/pubsub/pubsub.hpp"
 
-namespace services {
+namespace corelane::services {
 
 // --- Subscribing and unsubscribing
 
@@ -90,4 +90,4 @@ struct PubSub::RefusalMessage {
   void deliver(runtime::CoreId) const { PubSub::local().send_refusal(to, is_awaited); }
 };
 
-}  // namespace services
+}  // namespace corelane::services

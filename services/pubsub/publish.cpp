@@ -11,7 +11,7 @@
 #include "services/pubsub/pubsub.hpp"
 #include "ws/frame.hpp"
 
-namespace services {
+namespace corelane::services {
 
 using runtime::CoreId;
 using runtime::SharedBytes;
@@ -244,4 +244,4 @@ void PubSub::fan_out(const RunMessage& run, CoreId owner) noexcept {
   }
 }
 
-}  // namespace services
+}  // namespace corelane::services

@@ -7,7 +7,7 @@
 #include "services/pubsub/messages.hpp"
 #include "ws/utf8.hpp"
 
-namespace services {
+namespace corelane::services {
 
 using runtime::Core;
 using runtime::CoreId;
@@ -120,4 +120,4 @@ void PubSub::sweep() noexcept {
   if (owned_.count() > 0) core_.timers().add(sweep_timer_, core_.now() + kRetention);
 }
 
-}  // namespace services
+}  // namespace corelane::services

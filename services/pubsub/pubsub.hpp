@@ -37,7 +37,7 @@
 #include "services/pubsub/channel.hpp"
 #include "services/sessions/sessions.hpp"
 
-namespace services {
+namespace corelane::services {
 
 struct PubSubOptions {
   std::size_t channel_name_bytes_max = 255;
@@ -178,4 +178,4 @@ class PubSub {
   Counters counters_;
 };
 
-}  // namespace services
+}  // namespace corelane::services

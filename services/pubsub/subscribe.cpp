@@ -7,7 +7,7 @@
 #include "services/pubsub/pubsub.hpp"
 #include "services/sessions/sessions.hpp"
 
-namespace services {
+namespace corelane::services {
 
 using protocol::ErrorCode;
 using protocol::fbs::ChannelResult;
@@ -298,4 +298,4 @@ void PubSub::owner_leave(const LeaveMessage& leave, CoreId from) {
   channel->last_used = core_.now();
 }
 
-}  // namespace services
+}  // namespace corelane::services

@@ -6,7 +6,7 @@
 #include "runtime/log.hpp"
 #include "services/sessions/sessions.hpp"
 
-namespace services {
+namespace corelane::services {
 
 using protocol::ErrorCode;
 using runtime::LogLevel;
@@ -64,4 +64,4 @@ void log_error(net::Stream& stream, ErrorCode code, std::string_view text) {
   });
 }
 
-}  // namespace services
+}  // namespace corelane::services

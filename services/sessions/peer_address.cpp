@@ -7,7 +7,7 @@
 #include "runtime/await.hpp"
 #include "services/sessions/sessions.hpp"
 
-namespace services {
+namespace corelane::services {
 
 using runtime::Core;
 
@@ -45,4 +45,4 @@ runtime::Task<std::string> Sessions::peer_address(SessionId id) {
   co_return text_of_ip(address);
 }
 
-}  // namespace services
+}  // namespace corelane::services

@@ -5,7 +5,7 @@
 #include "services/sessions/sessions.hpp"
 #include "ws/frame.hpp"
 
-namespace services {
+namespace corelane::services {
 namespace {
 
 // UUID version 8 (RFC 9562: free to use), variant 10.
@@ -149,4 +149,4 @@ void Session::close(ws::CloseCode code, std::string_view reason, runtime::Nanose
   }
 }
 
-}  // namespace services
+}  // namespace corelane::services

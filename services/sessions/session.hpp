@@ -17,7 +17,7 @@
 #include "services/sessions/subscriptions.hpp"
 #include "ws/connection.hpp"
 
-namespace services {
+namespace corelane::services {
 
 // Names a session inside the process.
 struct SessionId {
@@ -130,4 +130,4 @@ class Session {
 };
 static_assert(sizeof(Session) <= 72, "a part of what an idle connection costs");
 
-}  // namespace services
+}  // namespace corelane::services

@@ -6,7 +6,7 @@
 #include "runtime/random.hpp"
 #include "ws/frame.hpp"
 
-namespace services {
+namespace corelane::services {
 
 using runtime::Core;
 using runtime::CoreId;
@@ -295,4 +295,4 @@ std::uint32_t Sessions::deliver_broadcast(const SharedBytes& block,
   return count;
 }
 
-}  // namespace services
+}  // namespace corelane::services

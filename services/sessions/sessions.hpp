@@ -22,7 +22,7 @@
 #include "services/local.hpp"
 #include "services/sessions/session.hpp"
 
-namespace services {
+namespace corelane::services {
 
 // Who asked for something and how to answer: kept or sent along until the answer is known.
 struct Requester {
@@ -127,4 +127,4 @@ class Sessions {
   Counters counters_;
 };
 
-}  // namespace services
+}  // namespace corelane::services

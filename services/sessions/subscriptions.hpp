@@ -17,7 +17,7 @@
 
 #include "runtime/assert.hpp"
 
-namespace services {
+namespace corelane::services {
 
 // One session and one channel. A request changes `wanted` at once, so that the next request sees
 // it; the owner's answers, which come in the order of the requests, change `position`.
@@ -157,4 +157,4 @@ class Subscriptions {
 };
 static_assert(sizeof(Subscriptions) <= 24, "a part of what an idle connection costs");
 
-}  // namespace services
+}  // namespace corelane::services

@@ -13,6 +13,7 @@
 #include "tests/support/seed.hpp"
 #include "tests/unit/net/http_support.hpp"
 
+namespace corelane {
 namespace {
 
 using net::http::HeadCheck;
@@ -128,3 +129,4 @@ TEST(HttpBeast, ReadsWhatWeTakeOfEditedResponsesInTheSameWay) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -9,7 +9,7 @@
 
 #include "net/http/status.hpp"
 
-namespace http_corpus {
+namespace corelane::http_corpus {
 
 using net::http::Status;
 
@@ -259,4 +259,4 @@ inline const std::vector<Case> kLegal = {
     {"ConnectionListWithHoles", get("Connection: ,, close,\r\n")},
 };
 
-}  // namespace http_corpus
+}  // namespace corelane::http_corpus

@@ -11,6 +11,7 @@
 #include "tests/conformance/http_corpus.hpp"
 #include "tests/unit/net/http_support.hpp"
 
+namespace corelane {
 namespace {
 
 using net::http::RequestParser;
@@ -68,3 +69,4 @@ TEST_P(HttpLegal, IsTakenInEveryCut) {
 INSTANTIATE_TEST_SUITE_P(Request, HttpLegal, testing::ValuesIn(http_corpus::kLegal), name_of);
 
 }  // namespace
+}  // namespace corelane

@@ -9,6 +9,7 @@
 #include "tests/conformance/http_corpus.hpp"
 #include "tests/support/http_site.hpp"
 
+namespace corelane {
 namespace {
 
 using http_corpus::Case;
@@ -55,3 +56,4 @@ TEST_P(HttpServerLegal, ReachesTheRoutes) {
 INSTANTIATE_TEST_SUITE_P(Request, HttpServerLegal, testing::ValuesIn(http_corpus::kLegal), name_of);
 
 }  // namespace
+}  // namespace corelane

@@ -15,6 +15,7 @@
 #include "protocol/message.hpp"
 #include "protocol/verify.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace protocol;
@@ -298,3 +299,4 @@ TEST(ProtocolVectors, EveryServedOpcodeHasOne) {
 }
 
 }  // namespace
+}  // namespace corelane

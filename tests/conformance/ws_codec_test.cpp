@@ -11,6 +11,7 @@
 #include "tests/unit/ws/wire.hpp"
 #include "ws/message_reader.hpp"
 
+namespace corelane {
 namespace {
 
 using tests::wire::close_payload;
@@ -323,3 +324,4 @@ TEST(WsCodec, Group10AThousandFramesAreOneMessage) {
 }
 
 }  // namespace
+}  // namespace corelane

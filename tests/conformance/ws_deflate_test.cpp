@@ -12,6 +12,7 @@
 #include "ws/deflate.hpp"
 #include "ws/message_reader.hpp"
 
+namespace corelane {
 namespace {
 
 using tests::wire::as_bytes;
@@ -192,3 +193,4 @@ TEST(WsDeflate, AnInflatedMessageCanBeKeptAndHasRoom) {
 }
 
 }  // namespace
+}  // namespace corelane

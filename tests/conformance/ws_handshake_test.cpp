@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+namespace corelane {
 namespace {
 
 using net::http::Field;
@@ -422,3 +423,4 @@ TEST(ClientHandshake, EveryResponseIsJudged) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
-namespace tests {
+namespace corelane::tests {
 
 using runtime::Completion;
 using runtime::Descriptor;
@@ -229,4 +229,4 @@ bool RingEchoClient::received_rightly() const noexcept {
   return std::equal(incoming_.begin(), incoming_.end(), outgoing_.begin());
 }
 
-}  // namespace tests
+}  // namespace corelane::tests

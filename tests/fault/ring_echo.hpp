@@ -13,7 +13,7 @@
 #include "runtime/random.hpp"
 #include "tests/support/ring_loop.hpp"
 
-namespace tests {
+namespace corelane::tests {
 
 // Accepts on one ring and returns every byte, through a few small provided buffers. Stops taking
 // bytes while more than kQueueMax wait to be sent back.
@@ -93,4 +93,4 @@ class RingEchoClient {
   bool finished_ = false;
 };
 
-}  // namespace tests
+}  // namespace corelane::tests

@@ -14,6 +14,7 @@
 #include "tests/support/on_cores.hpp"
 #include "tests/support/raw_socket.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -174,3 +175,4 @@ TEST(SimAccept, APlaceThatIsKeptForAListenerIsNoClients) {
 }
 
 }  // namespace
+}  // namespace corelane

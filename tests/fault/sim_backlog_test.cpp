@@ -13,6 +13,7 @@
 #include "tests/support/echo_streams.hpp"
 #include "tests/support/on_cores.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -134,3 +135,4 @@ TEST(SimBacklog, ABackloggedCoreTakesNothingFromItsLanesAndThenEverythingInOrder
 }
 
 }  // namespace
+}  // namespace corelane

@@ -12,6 +12,7 @@
 #include "runtime/sim/world.hpp"
 #include "tests/unit/services/requests.hpp"
 
+namespace corelane {
 namespace {
 
 using runtime::CoreId;
@@ -261,3 +262,4 @@ TEST(SimBurst, AStalledReaderKeepsNoMoreMemoryThanItsQueueCounts) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -16,6 +16,7 @@
 #include "runtime/sim/world.hpp"
 #include "runtime/task_group.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -179,3 +180,4 @@ TEST(SimulatedCores, ReportFileErrorsAndGoOn) {
 }
 
 }  // namespace
+}  // namespace corelane

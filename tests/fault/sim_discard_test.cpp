@@ -13,6 +13,7 @@
 #include "tests/support/echo_streams.hpp"
 #include "tests/support/on_cores.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -236,3 +237,4 @@ TEST(SimDiscard, ThousandsThatNeverReadAreGoneAtTheDeadline) {
 }
 
 }  // namespace
+}  // namespace corelane

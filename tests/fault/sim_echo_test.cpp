@@ -12,6 +12,7 @@
 #include "runtime/sim/world.hpp"
 #include "tests/fault/ring_echo.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -133,3 +134,4 @@ TEST(SimulatedEcho, RepeatsEachRunForItsSeed) {
 }
 
 }  // namespace
+}  // namespace corelane

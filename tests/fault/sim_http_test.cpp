@@ -15,6 +15,7 @@
 #include "runtime/task_group.hpp"
 #include "tests/support/http_site.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -306,3 +307,4 @@ TEST(SimulatedHttp, APeerThatReadsSlowlyGetsEverything) {
 }
 
 }  // namespace
+}  // namespace corelane

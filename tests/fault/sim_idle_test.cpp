@@ -17,6 +17,7 @@
 #include "tests/support/echo_streams.hpp"
 #include "tests/support/on_cores.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -226,3 +227,4 @@ TEST(SimIdle, APausedStreamReceivesAfterItsPause) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -15,6 +15,7 @@
 #include "tests/support/echo_streams.hpp"
 #include "tests/support/on_cores.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -373,3 +374,4 @@ TEST(SimNetwork, WithoutAWriteStallTimeoutAPeerMayTakeNothing) {
 }
 
 }  // namespace
+}  // namespace corelane

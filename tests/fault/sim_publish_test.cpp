@@ -8,6 +8,7 @@
 #include "tests/support/on_cores.hpp"
 #include "tests/support/publish_scenario.hpp"
 
+namespace corelane {
 namespace {
 
 using runtime::sim::Faults;
@@ -73,3 +74,4 @@ TEST(SimPublish, ASeedReplaysByteForByte) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -14,6 +14,7 @@
 #include "tests/support/echo_streams.hpp"
 #include "tests/support/on_cores.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -340,3 +341,4 @@ TEST(SimReceiving, AcceptingIsTriedAgainByTimeAlone) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -6,6 +6,7 @@
 #include "tests/support/echo_streams.hpp"
 #include "tests/support/on_cores.hpp"
 
+namespace corelane {
 namespace {
 
 using runtime::sim::Faults;
@@ -34,3 +35,4 @@ TEST(SimStream, ASeedReplaysByteForByte) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -12,6 +12,7 @@
 #include "runtime/task_group.hpp"
 #include "tests/unit/ws/ws_site.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -233,3 +234,4 @@ TEST(WsFaults, TheHandlerIsToldOpenAndCloseOnceInAnyOrderOfEventsOver200Seeds) {
 }
 
 }  // namespace
+}  // namespace corelane

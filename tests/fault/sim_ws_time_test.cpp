@@ -11,6 +11,7 @@
 #include "runtime/sim/world.hpp"
 #include "tests/unit/ws/ws_site.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -334,3 +335,4 @@ TEST(WsTime, TenThousandStalledClosersAreGoneAfterTheTimeout) {
 }
 
 }  // namespace
+}  // namespace corelane

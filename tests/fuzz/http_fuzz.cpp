@@ -17,6 +17,7 @@
 #include "net/http/syntax.hpp"
 #include "tests/support/beast_head.hpp"
 
+namespace corelane {
 namespace {
 
 using net::http::Limits;
@@ -139,3 +140,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   demand(read(stream, piece, limits) == whole);
   return 0;
 }
+
+}  // namespace corelane

@@ -14,6 +14,7 @@
 #include "protocol/verify.hpp"
 #include "tests/support/request_fields.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace protocol;
@@ -281,3 +282,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static_cast<void>(result);
   return 0;
 }
+
+}  // namespace corelane

@@ -11,6 +11,7 @@
 
 #include "ws/deflate.hpp"
 
+namespace corelane {
 namespace {
 
 void demand(bool holds) {
@@ -89,3 +90,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   return 0;
 }
+
+}  // namespace corelane

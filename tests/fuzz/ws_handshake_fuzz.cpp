@@ -10,6 +10,7 @@
 
 #include "ws/handshake.hpp"
 
+namespace corelane {
 namespace {
 
 void demand(bool holds) {
@@ -68,3 +69,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (response) demand(response->subprotocol.empty());
   return 0;
 }
+
+}  // namespace corelane

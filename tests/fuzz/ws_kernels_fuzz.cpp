@@ -13,6 +13,7 @@
 #include "ws/mask.hpp"
 #include "ws/utf8.hpp"
 
+namespace corelane {
 namespace {
 
 using ws::CpuPath;
@@ -63,3 +64,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_utf8(payload, cut);
   return 0;
 }
+
+}  // namespace corelane

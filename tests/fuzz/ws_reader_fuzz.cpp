@@ -15,6 +15,7 @@
 #include "ws/message_reader.hpp"
 #include "ws/utf8.hpp"
 
+namespace corelane {
 namespace {
 
 using tests::wire::Cuts;
@@ -93,3 +94,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   demand(run(stream, data[0], Cuts::random(prng)) == whole);
   return 0;
 }
+
+}  // namespace corelane

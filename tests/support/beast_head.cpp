@@ -7,7 +7,7 @@
 #include <limits>
 #include <vector>
 
-namespace tests {
+namespace corelane::tests {
 namespace {
 
 using net::http::Field;
@@ -127,4 +127,4 @@ std::string difference_to_beast(std::string_view stream, HeadCheck::Kind kind,
   return are_same ? "" : "other fields";
 }
 
-}  // namespace tests
+}  // namespace corelane::tests

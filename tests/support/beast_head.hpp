@@ -8,7 +8,7 @@
 #include "net/http/head_check.hpp"
 #include "net/http/limits.hpp"
 
-namespace tests {
+namespace corelane::tests {
 
 // Reads the head that `stream` begins with. If net::http::HeadCheck takes it, Beast must take it
 // too and find the same parts and fields in it; where only a value is wrong (has_bad_value), Beast
@@ -16,4 +16,4 @@ namespace tests {
 std::string difference_to_beast(std::string_view stream, net::http::HeadCheck::Kind kind,
                                 const net::http::Limits& limits = {});
 
-}  // namespace tests
+}  // namespace corelane::tests

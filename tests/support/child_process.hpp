@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-namespace support {
+namespace corelane::support {
 
 struct ChildResult {
   int status = -1;     // of waitpid
@@ -63,4 +63,4 @@ inline bool filter_system_calls(const std::vector<long>& numbers, std::uint32_t 
          prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
 }
 
-}  // namespace support
+}  // namespace corelane::support

@@ -16,7 +16,7 @@
 #include "runtime/task_group.hpp"
 #include "runtime/wait_queue.hpp"
 
-namespace tests {
+namespace corelane::tests {
 
 inline std::byte byte_at(std::uint64_t stream, std::uint64_t position) {
   return static_cast<std::byte>((position * 131 + stream * 17 + (position >> 8)) & 0xff);
@@ -201,4 +201,4 @@ inline runtime::Task<void> exchange(net::NetworkOptions options, runtime::Addres
   EXPECT_EQ(network.stream_count(), 0u);
 }
 
-}  // namespace tests
+}  // namespace corelane::tests

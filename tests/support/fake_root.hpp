@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-namespace support {
+namespace corelane::support {
 
 class FakeRoot {
  public:
@@ -37,4 +37,4 @@ class FakeRoot {
   std::string path_;
 };
 
-}  // namespace support
+}  // namespace corelane::support

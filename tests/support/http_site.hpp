@@ -20,7 +20,7 @@
 #include "runtime/wait_queue.hpp"
 #include "tests/support/on_cores.hpp"
 
-namespace tests {
+namespace corelane::tests {
 
 // Four buffers of 64 bytes: every head is cut.
 inline net::NetworkOptions tiny_network() {
@@ -268,4 +268,4 @@ inline std::vector<HttpAnswer> answers_in(std::string_view text, bool to_head = 
   return answers;
 }
 
-}  // namespace tests
+}  // namespace corelane::tests

@@ -19,6 +19,7 @@
 
 #include "runtime/sanitizer.hpp"
 
+namespace corelane {
 namespace {
 
 constexpr unsigned kSlower = RT_ASAN || RT_TSAN ? 4 : 1;
@@ -81,3 +82,4 @@ class Liveness : public testing::EmptyTestEventListener {
 }();
 
 }  // namespace
+}  // namespace corelane

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+namespace corelane {
 namespace {
 
 TEST(Liveness, DISABLED_FailsTwice) {
@@ -19,3 +20,4 @@ TEST(Liveness, DISABLED_Hangs) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -8,7 +8,7 @@
 
 #include "runtime/runtime.hpp"
 
-namespace tests {
+namespace corelane::tests {
 
 // Small rings, so that overflow is ordinary.
 inline runtime::RuntimeOptions small_options(runtime::CoreId cores) {
@@ -34,4 +34,4 @@ inline void run_on_cores(runtime::CoreId cores, std::function<runtime::Task<void
   run_on_cores(small_options(cores), std::move(body));
 }
 
-}  // namespace tests
+}  // namespace corelane::tests

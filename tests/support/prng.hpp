@@ -11,7 +11,7 @@
 #include <limits>
 #include <span>
 
-namespace tests {
+namespace corelane::tests {
 
 class Prng {
  public:
@@ -98,4 +98,4 @@ class EventMix {
   std::uint64_t total_ = 0;
 };
 
-}  // namespace tests
+}  // namespace corelane::tests

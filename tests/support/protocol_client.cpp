@@ -6,7 +6,7 @@
 #include "protocol/frame.hpp"
 #include "runtime/combine.hpp"
 
-namespace tests {
+namespace corelane::tests {
 
 using protocol::Opcode;
 using runtime::Task;
@@ -335,4 +335,4 @@ Task<ProtocolClient*> ProtocolClients::connect(Via via, runtime::Address address
   co_return client;
 }
 
-}  // namespace tests
+}  // namespace corelane::tests

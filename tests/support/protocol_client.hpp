@@ -24,7 +24,7 @@
 #include "runtime/wait_queue.hpp"
 #include "ws/endpoint.hpp"
 
-namespace tests {
+namespace corelane::tests {
 
 enum class Via : std::uint8_t { websocket, compressed, tcp, bytes };
 
@@ -172,4 +172,4 @@ class ProtocolClients {
   std::vector<std::unique_ptr<ProtocolClient>> clients_;
 };
 
-}  // namespace tests
+}  // namespace corelane::tests

@@ -13,7 +13,7 @@
 #include "runtime/task_group.hpp"
 #include "runtime/wait_queue.hpp"
 
-namespace tests {
+namespace corelane::tests {
 
 using runtime::Core;
 using runtime::CoreId;
@@ -355,4 +355,4 @@ Task<void> run_publish_scenario(const PublishScenario& scenario, PublishOutcome&
   co_await run.node.stop();
 }
 
-}  // namespace tests
+}  // namespace corelane::tests

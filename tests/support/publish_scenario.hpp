@@ -9,7 +9,7 @@
 #include "runtime/task.hpp"
 #include "services/node/node.hpp"
 
-namespace tests {
+namespace corelane::tests {
 
 struct PublishScenario {
   std::uint32_t subscribers = 200;
@@ -36,4 +36,4 @@ struct PublishOutcome {
 // On core 0 of a runtime, inside its main task.
 runtime::Task<void> run_publish_scenario(const PublishScenario& scenario, PublishOutcome& outcome);
 
-}  // namespace tests
+}  // namespace corelane::tests

@@ -14,7 +14,7 @@
 #include "runtime/core.hpp"
 #include "runtime/task.hpp"
 
-namespace tests {
+namespace corelane::tests {
 
 inline runtime::Task<runtime::Descriptor> connect_raw(runtime::Address address) {
   const runtime::Descriptor socket = *runtime::Core::current().ring().open_socket(address.family());
@@ -48,4 +48,4 @@ inline void close_raw(runtime::Descriptor socket) {
   runtime::Core::current().ring().close_now(socket);
 }
 
-}  // namespace tests
+}  // namespace corelane::tests

@@ -4,7 +4,7 @@
 #include "protocol/requests.hpp"
 #include "protocol/verify.hpp"
 
-namespace tests {
+namespace corelane::tests {
 
 inline protocol::PingRequest fields(const protocol::fbs::PingRequest& table) {
   return {.data = protocol::bytes_of(table.data())};
@@ -25,4 +25,4 @@ inline protocol::BroadcastRequest fields(const protocol::fbs::BroadcastRequest& 
           .include_self = table.include_self()};
 }
 
-}  // namespace tests
+}  // namespace corelane::tests

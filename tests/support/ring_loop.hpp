@@ -18,7 +18,7 @@
 #include "runtime/ring.hpp"
 #include "runtime/sim/world.hpp"
 
-namespace tests {
+namespace corelane::tests {
 
 class RingLoop {
  public:
@@ -88,4 +88,4 @@ class RingLoop {
   std::uint64_t wakes_ = 0;
 };
 
-}  // namespace tests
+}  // namespace corelane::tests

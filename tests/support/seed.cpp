@@ -7,7 +7,7 @@
 #include <string>
 #include <system_error>
 
-namespace tests {
+namespace corelane::tests {
 namespace {
 
 constexpr char const* kVariable = "CORELANE_SEED";
@@ -70,4 +70,4 @@ Seed test_seed() {
   return {text != nullptr ? parse_seed(text) : drawn_seed(), current_test_name()};
 }
 
-}  // namespace tests
+}  // namespace corelane::tests

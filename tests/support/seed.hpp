@@ -12,7 +12,7 @@
 
 #include "tests/support/prng.hpp"
 
-namespace tests {
+namespace corelane::tests {
 
 class [[nodiscard]] Seed {
  public:
@@ -38,4 +38,4 @@ class [[nodiscard]] Seed {
 // message: a typing error must not look like a replay.
 Seed test_seed();
 
-}  // namespace tests
+}  // namespace corelane::tests

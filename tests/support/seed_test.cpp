@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-namespace tests {
+namespace corelane::tests {
 namespace {
 
 // Sets CORELANE_SEED for a scope and puts the caller's value back.
@@ -140,4 +140,4 @@ TEST(EventMix, a_kind_with_weight_zero_is_never_drawn_and_the_others_are) {
 }
 
 }  // namespace
-}  // namespace tests
+}  // namespace corelane::tests

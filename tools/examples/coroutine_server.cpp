@@ -19,7 +19,7 @@ namespace {
 struct alignas(64) Served {
   std::uint64_t requests = 0;
 };
-std::array<Served, runtime::kCoresMax> served;
+std::array<Served, framework::cores_max> served;
 
 framework::task<> answer_later(framework::request request) {
   ++served[framework::this_core()].requests;

@@ -33,6 +33,7 @@ volatile std::size_t allocations = 0;
   std::free(memory);
 }
 
+namespace corelane {
 namespace {
 
 using http_test::as_bytes;
@@ -94,3 +95,4 @@ TEST(HttpAllocation, ALookupAndAResponseCostNone) {
 }
 
 }  // namespace
+}  // namespace corelane

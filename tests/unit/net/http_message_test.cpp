@@ -6,6 +6,7 @@
 
 #include <array>
 
+namespace corelane {
 namespace {
 
 using net::http::Field;
@@ -59,3 +60,4 @@ TEST(HttpMessage, AResponseHasTheSameLookups) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -7,6 +7,7 @@
 
 #include "tests/support/http_site.hpp"
 
+namespace corelane {
 namespace {
 
 using tests::answers_in;
@@ -106,3 +107,4 @@ TEST(HttpReasons, ADeadlineIsToldWithItsConfiguredValue) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -15,6 +15,7 @@
 #include "tests/support/seed.hpp"
 #include "tests/unit/net/http_support.hpp"
 
+namespace corelane {
 namespace {
 
 using http_test::as_bytes;
@@ -466,3 +467,4 @@ TEST(HttpRequestParser, ReadsBackRandomRequestsInRandomPieces) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -8,6 +8,7 @@
 
 #include "tests/unit/net/http_support.hpp"
 
+namespace corelane {
 namespace {
 
 using http_test::as_bytes;
@@ -132,3 +133,4 @@ TEST(HttpResponseParser, RefusesMalformedResponsesInEveryCut) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -11,6 +11,7 @@
 #include "net/http/response_parser.hpp"
 #include "tests/unit/net/http_support.hpp"
 
+namespace corelane {
 namespace {
 
 using http_test::as_bytes;
@@ -177,3 +178,4 @@ TEST(HttpResponse, RefusesRequestsThatCannotBeSent) {
 }
 
 }  // namespace
+}  // namespace corelane

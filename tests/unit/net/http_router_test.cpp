@@ -14,6 +14,7 @@
 
 #include "tests/support/seed.hpp"
 
+namespace corelane {
 namespace {
 
 using net::http::RouteMatch;
@@ -257,3 +258,4 @@ TEST(HttpRouter, AgreesWithANaiveMatcherOverRandomTables) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -37,6 +37,7 @@ volatile std::size_t live_bytes = 0;
   ::operator delete(memory);
 }
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -179,3 +180,4 @@ TEST(HttpServerAllocation, AConnectionInItsHeadHoldsAtMost16KiB) {
 }
 
 }  // namespace
+}  // namespace corelane

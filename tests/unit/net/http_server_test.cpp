@@ -17,6 +17,7 @@
 #include "runtime/await.hpp"
 #include "tests/support/http_site.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -562,3 +563,4 @@ TEST(HttpServer, AnIdleConnectionClosesSilently) {
 }
 
 }  // namespace
+}  // namespace corelane

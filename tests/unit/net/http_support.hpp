@@ -14,7 +14,7 @@
 
 #include "net/http/request_parser.hpp"
 
-namespace http_test {
+namespace corelane::http_test {
 
 inline std::span<const std::byte> as_bytes(std::string_view text) {
   return std::as_bytes(std::span{text});
@@ -72,4 +72,4 @@ class Feeder {
   std::vector<std::unique_ptr<std::byte[]>> pieces_;
 };
 
-}  // namespace http_test
+}  // namespace corelane::http_test

@@ -13,6 +13,7 @@
 #include "net/http/syntax.hpp"
 #include "net/http/text_scan.hpp"
 
+namespace corelane {
 namespace {
 
 using net::http::AsciiSet;
@@ -103,3 +104,4 @@ TEST(HttpFieldName, IsComparedByWordsAsByCharacters) {
 }
 
 }  // namespace
+}  // namespace corelane

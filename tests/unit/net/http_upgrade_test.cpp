@@ -11,6 +11,7 @@
 #include "runtime/await.hpp"
 #include "tests/support/http_site.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -211,3 +212,4 @@ TEST(HttpServer, AHandshakeWhileDrainingIsRefused) {
 }
 
 }  // namespace
+}  // namespace corelane

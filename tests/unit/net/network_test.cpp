@@ -17,6 +17,7 @@
 #include "tests/support/echo_streams.hpp"
 #include "tests/support/on_cores.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -199,3 +200,4 @@ TEST(Network, StopsAcceptingBeforeItsDescriptorsRunOutAndGoesOnWhenSomeAreFree) 
 }
 
 }  // namespace
+}  // namespace corelane

@@ -13,6 +13,7 @@
 #include "runtime/random.hpp"
 #include "runtime/ring.hpp"
 
+namespace corelane {
 namespace {
 
 using net::ControlKind;
@@ -261,3 +262,4 @@ TEST(SendPool, KeepsABoundedNumberOfQueuesAndLooksThroughAllThatAreInUse) {
 }
 
 }  // namespace
+}  // namespace corelane

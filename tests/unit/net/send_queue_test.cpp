@@ -12,6 +12,7 @@
 #include "runtime/core.hpp"
 #include "tests/support/on_cores.hpp"
 
+namespace corelane {
 namespace {
 
 using net::SendQueue;
@@ -168,3 +169,4 @@ TEST(SendQueue, AQueueThatWasDroppedBeginsAnew) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -11,6 +11,7 @@
 #include "tests/support/echo_streams.hpp"
 #include "tests/support/on_cores.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -105,3 +106,4 @@ TEST(StreamIdle, ReceivesAfterAPause) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -15,6 +15,7 @@
 #include "tests/support/echo_streams.hpp"
 #include "tests/support/on_cores.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -324,3 +325,4 @@ TEST(Stream, APeerThatReadsNothingIsASlowReaderAndOneThatReadsALittleIsNone) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -7,6 +7,8 @@
 #include "tests/support/seed.hpp"
 #include "tests/unit/protocol/sample.hpp"
 
+namespace corelane {
+
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
 namespace {
@@ -76,3 +78,4 @@ TEST(Corruption, NeverCrashesAndNeverDisagreesWithFlatBuffers) {
 }
 
 }  // namespace
+}  // namespace corelane

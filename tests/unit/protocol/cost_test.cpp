@@ -31,6 +31,7 @@ void operator delete(void* memory, std::size_t) noexcept {
   std::free(memory);
 }
 
+namespace corelane {
 namespace {
 
 using namespace protocol;
@@ -160,14 +161,15 @@ TEST(Cost, OfReadingHostileAndOrdinaryFramesIsPrinted) {
         std::as_bytes(std::span(builder.GetBufferPointer(), hostile_bytes)), scratch));
   });
   flatbuffers::FlatBufferBuilder fan;
-  const std::vector<flatbuffers::Offset<test::Node>> leaves(16000, test::CreateNode(fan));
-  fan.Finish(test::CreateNode(fan, {}, fan.CreateVector(leaves)));
+  const std::vector<flatbuffers::Offset<::protocol::test::Node>> leaves(16000, ::protocol::test::CreateNode(fan));
+  fan.Finish(::protocol::test::CreateNode(fan, {}, fan.CreateVector(leaves)));
   ASSERT_LE(fan.GetSize(), 65536u);
   const double worst = measure("64 KiB of tables, to the end of the budget", [&] {
-    keep(verify_payload<test::Node>(std::as_bytes(std::span(fan.GetBufferPointer(), fan.GetSize())),
+    keep(verify_payload<::protocol::test::Node>(std::as_bytes(std::span(fan.GetBufferPointer(), fan.GetSize())),
                                     scratch));
   });
   EXPECT_GT(worst, 0.0);
 }
 
 }  // namespace
+}  // namespace corelane

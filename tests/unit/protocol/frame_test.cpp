@@ -8,6 +8,7 @@
 #include "protocol/bytes.hpp"
 #include "tests/unit/protocol/sample.hpp"
 
+namespace corelane {
 namespace {
 
 using protocol::Frame;
@@ -96,3 +97,4 @@ TEST(FrameCursor, EveryCutInsideAFrameIsMalformedAndEndsTheWalk) {
 }
 
 }  // namespace
+}  // namespace corelane

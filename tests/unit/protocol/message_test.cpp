@@ -8,6 +8,7 @@
 
 #include "tests/unit/protocol/sample.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace protocol;
@@ -234,3 +235,4 @@ TEST(EventTemplate, WritesNothingOneByteShort) {
 }
 
 }  // namespace
+}  // namespace corelane

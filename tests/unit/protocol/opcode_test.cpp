@@ -7,8 +7,9 @@
 #include <map>
 #include <string>
 
-#include "protocol/schema_generated.hpp"
+#include "protocol/fbs.hpp"
 
+namespace corelane {
 namespace {
 
 using protocol::classify;
@@ -112,3 +113,4 @@ TEST(Schema, StructsKeepTheirSize) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -12,6 +12,7 @@
 #include "tests/support/request_fields.hpp"
 #include "tests/unit/protocol/sample.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace protocol;
@@ -235,3 +236,4 @@ TEST(VerifyUsual, AgreesWithTheGeneralWayWhateverIsReplacedOrCut) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -14,7 +14,7 @@
 #include "protocol/message.hpp"
 #include "protocol/verify.hpp"
 
-namespace sample {
+namespace corelane::sample {
 
 inline protocol::Bytes bytes(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
@@ -105,4 +105,4 @@ void for_each_body(const Visit& visit) {
   }
 }
 
-}  // namespace sample
+}  // namespace corelane::sample

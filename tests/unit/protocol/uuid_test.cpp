@@ -5,6 +5,7 @@
 
 #include "tests/unit/protocol/sample.hpp"
 
+namespace corelane {
 namespace {
 
 TEST(Uuid, TextIsTheBytesInOrder) {
@@ -39,3 +40,4 @@ TEST(Uuid, SurvivesTheWireAndAbsentIsNil) {
 }
 
 }  // namespace
+}  // namespace corelane

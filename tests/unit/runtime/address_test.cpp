@@ -12,7 +12,7 @@
 #include <cerrno>
 #include <string>
 
-namespace runtime {
+namespace corelane::runtime {
 namespace {
 
 constexpr std::string_view kLoopback = "lo";
@@ -121,4 +121,4 @@ TEST(Address, is_refused_with_what_to_write) {
 }
 
 }  // namespace
-}  // namespace runtime
+}  // namespace corelane::runtime

@@ -10,6 +10,7 @@
 
 #include "runtime/random.hpp"
 
+namespace corelane {
 namespace {
 
 using Links = std::vector<runtime::CoarseLink>;
@@ -168,3 +169,4 @@ TEST(CoarseTimer, LooksAtAFarSlotOncePerRevolutionOnly) {
 }
 
 }  // namespace
+}  // namespace corelane

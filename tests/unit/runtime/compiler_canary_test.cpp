@@ -11,6 +11,7 @@
 
 #include "runtime/task.hpp"
 
+namespace corelane {
 namespace {
 
 struct Counted {
@@ -166,3 +167,4 @@ TEST(CompilerCanary, LocalsOfSixteenBytesAreAlignedInFrames) {
 }
 
 }  // namespace
+}  // namespace corelane

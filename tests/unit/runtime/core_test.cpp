@@ -16,6 +16,7 @@
 #include "runtime/task_group.hpp"
 #include "tests/support/on_cores.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -133,3 +134,4 @@ TEST(Core, AnIdleCoreSleepsInOneSystemCall) {
 }
 
 }  // namespace
+}  // namespace corelane

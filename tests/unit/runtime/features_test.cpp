@@ -14,7 +14,7 @@
 
 #include "tests/support/child_process.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 namespace {
 
 const std::vector<long> kRingCalls = {__NR_io_uring_setup, __NR_io_uring_enter,
@@ -173,4 +173,4 @@ TEST(Features, RefusalsNameTheSettingThatCausesThem) {
 }
 
 }  // namespace
-}  // namespace runtime
+}  // namespace corelane::runtime

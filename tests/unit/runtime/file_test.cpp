@@ -10,6 +10,7 @@
 #include "runtime/sharded.hpp"
 #include "tests/support/on_cores.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -53,3 +54,4 @@ TEST(File, SaysWhichErrorItWas) {
 }
 
 }  // namespace
+}  // namespace corelane

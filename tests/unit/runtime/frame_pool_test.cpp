@@ -9,6 +9,7 @@
 
 #include "runtime/random.hpp"
 
+namespace corelane {
 namespace {
 
 using runtime::FramePool;
@@ -123,3 +124,4 @@ TEST(FramePool, AnyPoolOrNoneMayFreeAFrame) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -10,7 +10,7 @@
 #include "tests/support/child_process.hpp"
 #include "tests/support/fake_root.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 namespace {
 
 using Cpus = std::vector<int>;
@@ -127,4 +127,4 @@ TEST(Host, WithoutThePrivilegeTheHardLimitIsTheCeiling) {
 }
 
 }  // namespace
-}  // namespace runtime
+}  // namespace corelane::runtime

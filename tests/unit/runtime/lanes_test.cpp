@@ -12,6 +12,7 @@
 #include "runtime/task_group.hpp"
 #include "tests/support/on_cores.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -179,3 +180,4 @@ TEST(Sharded, MakesAndDestroysEachOnItsOwnCore) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -25,6 +25,7 @@
 
 #include "runtime/log_writer.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -365,3 +366,4 @@ TEST(Log, LastWordsComeBehindWhatWasLoggedAndWaitForNobody) {
 }
 
 }  // namespace
+}  // namespace corelane

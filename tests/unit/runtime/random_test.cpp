@@ -7,6 +7,7 @@
 #include <array>
 #include <set>
 
+namespace corelane {
 namespace {
 
 TEST(Random, SameSeedGivesSameNumbersForEver) {
@@ -85,3 +86,4 @@ TEST(Random, EntropyDiffersFromCallToCall) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -5,6 +5,7 @@
 
 #include <memory>
 
+namespace corelane {
 namespace {
 
 TEST(Result, CarriesAMoveOnlyValueThroughMoves) {
@@ -22,3 +23,4 @@ TEST(Result, DescribesAnErrnoInWords) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -11,6 +11,7 @@
 #include "runtime/sharded.hpp"
 #include "tests/support/on_cores.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -60,3 +61,4 @@ TEST(SharedBytes, StayUntilAnotherCoreHasLetThemGo) {
 }
 
 }  // namespace
+}  // namespace corelane

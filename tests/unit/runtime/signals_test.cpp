@@ -12,6 +12,7 @@
 #include "runtime/task_group.hpp"
 #include "tests/support/on_cores.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -68,3 +69,4 @@ TEST(Signals, SignalsWithHandlersOfTheirOwnDoNotEndTheWait) {
 }
 
 }  // namespace
+}  // namespace corelane

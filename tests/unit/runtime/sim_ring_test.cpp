@@ -18,6 +18,7 @@
 #include "runtime/sim/world.hpp"
 #include "tests/support/ring_loop.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -471,3 +472,4 @@ TEST(SimulatedRing, KeepsFilesInMemory) {
 }
 
 }  // namespace
+}  // namespace corelane

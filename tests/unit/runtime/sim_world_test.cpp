@@ -21,6 +21,7 @@
 #include "runtime/task_group.hpp"
 #include "tests/support/ring_loop.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -336,3 +337,4 @@ TEST_F(PlantedBug, AFailedAssertionNamesTheSeed) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -8,6 +8,7 @@
 
 #include "runtime/random.hpp"
 
+namespace corelane {
 namespace {
 
 struct Counted {
@@ -173,3 +174,4 @@ TEST(SlabDeathTest, UseAfterEraseIsFound) {
 #endif
 
 }  // namespace
+}  // namespace corelane

@@ -12,6 +12,7 @@
 
 #include "runtime/random.hpp"
 
+namespace corelane {
 namespace {
 
 using Ring = runtime::SpscRing<std::uint64_t>;
@@ -128,3 +129,4 @@ TEST(SpscRing, LosesNoElementAndNoWakeUpBetweenThreads) {
 }
 
 }  // namespace
+}  // namespace corelane

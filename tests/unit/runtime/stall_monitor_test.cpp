@@ -17,6 +17,8 @@
 
 #include "runtime/sanitizer.hpp"
 
+namespace corelane {
+
 // The linker makes these two for a section whose name is an identifier.
 extern "C" const char __start_stall_spin[];  // NOLINT(bugprone-reserved-identifier)
 extern "C" const char __stop_stall_spin[];   // NOLINT(bugprone-reserved-identifier)
@@ -308,3 +310,4 @@ TEST(StallMonitor, WithoutAMonitorProgressReportsNothing) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -11,6 +11,7 @@
 #include "runtime/task_group.hpp"
 #include "tests/support/on_cores.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -201,3 +202,4 @@ TEST(Semaphore, ACancelledLargeRequestLetsTheOnesBehindItGo) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -13,6 +13,7 @@
 #include "runtime/task_group.hpp"
 #include "tests/support/on_cores.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -188,3 +189,4 @@ TEST(SleepUntil, WakesInOrderOfDeadlines) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -10,6 +10,7 @@
 
 #include "runtime/random.hpp"
 
+namespace corelane {
 namespace {
 
 struct Recorder : runtime::Timer {
@@ -143,3 +144,4 @@ TEST(TimerHeapDeathTest, ATimerMayNotGoWhileQueued) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -11,6 +11,7 @@
 #include "tests/support/prng.hpp"
 #include "tests/unit/services/node_under_test.hpp"
 
+namespace corelane {
 namespace {
 
 using runtime::Task;
@@ -71,3 +72,4 @@ TEST(Admission, AnAddressIsGivenBackByConnectionsThatEndBeforeTheyAreAdmitted) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -15,6 +15,7 @@
 #include "tests/support/prng.hpp"
 #include "tests/unit/services/node_under_test.hpp"
 
+namespace corelane {
 namespace {
 
 using protocol::ErrorCode;
@@ -395,3 +396,4 @@ TEST(Bookkeeping, WhatWasTakenInBeforeADrainArrives) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -7,6 +7,7 @@
 
 #include "tests/unit/services/requests.hpp"
 
+namespace corelane {
 namespace {
 
 using protocol::ErrorCode;
@@ -204,3 +205,4 @@ TEST(Direct, ABroadcasterThatIsGoneIsNoTrouble) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -10,6 +10,7 @@
 #include "tests/support/raw_socket.hpp"
 #include "tests/unit/services/node_under_test.hpp"
 
+namespace corelane {
 namespace {
 
 using protocol::ErrorCode;
@@ -231,3 +232,4 @@ TEST(Drain, NothingIsLeftOfSubscriptionsThatEndWithTheNode) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -8,6 +8,7 @@
 
 #include "tests/unit/services/requests.hpp"
 
+namespace corelane {
 namespace {
 
 using protocol::ErrorCode;
@@ -336,3 +337,4 @@ TEST(FanOut, FloodsThroughLanesOfSixteenPlacesLoseNothingAndEnd) {
 }
 
 }  // namespace
+}  // namespace corelane

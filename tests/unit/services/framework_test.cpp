@@ -6,6 +6,7 @@
 
 #include <utility>
 
+namespace corelane {
 namespace {
 
 TEST(Framework, AnOriginThatNoBrowserSendsIsRefused) {
@@ -19,3 +20,4 @@ TEST(Framework, AnOriginThatNoBrowserSendsIsRefused) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -14,6 +14,7 @@
 #include "runtime/await.hpp"
 #include "tests/unit/services/node_under_test.hpp"
 
+namespace corelane {
 namespace {
 
 using protocol::ErrorCode;
@@ -210,3 +211,4 @@ TEST(HalfClose, AClientThatEndsInsideAFrameGetsItsAnswersAndTheEndAtOnce) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -11,6 +11,7 @@
 #include "runtime/await.hpp"
 #include "tests/unit/services/node_under_test.hpp"
 
+namespace corelane {
 namespace {
 
 using protocol::ErrorCode;
@@ -291,3 +292,4 @@ TEST(Handlers, WhatFollowsARequestWhoseHandlerClosesItsSessionTakesNoEffect) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -10,6 +10,7 @@
 #include "runtime/await.hpp"
 #include "tests/unit/services/requests.hpp"
 
+namespace corelane {
 namespace {
 
 using protocol::ErrorCode;
@@ -339,3 +340,4 @@ TEST(Limits, PayloadsOfRunningHandlersAreBoundedInBytes) {
 }
 
 }  // namespace
+}  // namespace corelane

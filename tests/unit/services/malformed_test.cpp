@@ -13,6 +13,7 @@
 #include "tests/support/seed.hpp"
 #include "tests/unit/services/node_under_test.hpp"
 
+namespace corelane {
 namespace {
 
 using protocol::ErrorCode;
@@ -403,3 +404,4 @@ TEST(Malformed, LargeTcpFramesAreGatheredUpToTheLimit) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -17,7 +17,7 @@
 #include "tests/support/on_cores.hpp"
 #include "tests/support/protocol_client.hpp"
 
-namespace tests {
+namespace corelane::tests {
 
 inline runtime::RuntimeOptions node_cores(runtime::CoreId cores, std::uint32_t lane_slots = 64) {
   runtime::RuntimeOptions options = small_options(cores);
@@ -162,4 +162,4 @@ inline void with_node(runtime::CoreId cores, const NodeTest& body) {
   with_node(node_cores(cores), {}, body);
 }
 
-}  // namespace tests
+}  // namespace corelane::tests

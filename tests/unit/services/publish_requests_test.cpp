@@ -8,6 +8,7 @@
 
 #include "tests/unit/services/requests.hpp"
 
+namespace corelane {
 namespace {
 
 using protocol::ErrorCode;
@@ -148,3 +149,4 @@ TEST(PublishRequests, DataThatWouldNotFitAnyonesQueueIsRefusedAndCostsNobodyTheC
 }
 
 }  // namespace
+}  // namespace corelane

@@ -6,6 +6,7 @@
 #include "tests/support/on_cores.hpp"
 #include "tests/support/publish_scenario.hpp"
 
+namespace corelane {
 namespace {
 
 void expect_all(const tests::PublishScenario& scenario, runtime::RuntimeOptions options) {
@@ -51,3 +52,4 @@ TEST(Publish, HoldsForEventsLargerThanAReceiveBuffer) {
 }
 
 }  // namespace
+}  // namespace corelane

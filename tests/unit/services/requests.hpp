@@ -8,7 +8,7 @@
 
 #include "tests/unit/services/node_under_test.hpp"
 
-namespace tests {
+namespace corelane::tests {
 
 inline constexpr Via kTransports[] = {Via::websocket, Via::tcp};
 
@@ -59,4 +59,4 @@ inline void for_every_pair(PairTest body) {
   }
 }
 
-}  // namespace tests
+}  // namespace corelane::tests

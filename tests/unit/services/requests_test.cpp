@@ -7,6 +7,7 @@
 
 #include "tests/unit/services/requests.hpp"
 
+namespace corelane {
 namespace {
 
 using protocol::ErrorCode;
@@ -185,3 +186,4 @@ TEST(Requests, OpcodesThatAreNotServedGetTheErrorOfTheirClass) {
 }
 
 }  // namespace
+}  // namespace corelane

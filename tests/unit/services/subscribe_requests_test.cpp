@@ -8,6 +8,7 @@
 
 #include "tests/unit/services/requests.hpp"
 
+namespace corelane {
 namespace {
 
 using protocol::ErrorCode;
@@ -309,3 +310,4 @@ TEST(SubscribeRequests, RequestsThatAreNotWaitedForTakeEffectInTheirOrder) {
 }
 
 }  // namespace
+}  // namespace corelane

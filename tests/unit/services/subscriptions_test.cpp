@@ -11,6 +11,7 @@
 #include <random>
 #include <vector>
 
+namespace corelane {
 namespace {
 
 using services::Subscription;
@@ -87,3 +88,4 @@ TEST(Subscriptions, AreFoundInAFewStepsAmongAnyNumber) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -8,6 +8,7 @@
 #include "tests/support/raw_socket.hpp"
 #include "tests/unit/services/requests.hpp"
 
+namespace corelane {
 namespace {
 
 using protocol::ErrorCode;
@@ -261,3 +262,4 @@ TEST(VirtualTime, APeerThatTakesNoAnswerHoldsADrainForTheCloseTimeoutAlone) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -10,7 +10,7 @@
 #include "protocol/message.hpp"
 #include "tools/client.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 using namespace std::string_view_literals;
@@ -119,4 +119,4 @@ TEST(Incoming, that_is_damaged_or_of_another_type_is_no_message) {
 }
 
 }  // namespace
-}  // namespace tools
+}  // namespace corelane::tools

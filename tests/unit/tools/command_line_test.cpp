@@ -8,7 +8,7 @@
 
 #include "tests/unit/tools/hostile_texts.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 using Words = std::vector<std::string>;
@@ -123,4 +123,4 @@ TEST(CommandLine, helps_with_every_flag_and_argument) {
 }
 
 }  // namespace
-}  // namespace tools
+}  // namespace corelane::tools

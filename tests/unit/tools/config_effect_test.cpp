@@ -10,7 +10,7 @@
 #include "tests/unit/tools/config_inputs.hpp"
 #include "tools/config.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 using tests::Arguments;
@@ -127,4 +127,4 @@ TEST(ConfigEffect, SettingsOfServicesAreNamedOnEcho) {
 }
 
 }  // namespace
-}  // namespace tools
+}  // namespace corelane::tools

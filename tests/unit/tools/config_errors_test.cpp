@@ -10,7 +10,7 @@
 #include "tests/unit/tools/config_inputs.hpp"
 #include "tools/config.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 using tests::Arguments;
@@ -203,4 +203,4 @@ TEST(ConfigErrors, WhatWorksButIsProbablyNotMeantIsAWarning) {
 }
 
 }  // namespace
-}  // namespace tools
+}  // namespace corelane::tools

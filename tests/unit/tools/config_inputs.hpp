@@ -10,7 +10,7 @@
 
 #include "tools/config.hpp"
 
-namespace tests {
+namespace corelane::tests {
 
 using Arguments = std::vector<std::string>;
 
@@ -46,4 +46,4 @@ inline std::string one_error(const tools::ConfigResult& result) {
   return result.errors.empty() ? std::string{} : result.errors.front().text();
 }
 
-}  // namespace tests
+}  // namespace corelane::tests

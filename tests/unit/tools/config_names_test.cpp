@@ -14,7 +14,7 @@
 #include "tools/config_schema.hpp"
 #include "tools/config_value.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 using tests::errors_of;
@@ -241,4 +241,4 @@ TEST(ConfigNames, OfFlagsTakeNoValueWhereThereIsNone) {
 }
 
 }  // namespace
-}  // namespace tools
+}  // namespace corelane::tools

@@ -17,7 +17,7 @@
 #include "tests/unit/tools/config_inputs.hpp"
 #include "tools/config_schema.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 using tests::ConfigInputs;
@@ -267,4 +267,4 @@ TEST(Config, AFileOfTheLargestSizeIsReadAndOneByteMoreIsNot) {
 }
 
 }  // namespace
-}  // namespace tools
+}  // namespace corelane::tools

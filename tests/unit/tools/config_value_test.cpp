@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 using runtime::kMillisecond;
@@ -100,4 +100,4 @@ TEST(ConfigValue, OnlyAlikeNamesAreSuggested) {
 }
 
 }  // namespace
-}  // namespace tools
+}  // namespace corelane::tools

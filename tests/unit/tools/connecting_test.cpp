@@ -23,7 +23,7 @@
 #include "tools/connect_race.hpp"
 #include "tools/exit_code.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 using runtime::Address;
@@ -290,4 +290,4 @@ TEST(Connecting, finds_the_address_that_answers_behind_one_that_does_not) {
 }
 
 }  // namespace
-}  // namespace tools
+}  // namespace corelane::tools

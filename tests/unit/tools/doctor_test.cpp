@@ -14,7 +14,7 @@
 #include "tests/support/child_process.hpp"
 #include "tests/support/fake_root.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 using runtime::FeatureId;
@@ -223,4 +223,4 @@ TEST(Doctor, OnThisHostInsideAFilterItExitsWithTwo) {
 }
 
 }  // namespace
-}  // namespace tools
+}  // namespace corelane::tools

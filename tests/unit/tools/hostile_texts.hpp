@@ -7,7 +7,7 @@
 
 #include "runtime/random.hpp"
 
-namespace tests {
+namespace corelane::tests {
 
 inline const std::vector<std::string>& hostile_texts() {
   static const std::vector<std::string> kTexts{
@@ -106,4 +106,4 @@ inline std::string hostile_text(runtime::Random& random, std::size_t bytes_max) 
   return text;
 }
 
-}  // namespace tests
+}  // namespace corelane::tests

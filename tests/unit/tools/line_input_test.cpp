@@ -14,7 +14,7 @@
 #include "tests/support/on_cores.hpp"
 #include "tests/unit/tools/pipe.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 using runtime::Task;
@@ -155,4 +155,4 @@ TEST(LineInput, says_why_it_cannot_read) {
 }
 
 }  // namespace
-}  // namespace tools
+}  // namespace corelane::tools

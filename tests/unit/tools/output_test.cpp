@@ -22,7 +22,7 @@
 #include "tests/unit/tools/pipe.hpp"
 #include "tools/standard_io.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 using runtime::Task;
@@ -215,4 +215,4 @@ TEST(Output, that_may_drop_lines_says_how_many) {
 }
 
 }  // namespace
-}  // namespace tools
+}  // namespace corelane::tools

@@ -7,7 +7,7 @@
 
 #include <string_view>
 
-namespace tools {
+namespace corelane::tools {
 
 class Pipe {
  public:
@@ -35,4 +35,4 @@ class Pipe {
   int ends_[2] = {-1, -1};
 };
 
-}  // namespace tools
+}  // namespace corelane::tools

@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 using runtime::kMicrosecond;
@@ -170,4 +170,4 @@ TEST(DirectTable, has_a_slot_for_each_connection_of_a_core_within_the_limits) {
 }
 
 }  // namespace
-}  // namespace tools
+}  // namespace corelane::tools

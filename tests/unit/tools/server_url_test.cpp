@@ -10,7 +10,7 @@
 
 #include "net/http/syntax.hpp"
 
-namespace tools {
+namespace corelane::tools {
 namespace {
 
 struct Good {
@@ -158,4 +158,4 @@ TEST(ServerUrl, is_refused_with_what_is_wrong) {
 }
 
 }  // namespace
-}  // namespace tools
+}  // namespace corelane::tools

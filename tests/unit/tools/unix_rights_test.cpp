@@ -7,6 +7,7 @@
 #include "tests/unit/tools/config_inputs.hpp"
 #include "tools/server_options.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace tools;
@@ -63,3 +64,4 @@ TEST(UnixRights, WithoutAUnixSocketTheyWarn) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -9,6 +9,7 @@
 #include "runtime/await.hpp"
 #include "tests/unit/ws/ws_site.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -374,3 +375,4 @@ TEST(WsPing, OursReachesThePeer) {
 }
 
 }  // namespace
+}  // namespace corelane

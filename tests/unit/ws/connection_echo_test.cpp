@@ -10,6 +10,7 @@
 #include "runtime/random.hpp"
 #include "tests/unit/ws/ws_site.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -484,3 +485,4 @@ TEST(WsDeflate, AMessageThatFoundNoRoomLeavesLaterOnesReadable) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -10,6 +10,7 @@
 #include "runtime/task_group.hpp"
 #include "tests/unit/ws/ws_site.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -377,3 +378,4 @@ TEST(WsConnect, CanBeCancelledBeforeItsStreamIsThere) {
 }
 
 }  // namespace
+}  // namespace corelane

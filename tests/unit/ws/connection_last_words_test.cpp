@@ -10,6 +10,7 @@
 #include "runtime/await.hpp"
 #include "tests/unit/ws/ws_site.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -189,3 +190,4 @@ TEST(WsLastWords, WhatIsDiscardedIsBoundedInBytesAndInTime) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -46,6 +46,7 @@ void operator delete(void* at, std::size_t) noexcept {
   counted_free(at);
 }
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -243,3 +244,4 @@ TEST(WsMemory, SmallJoinedMessagesOfAPeerThatDoesNotReadAreKeptWithoutTheirBlock
 }
 
 }  // namespace
+}  // namespace corelane

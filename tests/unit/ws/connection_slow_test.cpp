@@ -12,6 +12,7 @@
 #include "runtime/task_group.hpp"
 #include "tests/unit/ws/ws_site.hpp"
 
+namespace corelane {
 namespace {
 
 using namespace runtime;
@@ -255,3 +256,4 @@ TEST(WsLives, CutAnywhereLeaveNothingBehind) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -15,6 +15,7 @@
 #include "tests/unit/ws/wire.hpp"
 #include "ws/message_reader.hpp"
 
+namespace corelane {
 namespace {
 
 using tests::wire::as_bytes;
@@ -359,3 +360,4 @@ TEST(Inflater, ABombStopsAtTheLimit) {
 }
 
 }  // namespace
+}  // namespace corelane

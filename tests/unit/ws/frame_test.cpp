@@ -11,6 +11,7 @@
 
 #include "tests/unit/ws/wire.hpp"
 
+namespace corelane {
 namespace {
 
 using tests::wire::as_bytes;
@@ -170,3 +171,4 @@ TEST(ClosePayload, ALongReasonIsCutBetweenCodePoints) {
 }
 
 }  // namespace
+}  // namespace corelane

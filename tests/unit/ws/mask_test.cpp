@@ -12,6 +12,7 @@
 
 #include "tests/support/prng.hpp"
 
+namespace corelane {
 namespace {
 
 using ws::CpuPath;
@@ -125,3 +126,4 @@ TEST(Mask, TheHostRunsTheBestPathItHas) {
 }
 
 }  // namespace
+}  // namespace corelane

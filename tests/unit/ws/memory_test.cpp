@@ -51,6 +51,7 @@ void operator delete(void* at, std::size_t) noexcept {
   std::free(at);
 }
 
+namespace corelane {
 namespace {
 
 using tests::wire::frame;
@@ -169,3 +170,4 @@ TEST(ReaderMemory, AJoinHoldsAtMostTwiceWhatArrived) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -12,6 +12,7 @@
 #include "ws/message_reader.hpp"
 #include "ws/utf8.hpp"
 
+namespace corelane {
 namespace {
 
 using tests::wire::Cuts;
@@ -173,3 +174,4 @@ TEST(MessageReaderModel, RandomFramesInRandomCutsGiveTheModelsEvents) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -10,6 +10,7 @@
 #include "tests/unit/ws/wire.hpp"
 #include "ws/message_reader.hpp"
 
+namespace corelane {
 namespace {
 
 using tests::wire::as_bytes;
@@ -132,3 +133,4 @@ TEST(MessageReaderSkip, AfterItNothingIsHandedOver) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -11,6 +11,7 @@
 
 #include "tests/unit/ws/wire.hpp"
 
+namespace corelane {
 namespace {
 
 using tests::wire::Cuts;
@@ -280,3 +281,4 @@ TEST(MessageReader, AMovedReaderGoesOnWhereItWas) {
 }
 
 }  // namespace
+}  // namespace corelane

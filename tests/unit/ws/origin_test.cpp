@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+namespace corelane {
 namespace {
 
 using ws::OriginList;
@@ -155,3 +156,4 @@ TEST(Origin, AnEmptyListMatchesNothing) {
 }
 
 }  // namespace
+}  // namespace corelane

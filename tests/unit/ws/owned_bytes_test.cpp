@@ -12,6 +12,7 @@
 #include "tests/support/seed.hpp"
 #include "tests/unit/ws/wire.hpp"
 
+namespace corelane {
 namespace {
 
 using tests::wire::as_bytes;
@@ -67,3 +68,4 @@ TEST(OwnedBytes, ABlockMayGoHomeOnAnotherThread) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -14,6 +14,7 @@
 #include "tests/support/seed.hpp"
 #include "tests/unit/ws/wire.hpp"
 
+namespace corelane {
 namespace {
 
 using tests::wire::as_bytes;
@@ -215,3 +216,4 @@ TEST(Utf8, RefusesExactlyTheFirstImpossibleByte) {
 }
 
 }  // namespace
+}  // namespace corelane

@@ -15,7 +15,7 @@
 #include "ws/deflate.hpp"
 #include "ws/message_reader.hpp"
 
-namespace tests::wire {
+namespace corelane::tests::wire {
 
 inline std::span<const std::byte> as_bytes(std::string_view text) {
   return std::as_bytes(std::span{text.data(), text.size()});
@@ -151,4 +151,4 @@ inline std::vector<std::string> events_of(std::string_view stream, const ws::Rea
   return sink.events;
 }
 
-}  // namespace tests::wire
+}  // namespace corelane::tests::wire

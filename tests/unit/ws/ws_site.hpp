@@ -18,7 +18,7 @@
 #include "tests/unit/ws/wire.hpp"
 #include "ws/endpoint.hpp"
 
-namespace tests {
+namespace corelane::tests {
 
 // A handler that echoes, unless told otherwise, and holds every connection to the order: on_open
 // once, then messages, then on_close once. Lives as long as the endpoint, whose context it is.
@@ -296,4 +296,4 @@ struct FakeServer {
   }
 };
 
-}  // namespace tests
+}  // namespace corelane::tests
