@@ -15,13 +15,28 @@
 #include "runtime/operation.hpp"
 #include "runtime/random.hpp"
 #include "runtime/ring.hpp"
+#include "runtime/slab.hpp"
 #include "runtime/stall_monitor.hpp"
 #include "runtime/timer_heap.hpp"
 #include "runtime/types.hpp"
 
-namespace runtime {
+namespace corelane::runtime {
 
 class Runtime;
+
+// Names a coroutine that waits for an answer, for whoever answers: see runtime/reply.hpp.
+struct ReplyName {
+  CoreId core = kNoCore;
+  std::uint32_t slot = 0;
+  std::uint32_t generation = 0;
+  friend bool operator==(const ReplyName&, const ReplyName&) = default;
+};
+
+namespace detail {
+struct ReplyWaiterBase {
+  const void* type;
+};
+}  // namespace detail
 
 // Called at the end of each turn in which it was requested, in order of phase.
 enum class FlushPhase : std::uint8_t {
@@ -88,6 +103,22 @@ class Core {
   static constexpr std::size_t kServicesMax = 16;
   void set_service(std::size_t slot, void* instance) noexcept { services_[slot] = instance; }
   void* service(std::size_t slot) const noexcept { return services_[slot]; }
+
+  // Waits for answers (runtime/reply.hpp). A name is used up by either of the last two.
+  ReplyName await_reply(detail::ReplyWaiterBase& waiter) noexcept {
+    const auto made = replies_.emplace(&waiter);
+    return {.core = id(), .slot = made.id.slot, .generation = made.id.generation};
+  }
+  detail::ReplyWaiterBase* take_reply(const ReplyName& name) noexcept {
+    RT_ASSERT(name.core == id());
+    detail::ReplyWaiterBase** waiter = replies_.get(name.slot, name.generation);
+    if (waiter == nullptr) return nullptr;
+    detail::ReplyWaiterBase* taken = *waiter;
+    replies_.erase(name.slot);
+    return taken;
+  }
+  void forget_reply(const ReplyName& name) noexcept { replies_.erase(name.slot); }
+  std::uint32_t replies_awaited() const noexcept { return replies_.count(); }
 
   // Calls function(context) at the end of this turn, once however often it was requested.
   struct FlushHook {
@@ -179,6 +210,7 @@ class Core {
   TimerHeap timers_;
   Operations operations_;
   Lanes lanes_;
+  Slab<detail::ReplyWaiterBase*> replies_{UINT32_MAX};
   std::vector<Ready> ready_;
   std::vector<Ready> resuming_;
   std::array<SinkEntry, kSinksMax> sinks_{};
@@ -192,4 +224,4 @@ class Core {
   CoreProgress progress_;
 };
 
-}  // namespace runtime
+}  // namespace corelane::runtime
