@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "protocol/assert.hpp"
+
 namespace corelane::protocol {
 
 static_assert(std::endian::native == std::endian::little,
@@ -27,6 +29,7 @@ void store(std::byte* to, T value) noexcept {
 
 // alignment is a power of two.
 constexpr std::size_t align_up(std::size_t value, std::size_t alignment) noexcept {
+  PROTOCOL_DEBUG_ASSERT(std::has_single_bit(alignment));
   return (value + alignment - 1) & ~(alignment - 1);
 }
 

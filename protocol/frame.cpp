@@ -1,5 +1,6 @@
 #include "protocol/frame.hpp"
 
+#include "protocol/assert.hpp"
 #include "protocol/bytes.hpp"
 
 namespace corelane::protocol {
@@ -23,8 +24,10 @@ Frame next_frame(std::span<const std::byte> bytes, std::size_t frame_bytes_max) 
 }
 
 Frame FrameCursor::next() noexcept {
+  PROTOCOL_DEBUG_ASSERT(!ended_);
   Frame frame = next_frame(rest_, frame_bytes_max_);
   if (frame.status == FrameStatus::complete) {
+    PROTOCOL_DEBUG_ASSERT(frame.consumed >= kFrameSizeBytes + kMessageBytesMin);
     rest_ = rest_.subspan(frame.consumed);
     ended_ = rest_.empty();
     return frame;

@@ -24,6 +24,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include "protocol/assert.hpp"
 #include "protocol/bytes.hpp"
 #include "protocol/fbs.hpp"
 #include "protocol/uuid.hpp"
@@ -58,6 +59,7 @@ class Writer {
   }
   // Pads until the position is `phase` past a multiple of `alignment`.
   void align(std::size_t alignment, std::size_t phase = 0) noexcept {
+    PROTOCOL_DEBUG_ASSERT(phase < alignment);
     append_zeros(align_up(at_ + alignment - phase, alignment) + phase - alignment - at_);
   }
 
@@ -95,6 +97,8 @@ class Writer {
     append_bytes(items.data(), items.size_bytes());
   }
   void begin_vector(std::size_t slot, std::size_t count) noexcept {
+    PROTOCOL_DEBUG_ASSERT(slot < at_);  // offsets point forward
+    PROTOCOL_DEBUG_ASSERT(at_ % sizeof(std::uint32_t) == 0);
     set(slot, static_cast<std::uint32_t>(at_ - slot));
     append(static_cast<std::uint32_t>(count));
   }
@@ -118,6 +122,7 @@ class Table {
   // field that will be added (a generated VT_ constant); 0 for a table without fields.
   Table(Writer<kStore>& writer, flatbuffers::voffset_t last_field) noexcept : writer_(writer) {
     const std::size_t root = writer_.at();
+    PROTOCOL_DEBUG_ASSERT(root % sizeof(std::uint32_t) == 0);
     vtable_bytes_ =
         last_field == 0 ? 2 * sizeof(std::uint16_t) : last_field + sizeof(std::uint16_t);
     vtable_ = root + sizeof(std::uint32_t);
@@ -133,6 +138,7 @@ class Table {
   template <class T>
   void add(flatbuffers::voffset_t field, T value) noexcept {
     static_assert(std::is_integral_v<T>);
+    PROTOCOL_DEBUG_ASSERT(writer_.at() % sizeof(T) == 0);  // widest first
     note(field);
     writer_.append(value);
   }
@@ -155,6 +161,7 @@ class Table {
 
  private:
   void note(flatbuffers::voffset_t field) noexcept {
+    PROTOCOL_DEBUG_ASSERT(field + sizeof(std::uint16_t) <= vtable_bytes_);
     writer_.set(vtable_ + field, static_cast<std::uint16_t>(writer_.at() - table_));
   }
 

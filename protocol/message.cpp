@@ -1,5 +1,6 @@
 #include "protocol/message.hpp"
 
+#include "protocol/assert.hpp"
 #include "protocol/frame.hpp"
 #include "protocol/layout.hpp"
 
@@ -222,6 +223,7 @@ template <bool kStore, class Lay>
   const std::size_t payload_at = out.at();
   lay(out);
   out.set(payload_bytes_at, static_cast<std::uint32_t>(out.at() - payload_at));
+  PROTOCOL_DEBUG_ASSERT(payload_at % 8 == 0);
   out.skip_to(8);
   out.set(0, static_cast<std::uint32_t>(out.at() - kFrameSizeBytes));
   return out.at();
@@ -259,6 +261,7 @@ template <class Body>
 std::size_t write_frame(std::span<std::byte> out, const MessageHeader& header,
                         const Body& body) noexcept {
   const std::size_t bytes = frame_bytes(header, body);
+  PROTOCOL_DEBUG_ASSERT(bytes % 8 == 0);
   if (bytes > out.size() || bytes > kBufferBytesMax) return 0;
   lay_frame(out.first(bytes), header, body);
   return bytes;
@@ -266,9 +269,13 @@ std::size_t write_frame(std::span<std::byte> out, const MessageHeader& header,
 
 template <class Body>
 void lay_frame(std::span<std::byte> out, const MessageHeader& header, const Body& body) noexcept {
+  PROTOCOL_DEBUG_ASSERT(out.size() == frame_bytes(header, body));  // before anything is overwritten
+  PROTOCOL_DEBUG_ASSERT(out.size() <= kBufferBytesMax);
   // The padding at the end; what is laid overwrites the rest of it.
   store(out.data() + out.size() - 8, std::uint64_t{0});
-  lay_body<true>(out.data(), header, body);
+  const std::size_t laid = lay_body<true>(out.data(), header, body);
+  // Three instructions a frame, so that a wrong length does not go on with what lay behind it.
+  PROTOCOL_ASSERT(laid == out.size());
 }
 
 #define PROTOCOL_INSTANTIATE(Body)                                                           \
@@ -301,11 +308,14 @@ EventTemplate::EventTemplate(std::string_view channel, std::uint64_t epoch, bool
   const auto lay = [&]<bool kStore>(Writer<kStore>& out) { lay_event(out, body, with_publisher); };
   prefix_.resize(lay_whole<false>(nullptr, {}, Opcode::Event, lay));
   lay_whole<true>(prefix_.data(), {}, Opcode::Event, lay);
+  PROTOCOL_ASSERT(load<std::uint64_t>(&prefix_[kEventOffsetAt]) == body.offset);
+  PROTOCOL_ASSERT(load<std::uint64_t>(&prefix_[kEventOffsetAt - 8]) == epoch);
   // What follows the length of the (empty) data is the padding of the frame.
   prefix_.resize(kEventPayloadAt + load<std::uint32_t>(&prefix_[kEventPayloadBytesAt]));
 }
 
 std::size_t EventTemplate::frame_bytes(std::size_t data_bytes) const noexcept {
+  PROTOCOL_DEBUG_ASSERT(prefix_.size() > kEventOffsetAt);
   return align_up(prefix_.size() + data_bytes, 8);
 }
 
@@ -321,6 +331,8 @@ std::size_t EventTemplate::write(std::span<std::byte> out, const EventStamp& sta
   store(frame, static_cast<std::uint32_t>(bytes - kFrameSizeBytes));
   store(frame + kEventTimestampAt, stamp.timestamp);
   const std::size_t payload_end = align_up(data_at + data.size(), sizeof(std::uint32_t));
+  PROTOCOL_DEBUG_ASSERT(payload_end <= bytes);
+  PROTOCOL_DEBUG_ASSERT(bytes % 8 == 0);
   store(frame + kEventPayloadBytesAt, static_cast<std::uint32_t>(payload_end - kEventPayloadAt));
   store(frame + kEventOffsetAt, stamp.offset);
   if (with_publisher_) {

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "protocol/assert.hpp"
 #include "protocol/bytes.hpp"
 
 namespace corelane::protocol {
@@ -42,6 +43,7 @@ struct Usual<BroadcastRequest> {
 
 // The vector of bytes that the offset in `slot` points at, by the verifier's rules.
 bool find_bytes(Bytes payload, std::size_t slot, Bytes& found) noexcept {
+  PROTOCOL_DEBUG_ASSERT(slot + sizeof(std::uint32_t) <= payload.size());
   const std::size_t offset = load<std::uint32_t>(&payload[slot]);
   const std::size_t vector = slot + offset;
   if (offset == 0 || vector % sizeof(std::uint32_t) != 0) return false;

@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "protocol/assert.hpp"
 #include "protocol/fbs.hpp"
 
 namespace corelane::protocol {
@@ -45,6 +46,7 @@ inline void write_text(const Uuid& uuid, std::array<char, kUuidTextBytes>& text)
     text[at++] = kDigits[uuid.data[i] >> 4];
     text[at++] = kDigits[uuid.data[i] & 15];
   }
+  PROTOCOL_DEBUG_ASSERT(at == kUuidTextBytes);
 }
 
 inline std::string to_text(const Uuid& uuid) {

@@ -1,5 +1,7 @@
 #include "protocol/verify.hpp"
 
+#include "protocol/assert.hpp"
+
 namespace corelane::protocol {
 namespace {
 
@@ -8,6 +10,7 @@ namespace {
 class TableReader {
  public:
   static bool open(std::span<const std::byte> buffer, TableReader& reader) noexcept {
+    PROTOCOL_ASSERT(buffer.size() >= kMessageBytesMin);  // its subtractions do not wrap then
     const std::size_t table = load<std::uint32_t>(buffer.data());
     // The root offset is unsigned and forward; a table starts with the 4-byte way back to its
     // vtable.
@@ -52,6 +55,8 @@ class TableReader {
 
  private:
   std::size_t position(flatbuffers::voffset_t field) const noexcept {
+    PROTOCOL_DEBUG_ASSERT(field % sizeof(std::uint16_t) == 0);
+    PROTOCOL_DEBUG_ASSERT(vtable_ + vtable_bytes_ <= buffer_.size());
     if (std::size_t{field} + sizeof(std::uint16_t) > vtable_bytes_) return 0;
     const std::size_t offset = load<std::uint16_t>(&buffer_[vtable_ + field]);
     return offset == 0 ? 0 : table_ + offset;
@@ -140,6 +145,7 @@ VerifiedMessage verify_message(std::span<const std::byte> message) noexcept {
   result.ok = detail::verify_usual(message, result.view);
   if (!result.ok) [[unlikely]]
     return detail::verify_any(message);
+  PROTOCOL_DEBUG_ASSERT(detail::verify_any(message).ok);  // the short way takes nothing more
   return result;
 }
 
@@ -151,13 +157,9 @@ std::span<const std::byte> AlignedScratch::copy(std::span<const std::byte> bytes
     blocks_ = std::make_unique_for_overwrite<Block[]>(block_count);
     capacity_bytes_ = block_count * sizeof(Block);
   }
+  PROTOCOL_ASSERT(bytes.size() <= capacity_bytes_);
   std::memcpy(static_cast<void*>(blocks_.get()), bytes.data(), bytes.size());
   return {blocks_[0].bytes, bytes.size()};
-}
-
-void AlignedScratch::release() noexcept {
-  blocks_.reset();
-  capacity_bytes_ = 0;
 }
 
 namespace detail {

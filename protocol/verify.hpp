@@ -29,6 +29,7 @@
 #include <span>
 #include <string_view>
 
+#include "protocol/assert.hpp"
 #include "protocol/bytes.hpp"
 #include "protocol/frame.hpp"
 #include "protocol/opcode.hpp"
@@ -87,11 +88,10 @@ class AlignedScratch {
   // Returns bytes itself where its address suits, otherwise a copy that is valid until the next
   // call. alignment is a power of two, at most 16.
   std::span<const std::byte> aligned(std::span<const std::byte> bytes, std::size_t alignment) {
+    PROTOCOL_DEBUG_ASSERT(alignment <= alignof(Block));
     return is_aligned(bytes.data(), alignment) ? bytes : copy(bytes);
   }
   std::size_t capacity_bytes() const noexcept { return capacity_bytes_; }
-  // Gives the memory back, for instance after an unusually large message.
-  void release() noexcept;
 
  private:
   std::span<const std::byte> copy(std::span<const std::byte> bytes);
@@ -170,6 +170,7 @@ VerifiedPayload<T> verify_payload(std::span<const std::byte> payload, AlignedScr
   if (payload.empty()) payload = detail::kEmptyPayload;
   if (!detail::payload_size_fits(payload.size())) return {};
   payload = scratch.aligned(payload, kPayloadAlignment<T>);
+  PROTOCOL_DEBUG_ASSERT(is_aligned(payload.data(), kPayloadAlignment<T>));
   const auto* const data = reinterpret_cast<const std::uint8_t*>(payload.data());
   const VerifyLimits limits = verify_limits(payload.size());
   flatbuffers::Verifier verifier(data, payload.size(), limits.depth_max, limits.tables_max);

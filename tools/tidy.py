@@ -271,6 +271,7 @@ BANNED = [
      SERVER_FOLDERS, ()),
     (r'(?<![\w.>])assert\s*\(|#\s*include\s*<cassert>', 'RT_ASSERT or RT_DEBUG_ASSERT',
      ('runtime', 'net', 'ws', 'services'), ()),
+    (r'(?<![\w.>])assert\s*\(|#\s*include\s*<cassert>', 'PROTOCOL_ASSERT or PROTOCOL_DEBUG_ASSERT', ('protocol',), ()),
     (r'reinterpret_cast<\s*(?:const\s+)?(?:std::)?u?int(?:16|32|64)_t(?:\s+const)?\s*\*',
      'memcpy or std::bit_cast: wire bytes are not aligned', SERVER_FOLDERS, ()),
     (r'#\s*if\s+0\b', 'deleting it: the history keeps old code', EVERYWHERE, ()),

@@ -226,6 +226,22 @@ TEST(EventTemplate, WritesTheBytesThatTheGeneralWriterWrites) {
   }
 }
 
+// With debug assertions before a byte is written; without them once the frame is laid.
+TEST(LayFrameDeathTest, AWrongLengthEndsTheProcess) {
+#ifdef NDEBUG
+  const char* const why = "message.cpp:[0-9]+: assertion failed: laid == out.size\\(\\)";
+#else
+  const char* const why = "message.cpp:[0-9]+: assertion failed: out.size\\(\\) == frame_bytes";
+#endif
+  const std::string data(100, 'd');
+  const PongBody body{.data = sample::bytes(data), .server_time = 1};
+  const std::size_t right = frame_bytes({}, body);
+  for (const std::size_t wrong : {std::size_t{8}, right - 8, right + 8}) {
+    std::vector<std::byte> memory(right + 64);
+    EXPECT_DEATH(lay_frame(std::span(memory).first(wrong), {}, body), why);
+  }
+}
+
 TEST(EventTemplate, WritesNothingOneByteShort) {
   const EventTemplate events("news", 1, true);
   std::vector<std::byte> out(events.frame_bytes(64) - 1, std::byte{0xa5});
