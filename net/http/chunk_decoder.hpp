@@ -35,6 +35,11 @@ class ChunkDecoder {
   // Appends the data of the chunks in `input` to `body`. After complete or failed, reset() first.
   Progress feed(std::string_view input, std::vector<std::byte>& body);
   void reset() noexcept;
+  // For the next body, before its first byte: other limits than those of the construction.
+  void limit_body(std::uint64_t bytes_max, std::uint64_t discarded_bytes_max) noexcept {
+    limits_.body_bytes_max = bytes_max;
+    limits_.discarded_bytes_max = discarded_bytes_max;
+  }
 
   Status status() const noexcept { return status_; }  // after Verdict::failed
   // The chunks so far promise more than Limits::body_bytes_max; their data is thrown away.

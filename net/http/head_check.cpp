@@ -372,14 +372,22 @@ HeadCheck::Verdict HeadCheck::finish(std::string_view bytes, std::size_t end) no
     }
     facts_.expect_continue =
         expects_continue_ && facts_.version == 11 && (facts_.chunked || facts_.content_length > 0);
-    facts_.has_large_body = facts_.content_length > limits_.body_bytes_max;
-    // A client that waits for our 100 will not send it: the body's end would never come.
-    const std::uint64_t discarded_max = facts_.expect_continue ? 0 : limits_.discarded_bytes_max;
-    if (facts_.has_large_body && facts_.content_length - limits_.body_bytes_max > discarded_max) {
-      return fail(Status::content_too_large, kLargeBody);
+    if (limit_body(limits_.body_bytes_max, limits_.discarded_bytes_max) == Verdict::failed) {
+      return Verdict::failed;
     }
   }
   facts_.end = end;
+  return Verdict::complete;
+}
+
+HeadCheck::Verdict HeadCheck::limit_body(std::uint64_t bytes_max,
+                                         std::uint64_t discarded_bytes_max) noexcept {
+  facts_.has_large_body = facts_.content_length > bytes_max;
+  // A client that waits for our 100 will not send it: the body's end would never come.
+  const std::uint64_t discarded_max = facts_.expect_continue ? 0 : discarded_bytes_max;
+  if (facts_.has_large_body && facts_.content_length - bytes_max > discarded_max) {
+    return fail(Status::content_too_large, kLargeBody);
+  }
   return Verdict::complete;
 }
 

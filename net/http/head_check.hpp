@@ -72,6 +72,10 @@ class HeadCheck {
   Verdict scan(std::string_view bytes, std::vector<Field>& fields);
   void reset() noexcept { *this = HeadCheck{kind_, limits_}; }
 
+  // After Verdict::complete: judges the length of the body by other limits than those of the
+  // construction, which must not be smaller.
+  Verdict limit_body(std::uint64_t bytes_max, std::uint64_t discarded_bytes_max) noexcept;
+
   const HeadFacts& facts() const noexcept { return facts_; }  // after Verdict::complete
   Status status() const noexcept { return status_; }          // after Verdict::failed
   // Then, too: which rule, or which limit (by its name in the configuration), in words.

@@ -9,6 +9,7 @@ namespace corelane::net::http {
 
 // What more than one reader says of a request, see HeadCheck::why().
 inline constexpr const char* kLargeBody = "body larger than limits.http_body_bytes_max";
+inline constexpr const char* kLargePieces = "body larger than its route takes";
 inline constexpr const char* kUnknownExpectation = "only 100-continue can be expected";
 
 struct Limits {

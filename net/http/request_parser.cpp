@@ -22,10 +22,18 @@ std::span<const std::byte> to_bytes(std::string_view text) noexcept {
   return std::as_bytes(std::span{text});
 }
 
+Limits with_body(Limits limits, std::uint64_t bytes_max) noexcept {
+  limits.body_bytes_max = std::max(limits.body_bytes_max, bytes_max);
+  return limits;
+}
+
 }  // namespace
 
-RequestParser::RequestParser(const Limits& limits)
-    : limits_(limits), check_(HeadCheck::Kind::request, limits), chunks_(limits) {
+RequestParser::RequestParser(const Limits& limits, std::uint64_t pieces_bytes_max)
+    : limits_(limits),
+      check_(HeadCheck::Kind::request, with_body(limits, pieces_bytes_max)),
+      chunks_(limits),
+      stops_at_bodies_(pieces_bytes_max != 0) {
   fields_.reserve(std::min(kFieldsReserved, limits.fields_max));
 }
 
@@ -36,12 +44,14 @@ RequestParser::Progress RequestParser::feed(std::span<const std::byte> input) {
     case Stage::length_body:
     case Stage::chunked_body:
       return feed_body(to_text(input));
+    case Stage::before_body:
     case Stage::complete:
       break;
     case Stage::failed:
       return {Event::error, 0};
   }
   RT_ASSERT(stage_ != Stage::complete);
+  RT_ASSERT(stage_ != Stage::before_body);
   return {Event::error, 0};
 }
 
@@ -69,12 +79,67 @@ RequestParser::Progress RequestParser::feed_head(std::string_view input) {
     return fail(Status::bad_request, "malformed Connection or Content-Length", consumed);
   }
   if (!facts.chunked && facts.content_length == 0) return {finish({}), consumed};
+  if (stops_at_bodies_) [[unlikely]] {
+    stage_ = Stage::before_body;
+    return {Event::body_follows, consumed};
+  }
+  const Progress progress = begin_body(rest);
+  return {progress.event, consumed + progress.consumed};
+}
+
+RequestParser::Progress RequestParser::begin_body(std::string_view input) {
+  const HeadFacts& facts = check_.facts();
   stage_ = facts.chunked ? Stage::chunked_body : Stage::length_body;
   body_remaining_ = facts.content_length;
   // A client that sends its body without waiting needs no interim response (RFC 9110 10.1.1).
-  if (facts.expect_continue && rest.empty()) return {Event::expect_continue, consumed};
-  const Progress progress = feed_body(rest);
-  return {progress.event, consumed + progress.consumed};
+  if (facts.expect_continue && input.empty()) return {Event::expect_continue, 0};
+  return feed_body(input);
+}
+
+RequestParser::Progress RequestParser::take_body(std::span<const std::byte> input) {
+  RT_ASSERT(stage_ == Stage::before_body);
+  if (check_.limit_body(limits_.body_bytes_max, limits_.discarded_bytes_max) ==
+      HeadCheck::Verdict::failed) {
+    return fail(check_.status(), check_.why(), 0);
+  }
+  return begin_body(to_text(input));
+}
+
+bool RequestParser::begin_pieces(std::uint64_t bytes_max) noexcept {
+  RT_ASSERT(stage_ == Stage::before_body);
+  const HeadFacts& facts = check_.facts();
+  if (facts.content_length > bytes_max) {
+    fail(Status::content_too_large, kLargePieces, 0);
+    return false;
+  }
+  chunks_.limit_body(bytes_max, 0);
+  stage_ = facts.chunked ? Stage::chunked_body : Stage::length_body;
+  body_remaining_ = facts.content_length;
+  return true;
+}
+
+RequestParser::Progress RequestParser::feed_piece(std::span<const std::byte> input,
+                                                  std::vector<std::byte>& data) {
+  RT_ASSERT(is_in_body());
+  std::size_t consumed = std::min<std::uint64_t>(body_remaining_, input.size());
+  bool is_whole = false;
+  if (stage_ == Stage::length_body) {
+    data.insert(data.end(), input.begin(), input.begin() + static_cast<std::ptrdiff_t>(consumed));
+    body_remaining_ -= consumed;
+    is_whole = body_remaining_ == 0;
+  } else {
+    const ChunkDecoder::Progress progress = chunks_.feed(to_text(input), data);
+    consumed = progress.consumed;
+    if (progress.verdict == ChunkDecoder::Verdict::failed) {
+      const bool is_large = chunks_.status() == Status::content_too_large;
+      return fail(chunks_.status(), is_large ? kLargePieces : chunks_.why(), consumed);
+    }
+    is_whole = progress.verdict == ChunkDecoder::Verdict::complete;
+  }
+  if (!is_whole) return {Event::need_more, consumed};
+  stage_ = Stage::complete;
+  chunks_.limit_body(limits_.body_bytes_max, limits_.discarded_bytes_max);
+  return {Event::complete, consumed};
 }
 
 bool RequestParser::take_head(std::string_view head) noexcept {

@@ -30,6 +30,7 @@ class RequestParser {
   enum class Event : std::uint8_t {
     need_more,        // all of the input is consumed, the request is not whole yet
     expect_continue,  // request() has all but the body, which the client sends after our 100
+    body_follows,     // likewise, if pieces_bytes_max is not 0: take_body() or begin_pieces()
     complete,         // request() is ready
     refused,          // the same, without its body, and status() says why it cannot be served
     error,            // status() is ready; nothing is parsed any more, for good
@@ -39,7 +40,9 @@ class RequestParser {
     std::size_t consumed;  // bytes of the input that belong to this request
   };
 
-  explicit RequestParser(const Limits& limits = {});
+  // `pieces_bytes_max`: the largest body that anybody reads in pieces. If it is not 0, feed() stops
+  // in front of each body with `body_follows`, so that its reader can be chosen by its head.
+  explicit RequestParser(const Limits& limits = {}, std::uint64_t pieces_bytes_max = 0);
 
   RequestParser(const RequestParser&) = delete;
   RequestParser& operator=(const RequestParser&) = delete;
@@ -52,6 +55,18 @@ class RequestParser {
   // `refused`: 413 a body that was read to its end all the same, 417 unknown expectation. They
   // depend on the bytes only, not on how they were cut.
   Progress feed(std::span<const std::byte> input);
+
+  // After `body_follows`, one of two. The body becomes a part of the request, within
+  // Limits::body_bytes_max: goes on like feed(), with what follows the head.
+  Progress take_body(std::span<const std::byte> input);
+  // Or it is read by feed_piece(), up to `bytes_max`. False: 413, as after `error`.
+  bool begin_pieces(std::uint64_t bytes_max) noexcept;
+  // Appends the data of the body in `input` to `data`, not more than `input` has: `need_more`, or
+  // `complete` behind its last byte. `error` as with feed().
+  Progress feed_piece(std::span<const std::byte> input, std::vector<std::byte>& data);
+  // Then, too: the client sends the body after our 100; it expects what nobody knows (417).
+  bool expects_continue() const noexcept { return check_.facts().expect_continue; }
+  bool expects_unknown() const noexcept { return check_.facts().expects_unknown; }
 
   // The request, after `complete`; after `expect_continue` and `refused` all of it but the body. A
   // loan until feed() or reset(), and while the buffer that was fed last is untouched.
@@ -72,9 +87,17 @@ class RequestParser {
   }
 
  private:
-  enum class Stage : std::uint8_t { head, length_body, chunked_body, complete, failed };
+  enum class Stage : std::uint8_t {
+    head,
+    before_body,
+    length_body,
+    chunked_body,
+    complete,
+    failed
+  };
 
   Progress feed_head(std::string_view input);
+  Progress begin_body(std::string_view input);
   Progress feed_body(std::string_view input);
   Progress feed_length_body(std::string_view input);
   Event finish(std::span<const std::byte> body) noexcept;
@@ -92,6 +115,7 @@ class RequestParser {
   const char* why_ = "";
   Status status_{};
   Stage stage_ = Stage::head;
+  const bool stops_at_bodies_;
 };
 
 }  // namespace corelane::net::http

@@ -3,6 +3,7 @@
 // each limit at its value and one past it; random requests against the model they were made from.
 #include "net/http/request_parser.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -463,6 +464,96 @@ TEST(HttpRequestParser, ReadsBackRandomRequestsInRandomPieces) {
     }
     if (HasFailure()) return;
     parser.reset();
+  }
+}
+
+// --- Bodies in pieces
+
+constexpr std::uint64_t kPiecesMax = 3000;
+
+// A body of 2,000 bytes, of either framing; the next request follows.
+std::vector<std::string> texts_with_a_body(const std::string& body) {
+  const std::string head = "POST /x HTTP/1.1\r\nHost: a\r\n";
+  const std::string next = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+  return {head + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body + next,
+          head + "Transfer-Encoding: chunked\r\n\r\n1\r\n" + body.substr(0, 1) + "\r\n7cf;a=b\r\n" +
+              body.substr(1) + "\r\n0\r\nT: 1\r\n\r\n" + next};
+}
+
+TEST(HttpRequestParser, ReadsABodyInPiecesHoweverItIsCut) {
+  const std::string body = std::string(1000, 'a') + std::string(1000, 'b');
+  const Limits limits{.body_bytes_max = 10, .discarded_bytes_max = 0};
+  for (const std::string& text : texts_with_a_body(body)) {
+    for (const std::size_t piece : {1u, 7u, 100'000u}) {
+      RequestParser parser{limits, kPiecesMax};
+      std::size_t at = 0;
+      auto progress = parser.feed(as_bytes(text.substr(0, 0)));
+      while (progress.event == Event::need_more) {
+        progress = parser.feed(as_bytes(std::string_view{text}.substr(at, piece)));
+        at += progress.consumed;
+      }
+      ASSERT_EQ(progress.event, Event::body_follows);
+      EXPECT_EQ(parser.request().path, "/x");
+      ASSERT_TRUE(parser.begin_pieces(kPiecesMax));
+      EXPECT_TRUE(parser.is_in_body());
+      std::vector<std::byte> data;
+      do {
+        progress = parser.feed_piece(as_bytes(std::string_view{text}.substr(at, piece)), data);
+        at += progress.consumed;
+      } while (progress.event == Event::need_more);
+      ASSERT_EQ(progress.event, Event::complete);
+      EXPECT_EQ(as_text(data), body);
+      parser.reset();
+      progress = parser.feed(as_bytes(std::string_view{text}.substr(at)));
+      EXPECT_EQ(progress.event, Event::complete) << "a request without a body does not stop";
+      EXPECT_EQ(at + progress.consumed, text.size());
+    }
+  }
+}
+
+TEST(HttpRequestParser, ABodyThatNobodyReadsInPiecesIsWithinTheLimitsAsBefore) {
+  const Limits limits{.body_bytes_max = 10, .discarded_bytes_max = 5};
+  const auto outcome_of = [&](std::size_t bytes, bool chunked) {
+    RequestParser parser{limits, kPiecesMax};
+    const std::string body(bytes, 'x');
+    const std::string text =
+        "POST /x HTTP/1.1\r\nHost: a\r\n" +
+        (chunked ? "Transfer-Encoding: chunked\r\n\r\n" + fmt::format("{:x}", bytes) + "\r\n" +
+                       body + "\r\n0\r\n\r\n"
+                 : "Content-Length: " + std::to_string(bytes) + "\r\n\r\n" + body);
+    const auto head = parser.feed(as_bytes(text));
+    EXPECT_EQ(head.event, Event::body_follows);
+    return parser.take_body(as_bytes(std::string_view{text}.substr(head.consumed))).event;
+  };
+  for (const bool chunked : {false, true}) {
+    EXPECT_EQ(outcome_of(10, chunked), Event::complete);
+    EXPECT_EQ(outcome_of(11, chunked), Event::refused);
+    EXPECT_EQ(outcome_of(15, chunked), Event::refused);
+    EXPECT_EQ(outcome_of(16, chunked), Event::error);
+  }
+}
+
+TEST(HttpRequestParser, LimitsABodyInPiecesToTheByteAndForThisRequestAlone) {
+  const std::string head = "POST /x HTTP/1.1\r\nHost: a\r\n";
+  for (const std::uint64_t limit : {9u, 10u}) {
+    RequestParser length{Limits{}, kPiecesMax};
+    ASSERT_EQ(length.feed(as_bytes(head + "Content-Length: 10\r\n\r\n")).event,
+              Event::body_follows);
+    EXPECT_EQ(length.begin_pieces(limit), limit == 10);
+    EXPECT_EQ(length.status() == Status::content_too_large, limit == 9);
+
+    RequestParser chunked{Limits{}, kPiecesMax};
+    const std::string text = head + "Transfer-Encoding: chunked\r\n\r\n";
+    ASSERT_EQ(chunked.feed(as_bytes(text)).event, Event::body_follows);
+    ASSERT_TRUE(chunked.begin_pieces(limit));
+    std::vector<std::byte> data;
+    const auto progress = chunked.feed_piece(as_bytes("a\r\n0123456789\r\n0\r\n\r\n"), data);
+    EXPECT_EQ(progress.event, limit == 10 ? Event::complete : Event::error);
+    if (limit == 9) continue;
+    chunked.reset();
+    ASSERT_EQ(chunked.feed(as_bytes(text)).event, Event::body_follows);
+    const std::string larger = fmt::format("{:x}\r\n{}\r\n0\r\n\r\n", 1000, std::string(1000, 'x'));
+    EXPECT_EQ(chunked.take_body(as_bytes(larger)).event, Event::complete);
   }
 }
 
