@@ -94,7 +94,7 @@ Server::Verdict Server::refuse_unrouted(ServerConnection& connection, Stream& st
 Server::Verdict Server::on_expect_continue(ServerConnection& connection, Stream& stream) {
   const Request& request = connection.parser.request();
   const RouteHandler* route = routes_.lookup(request.method, request.path, match_);
-  const bool runs = route != nullptr && route->run != nullptr;
+  const bool runs = route != nullptr && route->is_served();
   if (!runs && !is_options(request) && !may_be_upgrade(request)) {
     ResponseContext context = context_of(request);
     context.keep_alive = false;
@@ -108,12 +108,18 @@ Server::Verdict Server::on_expect_continue(ServerConnection& connection, Stream&
 // that did not come whole must not.
 Server::Verdict Server::refuse(ServerConnection& connection, Stream& stream, Status status,
                                const ErrorOptions& options) {
-  ++counters_.errors;
   const std::string reason = with_limit(options.reason, options_);
   log_refusal(connection, stream, status, reason);
+  ErrorOptions logged = options;
+  logged.reason = reason;
+  return write_refusal(connection, stream, status, logged);
+}
+
+Server::Verdict Server::write_refusal(ServerConnection& connection, Stream& stream, Status status,
+                                      const ErrorOptions& options) {
+  ++counters_.errors;
   ErrorOptions full = options;
   full.date = date();
-  full.reason = reason;
   std::vector<std::byte>& out = empty_scratch();
   write_error(out, status, full);
   send(connection, stream, out, Memory::copied);

@@ -101,6 +101,10 @@ void Server::drain() noexcept {
       case Wait::body:
         stream->set_timer(body_deadline());
         break;
+      case Wait::piece:
+        stream->set_timer(piece_deadline(*connection.exchange));
+        break;
+      case Wait::answer:  // it is waited for, and is the last
       case Wait::none:
       case Wait::room:  // its answer is on its way, and is the last
         break;
@@ -145,7 +149,7 @@ bool Responder::respond(Status status, std::string_view content_type, std::strin
 bool Responder::respond(Status status, const ResponseOptions& options,
                         std::span<const std::byte> body) {
   RT_ASSERT(static_cast<unsigned>(status) >= 200);
-  if (answered_) return false;
+  if (answered_ || connection_.exchange != nullptr) return false;
   ResponseOptions full = options;
   if (full.date.empty()) full.date = server_.date();
   std::vector<std::byte>& out = server_.empty_scratch();
@@ -155,8 +159,14 @@ bool Responder::respond(Status status, const ResponseOptions& options,
   return true;
 }
 
+DeferredResponder Responder::defer() {
+  RT_ASSERT(!answered_);
+  if (connection_.exchange == nullptr) server_.begin_exchange(connection_, context_);
+  return DeferredResponder{server_.id_of(*connection_.exchange)};
+}
+
 bool Responder::respond_static(const StaticResponse& response) {
-  if (answered_) return false;
+  if (answered_ || connection_.exchange != nullptr) return false;
   answered_ = true;
   server_.send(connection_, stream_, response.bytes(context_), Server::Memory::stays);
   return true;

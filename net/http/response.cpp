@@ -143,6 +143,31 @@ runtime::Result<void> write_response(Bytes& out, Status status, const ResponseCo
   return write_response(out, status, context, options, std::as_bytes(std::span{body}));
 }
 
+runtime::Result<void> write_head(Bytes& out, Status status, const ResponseContext& context,
+                                 const ResponseOptions& options, BodyFraming framing,
+                                 std::uint64_t length) {
+  RT_ASSERT(framing != BodyFraming::until_close || !context.keep_alive);
+  const bool writable = is_field_value(options.content_type) && is_field_value(options.date) &&
+                        are_writable(options.fields);
+  if (!writable || has_no_body(status)) {
+    return runtime::fail(runtime::ErrorCode::invalid_argument);
+  }
+  append_status_line(out, status);
+  if (!options.date.empty()) append_field(out, "Date", options.date);
+  if (!options.content_type.empty()) append_field(out, "Content-Type", options.content_type);
+  if (framing == BodyFraming::length) {
+    append(out, "Content-Length: ");
+    append_number(out, length);
+    append(out, "\r\n");
+  } else if (framing == BodyFraming::chunked) {
+    append_field(out, "Transfer-Encoding", "chunked");
+  }
+  for (const Field& field : options.fields) append_field(out, field.name, field.value);
+  append(out, connection_line(context));
+  append(out, "\r\n");
+  return {};
+}
+
 void write_error(Bytes& out, Status status, const ErrorOptions& options) {
   RT_ASSERT(static_cast<unsigned>(status) >= 400);
   RT_ASSERT(is_field_value(options.allow));

@@ -49,6 +49,18 @@ runtime::Result<void> write_response(std::vector<std::byte>& out, Status status,
                                      const ResponseContext& context, const ResponseOptions& options,
                                      std::string_view body);
 
+// How the end of a body is told that does not follow at once.
+enum class BodyFraming : std::uint8_t {
+  length,       // Content-Length
+  chunked,      // Transfer-Encoding: chunked (RFC 9112 section 7.1), for HTTP/1.1 alone
+  until_close,  // by the connection's end: the context says close
+};
+// Appends a response's head without its body. `length` is that of BodyFraming::length.
+// invalid_argument as with write_response(), and for a status that has no body.
+runtime::Result<void> write_head(std::vector<std::byte>& out, Status status,
+                                 const ResponseContext& context, const ResponseOptions& options,
+                                 BodyFraming framing, std::uint64_t length);
+
 struct ErrorOptions {
   ResponseContext context = {};     // closes unless told otherwise
   std::string_view allow = {};      // for 405 (it must list the methods), from Router::allow()

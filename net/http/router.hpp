@@ -137,6 +137,7 @@ class Router {
   }
   [[gnu::cold]] std::string allow(const RouteMatch& match) const { return table_.allow(match); }
   bool has_method(std::string_view method) const noexcept { return table_.has_method(method); }
+  std::span<const T> handlers() const noexcept { return handlers_; }
 
  private:
   RouteTable table_;

@@ -32,12 +32,21 @@ Server::Server(Network& network, const ServerOptions& options, const Routes& rou
       options_(options),
       routes_(routes),
       connections_(options.connections_max),
+      exchanges_(options.connections_max),
+      handlers_("HTTP handlers"),
       backlog_timer_(*this, [](runtime::Timer& timer) noexcept {
         static_cast<OwnTimer&>(timer).server.serve_backlog();
-      }) {}
+      }) {
+  for (const RouteHandler& route : routes.handlers()) {
+    pieces_bytes_max_ = std::max(pieces_bytes_max_, route.streamed_bytes_max);
+  }
+  enlist();
+}
 
 Server::~Server() {
   RT_ASSERT(connections_.count() == 0);
+  RT_ASSERT(exchanges_.count() == 0);
+  delist();
   network_.core().timers().cancel(backlog_timer_);
 }
 
@@ -47,7 +56,8 @@ bool Server::accept(void* context, Stream& stream) noexcept {
     self.refuse_connection(stream);
     return true;
   }
-  const auto made = self.connections_.emplace(self, stream.id(), self.options_.limits);
+  const auto made =
+      self.connections_.emplace(self, stream.id(), self.options_.limits, self.pieces_bytes_max_);
   if (made.value == nullptr) {
     self.refuse_connection(stream);
     return true;
@@ -68,10 +78,18 @@ void Server::release(ServerConnection& connection) noexcept {
 void Server::on_data(Stream& stream, const Received& received) noexcept {
   ServerConnection& connection = connection_of(stream);
   Server& self = connection.server;
+  if (connection.exchange != nullptr) [[unlikely]] {
+    self.on_data_behind(connection, stream, received.bytes);
+    return;
+  }
   RT_ASSERT(connection.rest.empty());
   RT_ASSERT(!connection.closing);
   Input input{.bytes = received.bytes, .buffer = received.buffer};
-  if (self.serve(connection, stream, input) != Verdict::go_on) return;
+  const Verdict verdict = self.serve(connection, stream, input);
+  if (verdict != Verdict::go_on) {
+    if (verdict == Verdict::waiting) self.keep_rest(connection, stream, input);
+    return;
+  }
   if (input.bytes.empty() && !connection.has_unsent()) {
     self.await_input(connection, stream);
     return;
@@ -84,6 +102,10 @@ void Server::on_data(Stream& stream, const Received& received) noexcept {
 // Nothing more will come. A stream that pauses is told later, so everything has been served.
 void Server::on_end(Stream& stream) noexcept {
   ServerConnection& connection = connection_of(stream);
+  if (connection.exchange != nullptr) {
+    connection.server.on_end_behind(connection);
+    return;
+  }
   RT_ASSERT(connection.rest.empty());
   if (connection.parser.is_idle()) {
     connection.server.close(stream);
@@ -95,7 +117,9 @@ void Server::on_end(Stream& stream) noexcept {
 
 void Server::on_closed(Stream& stream, runtime::Error /*why*/) noexcept {
   ServerConnection& connection = connection_of(stream);
-  connection.server.release(connection);
+  Server& self = connection.server;
+  if (connection.exchange != nullptr) self.end_exchange(*connection.exchange, Cancel::yes);
+  self.release(connection);
 }
 
 void Server::on_timer(Stream& stream) noexcept {
@@ -103,6 +127,10 @@ void Server::on_timer(Stream& stream) noexcept {
   Server& self = connection.server;
   const Wait wait = std::exchange(connection.wait, Wait::none);
   if (wait == Wait::none) return;  // set before an answer: no longer meant
+  if (connection.exchange != nullptr) {
+    self.on_late(connection, wait);
+    return;
+  }
   if (wait == Wait::header || wait == Wait::body) {
     ++self.counters_.timeouts;
     std::string_view why = wait == Wait::header
@@ -131,6 +159,10 @@ void Server::on_stalled(Stream& stream) noexcept {
 void Server::on_writable(Stream& stream) noexcept {
   ServerConnection& connection = connection_of(stream);
   if (connection.backlogged) return;  // its turn comes
+  if (connection.exchange != nullptr) {
+    connection.server.on_room(connection, stream);
+    return;
+  }
   connection.server.go_on(connection, stream);
 }
 
@@ -141,10 +173,16 @@ void Server::on_writable(Stream& stream) noexcept {
 Server::Verdict Server::serve(ServerConnection& connection, Stream& stream, Input& input) {
   for (std::size_t served = 0; served < kRequestsPerTurn;) {
     if (connection.has_unsent() || !stream.writable() || input.bytes.empty()) break;
-    const RequestParser::Progress progress = connection.parser.feed(input.bytes);
+    RequestParser::Progress progress = connection.parser.feed(input.bytes);
     input.bytes = input.bytes.subspan(progress.consumed);
     Verdict verdict = Verdict::go_on;
+    if (progress.event == RequestParser::Event::body_follows) [[unlikely]] {
+      if (const auto begun = begin_body(connection, stream, input)) return *begun;
+      progress = connection.parser.take_body(input.bytes);
+      input.bytes = input.bytes.subspan(progress.consumed);
+    }
     switch (progress.event) {
+      case RequestParser::Event::body_follows:  // taken, above
       case RequestParser::Event::need_more:
         RT_ASSERT(input.bytes.empty());
         break;
@@ -181,16 +219,23 @@ Server::Verdict Server::answer(ServerConnection& connection, Stream& stream, con
   }
   const RouteHandler* route = routes_.lookup(request.method, request.path, match_);
   if (is_options(request)) return answer_options(connection, stream, context);
-  if (route == nullptr || route->run == nullptr) {
+  if (route == nullptr || route->run == nullptr) [[unlikely]] {
+    if (route != nullptr && route->coroutine != nullptr) {
+      return start_handler(connection, stream, *route, context, BodyKind::whole);
+    }
     return refuse_unrouted(connection, stream, request, context);
   }
   Responder responder{*this, connection, stream, context};
-  route->run(route->context, request, match_, responder);
-  if (!responder.answered()) {
-    return refuse(connection, stream, Status::internal_server_error,
-                  {.context = context, .reason = "the handler has given no answer"});
+  try {
+    route->run(route->context, request, match_, responder);
+  } catch (...) {
+    return on_handler_threw(connection, stream, context, responder.answered());
   }
-  return end_request(connection, stream, context);
+  if (responder.answered()) [[likely]]
+    return end_request(connection, stream, context);
+  if (connection.exchange != nullptr) return leave_handler(connection, stream);
+  return refuse(connection, stream, Status::internal_server_error,
+                {.context = context, .reason = kNoAnswer});
 }
 
 // Cheap and generous: what a handshake needs to be looked at by who knows about it, also if a proxy
@@ -275,7 +320,11 @@ void Server::go_on(ServerConnection& connection, Stream& stream) {
   }
   Input input{.bytes = std::span{connection.rest}.subspan(connection.rest_at),
               .buffer = runtime::kNoBuffer};
-  if (serve(connection, stream, input) != Verdict::go_on) return;
+  const Verdict verdict = serve(connection, stream, input);
+  if (verdict != Verdict::go_on) {
+    if (verdict == Verdict::waiting) keep_rest(connection, stream, input);
+    return;
+  }
   if (!input.bytes.empty() || connection.has_unsent()) {
     connection.rest_at = connection.rest.size() - input.bytes.size();
     go_on_later(connection, stream);
@@ -283,6 +332,10 @@ void Server::go_on(ServerConnection& connection, Stream& stream) {
   }
   std::vector<std::byte>{}.swap(connection.rest);
   connection.rest_at = 0;
+  if (connection.peer_ended) {
+    close(stream);
+    return;
+  }
   stream.resume_receiving();
   await_input(connection, stream);
 }
@@ -316,6 +369,12 @@ void Server::await(ServerConnection& connection, Stream& stream, Wait wait) noex
       break;
     case Wait::idle:
       stream.set_timer(options_.idle_timeout);
+      break;
+    case Wait::answer:
+      stream.set_timer(options_.answer_deadline);
+      break;
+    case Wait::piece:
+      stream.set_timer(piece_deadline(*connection.exchange));
       break;
   }
 }

@@ -5,16 +5,19 @@
 //
 // The path of a request: Stream -> on_data -> RequestParser -> upgrade function, or route ->
 // handler -> Responder -> the stream's queue. Requests are answered in order; the next one is
-// parsed when the one before it has been answered and the queue has room. A request that came whole
-// leaves its connection open also when its answer is an error (no route, a refused upgrade, ...).
-// One whose end is not known (malformed, too large, a deadline, ...) gets the last answer on its
-// connection: nothing behind it is parsed (RFC 9112 section 9.6 for how it is closed).
+// parsed when the one before it has been answered and the queue has room. An answer that comes
+// later, or in pieces, has a ServerExchange until then (deferring.cpp, streaming.cpp), and what
+// came behind its request waits unparsed. A request that came whole leaves its connection open also
+// when its answer is an error (no route, a refused upgrade, ...). One whose end is not known
+// (malformed, too large, a deadline, ...) gets the last answer on its connection: nothing behind it
+// is parsed (RFC 9112 section 9.6 for how it is closed).
 //
 // Streams refer to the server: Network::shutdown() comes before its destruction.
 
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -22,9 +25,13 @@
 #include "net/http/responder.hpp"
 #include "net/http/response.hpp"
 #include "net/http/server_connection.hpp"
+#include "net/http/server_exchange.hpp"
 #include "net/network.hpp"
 #include "runtime/buffer_pool.hpp"
+#include "runtime/result.hpp"
 #include "runtime/slab.hpp"
+#include "runtime/task.hpp"
+#include "runtime/task_group.hpp"
 #include "runtime/timer_heap.hpp"
 #include "runtime/types.hpp"
 
@@ -54,6 +61,13 @@ struct ServerOptions {
   // from there to the end of the body. Passing them is 408.
   runtime::Nanoseconds header_deadline = 10 * runtime::kSecond;
   runtime::Nanoseconds body_deadline = 30 * runtime::kSecond;
+  // From the request's end, or from the last piece of its body that was read, to the answer or its
+  // first piece. Passing it is 504; a coroutine handler is cancelled.
+  runtime::Nanoseconds answer_deadline = 30 * runtime::kSecond;
+  // Coroutine handlers that run on this core, and the requests that they hold; one more is answered
+  // 503. A request in the largest head holds 12 KiB and its body.
+  std::size_t handlers_max = 10'000;
+  std::size_t handler_bytes_max = 64 * 1024 * 1024;
   // Between two requests, closes silently. A peer that does not read what we send is ended after
   // NetworkOptions::write_stall_timeout.
   runtime::Nanoseconds idle_timeout = 60 * runtime::kSecond;
@@ -89,8 +103,13 @@ class Server {
   static constexpr runtime::Nanoseconds kDrainLinger = 250 * runtime::kMillisecond;
   void drain() noexcept;
   bool draining() const noexcept { return draining_; }
+  // Cancels the coroutine handlers and waits until they have ended. After Network::shutdown(), for
+  // servers with such routes.
+  runtime::Task<void> stop();
 
   std::uint32_t connection_count() const noexcept { return connections_.count(); }
+  // Requests whose answer has not been given, or not all of it: what a drain waits for.
+  std::uint32_t waiting_count() const noexcept { return exchanges_.count(); }
 
   struct Counters {
     std::uint64_t accepted = 0;
@@ -99,11 +118,15 @@ class Server {
     std::uint64_t errors = 0;    // error responses of the server's own
     std::uint64_t timeouts = 0;  // 408, idle, and peers that do not read
     std::uint64_t upgrades = 0;
+    std::uint64_t deferred = 0;         // answers that came later or in pieces
+    std::uint64_t answers_lost = 0;     // nobody waited for them any more
+    std::uint64_t handlers_failed = 0;  // by an exception
   };
   const Counters& counters() const noexcept { return counters_; }
 
  private:
   friend class Responder;
+  friend class DeferredResponder;
 
   // Requests of one connection in one go: at about a microsecond each a tenth of what a handler
   // may hold the core.
@@ -113,9 +136,11 @@ class Server {
   struct Input {
     std::span<std::byte> bytes;
     runtime::BufferId buffer;
+    bool kept = false;  // the bytes are in ServerConnection::rest already
   };
   enum class Verdict : std::uint8_t {
     go_on,
+    waiting,  // for an answer that comes later, or for its turn behind one
     closing,  // the last answer has been given
     gone,     // another owner has the stream, the connection is freed
   };
@@ -148,11 +173,73 @@ class Server {
                          const ResponseContext& context);
   Verdict end_request(ServerConnection& connection, Stream& stream,
                       const ResponseContext& context) noexcept;
+  [[gnu::cold]] Verdict on_handler_threw(ServerConnection& connection, Stream& stream,
+                                         const ResponseContext& context, bool answered);
+  static std::string current_exception_text() noexcept;
   [[gnu::cold]] void log_refusal(ServerConnection& connection, Stream& stream, Status status,
                                  std::string_view reason);
   [[gnu::cold]] Verdict refuse(ServerConnection& connection, Stream& stream, Status status,
                                const ErrorOptions& options = {});
+  [[gnu::cold]] Verdict write_refusal(ServerConnection& connection, Stream& stream, Status status,
+                                      const ErrorOptions& options);
   void refuse_connection(Stream& stream) noexcept;
+
+  // --- Answers that come later: deferring.cpp
+  static constexpr const char* kNoAnswer = "the handler has given no answer";
+  struct Found {
+    Server* server = nullptr;
+    ServerExchange* exchange = nullptr;  // null: nobody waits
+  };
+  enum class Cancel : std::uint8_t { no, yes };
+  enum class BodyKind : std::uint8_t { whole, in_pieces, awaits_continue };
+  static Found find(ResponderId id) noexcept;
+  void enlist() noexcept;
+  void delist() noexcept;
+  ResponderId id_of(const ServerExchange& exchange) const noexcept;
+  Stream& stream_of(const ServerExchange& exchange) noexcept;
+  bool is_waiting(const ServerExchange& exchange) noexcept;
+  ServerExchange& begin_exchange(ServerConnection& connection, const ResponseContext& context);
+  void end_exchange(ServerExchange& exchange, Cancel cancel) noexcept;
+  void end_answer(ServerExchange& exchange, const ResponseContext& context);
+  void fail_exchange(ServerExchange& exchange, Status status, const char* reason);
+  Verdict refuse_failed(ServerExchange& exchange, Cancel cancel);
+  ResponseContext last_context(ServerExchange& exchange);
+  Verdict leave_handler(ServerConnection& connection, Stream& stream);
+  void keep_rest(ServerConnection& connection, Stream& stream, const Input& input);
+  void go_on_behind(ServerConnection& connection, Stream& stream);
+  void on_late(ServerConnection& connection, ServerConnection::Wait wait);
+  void on_end_behind(ServerConnection& connection);
+  Delivery respond_later(ServerExchange* exchange, Status status, const ResponseOptions& options,
+                         std::span<const std::byte> body);
+  Verdict start_handler(ServerConnection& connection, Stream& stream, const RouteHandler& route,
+                        const ResponseContext& context, BodyKind body);
+  static runtime::Task<void> run_handler(Server* server, ResponderId id, const RouteHandler* route,
+                                         OwnedRequest request);
+  void end_handler(ResponderId id, const OwnedRequest& request, const std::string* problem);
+
+  // --- In pieces: streaming.cpp
+  struct BodyPart {
+    std::size_t bytes = 0;
+    bool ended = false;
+  };
+  Delivery begin_pieces(ServerExchange* exchange, Status status, const ResponseOptions& options,
+                        std::optional<std::uint64_t> length);
+  runtime::Result<std::size_t> write_piece(ServerExchange& exchange,
+                                           std::span<const std::byte> bytes);
+  static void take_length(ServerExchange& exchange, std::size_t bytes) noexcept;
+  static bool send_chunk(Stream& stream, std::span<const std::byte> data);
+  Delivery end_pieces(ServerExchange& exchange);
+  static void append_unsent(ServerConnection& connection, std::span<const std::byte> bytes);
+  void on_room(ServerConnection& connection, Stream& stream);
+  // Nothing: the body is read as a whole.
+  std::optional<Verdict> begin_body(ServerConnection& connection, Stream& stream, Input& input);
+  static void keep(ServerConnection& connection, std::span<const std::byte> bytes);
+  void on_data_behind(ServerConnection& connection, Stream& stream,
+                      std::span<const std::byte> bytes);
+  runtime::Result<BodyPart> take_body(ServerExchange& exchange, std::span<std::byte> into);
+  void note_body_wait(ServerExchange& exchange, bool is_awaited);
+  runtime::Nanoseconds piece_deadline(const ServerExchange& exchange) const noexcept;
+  bool skip_body(ServerExchange& exchange);
 
   // What comes when `serve` has stopped.
   void go_on_later(ServerConnection& connection, Stream& stream);
@@ -177,6 +264,10 @@ class Server {
   const ServerOptions options_;
   const Routes& routes_;
   runtime::Slab<ServerConnection> connections_;
+  runtime::Slab<ServerExchange> exchanges_;
+  runtime::TaskGroup handlers_;
+  std::size_t handler_bytes_ = 0;       // requests that they hold
+  std::uint64_t pieces_bytes_max_ = 0;  // the most that any route reads in pieces; 0: none does
   std::vector<StreamId> backlog_;
   std::vector<StreamId> resuming_;
   OwnTimer backlog_timer_;
@@ -185,6 +276,8 @@ class Server {
   DateText date_{};
   std::int64_t date_s_ = -1;
   bool draining_ = false;
+  std::uint16_t number_ = 0;       // among this thread's servers
+  Server* next_server_ = nullptr;  // of this thread
   Counters counters_;
 };
 

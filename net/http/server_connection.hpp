@@ -4,7 +4,8 @@
 //
 //   received:  [ request, answered ][ request, answered ][ ... not looked at yet ]
 //                                                          ^ copied to `rest` when the stream's
-//                                                            queue is full; receiving pauses
+//                                                            queue is full, or while the request
+//                                                            before it waits; receiving pauses
 //
 // Memory beyond this object: the parser's (a head of at most Limits::head_bytes_max and its fields,
 // a body), `rest` (at most one receive buffer) and `unsent` (an answer larger than the queue's
@@ -21,6 +22,7 @@
 namespace corelane::net::http {
 
 class Server;
+struct ServerExchange;
 
 struct ServerConnection {
   // What the stream's timer is for.
@@ -30,10 +32,12 @@ struct ServerConnection {
     body,    // the rest of a request
     idle,    // the next request
     room,    // the peer to read what we send; without a timer
+    answer,  // the handler's answer, which comes later
+    piece,   // more of a body that its handler reads in pieces
   };
 
-  ServerConnection(Server& owner, StreamId id, const Limits& limits)
-      : server(owner), stream(id), parser(limits) {}
+  ServerConnection(Server& owner, StreamId id, const Limits& limits, std::uint64_t pieces_bytes_max)
+      : server(owner), stream(id), parser(limits, pieces_bytes_max) {}
 
   // Nothing is parsed while this holds.
   bool has_unsent() const noexcept { return !unsent.empty(); }
@@ -42,6 +46,7 @@ struct ServerConnection {
   StreamId stream;
   std::uint32_t slot = 0;  // in the server's slab
   RequestParser parser;
+  ServerExchange* exchange = nullptr;  // its request waits for an answer, or is read in pieces
   std::vector<std::byte> rest;
   std::size_t rest_at = 0;
   std::span<const std::byte> unsent;  // in unsent_memory, or static
@@ -50,6 +55,7 @@ struct ServerConnection {
   bool answered = false;    // at least one request: an idle connection may close silently
   bool closing = false;     // the last answer has been given; to be closed once it is queued
   bool backlogged = false;  // in the server's list of those that go on next turn
+  bool peer_ended = false;  // by FIN, while its last request waits
 };
 static_assert(sizeof(ServerConnection) <= 1024);
 

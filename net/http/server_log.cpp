@@ -90,4 +90,18 @@ void log_stalled(Stream& stream) {
            [] { return std::string{"cut off, it takes nothing of its answer"}; });
 }
 
+void log_handler_failure(Stream* stream, std::string_view method, std::string_view path,
+                         std::string_view what) {
+  static constinit LogReason reason{"HTTP handler that throws"};
+  const auto text = [&] {
+    return fmt::format("500, the handler of {} {} has thrown: {}", method,
+                       path.substr(0, kQuotedBytesMax), what);
+  };
+  if (stream != nullptr) {
+    log_peer(*stream, reason, LogLevel::warning, text);
+  } else {
+    runtime::log_limited(reason, LogLevel::warning, text);
+  }
+}
+
 }  // namespace corelane::net::http

@@ -11,5 +11,8 @@ namespace corelane::net::http {
 [[gnu::cold]] void log_no_room(Stream& stream, std::string_view why);
 // It takes nothing of its answer.
 [[gnu::cold]] void log_stalled(Stream& stream);
+// Its handler has thrown. `stream`: null if the peer is gone.
+[[gnu::cold]] void log_handler_failure(Stream* stream, std::string_view method,
+                                       std::string_view path, std::string_view what);
 
 }  // namespace corelane::net::http

@@ -31,6 +31,7 @@ enum class Status : std::uint16_t {
   internal_server_error = 500,
   not_implemented = 501,
   service_unavailable = 503,
+  gateway_timeout = 504,
   http_version_not_supported = 505,
 };
 
@@ -83,6 +84,8 @@ constexpr std::string_view reason_phrase(Status status) noexcept {
       return "Not Implemented";
     case Status::service_unavailable:
       return "Service Unavailable";
+    case Status::gateway_timeout:
+      return "Gateway Timeout";
     case Status::http_version_not_supported:
       return "HTTP Version Not Supported";
   }

@@ -114,6 +114,18 @@ struct HttpClient {
                                                on_closed,     on_timer, on_writable};
 };
 
+// Ends the connection at once, so that the server sees a reset; over the kernel only.
+inline void reset(HttpClient& client) {
+  net::Stream* stream = client.stream();
+  ASSERT_NE(stream, nullptr);
+  ASSERT_FALSE(stream->descriptor().direct);
+  const linger at_once{.l_onoff = 1, .l_linger = 0};
+  ASSERT_EQ(
+      ::setsockopt(stream->descriptor().number, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once),
+      0);
+  stream->abort();
+}
+
 struct HttpSite {
   net::Network& network;
   net::http::Server& server;
@@ -189,12 +201,15 @@ inline const net::http::Routes& routes() {
 struct SiteOptions {
   net::NetworkOptions network = tiny_network();
   net::http::ServerOptions server;
+  const net::http::Routes* routes = nullptr;  // null: routes()
+  runtime::CoreId cores = 1;                  // the site is on core 0
 };
 
 inline runtime::Task<void> serve_site(SiteOptions options,
                                       std::function<runtime::Task<void>(HttpSite&)> body) {
   net::Network network(options.network);
-  net::http::Server server(network, options.server, routes());
+  net::http::Server server(network, options.server,
+                           options.routes != nullptr ? *options.routes : routes());
   const auto listener = network.listen(*runtime::Address::parse("127.0.0.1:0"), {},
                                        net::http::Server::accept, &server);
   EXPECT_TRUE(listener) << describe(listener.error());
@@ -202,14 +217,16 @@ inline runtime::Task<void> serve_site(SiteOptions options,
   HttpSite site{network, server, *network.address_of(*listener)};
   co_await body(site);
   co_await network.shutdown();
+  co_await server.stop();
   EXPECT_EQ(server.connection_count(), 0u);
+  EXPECT_EQ(server.waiting_count(), 0u);
 }
 
 // Runs body(site, context...) beside the server. A coroutine's captures would be the lambda's, not
 // its own: what it needs comes as context. Clients that outlive the body are the caller's.
 template <class Body, class... Context>
 void run_site(const SiteOptions& options, Body body, Context&... context) {
-  run_on_cores(1, [&] {
+  run_on_cores(options.cores, [&] {
     return serve_site(options, [&](HttpSite& site) { return body(site, context...); });
   });
 }
