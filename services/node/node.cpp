@@ -8,6 +8,7 @@
 
 #include "runtime/await.hpp"
 #include "runtime/task_group.hpp"
+#include "services/node/welcome.hpp"
 
 namespace corelane::services {
 
@@ -65,13 +66,18 @@ TcpOptions tcp_options(const NodeOptions& options) noexcept {
 }
 
 void serve_health(void* context, const net::http::Request&, const net::http::RouteMatch&,
-                  net::http::Responder& responder) noexcept {
+                  net::http::Responder& responder) {
   const auto& node = *static_cast<const CoreNode*>(context);
   if (node.draining()) {
     responder.respond(net::http::Status::service_unavailable, "text/plain", "draining\n");
   } else {
     responder.respond(net::http::Status::ok, "text/plain", "ok\n");
   }
+}
+
+void serve_welcome(void*, const net::http::Request&, const net::http::RouteMatch&,
+                   net::http::Responder& responder) {
+  responder.respond_static(welcome_page());
 }
 
 }  // namespace
@@ -115,6 +121,7 @@ net::http::ServerOptions CoreNode::http_options(const NodeOptions& options) noex
 
 net::http::Routes CoreNode::routes(CoreNode& self) {
   net::http::Routes routes;
+  routes.add("GET", "/", {.run = serve_welcome});
   routes.add("GET", "/healthz", {.run = serve_health, .context = &self});
   routes.add("GET", "/ws", {});  // WebSocket only; any path may be upgraded
   return routes;
@@ -186,13 +193,18 @@ Task<std::uint32_t> CoreNode::end_sessions(runtime::Nanoseconds until) {
       session->close(ws::CloseCode::going_away, kReason);
     }
   }
-  const runtime::Nanoseconds told = Core::current().now();
-  until = std::min(until, told + close_timeout_ + kDrainGrace);
-  while (network_.stream_count() > 0 && Core::current().now() < until) {
-    if (!co_await runtime::sleep_until(std::min(until, Core::current().now() + kDrainLook))) break;
+  runtime::Nanoseconds last_waited = Core::current().now();
+  while (network_.stream_count() > 0) {
+    const runtime::Nanoseconds now = Core::current().now();
+    // HTTP answers that come later have all of the deadline, and then the peer its time to read.
+    if (http_.waiting_count() > 0) last_waited = now;
+    const runtime::Nanoseconds end = std::min(until, last_waited + close_timeout_ + kDrainGrace);
+    if (now >= end) break;
+    if (!co_await runtime::sleep_until(std::min(end, now + kDrainLook))) break;
   }
   const std::uint32_t cut_off = network_.stream_count();
   co_await network_.shutdown();
+  co_await http_.stop();
   co_await dispatch_.stop();
   co_return cut_off;
 }

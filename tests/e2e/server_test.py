@@ -45,6 +45,8 @@ class Http(unittest.TestCase):
         with Server() as server:
             self.assertEqual(curl(f'http://{server.address}/healthz'), ['ok\n', '200'])
             self.assertEqual(curl(f'http://{server.address}/nope')[1], '404')
+            page, status = curl(f'http://{server.address}/')
+            self.assertEqual((status, page.startswith('<!DOCTYPE html>')), ('200', True))
             self.assertEqual(curl('-X', 'POST', f'http://{server.address}/healthz')[1], '405')
 
     def test_ipv6_and_several_addresses_are_served(self):
