@@ -46,6 +46,11 @@ bool DeferredResponder::waiting() const noexcept {
   return Server::find(id_).exchange != nullptr;
 }
 
+bool DeferredResponder::draining() const noexcept {
+  const Server* server = Server::find(id_).server;
+  return server == nullptr || server->draining();
+}
+
 Delivery DeferredResponder::respond(Status status, std::string_view content_type,
                                     std::string_view body) const {
   return respond(status, {.content_type = content_type}, std::as_bytes(std::span{body}));

@@ -48,6 +48,9 @@ class DeferredResponder {
 
   // Somebody waits for an answer, or for more of it.
   bool waiting() const noexcept;
+  // The server is going away. It waits for what is on its way, so an answer in pieces that has no
+  // end of its own should end now: at the drain's deadline it is cut off.
+  bool draining() const noexcept;
 
   // --- An answer as a whole: as with Responder. Copies everything.
   Delivery respond(Status status, std::string_view content_type, std::string_view body) const;

@@ -337,7 +337,9 @@ TEST(HttpDeferred, ADrainWaitsForAnswersAndGivesThemAsTheLast) {
     co_await client.connect(site.network, site.address);
     client.send(get("/later") + get("/hello"));
     co_await desk.until_kept(1);
+    EXPECT_FALSE(desk.kept[0].draining());
     site.server.drain();
+    EXPECT_TRUE(desk.kept[0].draining());
     co_await sleep_for(5 * kMillisecond);
     EXPECT_EQ(site.server.waiting_count(), 1u);
     EXPECT_EQ(client.received, "");
