@@ -143,11 +143,10 @@ void Network::begin_send_of_several(Stream& stream, SendQueue& queue) noexcept {
 // operation (256 KiB, of a burst as much as the limit, or one larger piece) within the patience.
 //
 // Completions that this turn has left in the ring, or the kernel in its own lists while this core
-// was without its CPU, tell nothing yet about their sends. An empty queue takes nothing larger than
-// the limit.
+// was without its CPU, tell nothing yet about their sends. For streams with a queue.
 bool Network::may_pass_limit(const Stream& stream, std::size_t bytes_after) const noexcept {
   if (bytes_after > NetworkOptions::kBurst * options_.queued_bytes_max) return false;
-  if (core_.shared_bytes() > options_.shared_bytes_max || stream.queue_ == nullptr) return false;
+  if (!may_keep_shared()) return false;
   if (!stream.send_armed_ || !core_.reaped_all()) return true;
   return core_.last_turn() - stream.queue_->progress_at < options_.burst_patience;
 }

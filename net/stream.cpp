@@ -22,8 +22,10 @@ bool Stream::has_room(std::size_t bytes) const noexcept {
 }
 
 bool Stream::may_pass_limit(std::size_t bytes, bool is_shared) noexcept {
-  return state_ == State::open && !sealed_ &&
-         network_.may_pass_limit(*this, queued_bytes() + bytes) &&
+  if (state_ != State::open || sealed_) return false;
+  // With nothing queued the peer has taken all there was, and a shared piece costs a handle.
+  if (queue_ == nullptr) return is_shared && network_.may_keep_shared();
+  return network_.may_pass_limit(*this, queued_bytes() + bytes) &&
          queue_->may_pass(bytes, is_shared, network_.options_.queued_bytes_max);
 }
 

@@ -21,9 +21,11 @@
 //   takes longer than 5 ms is reported.
 // - A coroutine takes `framework::request` by value and may wait: for time, for files
 //   (runtime/file.hpp), for other cores (submit_to). It may answer any number of times, also when
-//   the client has gone by then (reply() returns false). It must not be a lambda with captures:
-//   those die before it. When the server stops, what it awaits is cancelled: sleep_for() then
-//   returns false, and from then on at once, so a loop that sleeps must look at what it returns.
+//   the client has gone by then (reply() returns false, as for an answer that is larger than an
+//   outgoing queue: the client gets Error payload_too_large). It must not be a lambda with
+//   captures: those die before it. When the server stops, what it awaits is cancelled: sleep_for()
+//   then returns false, and from then on at once, so a loop that sleeps must look at what it
+//   returns.
 //
 // Beside your opcodes the server speaks everything that `corelane serve` does: the built-ins
 // (WhoAmI, Ping, Subscribe, Publish, Send, Broadcast), GET /healthz, WebSocket on any path.

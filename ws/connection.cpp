@@ -241,7 +241,7 @@ std::byte* Connection::send_space(MessageKind kind, std::size_t bytes) {
   const std::size_t header = server_header_bytes(bytes);
   std::byte* to = stream_.send_space(header + bytes);
   if (to == nullptr) {
-    refused();
+    refused(header + bytes);
     return nullptr;
   }
   write_server_header(to, {.opcode = opcode_of(kind)}, bytes);
@@ -259,8 +259,9 @@ bool Connection::send(MessageKind kind, std::span<const std::byte> payload) {
     if (!payload.empty()) std::memcpy(to, payload.data(), payload.size());
     return true;
   }
-  std::byte* to = stream_.send_space(client_header_bytes(payload.size()) + payload.size());
-  if (to == nullptr) return refused();
+  const std::size_t frame_bytes = client_header_bytes(payload.size()) + payload.size();
+  std::byte* to = stream_.send_space(frame_bytes);
+  if (to == nullptr) return refused(frame_bytes);
   const MaskKey key = endpoint_.next_mask_key();
   to += write_client_header(to, {.opcode = opcode_of(kind)}, payload.size(), key);
   copy_masked(payload, to, key);
@@ -270,7 +271,9 @@ bool Connection::send(MessageKind kind, std::span<const std::byte> payload) {
 bool Connection::send_frames(const runtime::SharedBytes& block, std::span<const std::byte> frames) {
   RT_ASSERT(role_ == Role::server);
   if (state_ != State::open) return false;
-  return stream_.send_shared(block, frames) || refused();
+  // What is published is lost by nobody who stays: whatever its size, one that is not sent is a
+  // gap.
+  return stream_.send_shared(block, frames) || refused(0);
 }
 
 bool Connection::send_deflated(MessageKind kind, std::span<const std::byte> payload) {
@@ -284,11 +287,11 @@ bool Connection::send_deflated(MessageKind kind, std::span<const std::byte> payl
       role_ == Role::server ? server_header_bytes(size) : client_header_bytes(size);
   std::byte* to = stream_.send_space(header + size);
   if (to == nullptr) {
-    // The peer will not see this message, so later ones must not refer to it. A server closes.
-    if (role_ == Role::client && compression_->deflater != nullptr) {
+    // The peer will not see this message, so later ones must not refer to it.
+    if (compression_->deflater != nullptr) {
       compression_->deflater = endpoint_.make_deflater(*compression_);
     }
-    return refused();
+    return refused(header + size);
   }
   if (role_ == Role::server) {
     write_server_header(to, start, size);
@@ -323,7 +326,7 @@ bool Connection::echo_in_place(Message& message) {
   message = Message{message.kind(), {}, 0, nullptr};
   write_server_header(frame.data(), {.opcode = opcode_of(message.kind())}, payload.size());
   endpoint_.landing_ = frame.data() + frame.size();
-  return stream_.send_in_place(*endpoint_.current_, frame) || refused();
+  return stream_.send_in_place(*endpoint_.current_, frame) || refused(frame.size());
 }
 
 bool Connection::echo_owned(Message& message) {
@@ -335,11 +338,15 @@ bool Connection::echo_owned(Message& message) {
   write_server_header(frame, {.opcode = opcode_of(kind)}, size);
   if (stream_.send_foreign(kept, {frame, header + size})) return true;
   kept.release(kept);
-  return refused();
+  return refused(header + size);
 }
 
-bool Connection::refused() {
-  if (role_ == Role::client || state_ != State::open) return false;
+bool Connection::fits_queue(std::size_t frame_bytes) const noexcept {
+  return frame_bytes <= stream_.network().options().queued_bytes_max;
+}
+
+bool Connection::refused(std::size_t frame_bytes) {
+  if (role_ == Role::client || state_ != State::open || !fits_queue(frame_bytes)) return false;
   ++endpoint_.counters_.slow_readers;
   close_now(CloseCode::policy_violation, "slow reader: limits.outgoing_queue_bytes_max reached");
   return false;

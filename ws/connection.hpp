@@ -62,8 +62,9 @@ class Connection {
   void set_context(void* context) noexcept { context_ = context; }
   void* context() const noexcept { return context_; }
 
-  // --- Sending. False: the outgoing queue would pass its limit (then the peer is a slow reader and
-  // is closed with 1008, unless the policy says otherwise), or the connection is closing.
+  // --- Sending. False: the outgoing queue would pass its limit (then the peer of a server is a
+  // slow reader and is closed with 1008), or the message alone is larger than that limit (nothing
+  // was sent, and the connection goes on: see fits_queue()), or the connection is closing.
 
   // Copies; compresses if that was negotiated and `payload` is not tiny.
   bool send(MessageKind kind, std::span<const std::byte> payload);
@@ -78,6 +79,9 @@ class Connection {
   // payload may be gone afterwards; false then.
   bool echo(Message& message);
   bool is_deflated() const noexcept { return compression_ != nullptr; }
+  // Whether a frame of so many bytes, header included, fits in an empty outgoing queue. No peer,
+  // however fast it reads, can be sent one that does not.
+  bool fits_queue(std::size_t frame_bytes) const noexcept;
 
   void ping(std::span<const std::byte> payload);
   // Starts the closing handshake. `reason`: UTF-8, cut to 123 bytes.
@@ -125,7 +129,7 @@ class Connection {
   bool echo_in_place(Message& message);
   bool echo_owned(Message& message);
   bool send_deflated(MessageKind kind, std::span<const std::byte> payload);
-  bool refused();
+  bool refused(std::size_t frame_bytes);
   void send_close_frame(CloseCode code, std::string_view reason, bool ahead);
   void fail(CloseCode code, std::string_view reason);
   void refuse(CloseCode code) noexcept;

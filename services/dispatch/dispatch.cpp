@@ -290,8 +290,10 @@ bool Dispatch::can_be_sent(Session& session, const MessageView& message, std::si
     return true;
   }
   refuse(session, message, ErrorCode::payload_too_large,
-         fmt::format("the data does not fit in a frame of limits.message_bytes_max ({})",
-                     options_.frame_bytes_max));
+         frame_bytes > options_.frame_bytes_max
+             ? fmt::format("the data does not fit in a frame of limits.message_bytes_max ({})",
+                           options_.frame_bytes_max)
+             : "the data does not fit in a queue of limits.outgoing_queue_bytes_max");
   return false;
 }
 

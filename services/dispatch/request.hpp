@@ -41,7 +41,8 @@ class Request {
   protocol::Uuid session_uuid() const noexcept;
 
   // Answers under the request's opcode and transaction id. False: the client is gone, or was closed
-  // as a slow reader. Any number of answers may be given.
+  // as a slow reader, or the answer is larger than an outgoing queue (1 MiB by default) and the
+  // client was sent Error payload_too_large instead. Any number of answers may be given.
   bool reply(std::span<const std::byte> payload) const;
   bool reply(std::string_view text) const { return reply(std::as_bytes(std::span{text})); }
   bool fail(protocol::ErrorCode code, std::string_view text,

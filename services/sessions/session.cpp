@@ -1,7 +1,10 @@
 #include "services/sessions/session.hpp"
 
+#include <fmt/format.h>
+
 #include <cstring>
 
+#include "net/network.hpp"
 #include "services/sessions/sessions.hpp"
 #include "ws/frame.hpp"
 
@@ -26,6 +29,14 @@ std::uint64_t load_big_endian(const std::uint8_t* from) noexcept {
 }
 
 constexpr std::size_t kCopiedBytesMax = 4096;  // of an event over TCP
+constexpr std::size_t kErrorTextBytesMax = 4096;
+
+// The longest beginning of so many bytes at most that ends between two characters of UTF-8.
+std::string_view cut(std::string_view text, std::size_t bytes_max) noexcept {
+  if (text.size() <= bytes_max) return text;
+  while (bytes_max > 0 && (text[bytes_max] & 0xc0) == 0x80) --bytes_max;
+  return text.substr(0, bytes_max);
+}
 
 }  // namespace
 
@@ -54,7 +65,7 @@ std::byte* Session::indirect_space(std::size_t bytes) {
   // A peer that negotiated compression gets its frame from the scratch buffer, see send_deflated().
   if (connection_ != nullptr) return Sessions::local().scratch(bytes);
   std::byte* space = stream_->send_space(bytes);
-  if (space == nullptr) slow_reader();
+  if (space == nullptr && bytes <= queue_bytes_max()) slow_reader();
   return space;
 }
 
@@ -62,9 +73,24 @@ bool Session::send_deflated(const std::byte* space, std::size_t bytes) {
   return connection_->send(ws::MessageKind::binary, {space, bytes});
 }
 
+std::size_t Session::queue_bytes_max() const noexcept {
+  return stream_->network().options().queued_bytes_max;
+}
+
+// Returns false. If the session is still open, it is not slow: the frame alone is too large.
+bool Session::cannot_send(const protocol::Uuid& transaction_id, protocol::Opcode opcode,
+                          std::size_t bytes) {
+  if (closing() || opcode == protocol::Opcode::Error) return false;
+  send_error(
+      transaction_id, opcode, protocol::ErrorCode::payload_too_large,
+      fmt::format("the answer of {} bytes is larger than limits.outgoing_queue_bytes_max", bytes));
+  return false;
+}
+
 bool Session::send_error(const protocol::Uuid& transaction_id, protocol::Opcode failed,
                          protocol::ErrorCode code, std::string_view text,
                          std::uint32_t retry_after_ms) {
+  text = cut(text, kErrorTextBytesMax);
   log_error(*stream_, code, text);
   const protocol::ErrorBody body{
       .code = code, .text = text, .failed_opcode = failed, .retry_after_ms = retry_after_ms};
@@ -78,7 +104,7 @@ bool Session::send_run_slowly(const EventRun& run) {
 }
 
 // Takes the protocol frames out of their WebSocket frames again: for TCP, and for compression.
-// Small ones are gathered by copying, which costs less than a handle each.
+// Small ones are gathered by copying, which costs less than a handle each, as far as they fit.
 bool Session::send_run_unframed(const EventRun& run) {
   std::span<const std::byte> rest = run.bytes;
   while (!rest.empty()) {
@@ -89,8 +115,8 @@ bool Session::send_run_unframed(const EventRun& run) {
     const auto frame = rest.subspan(header.header_bytes, header.payload_bytes);
     if (connection_ != nullptr) {
       if (!connection_->send(ws::MessageKind::binary, frame)) return false;
-    } else if (frame.size() < kCopiedBytesMax ? !stream_->send_copy(frame)
-                                              : !stream_->send_shared(run.block, frame)) {
+    } else if (!(frame.size() < kCopiedBytesMax && stream_->send_copy(frame)) &&
+               !stream_->send_shared(run.block, frame)) {
       return slow_reader();
     }
     rest = rest.subspan(header.header_bytes + frame.size());

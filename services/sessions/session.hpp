@@ -51,7 +51,9 @@ class Session {
     return connection_ != nullptr ? connection_->closing() : stream_->closing();
   }
 
-  // Writes one frame. False: the session is closing, or was closed as a slow reader just now.
+  // Writes one frame. False: the session is closing, or was closed as a slow reader just now; or
+  // the frame is larger than its whole queue, and it was sent Error payload_too_large instead,
+  // under the same transaction id.
   template <class Body>
   bool send(const protocol::MessageHeader& header, const Body& body) {
     return send(header, body, protocol::frame_bytes(header, body));
@@ -60,10 +62,14 @@ class Session {
   template <class Body>
   bool send(const protocol::MessageHeader& header, const Body& body, std::size_t bytes) {
     std::byte* space = frame_space(bytes);
-    if (space == nullptr) return false;
+    if (space == nullptr) [[unlikely]]
+      return cannot_send(header.transaction_id, body.kOpcode, bytes);
     protocol::lay_frame({space, bytes}, header, body);
-    return end_frame(space, bytes);
+    if (end_frame(space, bytes)) [[likely]]
+      return true;
+    return cannot_send(header.transaction_id, body.kOpcode, bytes);
   }
+  // `text` is cut to 4 KiB.
   bool send_error(const protocol::Uuid& transaction_id, protocol::Opcode failed,
                   protocol::ErrorCode code, std::string_view text,
                   std::uint32_t retry_after_ms = 0);
@@ -114,6 +120,9 @@ class Session {
   }
   bool send_run_slowly(const EventRun& run);
   bool send_run_unframed(const EventRun& run);
+  [[gnu::cold]] bool cannot_send(const protocol::Uuid& transaction_id, protocol::Opcode opcode,
+                                 std::size_t bytes);
+  std::size_t queue_bytes_max() const noexcept;
   bool slow_reader();
   void end_stream(protocol::ErrorCode code, std::string_view text, runtime::Nanoseconds linger);
 

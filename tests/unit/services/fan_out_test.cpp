@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tests/unit/services/requests.hpp"
+#include "ws/frame.hpp"
 
 namespace corelane {
 namespace {
@@ -105,6 +106,40 @@ TEST(FanOut, EveryTransportGetsTheSameEvents) {
 }
 
 // --- Slow readers
+
+// What is published in one turn is one run, which may be longer than the queue of a client that
+// reads: an idle queue takes a handle of it.
+TEST(FanOut, ARunLongerThanTheQueueReachesThoseWhoRead) {
+  services::NodeOptions options;
+  options.network.queued_bytes_max = 6 * 1024;
+  with_node(tests::node_cores(1), options, [](NodeUnderTest& test) -> Task<void> {
+    constexpr std::size_t kEvents = 200;
+    const std::string data(100, 'd');
+    std::vector<std::byte> run;
+    for (std::size_t i = 0; i < kEvents; ++i) {
+      const protocol::EventBody body{.channel = "news", .data = bytes_of(data)};
+      const std::size_t frame = protocol::frame_bytes({}, body);
+      const std::size_t head = ws::server_header_bytes(frame);
+      const std::size_t at = run.size();
+      run.resize(at + head + frame);
+      ws::write_server_header(&run[at], {.opcode = ws::Opcode::binary}, frame);
+      protocol::lay_frame(std::span(run).subspan(at + head), {}, body);
+    }
+    std::vector<ProtocolClient*> readers;
+    for (const Via via : {Via::websocket, Via::compressed, Via::tcp}) {
+      readers.push_back(co_await test.connect(via));
+    }
+    const runtime::SharedBytes block = runtime::SharedBytes::copy(run);
+    test.node().cores()->sessions().for_each([&](services::Session& session) {
+      EXPECT_TRUE(session.send_run({.block = block, .bytes = {block.data(), run.size()}}));
+    });
+    for (ProtocolClient* reader : readers) {
+      const bool all = co_await reader->has_events(kEvents);
+      EXPECT_TRUE(all) << reader->events().size();
+      EXPECT_TRUE(reader->open());
+    }
+  });
+}
 
 constexpr std::size_t kQueueBytesMax = 128 * 1024;
 

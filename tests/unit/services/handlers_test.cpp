@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/await.hpp"
+#include "tests/support/prng.hpp"
 #include "tests/unit/services/node_under_test.hpp"
 
 namespace corelane {
@@ -190,6 +191,65 @@ TEST(Handlers, AnswersToAClientThatIsGoneGoNowhereAndSaySo) {
     co_await next_too->settle();
     EXPECT_TRUE(next->events().empty());
     EXPECT_TRUE(next_too->events().empty());
+  });
+}
+
+std::string noise(std::size_t bytes) {
+  tests::Prng random(bytes);
+  std::string text(bytes, ' ');
+  for (char& c : text) c = static_cast<char>(random.next());
+  return text;
+}
+
+// A queue holds 1 MiB. No client, however fast it reads, can be sent more at once; and what it is
+// told instead must not end it, nor what it has negotiated.
+TEST(Handlers, AnAnswerLargerThanTheQueueIsRefusedAndItsClientStays) {
+  services::HandlerTable handlers;
+  handlers.add(200, {.name = "noise",
+                     .plain =
+                         [](Request& request) {
+                           const bool sent =
+                               request.reply(noise(std::stoul(text_of(request.payload()))));
+                           if (!sent) request.reply("not sent");
+                         },
+                     .coroutine = {}});
+  handlers.add(201,
+               {.name = "noise later", .plain = {}, .coroutine = [](Request request) -> Task<void> {
+                  co_await runtime::sleep_for(runtime::kMillisecond);
+                  EXPECT_FALSE(request.reply(noise(2 * 1024 * 1024)));
+                }});
+  handlers.add(202, {.name = "long story",
+                     .plain =
+                         [](Request& request) {
+                           std::string text(2 * 1024 * 1024, 'e');
+                           text.replace(4094, 3, "€");
+                           request.fail(ErrorCode::internal, text);
+                         },
+                     .coroutine = {}});
+  with_handlers(1, handlers, [](NodeUnderTest& test) -> Task<void> {
+    for (const Via via : {Via::websocket, Via::compressed, Via::tcp}) {
+      ProtocolClient* client = co_await test.connect(via);
+      const protocol::RawBody body{.kOpcode = custom(200), .payload = bytes_of("2097152")};
+      const protocol::Uuid id = client->send(body);
+      const ServerMessage refused = co_await client->reply(id);
+      EXPECT_EQ(refused.error, ErrorCode::payload_too_large);
+      EXPECT_EQ(refused.failed_opcode, custom(200));
+      EXPECT_NE(refused.data.find("larger than limits.outgoing_queue_bytes_max"), std::string::npos)
+          << refused.data;
+      const ServerMessage told = co_await client->reply(id);
+      EXPECT_EQ(told.data, "not sent");
+      const ServerMessage later = co_await call(client, 201, "");
+      EXPECT_EQ(later.error, ErrorCode::payload_too_large);
+      const ServerMessage story = co_await call(client, 202, "");
+      EXPECT_EQ(story.error, ErrorCode::internal);
+      EXPECT_EQ(story.data, std::string(4094, 'e'));
+      const ServerMessage fits = co_await call(client, 200, "1000000");
+      EXPECT_EQ(fits.data, noise(1'000'000));
+      EXPECT_TRUE(client->open());
+    }
+    const std::uint64_t slow_readers = co_await test.total(
+        [](services::CoreNode& node) { return node.sessions().counters().slow_readers; });
+    EXPECT_EQ(slow_readers, 0u);
   });
 }
 
