@@ -6,7 +6,8 @@
 
 namespace corelane::runtime {
 
-// Prints "file:line: assertion failed: expression" and aborts. Safe in any context, and waits at
+// Prints "file:line: assertion failed: expression (core N)", without the last on a thread that is
+// no core, and aborts. Safe in any context, and waits at
 // most a second for the reader of stderr.
 [[noreturn, gnu::cold, gnu::noinline]] void assertion_failed(const char* expression,
                                                              const char* file, int line) noexcept;

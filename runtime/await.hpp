@@ -105,7 +105,7 @@ inline SleepUntil sleep_until(Nanoseconds deadline) noexcept {
   return SleepUntil{deadline};
 }
 inline SleepUntil sleep_for(Nanoseconds duration) noexcept {
-  return SleepUntil{Core::current().now() + duration};
+  return SleepUntil{after(Core::current().now(), duration)};
 }
 
 // Goes to the end of the ready queue: lets everything else run first. For long computations.

@@ -98,11 +98,17 @@ class Core {
   using RowFunction = void (*)(void* context, std::span<const Completion> row) noexcept;
   void set_row_sink(Sink sink, RowFunction function, void* context, const char* name) noexcept;
 
-  // Where the per-core instance of a service is found from anywhere on the core. Slots are given
-  // out by the layer that has the services (services/local.hpp).
-  static constexpr std::size_t kServicesMax = 16;
-  void set_service(std::size_t slot, void* instance) noexcept { services_[slot] = instance; }
-  void* service(std::size_t slot) const noexcept { return services_[slot]; }
+  // Where the per-core instance of a service is found from anywhere on the core. Slots, below
+  // kServicesMax, are given out by the layer that has the services (services/local.hpp).
+  static constexpr std::size_t kServicesMax = 32;
+  void set_service(std::size_t slot, void* instance) noexcept {
+    RT_ASSERT(slot < kServicesMax);
+    services_[slot] = instance;
+  }
+  void* service(std::size_t slot) const noexcept {
+    RT_DEBUG_ASSERT(slot < kServicesMax);
+    return services_[slot];
+  }
 
   // Waits for answers (runtime/reply.hpp). A name is used up by either of the last two.
   ReplyName await_reply(detail::ReplyWaiterBase& waiter) noexcept {

@@ -115,7 +115,8 @@ StallMonitor::StallMonitor(Options options)
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;
   ::sigemptyset(&action.sa_mask);
-  RT_ASSERT(::sigaction(stall_signal(), &action, nullptr) == 0);
+  const int installed = ::sigaction(stall_signal(), &action, nullptr);
+  RT_ASSERT(installed == 0);
 
   // The thread inherits a full mask, so that the process's signals go to those who expect them.
   sigset_t all;

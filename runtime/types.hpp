@@ -18,6 +18,14 @@ inline constexpr Nanoseconds kMillisecond = 1'000'000;
 inline constexpr Nanoseconds kSecond = 1'000'000'000;
 inline constexpr Nanoseconds kNever = INT64_MAX;
 
+// A point in time `duration` after another: kNever, and not an overflow, if that is beyond what can
+// be counted.
+constexpr Nanoseconds after(Nanoseconds point, Nanoseconds duration) noexcept {
+  Nanoseconds sum = 0;
+  if (!__builtin_add_overflow(point, duration, &sum)) return sum;
+  return duration > 0 ? kNever : INT64_MIN;
+}
+
 // A file descriptor as one core's ring knows it: a number in the process' table, or a *direct* one,
 // an index into the ring's own table (no table lock shared between cores, no reference count that
 // bounces). Direct descriptors are meaningless outside their ring.

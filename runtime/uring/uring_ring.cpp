@@ -178,7 +178,11 @@ Nanoseconds Ring::wall_now() noexcept {
 
 std::uint64_t Ring::entropy() noexcept {
   std::uint64_t value = 0;
-  const ssize_t bytes = getrandom(&value, sizeof value, 0);
+  ssize_t bytes = 0;
+  do {
+    // EINTR: a signal came while the kernel had no entropy yet, early after boot.
+    bytes = getrandom(&value, sizeof value, 0);
+  } while (bytes < 0 && errno == EINTR);
   RT_ASSERT(bytes == sizeof value);
   return value;
 }

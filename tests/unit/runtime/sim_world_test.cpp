@@ -155,6 +155,21 @@ class PlantedBug : public ::testing::Test {
   }
 };
 
+// Eighteen services are planned; the seventeenth wrote behind the table.
+TEST_F(PlantedBug, AServiceSlotBehindTheLastIsFoundAndTheAssertionNamesTheCore) {
+  dies_with_reason(
+      [] {
+        Runtime runtime(two_cores());
+        static_cast<void>(runtime.run([]() -> Task<int> {
+          Core& core = Core::current();
+          core.set_service(Core::kServicesMax - 1, nullptr);
+          core.set_service(Core::kServicesMax, nullptr);
+          co_return 0;
+        }));
+      },
+      "assertion failed: slot < kServicesMax \\(core 0\\)");
+}
+
 TEST_F(PlantedBug, ABufferRecycledTwiceIsFound) {
   dies_with_reason(
       [] {

@@ -188,5 +188,31 @@ TEST(SleepUntil, WakesInOrderOfDeadlines) {
   });
 }
 
+// Bug 6 of the review: now() + kNever overflowed, and both ended at once.
+TEST(SleepUntil, NeverAndWithTimeoutOfNeverDoNotOverflow) {
+  run_on_cores(1, []() -> Task<void> {
+    TaskGroup group("test");
+    bool ended = false;
+    group.spawn(
+        "sleeper",
+        [](bool* end) -> Task<void> {
+          EXPECT_FALSE(co_await sleep_for(kNever));
+          *end = true;
+        },
+        &ended);
+    const auto value = co_await with_timeout(kNever, later(7, kMillisecond));
+    EXPECT_TRUE(value && *value == 7);
+    const auto almost = co_await with_timeout(kNever - kSecond, later(8, kMillisecond));
+    EXPECT_TRUE(almost && *almost == 8);
+    EXPECT_FALSE(ended);
+    group.cancel();
+    co_await group.join();
+    EXPECT_TRUE(ended);
+  });
+  EXPECT_EQ(after(5, kNever), kNever);
+  EXPECT_EQ(after(5, 6), 11);
+  EXPECT_EQ(after(-5, INT64_MIN), INT64_MIN);
+}
+
 }  // namespace
 }  // namespace corelane
