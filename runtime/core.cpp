@@ -40,6 +40,11 @@ Core::Core(Runtime& runtime, LaneMatrix& lanes, std::unique_ptr<Ring> ring, cons
 Core::~Core() {
   RT_ASSERT(ready_.empty());
   for (const auto& hooks : hooks_) RT_ASSERT(hooks.empty());
+  while (errands_ != nullptr) {
+    detail::Errand& errand = *errands_;
+    is_back(errand);
+    errand.destroy();
+  }
 }
 
 Core& Core::current() noexcept {
@@ -109,6 +114,12 @@ void Core::turn() noexcept {
   wait();
 }
 
+bool Core::leave_if_finished() noexcept {
+  if (!finished()) return false;
+  lanes_.leave();
+  return true;
+}
+
 void Core::reap_completions() noexcept {
   const std::size_t count = ring_->reap(batch_);
   reaped_all_ = count < batch_.size();
@@ -164,7 +175,7 @@ void Core::flush() noexcept {
 void Core::wait() noexcept {
   Nanoseconds deadline = timers_.next_deadline();
   if (lanes_.backlogged() && deadline > now_ + kBacklogRetry) deadline = now_ + kBacklogRetry;
-  if (!ready_.empty() || stopping_) deadline = 0;
+  if (!ready_.empty() || (stopping_ && leave_if_finished())) deadline = 0;
   if (deadline != 0 && options_.lane_poll != 0 && now_ - lanes_active_ < kLanePollWindow) {
     if (poll_before_sleep(deadline)) deadline = 0;
   }

@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "runtime/cancel.hpp"
 #include "runtime/frame_pool.hpp"
 #include "runtime/lanes.hpp"
 #include "runtime/operation.hpp"
@@ -22,6 +23,7 @@
 
 namespace corelane::runtime {
 
+class Core;
 class Runtime;
 
 // Names a coroutine that waits for an answer, for whoever answers: see runtime/reply.hpp.
@@ -35,6 +37,26 @@ struct ReplyName {
 namespace detail {
 struct ReplyWaiterBase {
   const void* type;
+};
+
+// What a core has sent away and gets back: the function that another core or thread runs for it,
+// in memory that outlives the coroutine that awaits it. One that has not come back when the core
+// ends is destroyed by it, when nobody runs any more.
+class Errand {
+ public:
+  Errand(const Errand&) = delete;
+  Errand& operator=(const Errand&) = delete;
+
+ protected:
+  Errand() = default;
+  virtual ~Errand() = default;
+
+  virtual void destroy() noexcept = 0;
+
+ private:
+  friend class runtime::Core;
+  Errand* next_ = nullptr;
+  Errand** previous_ = nullptr;  // the link that points to this
 };
 }  // namespace detail
 
@@ -126,6 +148,28 @@ class Core {
   void forget_reply(const ReplyName& name) noexcept { replies_.erase(name.slot); }
   std::uint32_t replies_awaited() const noexcept { return replies_.count(); }
 
+  // What this core has others do for it: from the sending until it is back.
+  void send_away(detail::Errand& errand) noexcept {
+    errand.next_ = errands_;
+    errand.previous_ = &errands_;
+    if (errands_ != nullptr) errands_->previous_ = &errand.next_;
+    errands_ = &errand;
+  }
+  void is_back(detail::Errand& errand) noexcept {
+    *errand.previous_ = errand.next_;
+    if (errand.next_ != nullptr) errand.next_->previous_ = errand.previous_;
+  }
+  // Tasks that run here for other cores, in this scope: it is cancelled when the core stops, which
+  // ends after them.
+  CancelScope& begin_for_other() noexcept {
+    ++running_for_others_;
+    return for_others_;
+  }
+  void end_for_other() noexcept { --running_for_others_; }
+
+  // An exception has arrived where nobody could catch it (runtime/exception.hpp).
+  void count_exception() noexcept { ++counters_.exceptions; }
+
   // Calls function(context) at the end of this turn, once however often it was requested.
   struct FlushHook {
     void (*function)(void* context) noexcept;
@@ -148,11 +192,17 @@ class Core {
 
   // --- For whoever drives the core (Runtime, or the simulation's world)
   void turn() noexcept;
-  void stop() noexcept { stopping_ = true; }  // on this core: run() returns after this turn
+  // On this core: run() returns after this turn, or when all that it runs for others has ended.
+  void stop() noexcept {
+    stopping_ = true;
+    for_others_.cancel();
+  }
   bool stopping() const noexcept { return stopping_; }
   // No more turns. Other cores wait for what is still in front of a full lane, be it their own
-  // stop.
-  bool finished() const noexcept { return stopping_ && !lanes_.backlogged(); }
+  // stop; what is in front of a lane to a core that has ended is dropped.
+  bool finished() const noexcept {
+    return stopping_ && !lanes_.backlogged() && running_for_others_ == 0;
+  }
   void run() noexcept;
 
   // Makes this core the current one of the calling thread while it lives.
@@ -170,7 +220,8 @@ class Core {
 
   struct Counters {
     std::uint64_t turns = 0;
-    std::uint64_t resumed = 0;  // coroutines taken from the ready queue
+    std::uint64_t resumed = 0;     // coroutines taken from the ready queue
+    std::uint64_t exceptions = 0;  // that nobody could catch: see runtime/exception.hpp
   };
   const Counters& counters() const noexcept { return counters_; }
   CoreProgress& progress() noexcept { return progress_; }
@@ -198,6 +249,7 @@ class Core {
   // Ends the step that progress_.begin() began: a step that may have been long is measured.
   void end_step() noexcept;
   [[gnu::cold, gnu::noinline]] void end_long_step(std::uint64_t ticks) noexcept;
+  [[gnu::cold, gnu::noinline]] bool leave_if_finished() noexcept;
 
   Options options_;
   Runtime& runtime_;
@@ -217,6 +269,9 @@ class Core {
   Operations operations_;
   Lanes lanes_;
   Slab<detail::ReplyWaiterBase*> replies_{UINT32_MAX};
+  detail::Errand* errands_ = nullptr;
+  CancelScope for_others_{nullptr, "submit_to"};
+  std::size_t running_for_others_ = 0;
   std::vector<Ready> ready_;
   std::vector<Ready> resuming_;
   std::array<SinkEntry, kSinksMax> sinks_{};

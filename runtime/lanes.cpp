@@ -62,15 +62,30 @@ void Lanes::flush_to(CoreId to) noexcept {
     out.queue.clear();
     out.sent = 0;
   } else {
-    ++counters_.lane_full;
-    // Drop the part that has left once it is the larger one, so that the queue's memory stays
-    // bounded.
-    if (out.sent > out.queue.size() / 2) {
-      out.queue.erase(out.queue.begin(), out.queue.begin() + static_cast<std::ptrdiff_t>(out.sent));
-      out.sent = 0;
-    }
+    keep_rest(to);
   }
   if (lane.publish()) wake_if_asleep(to);
+}
+
+void Lanes::keep_rest(CoreId to) noexcept {
+  Outgoing& out = outgoing_[to];
+  // Relaxed: a peer that has left takes nothing, whenever that is seen.
+  if (matrix_.word(to).gone.load(std::memory_order_relaxed)) {
+    out.queue.clear();
+    out.sent = 0;
+    return;
+  }
+  ++counters_.lane_full;
+  // Drop the part that has left once it is the larger one, so that the queue's memory stays
+  // bounded.
+  if (out.sent > out.queue.size() / 2) {
+    out.queue.erase(out.queue.begin(), out.queue.begin() + static_cast<std::ptrdiff_t>(out.sent));
+    out.sent = 0;
+  }
+}
+
+void Lanes::leave() noexcept {
+  matrix_.word(self_).gone.store(true, std::memory_order_relaxed);
 }
 
 void Lanes::wake_if_asleep(CoreId to) noexcept {

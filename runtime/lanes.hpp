@@ -62,6 +62,8 @@ LaneMessage make_lane_message(const Body& body) noexcept {
 struct alignas(kCacheLine) WakeWord {
   std::atomic<std::uint32_t> sleeping{0};
   std::atomic<std::int32_t> wake_handle{-1};
+  // It takes nothing any more: what waits for room in a lane to it is dropped.
+  std::atomic<bool> gone{false};
 };
 
 // All lanes of a runtime; made before the cores start and outlives them. Every core reads it in
@@ -116,6 +118,7 @@ class Lanes {
   void going_to_sleep() noexcept;       // stores the wake word
   void awake() noexcept;                // clears it
   bool anything_to_receive() noexcept;  // sequentially consistent look at all tails
+  void leave() noexcept;                // this core takes nothing any more
 
   struct Counters {
     std::uint64_t sent = 0;
@@ -132,6 +135,7 @@ class Lanes {
   };
   void push(CoreId to, const LaneMessage& message) noexcept;
   void flush_to(CoreId to) noexcept;
+  void keep_rest(CoreId to) noexcept;
   void wake_if_asleep(CoreId to) noexcept;
   std::size_t receive_from(CoreId from) noexcept;
   std::size_t deliver_own() noexcept;

@@ -1,19 +1,22 @@
 #pragma once
 // RootCoroutine: a coroutine that nobody awaits and that destroys itself when it ends. Only task
 // groups and the runtime's main task start one: everything else is awaited or spawned in a group.
+// Its body catches what its task throws: an exception has nowhere to go from here.
 
 #include <coroutine>
+#include <exception>
 
 #include "runtime/task.hpp"
 
 namespace corelane::runtime::detail {
 
 struct RootCoroutine {
-  struct promise_type : PromiseBase {
+  struct promise_type : InFramePool {
     RootCoroutine get_return_object() const noexcept { return {}; }
     std::suspend_never initial_suspend() const noexcept { return {}; }
     std::suspend_never final_suspend() const noexcept { return {}; }
     void return_void() const noexcept {}
+    void unhandled_exception() const noexcept { std::terminate(); }
   };
 };
 
@@ -26,7 +29,7 @@ class AwaitInScope {
   bool await_suspend(std::coroutine_handle<> parent) noexcept {
     return !task_.start(&scope_, parent);
   }
-  T await_resume() noexcept { return task_.take(); }
+  T await_resume() { return task_.take(); }
 
  private:
   Task<T>& task_;

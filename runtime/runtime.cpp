@@ -1,5 +1,7 @@
 #include "runtime/runtime.hpp"
 
+#include "runtime/exception.hpp"
+#include "runtime/log.hpp"
 #include "runtime/root.hpp"
 #include "runtime/runtime_driver.hpp"
 
@@ -18,9 +20,14 @@ struct StopCore {
 
 detail::RootCoroutine run_main(Runtime& runtime, RuntimeDriver::Main main, int& exit_code) {
   CancelScope scope(nullptr, "main");
-  {
+  try {
     auto task = main();
     exit_code = co_await detail::AwaitInScope<int>(task, scope);
+  } catch (...) {
+    Core::current().count_exception();
+    log(LogLevel::error,
+        "the main task ended with an exception: " + describe(std::current_exception()));
+    exit_code = kMainThrew;
   }
   // Sent last, so that it arrives behind everything that this core has sent.
   Lanes& lanes = Core::current().lanes();

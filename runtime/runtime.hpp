@@ -29,6 +29,9 @@ struct RuntimeOptions {
 // What run() could not make.
 enum class StartStep : std::uint8_t { ring, thread };
 
+// The exit code for a main task that threw: EX_SOFTWARE of sysexits(3).
+inline constexpr int kMainThrew = 70;
+
 class Runtime {
  public:
   explicit Runtime(const RuntimeOptions& options);
@@ -36,7 +39,8 @@ class Runtime {
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
-  // Starts the cores, runs `main` on core 0 and returns its result after all cores have stopped.
+  // Starts the cores, runs `main` on core 0 and returns its result after all cores have stopped;
+  // kMainThrew, and a line in the log, if it ends with an exception.
   // Error: a ring or a thread could not be made, failed_step() says which (see
   // runtime/features.hpp for the words). Once only.
   Result<int> run(std::function<Task<int>()> main);

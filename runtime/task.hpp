@@ -13,12 +13,17 @@
 // local: name the result first. g++ 12 puts the hidden variable of such a condition ahead of the
 // frame's head, and the coroutine never starts; the first suspend point asserts that it did not.
 //
-// The cancel scope is inherited from the awaiting coroutine: see runtime/cancel.hpp. Exceptions do
-// not cross a coroutine: one that escapes aborts the process with its text.
+// The cancel scope is inherited from the awaiting coroutine: see runtime/cancel.hpp. An exception
+// that leaves the coroutine is thrown again in whoever awaits it; at a root (a task of a TaskGroup,
+// the main task) it is counted and logged, and the process goes on: see runtime/exception.hpp.
+// Only that of a frame that cannot be allocated ends the process.
 
 #include <coroutine>
 #include <cstddef>
+#include <cstdint>
+#include <exception>
 #include <new>
+#include <type_traits>
 #include <utility>
 
 #include "runtime/assert.hpp"
@@ -27,17 +32,18 @@
 
 namespace corelane::runtime {
 
-[[noreturn, gnu::cold]] void abort_on_exception() noexcept;
-
-// What every coroutine of ours has: who continues after it, and the scope it runs in.
-struct PromiseBase {
-  std::coroutine_handle<> continuation{};
-  CancelScope* scope = nullptr;
-
+// A promise with its frame in the core's free lists.
+struct InFramePool {
   static void* operator new(std::size_t bytes) { return allocate_frame(bytes); }
   static void operator delete(void* frame, std::size_t bytes) noexcept {
     deallocate_frame(frame, bytes);
   }
+};
+
+// What a task has: who continues after it, and the scope it runs in.
+struct PromiseBase : InFramePool {
+  std::coroutine_handle<> continuation{};
+  CancelScope* scope = nullptr;
 
   struct Final {
     bool await_ready() const noexcept { return false; }
@@ -63,7 +69,6 @@ struct PromiseBase {
   };
   Initial initial_suspend() const noexcept { return Initial{*this}; }
   Final final_suspend() const noexcept { return {}; }
-  void unhandled_exception() const noexcept { abort_on_exception(); }
 };
 
 // The scope of the coroutine that awaits, for awaiters: nullptr for a coroutine of another kind.
@@ -81,34 +86,95 @@ class [[nodiscard]] Task;
 
 namespace detail {
 
+// What a task has come to. The check for a value, which there has to be, is the one for an
+// exception, so that those who throw none pay nothing.
+enum class TaskOutcome : std::uint8_t { none, value, exception };
+
+// Moves it out, so that no destructor of a task has to look for one: who starts a task takes what
+// it has come to.
+inline std::exception_ptr move_out(std::exception_ptr& exception) noexcept {
+  std::exception_ptr moved = std::move(exception);
+  exception.~exception_ptr();
+  return moved;
+}
+
 template <class T>
 struct TaskPromise : PromiseBase {
   union {
     T value;
+    std::exception_ptr exception;
   };
-  bool has_value = false;
+  TaskOutcome outcome = TaskOutcome::none;
 
   TaskPromise() noexcept {}
   ~TaskPromise() {
-    if (has_value) value.~T();
+    if (outcome == TaskOutcome::value) value.~T();
   }
   Task<T> get_return_object() noexcept;
   template <class U>
-  void return_value(U&& result) noexcept {
+  void return_value(U&& result) noexcept(std::is_nothrow_constructible_v<T, U&&>) {
     ::new (static_cast<void*>(&value)) T(std::forward<U>(result));
-    has_value = true;
+    outcome = TaskOutcome::value;
   }
-  T take() noexcept {
-    RT_ASSERT(has_value);
+  void unhandled_exception() noexcept {
+    if (outcome == TaskOutcome::value) value.~T();  // a local's destructor threw behind co_return
+    ::new (static_cast<void*>(&exception)) std::exception_ptr(std::current_exception());
+    outcome = TaskOutcome::exception;
+  }
+  bool threw() const noexcept { return outcome == TaskOutcome::exception; }
+  std::exception_ptr take_exception() noexcept {
+    if (!threw()) return nullptr;
+    outcome = TaskOutcome::none;
+    return move_out(exception);
+  }
+  T take() {
+    if (outcome != TaskOutcome::value) [[unlikely]]
+      fail_to_take();
     return std::move(value);
+  }
+
+ private:
+  [[noreturn, gnu::cold, gnu::noinline]] void fail_to_take() {
+    RT_ASSERT(outcome == TaskOutcome::exception);
+    std::rethrow_exception(take_exception());
   }
 };
 
+// Without a value there is no outcome to look at, so an exception is marked in the scope, which
+// nobody needs once the body has ended: one compare, and nothing to initialise.
 template <>
 struct TaskPromise<void> : PromiseBase {
+  union {
+    std::exception_ptr exception;
+  };
+
+  TaskPromise() noexcept {}
+  ~TaskPromise() {}
   Task<void> get_return_object() noexcept;
   void return_void() const noexcept {}
-  void take() const noexcept {}
+  void unhandled_exception() noexcept {
+    ::new (static_cast<void*>(&exception)) std::exception_ptr(std::current_exception());
+    scope = threw_mark();
+  }
+  bool threw() const noexcept { return scope == threw_mark(); }
+  std::exception_ptr take_exception() noexcept {
+    if (!threw()) return nullptr;
+    scope = nullptr;
+    return move_out(exception);
+  }
+  void take() {
+    if (threw()) [[unlikely]]
+      rethrow();
+  }
+
+ private:
+  [[noreturn, gnu::cold, gnu::noinline]] void rethrow() {
+    std::rethrow_exception(take_exception());
+  }
+  // No scope is there: they are aligned.
+  static CancelScope* threw_mark() noexcept {
+    return reinterpret_cast<CancelScope*>(std::uintptr_t{1});
+  }
 };
 
 }  // namespace detail
@@ -136,7 +202,7 @@ class [[nodiscard]] Task {
     bool await_suspend(std::coroutine_handle<Promise> parent) noexcept {
       return !task_.start(scope_of(parent), parent);
     }
-    T await_resume() noexcept { return task_.handle_.promise().take(); }
+    T await_resume() { return task_.handle_.promise().take(); }
 
    private:
     Task& task_;
@@ -154,7 +220,11 @@ class [[nodiscard]] Task {
     handle_.promise().continuation = continuation;
     return false;
   }
-  T take() noexcept { return handle_.promise().take(); }
+  // The value, or throws what the body threw. Once, after its end.
+  T take() { return handle_.promise().take(); }
+  bool threw() const noexcept { return handle_.promise().threw(); }
+  // What the body threw, null if nothing: instead of take(), which one of the two must be called.
+  std::exception_ptr take_exception() noexcept { return handle_.promise().take_exception(); }
 
  private:
   Handle handle_;

@@ -10,6 +10,10 @@
 //
 // A spawned function takes its arguments by value (they live in its frame) and must not be a lambda
 // with captures: captures die with the lambda, not with the coroutine.
+//
+// What a spawned task throws ends that task alone: it is counted and logged with its name
+// (runtime/exception.hpp). A group that is left by an exception with tasks still running ends the
+// process, for they may use what is unwound: catch it, and join.
 
 #include <coroutine>
 #include <cstddef>
@@ -18,6 +22,7 @@
 
 #include "runtime/cancel.hpp"
 #include "runtime/core.hpp"
+#include "runtime/exception.hpp"
 #include "runtime/root.hpp"
 #include "runtime/task.hpp"
 
@@ -69,8 +74,12 @@ class TaskGroup {
                                    Arguments... arguments) {
     {
       CancelScope scope(&group.scope_, name);
-      auto task = function(std::move(arguments)...);
-      co_await detail::AwaitInScope<void>(task, scope);
+      try {
+        auto task = function(std::move(arguments)...);
+        co_await detail::AwaitInScope<void>(task, scope);
+      } catch (...) {
+        detail::report_escaped(scope);
+      }
     }
     group.finished();
   }

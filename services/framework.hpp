@@ -55,6 +55,7 @@ using error_code = corelane::protocol::ErrorCode;
 using core_id = corelane::runtime::CoreId;
 inline constexpr std::size_t cores_max = corelane::runtime::kCoresMax;
 
+using corelane::runtime::call_on;
 using corelane::runtime::sleep_for;
 using corelane::runtime::submit_to;
 using corelane::runtime::when_all;

@@ -174,7 +174,7 @@ class ServedEcho final : public services::Served {
     constexpr int kRounds = 3;
     for (int round = 0; round < kRounds; ++round) {
       for (CoreId core = 0; core < Core::current().cores(); ++core) {
-        co_await runtime::submit_to(core, [] { return runtime::on_every_core([] {}); });
+        co_await runtime::call_on(core, [] { return runtime::on_every_core([] {}); });
       }
     }
     co_await cores_.stop();
@@ -185,7 +185,7 @@ class ServedEcho final : public services::Served {
 
   static Task<void> drain_core(Cores* cores, CoreId core, Nanoseconds deadline,
                                std::uint32_t* cut_off) {
-    *cut_off += co_await runtime::submit_to(
+    *cut_off += co_await runtime::call_on(
         core, [cores, deadline]() -> Task<std::uint32_t> { return (*cores)->drain(deadline); });
   }
 
@@ -199,7 +199,7 @@ class ServedEcho final : public services::Served {
     const CoreId cores = address.family() == AF_UNIX ? CoreId{1} : Core::current().cores();
     for (CoreId core = 1; core < cores; ++core) {
       const auto other =
-          co_await runtime::submit_to(core, [this, bound] { return cores_->listen(bound); });
+          co_await runtime::call_on(core, [this, bound] { return cores_->listen(bound); });
       if (!other) co_return services::Node::ListenError{other.error(), bound.text()};
     }
     co_return std::nullopt;

@@ -36,7 +36,7 @@ Task<void> on_all_cores(Function function) {
     group.spawn(
         "cores",
         [](CoreId on, Function run) -> Task<void> {
-          co_await runtime::submit_to(on, [run, on] { return run(on); });
+          co_await runtime::call_on(on, [run, on] { return run(on); });
         },
         core, function);
   }
@@ -236,7 +236,7 @@ Task<std::optional<Node::ListenError>> Node::listen_on(runtime::Address address,
   files_.add(bound);
   if (address.family() == AF_UNIX) co_return std::nullopt;  // has no SO_REUSEPORT
   for (CoreId core = 1; core < Core::current().cores(); ++core) {
-    const auto other = co_await runtime::submit_to(
+    const auto other = co_await runtime::call_on(
         core, [this, bound, tcp] { return cores_->listen(bound, tcp); });
     if (!other) co_return ListenError{other.error(), bound.text()};
   }

@@ -1,0 +1,56 @@
+#include "runtime/exception.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "runtime/cancel.hpp"
+#include "runtime/core.hpp"
+#include "runtime/log.hpp"
+
+namespace corelane::runtime {
+namespace {
+
+constinit LogReason kEscaped("exceptions of tasks");
+
+}  // namespace
+
+std::string describe(const std::exception_ptr& exception) {
+  try {
+    std::rethrow_exception(exception);
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    return "an exception of unknown type";
+  }
+}
+
+namespace detail {
+
+void report_escaped(const char* task, std::exception_ptr exception) noexcept {
+  if (Core* const core = Core::current_or_null()) core->count_exception();
+  try {
+    log_limited(kEscaped, LogLevel::error, [&] {
+      return fmt::format("task {} ended with an exception: {}", task, describe(exception));
+    });
+  } catch (...) {
+    // No memory for the text: the count has to do.
+  }
+}
+
+void report_escaped(const CancelScope& scope, std::exception_ptr exception) noexcept {
+  if (scope.cancelled()) {
+    try {
+      std::rethrow_exception(exception);
+    } catch (const Cancelled&) {
+      return;
+    } catch (...) {
+      // To be cancelled is no excuse for another one.
+    }
+  }
+  report_escaped(scope.name(), std::move(exception));
+}
+
+}  // namespace detail
+
+}  // namespace corelane::runtime
