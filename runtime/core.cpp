@@ -32,9 +32,14 @@ Core::Core(Runtime& runtime, LaneMatrix& lanes, std::unique_ptr<Ring> ring, cons
         static_cast<Operations*>(context)->complete(completion);
       },
       &operations_, "operation");
-  constexpr auto nothing = [](void*, const Completion&) noexcept {};
-  set_sink(Sink::ignore, nothing, nullptr, "ignore");
-  set_sink(Sink::wake, nothing, nullptr, "wake");
+  set_sink(Sink::ignore, [](void*, const Completion&) noexcept {}, nullptr, "ignore");
+  set_sink(
+      Sink::wake,
+      [](void* context, const Completion& completion) noexcept {
+        static_cast<Core*>(context)->on_wake(completion);
+      },
+      this, "wake");
+  runtime.inbox(options.id).open(ring_->take_bell());
 }
 
 Core::~Core() {
@@ -82,6 +87,12 @@ void Core::run() noexcept {
   while (!finished()) turn();
 }
 
+// A lane has something, which the turn looks for anyway, or a thread that is no core has rung.
+void Core::on_wake(const Completion& completion) noexcept {
+  runtime_.inbox(id()).run();
+  if (completion.token.slot() == Ring::kBellSlot && !completion.more) ring_->arm_bell();
+}
+
 // The loop. One turn, in this order:
 //   1. Reap completions: what the kernel has done decides what there is to do. Handlers of streams
 //      run here, as plain functions.
@@ -117,6 +128,7 @@ void Core::turn() noexcept {
 bool Core::leave_if_finished() noexcept {
   if (!finished()) return false;
   lanes_.leave();
+  runtime_.inbox(id()).close();
   return true;
 }
 

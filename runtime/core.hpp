@@ -249,6 +249,7 @@ class Core {
   // Ends the step that progress_.begin() began: a step that may have been long is measured.
   void end_step() noexcept;
   [[gnu::cold, gnu::noinline]] void end_long_step(std::uint64_t ticks) noexcept;
+  void on_wake(const Completion& completion) noexcept;
   [[gnu::cold, gnu::noinline]] bool leave_if_finished() noexcept;
 
   Options options_;

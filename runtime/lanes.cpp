@@ -4,11 +4,16 @@
 
 namespace corelane::runtime {
 
-LaneMatrix::LaneMatrix(CoreId cores, std::uint32_t slots)
-    : cores_(cores), words_(std::make_unique<WakeWord[]>(cores)) {
+LaneMatrix::LaneMatrix(CoreId cores, std::uint32_t slots, CoreId threads)
+    : cores_(cores),
+      peers_(static_cast<CoreId>(cores + threads)),
+      slots_(slots),
+      words_(std::make_unique<WakeWord[]>(std::size_t{cores} + threads)),
+      taken_(std::make_unique<std::atomic<bool>[]>(threads)) {
   RT_ASSERT(cores > 0);
   RT_ASSERT(cores <= kCoresMax);
-  const std::size_t lanes = std::size_t{cores} * cores;
+  RT_ASSERT(threads <= kThreadsMax);
+  const std::size_t lanes = std::size_t{peers_} * peers_;
   lines_ = std::vector<LaneLine>((lanes + LaneLine::kLanes - 1) / LaneLine::kLanes);
   for (CoreId from = 0; from < cores; ++from) {
     for (CoreId to = 0; to < cores; ++to) {
@@ -18,14 +23,43 @@ LaneMatrix::LaneMatrix(CoreId cores, std::uint32_t slots)
   }
 }
 
+CoreId LaneMatrix::connect_thread(ThreadWaker& waker) {
+  for (CoreId thread = cores_; thread < peers_; ++thread) {
+    // Acquire pairs with the release in disconnect_thread(): the lanes are empty.
+    if (taken_[thread - cores_].exchange(true, std::memory_order_acquire)) continue;
+    for (CoreId core = 0; core < cores_; ++core) {
+      if (place(core, thread) != nullptr) continue;  // of a thread before it
+      place(core, thread) = std::make_unique<SpscRing<LaneMessage>>(slots_);
+      place(thread, core) = std::make_unique<SpscRing<LaneMessage>>(slots_);
+    }
+    words_[thread].waker = &waker;
+    words_[thread].gone.store(false, std::memory_order_relaxed);  // Published by a message.
+    return thread;
+  }
+  return kNoCore;
+}
+
+void LaneMatrix::disconnect_thread(CoreId thread) noexcept {
+  words_[thread].gone.store(true, std::memory_order_relaxed);
+  taken_[thread - cores_].store(false, std::memory_order_release);
+}
+
 Lanes::Lanes(LaneMatrix& matrix, CoreId self, Ring& ring)
-    : matrix_(matrix), ring_(ring), self_(self), outgoing_(matrix.cores()) {
+    : matrix_(matrix), ring_(ring), self_(self), peers_(matrix.cores()) {
+  outgoing_.reserve(matrix.peers_max());  // stays where it is: know() may be called by a message
+  outgoing_.resize(peers_);
   // Relaxed: the cores start after all handles are stored; the start itself orders them.
   matrix.word(self).wake_handle.store(ring.wake_handle(), std::memory_order_relaxed);
 }
 
+void Lanes::know(CoreId peers) {
+  if (peers <= peers_) return;
+  outgoing_.resize(peers);
+  peers_ = peers;
+}
+
 void Lanes::push(CoreId to, const LaneMessage& message) noexcept {
-  RT_ASSERT(to < matrix_.cores());
+  RT_ASSERT(to < peers_);
   Outgoing& out = outgoing_[to];
   if (out.queue.empty()) dirty_.push_back(to);
   out.queue.push_back(message);
@@ -96,7 +130,11 @@ void Lanes::wake_if_asleep(CoreId to) noexcept {
   // orders it); seq_cst keeps it in the one order with the stores of the sleeper.
   if (word.sleeping.exchange(0, std::memory_order_seq_cst) == 0) return;
   ++counters_.wakes;
-  ring_.wake(word.wake_handle.load(std::memory_order_relaxed));
+  if (to < matrix_.cores()) {
+    ring_.wake(word.wake_handle.load(std::memory_order_relaxed));
+  } else {
+    word.waker->wake();
+  }
 }
 
 void Lanes::going_to_sleep() noexcept {
@@ -116,7 +154,7 @@ void Lanes::awake() noexcept {
 }
 
 bool Lanes::anything_to_receive() noexcept {
-  for (CoreId from = 0; from < matrix_.cores(); ++from) {
+  for (CoreId from = 0; from < peers_; ++from) {
     if (from != self_ && !matrix_.lane(from, self_).empty_seq_cst()) return true;
   }
   return !outgoing_[self_].queue.empty();
@@ -124,12 +162,12 @@ bool Lanes::anything_to_receive() noexcept {
 
 std::size_t Lanes::receive() noexcept {
   std::size_t delivered = deliver_own();
-  const CoreId cores = matrix_.cores();
-  for (CoreId i = 0; i < cores; ++i) {
-    const CoreId from = static_cast<CoreId>((first_ + i) % cores);
+  const CoreId peers = peers_;
+  for (CoreId i = 0; i < peers; ++i) {
+    const CoreId from = static_cast<CoreId>((first_ + i) % peers);
     if (from != self_) delivered += receive_from(from);
   }
-  first_ = static_cast<CoreId>((first_ + 1) % cores);
+  first_ = static_cast<CoreId>((first_ + 1) % peers);
   counters_.received += delivered;
   return delivered;
 }

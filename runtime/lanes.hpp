@@ -11,6 +11,9 @@
 // drained to half of that, and whoever takes in new work (net's receive path) must pause. Messages
 // that answer messages are still accepted: they are bounded by the work that was let in.
 //
+// Threads that are no cores (runtime/foreign.hpp) have lanes to and from each core, too, under
+// numbers behind those of the cores; they are connected when such a thread starts.
+//
 // Waking: a core that goes to sleep says so in its wake word; a sender that finds it asleep wakes
 // it with Ring::wake. A running core is never signalled. (The two sides are Dekker's pattern:
 // publish the tail, then read the word; store the word, then read the tail; all four sequentially
@@ -58,12 +61,22 @@ LaneMessage make_lane_message(const Body& body) noexcept {
   return message;
 }
 
-// Per core, written by it, read by the others.
+// How a thread that is no core is woken by one.
+class ThreadWaker {
+ public:
+  virtual void wake() noexcept = 0;
+
+ protected:
+  ~ThreadWaker() = default;
+};
+
+// Per core or thread, written by it, read by the others.
 struct alignas(kCacheLine) WakeWord {
   std::atomic<std::uint32_t> sleeping{0};
-  std::atomic<std::int32_t> wake_handle{-1};
+  std::atomic<std::int32_t> wake_handle{-1};  // of a core's ring, for other cores
   // It takes nothing any more: what waits for room in a lane to it is dropped.
   std::atomic<bool> gone{false};
+  ThreadWaker* waker = nullptr;  // of a thread; set before its lanes are known to anybody
 };
 
 // All lanes of a runtime; made before the cores start and outlives them. Every core reads it in
@@ -71,10 +84,19 @@ struct alignas(kCacheLine) WakeWord {
 // they lay beside what one core writes in each turn.
 class alignas(kCacheLine) LaneMatrix {
  public:
-  LaneMatrix(CoreId cores, std::uint32_t slots);
+  // `threads`: how many that are no cores there may be at once.
+  LaneMatrix(CoreId cores, std::uint32_t slots, CoreId threads = 0);
   CoreId cores() const noexcept { return cores_; }
+  CoreId peers_max() const noexcept { return peers_; }
   SpscRing<LaneMessage>& lane(CoreId from, CoreId to) noexcept { return *place(from, to); }
-  WakeWord& word(CoreId core) noexcept { return words_[core]; }
+  WakeWord& word(CoreId peer) noexcept { return words_[peer]; }
+
+  // The number of a thread, from cores() on, with lanes to and from all cores; kNoCore if there are
+  // as many as there may be. On any core; cores learn of it by Lanes::know(). A number that was
+  // given back is given out again.
+  CoreId connect_thread(ThreadWaker& waker);
+  // When the thread has ended and nothing is in its lanes.
+  void disconnect_thread(CoreId thread) noexcept;
 
  private:
   using Lane = std::unique_ptr<SpscRing<LaneMessage>>;
@@ -85,13 +107,17 @@ class alignas(kCacheLine) LaneMatrix {
   static_assert(sizeof(LaneLine) == kCacheLine);
 
   Lane& place(CoreId from, CoreId to) noexcept {
-    const std::size_t index = std::size_t{from} * cores_ + to;
+    const std::size_t index = std::size_t{from} * peers_ + to;
     return lines_[index / LaneLine::kLanes].lanes[index % LaneLine::kLanes];
   }
 
   CoreId cores_;
+  CoreId peers_;  // cores, and threads at most
+  std::uint32_t slots_;
   std::vector<LaneLine> lines_;  // from core 0 to all, from core 1 to all, ...
   std::unique_ptr<WakeWord[]> words_;
+  // Which numbers of threads are taken. Threads may start on several cores at once.
+  std::unique_ptr<std::atomic<bool>[]> taken_;
 };
 
 // One core's ends of the lanes. Belongs to that core.
@@ -106,6 +132,15 @@ class Lanes {
   template <LaneMessageBody Body>
   void send(CoreId to, const Body& body) noexcept {
     push(to, make_lane_message(body));
+  }
+  // The same for one whose `deliver` the receiver does not call: a thread's request.
+  void push(CoreId to, const LaneMessage& message) noexcept;
+
+  // Threads have numbers below this now. Never fewer.
+  void know(CoreId peers);
+  // Messages to this peer that wait for room in its lane.
+  std::size_t waiting_for(CoreId to) const noexcept {
+    return outgoing_[to].queue.size() - outgoing_[to].sent;
   }
 
   bool congested() const noexcept { return congested_; }
@@ -133,7 +168,6 @@ class Lanes {
     std::vector<LaneMessage> queue;  // [sent, size) waits for room
     std::size_t sent = 0;
   };
-  void push(CoreId to, const LaneMessage& message) noexcept;
   void flush_to(CoreId to) noexcept;
   void keep_rest(CoreId to) noexcept;
   void wake_if_asleep(CoreId to) noexcept;
@@ -143,6 +177,7 @@ class Lanes {
   LaneMatrix& matrix_;
   Ring& ring_;
   CoreId self_;
+  CoreId peers_;  // that this core knows: all cores, and threads
   bool congested_ = false;
   CoreId first_ = 0;  // whose lane is looked at first: rotates, so that none starves
   std::size_t backlog_total_ = 0;

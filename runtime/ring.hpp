@@ -119,6 +119,15 @@ class Ring {
   // Posts a completion with Sink::wake into the ring with this handle, by way of this core's
   // submission queue (IORING_OP_MSG_RING); it leaves with the next wait().
   void wake(std::int32_t handle) noexcept;
+  // The bell by which threads that are no cores wake this ring: each ring_bell() posts a completion
+  // with Sink::wake and slot kBellSlot, which may stand for several. It is armed from the start;
+  // arm_bell() arms it again after a completion without `more`. It may be rung by any thread, also
+  // when the ring is gone, until close_bell(), which is the caller's once it has taken the bell.
+  static constexpr std::uint32_t kBellSlot = 1;
+  std::int32_t take_bell() noexcept;
+  void arm_bell() noexcept;
+  static void ring_bell(std::int32_t bell) noexcept;
+  static void close_bell(std::int32_t bell) noexcept;
   // How many messages of one lane a turn may take. io_uring: always `most`. A simulation may take
   // fewer, or none, to reorder the lanes against each other.
   std::size_t lane_batch(CoreId from, std::size_t most) noexcept;

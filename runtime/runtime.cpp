@@ -8,7 +8,10 @@
 namespace corelane::runtime {
 
 Runtime::Runtime(const RuntimeOptions& options)
-    : options_(options), lanes_(options.cores, options.lane_slots), cores_(options.cores) {}
+    : options_(options),
+      lanes_(options.cores, options.lane_slots, options.threads_max),
+      inboxes_(std::make_unique<Inbox[]>(options.cores)),
+      cores_(options.cores) {}
 
 Runtime::~Runtime() = default;
 
@@ -49,6 +52,10 @@ void RuntimeDriver::make_core(Runtime& runtime, CoreId core, std::unique_ptr<Rin
 
 void RuntimeDriver::destroy_core(Runtime& runtime, CoreId core) noexcept {
   runtime.cores_[core].reset();
+}
+
+void RuntimeDriver::set_blocking_pool(Runtime& runtime, std::unique_ptr<BlockingPool> pool) {
+  runtime.blocking_pool_ = std::move(pool);
 }
 
 void RuntimeDriver::set_failed_step(Runtime& runtime, StartStep step) noexcept {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/core.hpp"
+#include "runtime/inbox.hpp"
 #include "runtime/lanes.hpp"
 #include "runtime/stall_monitor.hpp"
 #include "runtime/task.hpp"
@@ -15,11 +16,38 @@
 
 namespace corelane::runtime {
 
+// Where runtime::blocking has its functions called; made by what runs the cores.
+class BlockingJob;
+class Semaphore;
+struct RuntimeOptions;
+class BlockingPool {
+ public:
+  virtual ~BlockingPool();
+  BlockingPool(const BlockingPool&) = delete;
+  BlockingPool& operator=(const BlockingPool&) = delete;
+  // On any core.
+  virtual void run(BlockingJob& job) noexcept = 0;
+  // Of a core, used on it: how many more calls it may have in the pool.
+  Semaphore& permits(CoreId core) noexcept { return *permits_[core]; }
+
+ protected:
+  explicit BlockingPool(const RuntimeOptions& options);
+
+ private:
+  std::vector<std::unique_ptr<Semaphore>> permits_;
+};
+
 struct RuntimeOptions {
   CoreId cores = 1;
   std::vector<int> cpus;  // core i is pinned to cpus[i % size]; empty: no pinning
   RingOptions ring;
   std::uint32_t lane_slots = 1024;  // a lane, a power of two; a slot is 64 bytes
+  // Threads that are no cores with lanes of their own, at once (runtime/foreign.hpp).
+  CoreId threads_max = 8;
+  // For runtime::blocking: threads, started with the first call, and calls that wait for one, of
+  // all cores together.
+  std::uint32_t blocking_threads = 2;
+  std::uint32_t blocking_queue_max = 1024;
   Nanoseconds lane_poll = 20 * kMicrosecond;
   std::uint64_t seed = 0;                          // 0: from entropy
   Nanoseconds stall_threshold = 5 * kMillisecond;  // 0: no stall detector
@@ -49,6 +77,9 @@ class Runtime {
   CoreId cores() const noexcept { return options_.cores; }
   const RuntimeOptions& options() const noexcept { return options_; }
   LaneMatrix& lanes() noexcept { return lanes_; }
+  Inbox& inbox(CoreId core) noexcept { return inboxes_[core]; }  // see runtime/post.hpp
+  // See runtime/blocking.hpp. While run() runs.
+  BlockingPool& blocking_pool() noexcept { return *blocking_pool_; }
   // Only from the core itself, or while the simulation runs.
   Core& core(CoreId id) noexcept { return *cores_[id]; }
 
@@ -57,6 +88,8 @@ class Runtime {
   RuntimeOptions options_;
   StartStep failed_step_ = StartStep::ring;
   LaneMatrix lanes_;
+  std::unique_ptr<Inbox[]> inboxes_;
+  std::unique_ptr<BlockingPool> blocking_pool_;
   std::vector<std::unique_ptr<Core>> cores_;
 };
 

@@ -16,6 +16,8 @@ struct RuntimeDriver {
   // On the thread that will run the core.
   static void make_core(Runtime& runtime, CoreId core, std::unique_ptr<Ring> ring);
   static void destroy_core(Runtime& runtime, CoreId core) noexcept;
+  // Null: there is none any more; the destructor waits for what runs in it.
+  static void set_blocking_pool(Runtime& runtime, std::unique_ptr<BlockingPool> pool);
   static void set_failed_step(Runtime& runtime, StartStep step) noexcept;
   // On core 0, inside a Core::Scope: starts the main task, which stops all cores when it has ended.
   static void start_main(Runtime& runtime, Main main, int& exit_code);

@@ -9,6 +9,8 @@ namespace corelane::runtime {
 using CoreId = std::uint16_t;
 inline constexpr CoreId kCoresMax = 256;
 inline constexpr CoreId kNoCore = 0xffff;
+// Threads that are no cores (runtime/foreign.hpp), at most: they have numbers behind the cores'.
+inline constexpr CoreId kThreadsMax = 64;
 
 // Nanoseconds on the monotonic clock of the runtime (virtual in a simulation). Points and spans of
 // time are both plain integers: they are compared and added on every turn.

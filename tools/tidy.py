@@ -220,6 +220,8 @@ def rooted_includes(tree):
 EVERYWHERE = TOP_FOLDERS
 # A thread that is no core: it looks at the cores from outside and may wait and lock.
 STALL_MONITOR = 'runtime/stall_monitor.'
+# Threads for calls that block: they wait for jobs, and a lock is nothing beside such a call.
+BLOCKING_THREADS = 'runtime/uring/blocking_threads.'
 # Runs whole servers in one thread: nothing in it crosses a core.
 SIMULATION = 'runtime/sim/'
 # The pointer to the kernel that fits the processor, set once and read by every core.
@@ -246,7 +248,7 @@ BANNED = [
      'a core of the runtime, or a thread behind lanes', *everywhere_but('runtime/', 'tests/')),
     (r'\bstd::(?:\w+_)?mutex\b|\bstd::(?:lock_guard|unique_lock|shared_lock|scoped_lock)\b'
      r'|\bstd::condition_variable\w*\b|\bpthread_mutex_\w+', 'a message over a lane: cores share nothing',
-     SERVER_FOLDERS, (STALL_MONITOR,)),
+     SERVER_FOLDERS, (STALL_MONITOR, BLOCKING_THREADS)),
     (r'\bstd::(?:shared_ptr|weak_ptr|make_shared|enable_shared_from_this)\b',
      'one owner: unique_ptr, a handle, or an id (core, slot, generation)', SERVER_FOLDERS,
      (SIMULATION,)),

@@ -120,6 +120,12 @@ std::int32_t Ring::wake_handle() const noexcept {
 void Ring::wake(std::int32_t) noexcept {
   ++impl_->peer.counters_.wakes_sent;
 }
+std::int32_t Ring::take_bell() noexcept {
+  return -1;
+}
+void Ring::arm_bell() noexcept {}
+void Ring::ring_bell(std::int32_t) noexcept {}
+void Ring::close_bell(std::int32_t) noexcept {}
 std::size_t Ring::lane_batch(CoreId, std::size_t most) noexcept {
   return most;
 }

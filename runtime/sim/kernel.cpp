@@ -94,15 +94,32 @@ void Kernel::run(const Event& event) {
       if (auto* stream = find<Stream>(event.id)) reset_arrives(*stream);
       break;
     case EventKind::wake:
-      deliver_wake(event.id);
+      deliver_wake(event.id, 0);
+      break;
+    case EventKind::bell:
+      deliver_wake(event.id, Ring::kBellSlot);
+      break;
+    case EventKind::call:
+      calls_.extract(event.id).mapped()();
       break;
   }
 }
 
-void Kernel::deliver_wake(std::uint64_t ring_index) {
+void Kernel::ring_bell(std::uint64_t ring_index) {
+  world_.trace().note(TraceKind::wake, world_.now(), 0, ring_index, 1);
+  add_event(world_.now() + step_delay(), EventKind::bell, ring_index);
+}
+
+void Kernel::call_later(std::function<void()> function) {
+  calls_.emplace(next_call_, std::move(function));
+  add_event(world_.now() + step_delay(), EventKind::call, next_call_++);
+}
+
+void Kernel::deliver_wake(std::uint64_t ring_index, std::uint32_t slot) {
   if (ring_index >= rings_.size() || rings_[ring_index] == nullptr) return;
   ++world_.counters().completions;
-  rings_[ring_index]->post({.token = Token::make(Sink::wake, 0, 0), .result = 0});
+  rings_[ring_index]->post(
+      {.token = Token::make(Sink::wake, slot, 0), .result = 0, .more = slot == Ring::kBellSlot});
 }
 
 Nanoseconds Kernel::step_delay() {

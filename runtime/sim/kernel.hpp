@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -45,6 +46,10 @@ class Kernel {
   void submit(RingState& ring);
 
   // --- Events
+  // A thread that is no core: wakes a ring; has `function` called, outside of all turns, after the
+  // time that an operation takes.
+  void ring_bell(std::uint64_t ring_index);
+  void call_later(std::function<void()> function);
   Nanoseconds next_event() const noexcept { return events_.empty() ? kNever : events_.front().due; }
   void run_due();
 
@@ -69,7 +74,7 @@ class Kernel {
   std::string describe_descriptors(std::size_t most) const;
 
  private:
-  enum class EventKind : std::uint8_t { step, cancel, arrival, reset, wake };
+  enum class EventKind : std::uint8_t { step, cancel, arrival, reset, wake, bell, call };
   struct Event {
     Nanoseconds due;
     std::uint64_t sequence;  // equal times in order of making
@@ -101,7 +106,7 @@ class Kernel {
   bool cancel_later(Operation& operation);
   void cancel_now(Operation& operation);
   RingState& ring_of(const Operation& operation) const noexcept { return *rings_[operation.ring]; }
-  void deliver_wake(std::uint64_t ring_index);
+  void deliver_wake(std::uint64_t ring_index, std::uint32_t slot);
 
   // Objects.
   template <class T>
@@ -163,6 +168,8 @@ class Kernel {
   std::deque<Operation> operations_;  // slots; an id is slot + 1 and the use of the slot
   std::vector<std::uint32_t> free_;
   std::uint64_t next_use_ = 0;
+  std::unordered_map<std::uint64_t, std::function<void()>> calls_;
+  std::uint64_t next_call_ = 0;
   std::unordered_map<ObjectId, std::unique_ptr<Object>> objects_;
   ObjectId next_object_ = 1;
   std::vector<ObjectId> listeners_;  // in order of creation

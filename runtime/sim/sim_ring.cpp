@@ -107,6 +107,20 @@ void Ring::wake(std::int32_t handle) noexcept {
   operation.offset = static_cast<std::uint64_t>(handle - sim::RingState::kFirstWakeHandle);
 }
 
+std::int32_t Ring::take_bell() noexcept {
+  return wake_handle();
+}
+
+void Ring::arm_bell() noexcept {}
+void Ring::close_bell(std::int32_t) noexcept {}
+
+void Ring::ring_bell(std::int32_t bell) noexcept {
+  RT_ASSERT(bell >= sim::RingState::kFirstWakeHandle);
+  if (sim::World::current() == nullptr) return;
+  sim::World::current()->kernel().ring_bell(
+      static_cast<std::uint64_t>(bell - sim::RingState::kFirstWakeHandle));
+}
+
 std::size_t Ring::lane_batch(CoreId from, std::size_t most) noexcept {
   Impl& impl = *impl_;
   if (!impl.world.roll(sim::Fault::lane_reorder)) return most;

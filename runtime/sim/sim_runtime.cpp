@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/blocking.hpp"
 #include "runtime/runtime.hpp"
 #include "runtime/runtime_driver.hpp"
 #include "runtime/sim/world.hpp"
@@ -70,12 +71,14 @@ Result<int> Runtime::run(std::function<Task<int>()> main) {
                       .finished = [&core] { return core.finished(); }});
   }
   world.set_dump([this] { return describe_lanes(lanes_); });
+  RuntimeDriver::set_blocking_pool(*this, make_blocking_pool(*this));
   int exit_code = 0;
   {
     const Core::Scope scope(*cores_[0]);
     RuntimeDriver::start_main(*this, std::move(main), exit_code);
   }
   world.drive(actors);
+  RuntimeDriver::set_blocking_pool(*this, nullptr);
   world.check_end();
   world.set_dump({});
   for (CoreId id = 0; id < options_.cores; ++id) RuntimeDriver::destroy_core(*this, id);

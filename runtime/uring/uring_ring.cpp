@@ -3,6 +3,8 @@
 // handler is never interrupted and wake-ups come in batches (io_uring_setup(2), Linux 6.1).
 
 #include <liburing.h>
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -42,10 +44,13 @@ struct BufferGroup {
 struct Ring::Impl {
   io_uring uring{};
   std::array<BufferGroup, kGroupsMax> groups{};
+  int bell = -1;  // an eventfd
+  bool bell_taken = false;
   Counters counters;
 
   ~Impl() {
     io_uring_queue_exit(&uring);
+    if (bell >= 0 && !bell_taken) ::close(bell);
     for (BufferGroup& group : groups) {
       if (group.ring != nullptr) munmap(group.ring, group.ring_bytes);
     }
@@ -111,7 +116,11 @@ Result<std::unique_ptr<Ring>> Ring::create(CoreId, const RingOptions& options) {
     const int error = io_uring_register_files_sparse(&impl->uring, options.direct_descriptors);
     if (error != 0) return Unexpected{Error::from_errno(-error)};
   }
-  return std::unique_ptr<Ring>(new Ring(std::move(impl)));
+  impl->bell = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (impl->bell < 0) return Unexpected{Error::from_errno(errno)};
+  std::unique_ptr<Ring> ring(new Ring(std::move(impl)));
+  ring->arm_bell();
+  return ring;
 }
 
 // --- Turn
@@ -199,6 +208,29 @@ void Ring::wake(std::int32_t handle) noexcept {
   io_uring_prep_msg_ring(sqe, handle, 0, Token::make(Sink::wake, 0, 0).value, 0);
   sqe->user_data = Token::make(Sink::ignore, 0, 0).value;
   sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
+std::int32_t Ring::take_bell() noexcept {
+  impl_->bell_taken = true;
+  return impl_->bell;
+}
+
+// Multishot, and edge-triggered: each write posts a completion, and nobody has to read the counter,
+// which has room for 2^64 - 2 of them.
+void Ring::arm_bell() noexcept {
+  const Token token = Token::make(Sink::wake, kBellSlot, 0);
+  io_uring_sqe* sqe = impl_->entry(token);
+  io_uring_prep_poll_multishot(sqe, impl_->bell, POLLIN);
+  Impl::finish(sqe, token, {});
+}
+
+void Ring::ring_bell(std::int32_t bell) noexcept {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(bell, &one, sizeof one);
+}
+
+void Ring::close_bell(std::int32_t bell) noexcept {
+  ::close(bell);
 }
 
 std::size_t Ring::lane_batch(CoreId, std::size_t most) noexcept {

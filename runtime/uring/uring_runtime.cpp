@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/blocking.hpp"
 #include "runtime/runtime.hpp"
 #include "runtime/runtime_driver.hpp"
 #include "runtime/stall_monitor.hpp"
@@ -46,6 +47,7 @@ struct Start {
   Runtime& runtime;
   std::latch rings_made;
   std::latch cores_stopped;
+  std::latch calls_ended{1};  // those that block
   std::atomic<std::int32_t> first_errno{0};
   std::optional<StallMonitor> monitor{};
 };
@@ -71,6 +73,12 @@ void run_core(Start& start, CoreId id, RuntimeDriver::Main main, int& exit_code)
     if (start.monitor) start.monitor->detach(core.progress());
     // A sleeping peer may still be about to be woken through a ring: all stop before one is gone.
     start.cores_stopped.arrive_and_wait();
+    // And a call that still runs uses what its core destroys with itself.
+    if (id == 0) {
+      RuntimeDriver::set_blocking_pool(start.runtime, nullptr);
+      start.calls_ended.count_down();
+    }
+    start.calls_ended.wait();
   }
   RuntimeDriver::destroy_core(start.runtime, id);
 }
@@ -93,6 +101,7 @@ Result<int> Runtime::run(std::function<Task<int>()> main) {
       return Unexpected{Error::from_errno(error.code().value())};
     }
   }
+  RuntimeDriver::set_blocking_pool(*this, make_blocking_pool(*this));
   int exit_code = 0;
   int unused = 0;
   std::vector<std::thread> threads;

@@ -1,0 +1,41 @@
+#include "runtime/blocking.hpp"
+
+#include <algorithm>
+
+namespace corelane::runtime {
+
+BlockingPool::BlockingPool(const RuntimeOptions& options) {
+  const std::size_t share = std::max(options.blocking_queue_max / options.cores, 1u);
+  for (CoreId core = 0; core < options.cores; ++core) {
+    permits_.push_back(std::make_unique<Semaphore>(share));
+  }
+}
+
+BlockingPool::~BlockingPool() = default;
+
+BlockingJob::BlockingJob(detail::ErrandWaiter& waiter, Semaphore& permits) noexcept
+    : home_(Core::current().runtime().inbox(Core::current().id())),
+      permits_(permits),
+      waiter_(&waiter) {}
+
+void BlockingJob::work() noexcept {
+  if (!is_abandoned_.load(std::memory_order_relaxed)) call();
+  home_.push(*this);
+}
+
+void BlockingJob::run() noexcept {
+  Core::current().is_back(*this);
+  permits_.release();
+  if (waiter_ == nullptr) {
+    destroy();
+  } else {
+    waiter_->came_back();
+  }
+}
+
+void BlockingJob::abandon() noexcept {
+  waiter_ = nullptr;
+  is_abandoned_.store(true, std::memory_order_relaxed);
+}
+
+}  // namespace corelane::runtime

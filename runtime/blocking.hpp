@@ -1,0 +1,131 @@
+#pragma once
+// Calls that block (a library's, getaddrinfo, a file system without io_uring) on a few threads that
+// are no cores:
+//
+//   const auto addresses = co_await blocking([name] { return look_up(name); });
+//   const auto soon = co_await with_timeout(kSecond, blocking([name] { return look_up(name); }));
+//
+// The result comes back to the core that asked, and so does an exception. The wait can be given up
+// like that of submit_to (runtime/sharded.hpp): the function must own what it uses; one that runs
+// runs on, to its end, and one that no thread has begun is not run. What it returns is destroyed on
+// the core.
+//
+// RuntimeOptions::blocking_threads run, started with the first call; blocking_queue_max calls of
+// all cores together may run or wait for a thread, each core having its share; further ones wait on
+// their core, first come first served. Functions run outside of any core: no Core::current(), no
+// co_await, and post() as the only way in. Runtime::run waits for those that run.
+//
+// In a simulation a function runs in the one thread there is, after a seeded delay, and as many at
+// once as there are threads.
+
+#include <atomic>
+#include <coroutine>
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+#include "runtime/inbox.hpp"
+#include "runtime/result.hpp"
+#include "runtime/runtime.hpp"
+#include "runtime/semaphore.hpp"
+#include "runtime/sharded.hpp"
+#include "runtime/task.hpp"
+
+namespace corelane::runtime {
+
+// One call: goes from its core to a thread, and comes home through the core's inbox.
+class BlockingJob : public detail::Errand, public Posted {
+ public:
+  // On a thread of the pool: calls the function unless nobody waits any more, and sends it home.
+  void work() noexcept;
+  // Posted, at home. A job whose core has ended is destroyed by that, as an errand.
+  void run() noexcept final;
+  void drop() noexcept final {}
+
+ protected:
+  BlockingJob(detail::ErrandWaiter& waiter, Semaphore& permits) noexcept;
+  virtual void call() noexcept = 0;
+  // At home: the wait was given up.
+  void abandon() noexcept;
+
+ private:
+  Inbox& home_;
+  Semaphore& permits_;  // of the home core
+  detail::ErrandWaiter* waiter_;
+  // Stored by the core, read by the thread before it begins; relaxed, for it is only a hint.
+  std::atomic<bool> is_abandoned_{false};
+};
+
+// Of the production runtime, or of the simulation.
+std::unique_ptr<BlockingPool> make_blocking_pool(Runtime& runtime);
+
+namespace detail {
+
+template <class Function>
+class BlockingCall final : public BlockingJob {
+ public:
+  using Value = std::invoke_result_t<Function&>;
+  static_assert(!IsTask<Value>::value, "a function that blocks returns its result, no task");
+
+  BlockingCall(Function&& function, ErrandWaiter& waiter, Semaphore& permits)
+      : BlockingJob(waiter, permits), function_(std::move(function)) {}
+  Value take() { return outcome_.take(); }
+  void give_up() noexcept { abandon(); }
+  void destroy() noexcept override { delete this; }
+
+ private:
+  void call() noexcept override { outcome_.run(function_); }
+
+  Function function_;
+  Outcome<Value> outcome_;
+};
+
+template <class Function>
+class AwaitBlocking final : private ErrandWaiter {
+ public:
+  using Value = std::invoke_result_t<Function&>;
+
+  AwaitBlocking(Function& function, Semaphore& permits) noexcept
+      : function_(function), permits_(permits) {}
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) {
+    if (!begin(handle)) {
+      permits_.release();
+      return false;
+    }
+    call_ = new BlockingCall<Function>(std::move(function_), *this, permits_);
+    Core::current().send_away(*call_);
+    Core::current().runtime().blocking_pool().run(*call_);
+    return true;
+  }
+  Value await_resume() {
+    if (call_ == nullptr) return given_up<Value>();
+    const std::unique_ptr<BlockingCall<Function>> back(call_);
+    return back->take();
+  }
+
+ private:
+  void on_cancel() noexcept override {
+    call_->give_up();
+    call_ = nullptr;
+    end();
+  }
+
+  Function& function_;
+  Semaphore& permits_;
+  BlockingCall<Function>* call_ = nullptr;
+};
+
+}  // namespace detail
+
+// Cancelled: as submit_to.
+template <class Function>
+Task<std::invoke_result_t<Function&>> blocking(Function function) {
+  Semaphore& permits = Core::current().runtime().blocking_pool().permits(Core::current().id());
+  const auto permitted = co_await permits.acquire();
+  if (!permitted) co_return detail::given_up<std::invoke_result_t<Function&>>();
+  co_return co_await detail::AwaitBlocking<Function>(function, permits);
+}
+
+}  // namespace corelane::runtime
