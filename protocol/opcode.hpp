@@ -17,12 +17,13 @@ using fbs::Transport;
 
 inline constexpr std::uint16_t kRequestOpcodeMax = 18;
 inline constexpr std::uint16_t kServerOpcodeMax = 63;
+inline constexpr std::uint16_t kFurtherRequestOpcodeMax = 127;
 inline constexpr std::uint16_t kCustomOpcodeMin = 200;
 
 enum class OpcodeClass : std::uint8_t {
-  request,   // 1 to 18: clients send it; Pong (3) may come from either side
-  server,    // 19 to 63: only the server sends it, named or not
-  reserved,  // 0 and 64 to 199: nobody sends it
+  request,   // 1 to 18 and 64 to 127: clients send it; Pong (3) may come from either side
+  server,    // 19 to 63 and 128 to 199: only the server sends it, named or not
+  reserved,  // 0: nobody sends it
   custom,    // 200 to 65,535: handlers of the application
 };
 
@@ -33,8 +34,10 @@ constexpr std::uint16_t number(Opcode opcode) noexcept {
 constexpr OpcodeClass classify(Opcode opcode) noexcept {
   const std::uint16_t value = number(opcode);
   if (value >= kCustomOpcodeMin) return OpcodeClass::custom;
-  if (value == 0 || value > kServerOpcodeMax) return OpcodeClass::reserved;
-  return value <= kRequestOpcodeMax ? OpcodeClass::request : OpcodeClass::server;
+  if (value == 0) return OpcodeClass::reserved;
+  if (value <= kRequestOpcodeMax) return OpcodeClass::request;
+  if (value <= kServerOpcodeMax || value > kFurtherRequestOpcodeMax) return OpcodeClass::server;
+  return OpcodeClass::request;
 }
 
 // "Publish"; empty for a number without a name.

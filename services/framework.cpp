@@ -17,6 +17,10 @@
 namespace framework {
 namespace {
 
+namespace runtime = corelane::runtime;
+namespace services = corelane::services;
+namespace ws = corelane::ws;
+
 constexpr int kExitUsage = 2;
 
 // Not fmt::print(), which throws where the disk is full.
@@ -25,16 +29,15 @@ void tell(const std::string& line) {
 }
 
 // False, and a line on stderr, if a text is no address.
-bool parse_addresses(const std::vector<std::string>& texts, std::vector<corelane::runtime::Address>& to) {
+bool parse_addresses(const std::vector<std::string>& texts, std::vector<runtime::Address>& to) {
   for (const std::string& text : texts) {
-    if (const std::string problem = corelane::runtime::Address::problem_of(text);
-        !problem.empty()) {
+    if (const std::string problem = runtime::Address::problem_of(text); !problem.empty()) {
       tell(
           fmt::format("\"{}\" {}; addresses to listen on: 127.0.0.1:8080, [::1]:8080, unix:/path\n",
                       text, problem));
       return false;
     }
-    to.push_back(*corelane::runtime::Address::parse(text));
+    to.push_back(*runtime::Address::parse(text));
   }
   return true;
 }
@@ -42,7 +45,7 @@ bool parse_addresses(const std::vector<std::string>& texts, std::vector<corelane
 // False, and a line on stderr, if an entry can never let an origin in.
 bool check_origins(const std::vector<std::string>& entries) {
   for (const std::string& entry : entries) {
-    const std::string problem = corelane::ws::read_origin_entry(entry).problem;
+    const std::string problem = ws::read_origin_entry(entry).problem;
     if (problem.empty()) continue;
     fmt::print(stderr, "origin \"{}\" {}\n", entry, problem);
     return false;
@@ -54,7 +57,7 @@ std::optional<std::uint16_t> parse_cores(std::string_view text) {
   std::uint16_t cores = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), cores);
   if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  if (cores > corelane::runtime::kCoresMax) return std::nullopt;
+  if (cores > runtime::kCoresMax) return std::nullopt;
   return cores;
 }
 
@@ -70,7 +73,7 @@ std::string read_flags(int argc, const char* const* argv, options& settings) {
       continue;
     }
     const auto cores = parse_cores(argv[i]);
-    if (!cores) return fmt::format("--cores {}: 0 to {}", argv[i], corelane::runtime::kCoresMax);
+    if (!cores) return fmt::format("--cores {}: 0 to {}", argv[i], runtime::kCoresMax);
     settings.cores = *cores;
   }
   if (!listen.empty()) settings.listen = std::move(listen);
@@ -89,7 +92,7 @@ int app::run(int argc, const char* const* argv) {
 }
 
 int app::run() {
-  corelane::services::NodeOptions node;
+  services::NodeOptions node;
   if (!parse_addresses(options_.listen, node.listen) ||
       !parse_addresses(options_.tcp_listen, node.tcp_listen)) {
     return kExitUsage;
@@ -113,13 +116,12 @@ int app::run() {
       std::max(node.network.queued_bytes_max, options_.message_bytes_max) + 4096;
   node.handlers = &handlers_;
 
-  corelane::services::ProcessOptions process;
-  const std::vector<int> cpus = corelane::runtime::allowed_cpus();
-  process.runtime.cores =
-      options_.cores != 0 ? options_.cores : corelane::services::cores_for(cpus);
+  services::ProcessOptions process;
+  const std::vector<int> cpus = runtime::allowed_cpus();
+  process.runtime.cores = options_.cores != 0 ? options_.cores : services::cores_for(cpus);
   process.runtime.cpus = cpus;
   process.drain_deadline = options_.drain_deadline;
-  return corelane::services::run_node(std::move(process), std::move(node));
+  return services::run_node(std::move(process), std::move(node));
 }
 
 }  // namespace framework

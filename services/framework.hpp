@@ -27,8 +27,20 @@
 //   then returns false, and from then on at once, so a loop that sleeps must look at what it
 //   returns.
 //
+// A handler that throws costs its request an Error `internal` and the log a line; the connection
+// and the server go on.
+//
+// Handlers publish, send and broadcast like clients do, and receive from channels:
+//
+//   framework::publish("news", "hello");                             // nobody waits for it
+//   const auto done = co_await framework::publish_and_wait("news", "hello");
+//   framework::channel_reader reader;                                // in a coroutine
+//   co_await reader.subscribe("news");
+//   while (const auto event = co_await reader.next()) use(event->data);
+//
 // Beside your opcodes the server speaks everything that `corelane serve` does: the built-ins
-// (WhoAmI, Ping, Subscribe, Publish, Send, Broadcast), GET /healthz, WebSocket on any path.
+// (WhoAmI, Ping, Subscribe, Publish, Send, Broadcast), GET /healthz, WebSocket on any path. A
+// built-in can be overridden; the original stays callable (request::serve_original).
 //
 // The names of this namespace are in lower case, unlike the rest of the project: it is meant to be
 // written by its users.
@@ -36,7 +48,9 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -45,6 +59,8 @@
 #include "runtime/combine.hpp"
 #include "runtime/sharded.hpp"
 #include "services/dispatch/dispatch.hpp"
+#include "services/pubsub/channel_reader.hpp"
+#include "services/reply/reply.hpp"
 
 namespace framework {
 
@@ -52,6 +68,16 @@ using request = corelane::services::Request;
 template <class T = void>
 using task = corelane::runtime::Task<T>;
 using error_code = corelane::protocol::ErrorCode;
+using uuid = corelane::protocol::Uuid;  // of a session: request::session_uuid()
+using corelane::protocol::parse_uuid;
+template <class T>
+using result = corelane::runtime::Result<T>;
+// Completions of what a handler may wait for; `code` is error_code::none if all went well.
+using published = corelane::services::Published;
+using sent = corelane::services::Sent;
+using broadcast_done = corelane::services::BroadcastDone;
+using channel_event = corelane::services::ChannelEvent;
+using channel_reader = corelane::services::ChannelReader;
 using core_id = corelane::runtime::CoreId;
 inline constexpr std::size_t cores_max = corelane::runtime::kCoresMax;
 
@@ -73,6 +99,61 @@ inline core_id this_core() noexcept {
 }
 inline core_id core_count() noexcept {
   return corelane::runtime::Core::current().cores();
+}
+
+// --- What clients can ask for, from a handler. On any core; the data is copied before they return.
+
+using bytes = std::span<const std::byte>;
+inline bytes bytes_of(std::string_view text) noexcept {
+  return std::as_bytes(std::span{text});
+}
+
+inline void publish(std::string_view channel, bytes data) {
+  corelane::services::PubSub::local().publish({.channel = channel, .data = data}, {});
+}
+inline void publish(std::string_view channel, std::string_view text) {
+  publish(channel, bytes_of(text));
+}
+inline void send(const uuid& session, bytes data) {
+  corelane::services::Sessions::local().send({.to = session, .data = data}, {});
+}
+inline void send(const uuid& session, std::string_view text) {
+  send(session, bytes_of(text));
+}
+inline void broadcast(bytes data) {
+  corelane::services::Sessions::local().broadcast({.data = data}, {});
+}
+inline void broadcast(std::string_view text) {
+  broadcast(bytes_of(text));
+}
+
+// The same, to be awaited: until it was queued to all subscribers, to the session, to all sessions,
+// on all cores. The result is a published, sent or broadcast_done; its error is only `cancelled`.
+// Views are looked at before the coroutine suspends.
+inline auto publish_and_wait(std::string_view channel, bytes data) {
+  return corelane::services::completion_of<published>([=](const corelane::services::ReplyTo& to) {
+    corelane::services::PubSub::local().publish({.channel = channel, .data = data}, to);
+  });
+}
+inline auto publish_and_wait(std::string_view channel, std::string_view text) {
+  return publish_and_wait(channel, bytes_of(text));
+}
+inline auto send_and_wait(const uuid& session, bytes data) {
+  return corelane::services::completion_of<sent>([=](const corelane::services::ReplyTo& to) {
+    corelane::services::Sessions::local().send({.to = session, .data = data}, to);
+  });
+}
+inline auto send_and_wait(const uuid& session, std::string_view text) {
+  return send_and_wait(session, bytes_of(text));
+}
+inline auto broadcast_and_wait(bytes data) {
+  return corelane::services::completion_of<broadcast_done>(
+      [=](const corelane::services::ReplyTo& to) {
+        corelane::services::Sessions::local().broadcast({.data = data}, to);
+      });
+}
+inline auto broadcast_and_wait(std::string_view text) {
+  return broadcast_and_wait(bytes_of(text));
 }
 
 struct options {
@@ -105,6 +186,29 @@ class app {
   // run(). `name` is for reports. `handler` is copied, and called on all cores.
   template <class Handler>
   app& on(std::uint16_t opcode, std::string name, Handler handler) {
+    handlers_.add(opcode, entry_of(std::move(name), std::move(handler)));
+    return *this;
+  }
+  // Serves a built-in opcode (1 WhoAmI, 2 Ping, ...) in place of the server;
+  // request::serve_original() has the server serve it after all. Throws std::invalid_argument for
+  // an opcode that is none.
+  template <class Handler>
+  app& override_built_in(std::uint16_t opcode, std::string name, Handler handler) {
+    handlers_.override_built_in(opcode, entry_of(std::move(name), std::move(handler)));
+    return *this;
+  }
+
+  // Serves until SIGTERM or SIGINT, then drains. Returns the exit code for main(): 0; 1 if an
+  // address cannot be listened on; 2 if the options cannot be used; 6 if the host lacks io_uring.
+  // From the main thread, once.
+  int run();
+  // The same with flags that win over the options: --listen ADDR:PORT (may be repeated),
+  // --cores N. 2 for anything else.
+  int run(int argc, const char* const* argv);
+
+ private:
+  template <class Handler>
+  static corelane::services::CustomHandler entry_of(std::string name, Handler handler) {
     corelane::services::CustomHandler entry;
     entry.name = std::move(name);
     if constexpr (requires(request by_value) {
@@ -120,19 +224,9 @@ class app {
                     "framework::task<>");
       entry.plain = std::move(handler);
     }
-    handlers_.add(opcode, std::move(entry));
-    return *this;
+    return entry;
   }
 
-  // Serves until SIGTERM or SIGINT, then drains. Returns the exit code for main(): 0; 1 if an
-  // address cannot be listened on; 2 if the options cannot be used; 6 if the host lacks io_uring.
-  // From the main thread, once.
-  int run();
-  // The same with flags that win over the options: --listen ADDR:PORT (may be repeated),
-  // --cores N. 2 for anything else.
-  int run(int argc, const char* const* argv);
-
- private:
   options options_;
   corelane::services::HandlerTable handlers_;
 };

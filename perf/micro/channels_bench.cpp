@@ -28,7 +28,8 @@ class Find final : public Workload {
     const std::uint64_t before = node_.pubsub().counters().published;
     for (std::uint64_t i = 0; i < operations; ++i) {
       if (at_ == names_.size()) at_ = 0;
-      node_.pubsub().publish(from_, {}, names_[at_++], data_, false);
+      node_.pubsub().publish({.channel = names_[at_++], .data = data_, .publisher = from_.uuid()},
+                             {});
     }
     return node_.pubsub().counters().published - before;
   }

@@ -25,7 +25,7 @@ class NullNode {
     options.websocket.ping_interval = 0;  // nobody would answer
     options.pubsub.hash_seed = kSeed;
     options.dispatch.subscriptions_per_session_max = 1000;
-    node_.emplace(options, handlers_);
+    node_.emplace(options, opcodes_);
     RT_ASSERT(node_->listen(*runtime::Address::parse("127.0.0.1:0"), false).has_value());
     for (std::size_t i = 0; i < clients; ++i) connect();
     RT_ASSERT(sessions().count() == clients);
@@ -92,7 +92,7 @@ class NullNode {
   }
 
   NullCore core_;
-  services::HandlerTable handlers_;
+  const services::OpcodeTable opcodes_ = services::opcodes_for({});
   std::optional<services::CoreNode> node_;
   std::vector<int> sockets_;
 };

@@ -61,10 +61,8 @@ class Send final : public ManySessions {
   using ManySessions::ManySessions;
   std::uint64_t run(std::uint64_t operations) override {
     const std::uint64_t before = node_.sessions().counters().sent;
-    protocol::MessageHeader header;
-    header.transaction_id.data[0] = 1;
     for (std::uint64_t i = 0; i < operations; ++i) {
-      node_.sessions().send(asker_, header, next_uuid(), data_, false);
+      node_.sessions().send({.to = next_uuid(), .data = data_, .from = asker_.uuid()}, {});
       if (i % 64 == 63) node_.turn();
     }
     node_.turn();

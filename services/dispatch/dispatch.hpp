@@ -1,15 +1,13 @@
 #pragma once
-// Dispatch: from the bytes of one client to the service that serves them. One a core, pure
-// functions over the core's services; a frame is verified once and looked at in place.
+// Dispatch: from the bytes of one client to the function that serves them. One a core; it knows no
+// service, only the table of opcodes; a frame is verified once and looked at in place.
 //
-//   WebSocket message -> frames -> verify_message -> table of built-ins (1..63) or custom (200..)
+//   WebSocket message -> frames -> verify_message -> OpcodeTable: a service's row, or a handler
 //   TCP bytes         -> frames -> the same
 //
 // Whatever is wrong with a frame is answered by an Error under its transaction id (nil if that
 // could not be read); a WebSocket goes on with the next message, a TCP stream that has lost its
 // place is closed. Only a Pong is taken in silence: it answers nothing and asks for nothing.
-
-#include <tsl/robin_map.h>
 
 #include <cstdint>
 #include <span>
@@ -19,25 +17,12 @@
 #include "protocol/requests.hpp"
 #include "protocol/verify.hpp"
 #include "runtime/task_group.hpp"
+#include "services/dispatch/opcode_table.hpp"
 #include "services/dispatch/request.hpp"
 #include "services/local.hpp"
 #include "services/sessions/sessions.hpp"
 
 namespace corelane::services {
-
-// Custom handlers by opcode. Filled before the cores start, then read by all.
-class HandlerTable {
- public:
-  // Throws std::invalid_argument for an opcode below 200 or one that is taken.
-  void add(std::uint16_t opcode, CustomHandler handler);
-  const CustomHandler* find(protocol::Opcode opcode) const noexcept {
-    const auto found = handlers_.find(protocol::number(opcode));
-    return found == handlers_.end() ? nullptr : &found->second;
-  }
-
- private:
-  tsl::robin_map<std::uint16_t, CustomHandler> handlers_;
-};
 
 struct DispatchOptions {
   std::string node_name;
@@ -54,7 +39,8 @@ struct DispatchOptions {
 
 class Dispatch {
  public:
-  Dispatch(DispatchOptions options, const HandlerTable& handlers);
+  // The table must outlive it.
+  Dispatch(DispatchOptions options, const OpcodeTable& table);
   ~Dispatch();
   Dispatch(const Dispatch&) = delete;
   Dispatch& operator=(const Dispatch&) = delete;
@@ -72,60 +58,98 @@ class Dispatch {
   // Bytes of a TCP stream, as many whole frames as there are.
   StreamProgress on_stream(Session& session, std::span<const std::byte> bytes);
 
-  // Cancels the coroutines of custom handlers and waits for them.
+  // Cancels the coroutines of handlers and waits for them.
   runtime::Task<void> stop();
 
-  struct Counters {
-    std::uint64_t requests = 0;
-    std::uint64_t errors = 0;  // Error replies made here
-  };
-  const Counters& counters() const noexcept { return counters_; }
+  const DispatchOptions& options() const noexcept { return options_; }
+  const OpcodeTable& table() const noexcept { return table_; }
+  // WhoAmI and Ping.
+  static std::span<const OpcodeRow> opcodes() noexcept;
 
- private:
-  using BuiltIn = void (Dispatch::*)(Session&, const protocol::MessageView&);
-  static BuiltIn built_in(protocol::Opcode opcode) noexcept;
-
-  void on_frame(Session& session, std::span<const std::byte> message);
-  void on_custom(Session& session, const protocol::MessageView& message);
-  bool has_room_for(Session& session, const protocol::MessageView& message);
-  void start(Session& session, const CustomHandler& handler, const Request& request);
-  void end_handler(const SessionId& id, std::size_t bytes) noexcept;
-  [[gnu::cold]] void refuse_frame(Session& session, protocol::FrameStatus status);
-  [[gnu::cold]] void refuse(Session& session, const protocol::MessageView& message,
-                            protocol::ErrorCode code, std::string_view text,
-                            std::uint32_t retry_after_ms = 0);
-  [[gnu::cold]] void refuse_opcode(Session& session, const protocol::MessageView& message);
-  [[gnu::cold]] void refuse_payload(Session& session, const protocol::MessageView& message,
-                                    protocol::ErrorCode code);
-  // Refuses a request whose data would be sent on in a frame larger than the server itself takes,
-  // or than anyone's outgoing queue.
-  bool can_be_sent(Session& session, const protocol::MessageView& message, std::size_t frame_bytes);
-  protocol::MessageHeader reply_header(const protocol::MessageView& message) const noexcept;
-
-  void who_am_i(Session& session, const protocol::MessageView& message);
-  void reply_who_am_i(Session& session, const protocol::MessageHeader& header,
-                      std::string_view address);
-  void ping(Session& session, const protocol::MessageView& message);
-  void subscribe(Session& session, const protocol::MessageView& message);
-  void unsubscribe(Session& session, const protocol::MessageView& message);
-  void publish(Session& session, const protocol::MessageView& message);
-  void send(Session& session, const protocol::MessageView& message);
-  void broadcast(Session& session, const protocol::MessageView& message);
-  // Both refuse a payload that is not of its type. The first is for what clients send often.
+  // --- For the functions of rows
+  // Both refuse a payload that is not of its type, and say so by false or null. The first is for
+  // what clients send often. What they return is valid until the next call.
   template <class Request>
   bool read(Session& session, const protocol::MessageView& message, Request& request);
   template <class Table>
   const Table* payload_of(Session& session, const protocol::MessageView& message);
+  // The strings of a verified list.
   template <class Names>
-  std::span<const std::string_view> channel_names(const Names& names);
+  std::span<const std::string_view> names_of(const Names& names);
+  // Refuses a request whose data would be sent on in a frame larger than the server itself takes,
+  // or than anyone's outgoing queue.
+  bool can_be_sent(Session& session, const protocol::MessageView& message, std::size_t frame_bytes);
+  [[gnu::cold]] void refuse(Session& session, const protocol::MessageView& message,
+                            protocol::ErrorCode code, std::string_view text,
+                            std::uint32_t retry_after_ms = 0);
+  [[gnu::cold]] void refuse_opcode(Session& session, const protocol::MessageView& message);
+  // Runs a handler of the application; a coroutine only if there is room for one more.
+  void run(const CustomHandler& handler, Session& session, const protocol::MessageView& message);
+  // Runs a coroutine that answers `session` once; it is cancelled when the server stops. False, and
+  // nothing runs, if more than half of the places for handlers are taken.
+  template <class Function, class... Arguments>
+  bool spawn(const char* name, Function function, Arguments&&... arguments) {
+    if (running_.running() >= options_.handlers_running_max / 2) return false;
+    running_.spawn(name, function, std::forward<Arguments>(arguments)...);
+    return true;
+  }
+
+  struct Counters {
+    std::uint64_t requests = 0;
+    std::uint64_t errors = 0;    // Error replies made here
+    std::uint64_t failures = 0;  // handlers that ended with an exception
+  };
+  const Counters& counters() const noexcept { return counters_; }
+
+ private:
+  void on_frame(Session& session, std::span<const std::byte> message);
+  bool has_room_for(Session& session, const protocol::MessageView& message);
+  void start(Session& session, const CustomHandler& handler, const Request& request);
+  void end_handler(const SessionId& id, std::size_t bytes) noexcept;
+  [[gnu::cold]] void fail(const Request& request, const CustomHandler& handler,
+                          std::string_view what) noexcept;
+  [[gnu::cold]] void refuse_frame(Session& session, protocol::FrameStatus status);
+  [[gnu::cold]] void refuse_payload(Session& session, const protocol::MessageView& message,
+                                    protocol::ErrorCode code);
 
   DispatchOptions options_;
-  const HandlerTable& handlers_;
+  const OpcodeTable& table_;
   protocol::AlignedScratch scratch_;
   std::vector<std::string_view> names_;  // of the request that is being served
   runtime::TaskGroup running_{"handlers"};
   std::size_t handler_bytes_ = 0;  // payloads of what runs
   Counters counters_;
 };
+
+// What others get of a request's header: not the transaction id.
+inline protocol::MessageHeader passed_on(const protocol::MessageView& message) noexcept {
+  return {.transaction_id = {},
+          .timestamp = message.timestamp,
+          .trace_id = message.trace_id,
+          .span_id = message.span_id};
+}
+
+template <class Table>
+const Table* Dispatch::payload_of(Session& session, const protocol::MessageView& message) {
+  const auto verified = protocol::verify_payload<Table>(message.payload, scratch_);
+  if (!verified) refuse_payload(session, message, verified.code);
+  return verified.table;
+}
+
+template <class Request>
+bool Dispatch::read(Session& session, const protocol::MessageView& message, Request& request) {
+  const protocol::ErrorCode code = protocol::read_request(message.payload, scratch_, request);
+  if (code == protocol::ErrorCode::none) [[likely]]
+    return true;
+  refuse_payload(session, message, code);
+  return false;
+}
+
+template <class Names>
+std::span<const std::string_view> Dispatch::names_of(const Names& names) {
+  names_.clear();
+  for (const auto* name : names) names_.emplace_back(name->c_str(), name->size());
+  return names_;
+}
 
 }  // namespace corelane::services

@@ -1,21 +1,18 @@
 #pragma once
-// Request: one message of a client on its way to a custom handler (opcodes from 200 up), and the
-// way back. A plain handler gets it by reference, its payload lying in the receive buffer; a
-// coroutine gets one of its own, whose payload is a copy, and may answer after any suspension: if
-// the client is gone by then, answers go nowhere and say so.
+// Request: one message of a client on its way to a handler of the application (opcodes from 200 up,
+// or a built-in that it overrides), and the way back. A plain handler gets it by reference, its
+// payload lying in the receive buffer; a coroutine gets one of its own, whose payload is a copy,
+// and may answer after any suspension: if the client is gone by then, answers go nowhere and say
+// so.
 
 #include <cstddef>
-#include <functional>
 #include <memory>
 #include <span>
-#include <string>
 #include <string_view>
-#include <vector>
 
 #include "protocol/message.hpp"
 #include "protocol/opcode.hpp"
 #include "protocol/verify.hpp"
-#include "runtime/task.hpp"
 #include "services/sessions/sessions.hpp"
 
 namespace corelane::services {
@@ -48,25 +45,23 @@ class Request {
   bool fail(protocol::ErrorCode code, std::string_view text,
             std::uint32_t retry_after_ms = 0) const;
 
+  // For a handler that overrides a built-in: serves the request as if it had not been overridden,
+  // its answer included (an Error if the server does not serve it). False: the client is gone.
+  bool serve_original() const;
+
+  Request without_payload() const noexcept;
   // The same request with a payload of its own, for a coroutine.
   Request copy() const;
 
  private:
   Session* find() const noexcept;
+  protocol::MessageView view() const noexcept;
 
   SessionId session_;
   protocol::Opcode opcode_;
   protocol::MessageHeader header_;
   std::span<const std::byte> payload_;
   std::unique_ptr<std::byte[]> memory_;  // of the payload, if it is a copy
-};
-
-// What serves a custom opcode: one of the two functions. Shared by all cores, so it must not have
-// state of its own that is not per core.
-struct CustomHandler {
-  std::string name;  // in stall reports; lives as long as the table
-  std::function<void(Request&)> plain;
-  std::function<runtime::Task<void>(Request)> coroutine;
 };
 
 }  // namespace corelane::services

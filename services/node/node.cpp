@@ -84,17 +84,27 @@ void serve_welcome(void*, const net::http::Request&, const net::http::RouteMatch
 
 const ws::ConnectionHandler CoreNode::kHandler{on_open, on_message, on_close, nullptr};
 
+OpcodeTable opcodes_for(const NodeOptions& options) {
+  OpcodeTable table;
+  for (const auto rows : {Dispatch::opcodes(), Sessions::opcodes(), PubSub::opcodes()}) {
+    table.add(rows);
+  }
+  if (options.handlers != nullptr) table.add(*options.handlers);
+  table.set_gates(options.gates);
+  return table;
+}
+
 std::uint64_t streams_for(std::uint64_t connections_max, std::uint32_t cores) noexcept {
   return (connections_max + cores - 1) / cores + kRefusedAtOnce;
 }
 
-CoreNode::CoreNode(const NodeOptions& options, const HandlerTable& handlers)
+CoreNode::CoreNode(const NodeOptions& options, const OpcodeTable& opcodes)
     : socket_(options.socket),
       close_timeout_(std::max(
           {options.websocket.close_timeout, options.tcp.close_timeout, options.http.linger})),
       sessions_(share_of(options.connections_max), options.tcp.close_timeout),
       pubsub_(options.pubsub),
-      dispatch_(options.dispatch, handlers),
+      dispatch_(options.dispatch, opcodes),
       network_(network_options(options)),
       endpoint_(network_, options.websocket, kHandler, nullptr),
       routes_(routes(*this)),
@@ -212,9 +222,8 @@ Task<std::uint32_t> CoreNode::end_sessions(runtime::Nanoseconds until) {
 // --- The node on all cores
 
 Task<std::string> Node::start() {
-  if (options_.handlers == nullptr) options_.handlers = &no_handlers_;
   if (options_.pubsub.hash_seed == 0) options_.pubsub.hash_seed = Core::current().ring().entropy();
-  co_return co_await cores_.try_start(std::cref(options_), std::cref(*options_.handlers));
+  co_return co_await cores_.try_start(std::cref(options_), std::cref(opcodes_));
 }
 
 Task<std::optional<Node::ListenError>> Node::listen() {

@@ -39,8 +39,13 @@ struct NodeOptions {
   // Of one address; 0: no limit. With a limit, network.direct_descriptors must be false.
   std::uint32_t connections_per_ip_max = 0;
   runtime::ListenOptions socket;           // rights of the files of Unix sockets
-  const HandlerTable* handlers = nullptr;  // of custom opcodes; must outlive the node
+  const HandlerTable* handlers = nullptr;  // of the application; must outlive the node
+  RequestGates gates;
 };
+
+// The table of opcodes by which a node with these options serves: the rows of all services, and the
+// application's handlers, which must outlive it.
+OpcodeTable opcodes_for(const NodeOptions& options);
 
 // What a core's network must have room for: its share of the connections, and some that are told
 // that there is no room for them. More than those wait to be accepted.
@@ -49,7 +54,7 @@ std::uint64_t streams_for(std::uint64_t connections_max, std::uint32_t cores) no
 // One core's part.
 class CoreNode {
  public:
-  CoreNode(const NodeOptions& options, const HandlerTable& handlers);
+  CoreNode(const NodeOptions& options, const OpcodeTable& opcodes);
   ~CoreNode();
 
   runtime::Result<runtime::Address> listen(const runtime::Address& address, bool tcp);
@@ -94,7 +99,8 @@ class CoreNode {
 
 class Node {
  public:
-  explicit Node(NodeOptions options) : options_(std::move(options)) {}
+  explicit Node(NodeOptions options)
+      : options_(std::move(options)), opcodes_(opcodes_for(options_)) {}
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
@@ -128,7 +134,7 @@ class Node {
   runtime::Task<std::optional<ListenError>> listen_on(runtime::Address address, bool tcp);
 
   NodeOptions options_;
-  HandlerTable no_handlers_;
+  const OpcodeTable opcodes_;
   runtime::Sharded<CoreNode> cores_;
   std::vector<runtime::Address> addresses_;
   std::vector<runtime::Address> tcp_addresses_;

@@ -11,6 +11,8 @@
 #include "protocol/message.hpp"
 #include "runtime/shared_bytes.hpp"
 #include "runtime/types.hpp"
+#include "services/pubsub/listener.hpp"
+#include "services/reply/reply.hpp"
 #include "services/sessions/sessions.hpp"
 
 namespace corelane::services {
@@ -22,10 +24,18 @@ struct LocalChannelId {
   friend bool operator==(const LocalChannelId&, const LocalChannelId&) = default;
 };
 
+// Names a subscriber on its core, across turns.
+struct SubscriberName {
+  Subscriber::Kind kind = Subscriber::Kind::session;
+  std::uint32_t slot = 0;
+  std::uint32_t generation = 0;
+};
+
 struct LocalChannel {
-  struct Subscriber {
-    Session* session;
-    std::uint32_t subscription;  // index in session->subscriptions()
+  template <class Kind>
+  struct Entry {
+    Kind* subscriber;
+    std::uint32_t subscription;  // index in subscriber->subscriptions()
   };
 
   explicit LocalChannel(std::string_view channel_name, std::uint64_t name_hash)
@@ -34,13 +44,16 @@ struct LocalChannel {
   const std::string name;  // other cores read it while a SubscriptionAsk is on its way
   const std::uint64_t hash;
   LocalChannelId id;
-  std::vector<Subscriber> subscribers;
+  // A Subscription's position counts in the list of its subscriber's kind.
+  std::vector<Entry<Session>> sessions;
+  std::vector<Entry<Listener>> listeners;
+  bool empty() const noexcept { return sessions.empty() && listeners.empty(); }
   std::uint32_t pending = 0;  // SubscriptionAsks that have not been answered
 };
 
 // A publish that wants an Ack: its place in a run, and who asked.
 struct AckRequest {
-  Requester to;
+  ReplyTo to;
   std::uint64_t offset;
 };
 
@@ -54,7 +67,8 @@ struct PendingAcks {
 
 // A SubscribeRequest or UnsubscribeRequest whose owners have not all answered.
 struct PendingSubscription {
-  Requester from;
+  SubscriberName subscriber;
+  ReplyTo to;
   bool unsubscribes = false;
   std::uint32_t left = 0;
   std::vector<protocol::fbs::ChannelResult> results;
@@ -72,8 +86,9 @@ struct OwnedChannel {
         epoch(first_epoch),
         events(channel_name, first_epoch, true) {}
 
-  // Appends one event to the run; starts another block if this one is full.
-  void append(const protocol::EventStamp& stamp, protocol::Bytes data);
+  // Appends the event that has taken `offset` to the run; starts another block if this one is full.
+  void append(const protocol::MessageHeader& header, const protocol::Uuid& publisher,
+              protocol::Bytes data);
   struct Block {
     runtime::SharedBytes bytes;
     std::size_t used = 0;

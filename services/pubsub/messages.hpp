@@ -44,12 +44,13 @@ struct PubSub::LeaveMessage {
 
 // At the start of the block of a PublishAsk; name and data come behind it.
 struct PubSub::PublishRecord {
-  Requester from;
-  protocol::Uuid publisher;
-  std::uint64_t hash;
+  ReplyTo to;
   std::uint32_t name_bytes;
-  std::uint32_t data_bytes;
-  bool requires_ack;
+  std::uint64_t hash;
+  protocol::Uuid publisher;
+  protocol::Uuid trace_id;
+  std::uint64_t span_id;
+  std::size_t data_bytes;
 };
 
 struct PubSub::PublishAsk {
@@ -71,23 +72,8 @@ struct PubSub::RunMessage {
 struct PubSub::RunCount {
   std::uint32_t acks_slot;
   std::uint32_t acks_generation;
-  std::uint32_t sessions;
+  std::uint32_t subscribers;
   void deliver(runtime::CoreId) const { PubSub::local().count_run(*this); }
-};
-
-struct PubSub::AckMessage {
-  Requester to;
-  std::uint64_t epoch;
-  std::uint64_t offset;
-  std::uint32_t delivered;
-  void deliver(runtime::CoreId) const { PubSub::local().send_ack(*this); }
-};
-
-// To a publisher on another core: its channel would be one too many at the owner.
-struct PubSub::RefusalMessage {
-  Requester to;
-  bool is_awaited;  // the publish asked for an Ack
-  void deliver(runtime::CoreId) const { PubSub::local().send_refusal(to, is_awaited); }
 };
 
 }  // namespace corelane::services

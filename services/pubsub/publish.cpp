@@ -1,8 +1,6 @@
 // Publishing: the owner orders, lays out a turn's events as a run, and sends each interested core
 // one message a run; that core hands it to its subscribers.
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -25,65 +23,37 @@ constexpr std::size_t kPrefetch = 6;  // subscribers ahead: a miss takes as long
 
 // --- The publisher's side
 
-void PubSub::publish(Session& from, const protocol::MessageHeader& header, std::string_view channel,
-                     protocol::Bytes data, bool requires_ack) {
-  const std::uint64_t name_hash = hash(channel);
+void PubSub::publish(const Publication& what, const ReplyTo& to) {
+  const std::uint64_t name_hash = hash(what.channel);
   const CoreId owner = owner_of(name_hash);
-  OwnedChannel* owned = owner == core_.id() ? find_owned(channel, name_hash) : nullptr;
+  OwnedChannel* owned = owner == core_.id() ? find_owned(what.channel, name_hash) : nullptr;
   // The name of a channel that exists has been looked at before.
-  if (owned == nullptr && !valid_name(channel)) {
-    from.send_error(
-        header.transaction_id, protocol::Opcode::Publish, protocol::ErrorCode::channel_name_invalid,
-        fmt::format("a channel name has 1 to {} bytes (limits.channel_name_bytes_max) of "
-                    "UTF-8 without control characters",
-                    options_.channel_name_bytes_max));
-    return;
+  if (owned == nullptr && !valid_name(what.channel)) {
+    return complete(to, Published{.code = protocol::ErrorCode::channel_name_invalid});
   }
-  const PublishRecord record{
-      .from = {.session = from.id(), .transaction_id = header.transaction_id},
-      .publisher = from.uuid(),
-      .hash = name_hash,
-      .name_bytes = static_cast<std::uint32_t>(channel.size()),
-      .data_bytes = static_cast<std::uint32_t>(data.size()),
-      .requires_ack = requires_ack};
-  if (requires_ack) from.expect_answer();
+  const PublishRecord record{.to = to,
+                             .name_bytes = static_cast<std::uint32_t>(what.channel.size()),
+                             .hash = name_hash,
+                             .publisher = what.publisher,
+                             .trace_id = what.trace_id,
+                             .span_id = what.span_id,
+                             .data_bytes = what.data.size()};
   if (owner == core_.id()) {
-    if (owned == nullptr) owned = owned_channel(channel, name_hash);
-    if (owned != nullptr) {
-      order(*owned, record, data);
-    } else {
-      send_refusal(record.from, requires_ack);
+    if (owned == nullptr) owned = owned_channel(what.channel, name_hash);
+    if (owned == nullptr) {
+      return complete(to, Published{.code = protocol::ErrorCode::limit_exceeded});
     }
+    order(*owned, record, what.data);
     return;
   }
-  SharedBytes block = SharedBytes::allocate(sizeof record + channel.size() + data.size());
-  std::byte* to = block.data();
-  std::memcpy(to, &record, sizeof record);
-  std::memcpy(to + sizeof record, channel.data(), channel.size());
-  if (!data.empty()) {
-    std::memcpy(to + sizeof record + channel.size(), data.data(), data.size());
+  SharedBytes block = SharedBytes::allocate(sizeof record + what.channel.size() + what.data.size());
+  std::byte* at = block.data();
+  std::memcpy(at, &record, sizeof record);
+  std::memcpy(at + sizeof record, what.channel.data(), what.channel.size());
+  if (!what.data.empty()) {
+    std::memcpy(at + sizeof record + what.channel.size(), what.data.data(), what.data.size());
   }
   core_.lanes().send(owner, PublishAsk{.block = block.lend()});
-}
-
-void PubSub::send_ack(const AckMessage& ack) noexcept {
-  Session* session = Sessions::local().find(ack.to.session);
-  if (session == nullptr) return;
-  session->send(
-      {.transaction_id = ack.to.transaction_id, .timestamp = core_.wall_now()},
-      protocol::AckBody{.epoch = ack.epoch, .offset = ack.offset, .delivered = ack.delivered});
-  session->answered();
-}
-
-void PubSub::send_refusal(const Requester& to, bool is_awaited) noexcept {
-  Session* session = Sessions::local().find(to.session);
-  if (session == nullptr) return;
-  session->send_error(to.transaction_id, protocol::Opcode::Publish,
-                      protocol::ErrorCode::limit_exceeded,
-                      fmt::format("the channel's core has limits.channels_max ({}) channels",
-                                  options_.channels_max),
-                      kRetryAfterMs);
-  if (is_awaited) session->answered();
 }
 
 // --- The owner's side
@@ -96,9 +66,7 @@ void PubSub::PublishAsk::deliver(CoreId) const {
   PubSub& pubsub = PubSub::local();
   OwnedChannel* channel = pubsub.owned_channel({name, record.name_bytes}, record.hash);
   if (channel == nullptr) {
-    pubsub.core_.lanes().send(record.from.session.core,
-                              RefusalMessage{.to = record.from, .is_awaited = record.requires_ack});
-    return;
+    return send_completion(record.to, Published{.code = protocol::ErrorCode::limit_exceeded});
   }
   pubsub.order(*channel, record,
                {held.data() + sizeof record + record.name_bytes, record.data_bytes});
@@ -108,15 +76,16 @@ void PubSub::order(OwnedChannel& channel, const PublishRecord& record, protocol:
   ++counters_.published;
   ++channel.offset;
   channel.last_used = core_.now();
-  const AckRequest request{.to = record.from, .offset = channel.offset};
   if (channel.interested.empty()) {
-    if (record.requires_ack) acknowledge(channel, request, 0);
+    if (record.to.wants_success) {
+      send_completion(record.to, Published{.epoch = channel.epoch, .offset = channel.offset});
+    }
     return;
   }
   channel.append(
-      {.timestamp = core_.wall_now(), .offset = channel.offset, .publisher = record.publisher},
-      data);
-  if (record.requires_ack) channel.acks.push_back(request);
+      {.timestamp = core_.wall_now(), .trace_id = record.trace_id, .span_id = record.span_id},
+      record.publisher, data);
+  if (record.to.wants_success) channel.acks.push_back({.to = record.to, .offset = channel.offset});
   if (channel.dirty) return;
   channel.dirty = true;
   dirty_.push_back(channel.slot);
@@ -125,8 +94,15 @@ void PubSub::order(OwnedChannel& channel, const PublishRecord& record, protocol:
 
 // One event: a WebSocket header and a protocol frame. A block's size is what the last run took, so
 // that a steady channel allocates once a turn.
-void OwnedChannel::append(const protocol::EventStamp& stamp, protocol::Bytes data) {
-  const std::size_t frame = events.frame_bytes(data.size());
+void OwnedChannel::append(const protocol::MessageHeader& header, const protocol::Uuid& publisher,
+                          protocol::Bytes data) {
+  const bool is_traced = header.span_id != 0 || !header.trace_id.is_nil();
+  const auto traced = [&]() -> protocol::EventBody {
+    return {
+        .channel = name, .epoch = epoch, .offset = offset, .data = data, .publisher = publisher};
+  };
+  const std::size_t frame =
+      is_traced ? protocol::frame_bytes(header, traced()) : events.frame_bytes(data.size());
   const std::size_t head = ws::server_header_bytes(frame);
   const std::size_t bytes = head + frame;
   if (run.empty() || run.back().bytes.capacity() - run.back().used < bytes) {
@@ -137,7 +113,12 @@ void OwnedChannel::append(const protocol::EventStamp& stamp, protocol::Bytes dat
   Block& block = run.back();
   std::byte* to = block.bytes.data() + block.used;
   ws::write_server_header(to, {.opcode = ws::Opcode::binary}, frame);
-  events.write({to + head, frame}, stamp, data);
+  if (is_traced) [[unlikely]] {
+    protocol::lay_frame({to + head, frame}, header, traced());
+  } else {
+    events.write({to + head, frame},
+                 {.timestamp = header.timestamp, .offset = offset, .publisher = publisher}, data);
+  }
   block.used += bytes;
   ++block.events;
 }
@@ -199,48 +180,44 @@ void PubSub::flush_channel(OwnedChannel& channel) noexcept {
 void PubSub::count_run(const RunCount& count) noexcept {
   PendingAcks* pending = pending_acks_.get(count.acks_slot, count.acks_generation);
   RT_ASSERT(pending != nullptr);
-  pending->delivered += count.sessions;
+  pending->delivered += count.subscribers;
   if (--pending->cores_left > 0) return;
   for (const AckRequest& request : pending->requests) {
-    core_.lanes().send(request.to.session.core, AckMessage{.to = request.to,
-                                                           .epoch = pending->epoch,
-                                                           .offset = request.offset,
-                                                           .delivered = pending->delivered});
+    send_completion(request.to, Published{.epoch = pending->epoch,
+                                          .offset = request.offset,
+                                          .delivered = pending->delivered});
   }
   pending_acks_.erase(count.acks_slot);
-}
-
-void PubSub::acknowledge(const OwnedChannel& channel, const AckRequest& request,
-                         std::uint32_t delivered) noexcept {
-  core_.lanes().send(request.to.session.core, AckMessage{.to = request.to,
-                                                         .epoch = channel.epoch,
-                                                         .offset = request.offset,
-                                                         .delivered = delivered});
 }
 
 // --- The subscriber's side
 
 void PubSub::fan_out(const RunMessage& run, CoreId owner) noexcept {
   const SharedBytes block = SharedBytes::adopt(run.block);
-  std::uint32_t sessions = 0;
+  std::uint32_t delivered = 0;
   if (const LocalChannel* channel = local_.get(run.channel.slot, run.channel.generation)) {
     const EventRun events{.block = block,
-                          .bytes = {block.data(), static_cast<std::size_t>(run.bytes)}};
-    const std::vector<LocalChannel::Subscriber>& subscribers = channel->subscribers;
-    const std::size_t all = subscribers.size();
+                          .bytes = {block.data(), static_cast<std::size_t>(run.bytes)},
+                          .events = run.events};
+    const auto& sessions = channel->sessions;
+    const std::size_t all = sessions.size();
     for (std::size_t i = 0; i < all; ++i) {
-      if (i + 2 * kPrefetch < all) __builtin_prefetch(subscribers[i + 2 * kPrefetch].session);
-      if (i + kPrefetch < all) subscribers[i + kPrefetch].session->prefetch_send();
-      if (subscribers[i].session->send_run(events)) ++sessions;
+      if (i + 2 * kPrefetch < all) __builtin_prefetch(sessions[i + 2 * kPrefetch].subscriber);
+      if (i + kPrefetch < all) sessions[i + kPrefetch].subscriber->prefetch_send();
+      if (sessions[i].subscriber->send_run(events)) ++delivered;
     }
-    counters_.delivered += std::uint64_t{sessions} * run.events;
-    counters_.not_delivered += (all - sessions) * run.events;
+    for (const auto& entry : channel->listeners) {
+      if (entry.subscriber->on_run(events)) ++delivered;
+    }
+    const std::size_t subscribers = all + channel->listeners.size();
+    counters_.delivered += std::uint64_t{delivered} * run.events;
+    counters_.not_delivered += (subscribers - delivered) * run.events;
   }
   ++counters_.runs_received;
   if (run.acks_slot != RunMessage::kNoAcks) {
     core_.lanes().send(owner, RunCount{.acks_slot = run.acks_slot,
                                        .acks_generation = run.acks_generation,
-                                       .sessions = sessions});
+                                       .subscribers = delivered});
   }
 }
 

@@ -26,6 +26,7 @@ PubSub::PubSub(const PubSubOptions& options)
       local_(UINT32_MAX - 1),
       local_by_name_(0, SeededHash{options.hash_seed}),
       pending_subscriptions_(UINT32_MAX - 1),
+      listeners_(UINT32_MAX - 1),
       owned_(UINT32_MAX - 1),
       owned_by_name_(0, SeededHash{options.hash_seed}),
       pending_acks_(UINT32_MAX - 1),
@@ -94,7 +95,7 @@ OwnedChannel* PubSub::owned_channel(std::string_view name, std::uint64_t hash) {
 }
 
 void PubSub::drop_local(LocalChannel& channel) noexcept {
-  RT_ASSERT(channel.subscribers.empty());
+  RT_ASSERT(channel.empty());
   RT_ASSERT(channel.pending == 0);
   local_by_name_.erase(channel.name, channel.hash);
   local_.erase(channel.id.slot);

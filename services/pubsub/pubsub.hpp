@@ -8,14 +8,14 @@
 // and N subscribers cost N queue entries, not N copies.
 //
 //   publisher's core --PublishAsk--> owner --RunMessage--> each interested core --> its sessions
-//                    <--AckMessage--       <--RunCount---  (only if somebody asked for an Ack)
+//                    <--Published---       <--RunCount---  (only if somebody waits for it)
 //   subscriber's core --SubscriptionAsk--> owner --SubscriptionAnswer (epoch, offset)-->
 //                     --LeaveMessage--> (its last subscriber of the channel has gone)
 //
 // Lanes keep order, so after the answer to a subscribe with offset n the first run brings n + 1,
 // and ahead of the answer to an unsubscribe with offset m come the runs up to m. Guarantee: per
 // channel, one order, each event once to every session that was subscribed when it was ordered;
-// nothing is kept for later, and an Ack's level is `accepted`. A session that reads too slowly is
+// nothing is kept for later, and Published means `accepted`. A session that reads too slowly is
 // closed with a code; it never loses an event silently.
 //
 // The owner keeps a channel's position for at least kRetention after the last subscriber and
@@ -49,6 +49,36 @@ struct PubSubOptions {
   std::uint64_t hash_seed = 0;  // the same on all cores of a process, different in each process
 };
 
+// What is published, whoever publishes.
+struct Publication {
+  std::string_view channel;
+  protocol::Bytes data;
+  protocol::Uuid publisher{};  // as subscribers see it; nil: the server
+  protocol::Uuid trace_id{};   // subscribers get both
+  std::uint64_t span_id = 0;
+};
+
+// Completion of a publish. Without an error: its place in the channel's order, and how many
+// subscribers it was queued to, on all cores. Errors: channel_name_invalid; limit_exceeded, if its
+// channel would be one too many for its owner.
+struct Published {
+  std::uint64_t epoch = 0;
+  std::uint64_t offset = 0;
+  std::uint32_t delivered = 0;
+  protocol::ErrorCode code = protocol::ErrorCode::none;
+};
+void complete(const ReplyTo& to, const Published& done) noexcept;
+
+// Completion of a subscribe or unsubscribe: for each channel, in the order of the request, its
+// position, or why it was refused.
+struct SubscriptionsChanged {
+  bool unsubscribed = false;
+  std::vector<protocol::fbs::ChannelResult> results;
+};
+void complete(const ReplyTo& to, SubscriptionsChanged&& done) noexcept;
+
+struct OpcodeRow;  // services/dispatch/opcode_table.hpp
+
 class PubSub {
  public:
   // A sweep begins this long after the one before has ended, so an unused channel is kept for 60 to
@@ -58,6 +88,8 @@ class PubSub {
   // turn, and a second for a million channels.
   static constexpr std::uint32_t kSweepStep = 1024;
   static constexpr runtime::Nanoseconds kSweepPause = runtime::kMillisecond;
+  // Most channels that one subscribe or unsubscribe may name.
+  static constexpr std::size_t kChannelsPerCallMax = 65'536;
   // The hint to who asked for one channel too many: some are forgotten each minute.
   static constexpr std::uint32_t kRetryAfterMs = 10'000;
 
@@ -67,20 +99,22 @@ class PubSub {
   PubSub& operator=(const PubSub&) = delete;
 
   static PubSub& local() noexcept { return services::local<PubSub>(ServiceSlot::pubsub); }
+  static std::span<const OpcodeRow> opcodes() noexcept;
 
-  // Answers with a SubscribeReply when all owners have answered. `channels` are looked at now.
-  void subscribe(Session& session, const protocol::Uuid& transaction_id,
-                 std::span<const std::string_view> channels);
-  // Answers with an UnsubscribeReply when all owners have answered: events that were ordered before
-  // come ahead of it, and no event of these channels follows.
-  void unsubscribe(Session& session, const protocol::Uuid& transaction_id,
-                   std::span<const std::string_view> channels);
-  // Answers with an Ack once it was handed over everywhere, if `requires_ack`; with an Error if the
-  // name is invalid or would be one channel more than its owner may have. Copies the data.
-  void publish(Session& from, const protocol::MessageHeader& header, std::string_view channel,
-               protocol::Bytes data, bool requires_ack);
-  // The session ends: takes it out of all its channels.
-  void leave_all(Session& session) noexcept;
+  // Completes with SubscriptionsChanged when all owners have answered. `channels` are looked at
+  // now. At most 65,536 channels.
+  void subscribe(Subscriber& subscriber, std::span<const std::string_view> channels,
+                 const ReplyTo& to);
+  // The same: events that were ordered before come ahead of the completion, and no event of these
+  // channels follows.
+  void unsubscribe(Subscriber& subscriber, std::span<const std::string_view> channels,
+                   const ReplyTo& to);
+  // Completes with Published once it was handed over everywhere. Copies the data.
+  void publish(const Publication& what, const ReplyTo& to);
+  // The subscriber ends: takes it out of all its channels.
+  void leave_all(Subscriber& subscriber) noexcept;
+
+  const PubSubOptions& options() const noexcept { return options_; }
 
   std::size_t local_channels() const noexcept { return local_.count(); }
   std::size_t owned_channels() const noexcept { return owned_.count(); }
@@ -99,8 +133,6 @@ class PubSub {
   struct PublishAsk;
   struct RunMessage;
   struct RunCount;
-  struct AckMessage;
-  struct RefusalMessage;
   struct SubscriptionAsk;
   struct SubscriptionAnswer;
   struct LeaveMessage;
@@ -128,22 +160,25 @@ class PubSub {
   void drop_local(LocalChannel& channel) noexcept;
 
   // The subscriber's side (pubsub/subscribe.cpp).
+  friend class Listener;
+  static SubscriberName name_of(Subscriber& subscriber) noexcept;
+  Subscriber* find(const SubscriberName& name) noexcept;  // null: it has ended
   // Of one request; what it refuses itself has its result at once.
   struct PendingId {
     std::uint32_t slot;
     std::uint32_t generation;
   };
-  PendingId begin_pending(Session& session, const protocol::Uuid& transaction_id,
-                          std::size_t channels, bool unsubscribes);
-  void ask_owner(Session& session, LocalChannel& channel, const PendingId& pending,
+  PendingId begin_pending(Subscriber& subscriber, const ReplyTo& to, std::size_t channels,
+                          bool unsubscribes);
+  void ask_owner(Subscriber& subscriber, LocalChannel& channel, const PendingId& pending,
                  std::size_t index);
   void finish_ask(const SubscriptionAnswer& answer);
-  protocol::ErrorCode apply(Session& session, LocalChannel& channel, bool unsubscribes,
+  protocol::ErrorCode apply(Subscriber& subscriber, LocalChannel& channel, bool unsubscribes,
                             protocol::ErrorCode answer) noexcept;
   void end_pending(std::uint32_t slot);
-  void enter(Session& session, LocalChannel& channel, std::uint32_t index);
-  void leave(Session& session, std::uint32_t index) noexcept;
-  void forget(Session& session, std::uint32_t index) noexcept;
+  void enter(Subscriber& subscriber, LocalChannel& channel, std::uint32_t index);
+  void leave(Subscriber& subscriber, std::uint32_t index) noexcept;
+  void forget(Subscriber& subscriber, std::uint32_t index) noexcept;
   void leave_if_unused(LocalChannel& channel) noexcept;
   void answer_ask(const SubscriptionAsk& ask, runtime::CoreId from);
   void take_interest(OwnedChannel& channel, LocalChannelId local, runtime::CoreId from);
@@ -155,10 +190,6 @@ class PubSub {
   void flush_channel(OwnedChannel& channel) noexcept;
   void fan_out(const RunMessage& run, runtime::CoreId owner) noexcept;
   void count_run(const RunCount& count) noexcept;
-  void send_ack(const AckMessage& ack) noexcept;
-  void send_refusal(const Requester& to, bool is_awaited) noexcept;
-  void acknowledge(const OwnedChannel& channel, const AckRequest& request,
-                   std::uint32_t delivered) noexcept;
   void sweep() noexcept;
 
   PubSubOptions options_;
@@ -167,6 +198,7 @@ class PubSub {
   runtime::Slab<LocalChannel> local_;
   NameMap local_by_name_;
   runtime::Slab<PendingSubscription> pending_subscriptions_;
+  runtime::Slab<Listener*> listeners_;
   // Owner's side.
   runtime::Slab<OwnedChannel> owned_;
   NameMap owned_by_name_;

@@ -16,11 +16,13 @@ using runtime::CoreId;
 namespace {
 
 // Of one channel, in a SubscribeReply.
-[[gnu::cold]] void log_refused_channel(Session& session, ErrorCode code) {
+[[gnu::cold]] void log_refused_channel(Subscriber& subscriber, ErrorCode code) {
+  if (subscriber.kind() != Subscriber::Kind::session) return;
+  net::Stream& stream = static_cast<Session&>(subscriber).stream();
   if (code == ErrorCode::too_many_subscriptions) {
-    log_error(session.stream(), code, "limits.subscriptions_per_session_max");
+    log_error(stream, code, "limits.subscriptions_per_session_max");
   } else if (code == ErrorCode::limit_exceeded) {
-    log_error(session.stream(), code, "limits.channels_max");
+    log_error(stream, code, "limits.channels_max");
   }
 }
 
@@ -28,22 +30,55 @@ namespace {
 
 // --- The subscriber's side
 
-PubSub::PendingId PubSub::begin_pending(Session& session, const protocol::Uuid& transaction_id,
+Listener::Listener() : Subscriber(Kind::listener) {
+  const auto made = PubSub::local().listeners_.emplace(this);
+  slot_ = made.id.slot;
+  generation_ = made.id.generation;
+}
+
+Listener::~Listener() {
+  PubSub& pubsub = PubSub::local();
+  pubsub.leave_all(*this);
+  pubsub.listeners_.erase(slot_);
+}
+
+SubscriberName PubSub::name_of(Subscriber& subscriber) noexcept {
+  if (subscriber.kind() == Subscriber::Kind::session) {
+    const SessionId id = static_cast<Session&>(subscriber).id();
+    return {.kind = Subscriber::Kind::session, .slot = id.slot, .generation = id.generation};
+  }
+  const auto& listener = static_cast<Listener&>(subscriber);
+  return {.kind = Subscriber::Kind::listener,
+          .slot = listener.slot_,
+          .generation = listener.generation_};
+}
+
+Subscriber* PubSub::find(const SubscriberName& name) noexcept {
+  if (name.kind == Subscriber::Kind::session) {
+    return Sessions::local().find(
+        {.core = core_.id(), .slot = name.slot, .generation = name.generation});
+  }
+  Listener** listener = listeners_.get(name.slot, name.generation);
+  return listener != nullptr ? *listener : nullptr;
+}
+
+PubSub::PendingId PubSub::begin_pending(Subscriber& subscriber, const ReplyTo& to,
                                         std::size_t channels, bool unsubscribes) {
   const auto made = pending_subscriptions_.emplace();
   PendingSubscription& pending = *made.value;
-  pending.from = {.session = session.id(), .transaction_id = transaction_id};
+  pending.subscriber = name_of(subscriber);
+  pending.to = to;
   pending.unsubscribes = unsubscribes;
   pending.left = 1;  // the request's own share, so that it is not answered half way
   pending.results.resize(channels);
-  session.expect_answer();
   return {.slot = made.id.slot, .generation = made.id.generation};
 }
 
-void PubSub::subscribe(Session& session, const protocol::Uuid& transaction_id,
-                       std::span<const std::string_view> channels) {
-  const PendingId pending = begin_pending(session, transaction_id, channels.size(), false);
-  Subscriptions& own = session.subscriptions();
+void PubSub::subscribe(Subscriber& subscriber, std::span<const std::string_view> channels,
+                       const ReplyTo& to) {
+  RT_ASSERT(channels.size() <= kChannelsPerCallMax);
+  const PendingId pending = begin_pending(subscriber, to, channels.size(), false);
+  Subscriptions& own = subscriber.subscriptions();
   std::size_t held = own.count_wanted();
   for (std::size_t i = 0; i < channels.size(); ++i) {
     const std::string_view name = channels[i];
@@ -62,7 +97,7 @@ void PubSub::subscribe(Session& session, const protocol::Uuid& transaction_id,
       code = ErrorCode::limit_exceeded;
     }
     if (code != ErrorCode::none) {
-      log_refused_channel(session, code);
+      log_refused_channel(subscriber, code);
       pending_subscriptions_.at(pending.slot).results[i] = ChannelResult(0, 0, code, 0, 0);
       continue;
     }
@@ -73,15 +108,16 @@ void PubSub::subscribe(Session& session, const protocol::Uuid& transaction_id,
     } else {
       own[index].wanted = true;
     }
-    ask_owner(session, channel, pending, i);
+    ask_owner(subscriber, channel, pending, i);
   }
   end_pending(pending.slot);
 }
 
-void PubSub::unsubscribe(Session& session, const protocol::Uuid& transaction_id,
-                         std::span<const std::string_view> channels) {
-  const PendingId pending = begin_pending(session, transaction_id, channels.size(), true);
-  Subscriptions& own = session.subscriptions();
+void PubSub::unsubscribe(Subscriber& subscriber, std::span<const std::string_view> channels,
+                         const ReplyTo& to) {
+  RT_ASSERT(channels.size() <= kChannelsPerCallMax);
+  const PendingId pending = begin_pending(subscriber, to, channels.size(), true);
+  Subscriptions& own = subscriber.subscriptions();
   for (std::size_t i = 0; i < channels.size(); ++i) {
     const std::string_view name = channels[i];
     ErrorCode code = ErrorCode::none;
@@ -98,15 +134,15 @@ void PubSub::unsubscribe(Session& session, const protocol::Uuid& transaction_id,
       continue;
     }
     own[index].wanted = false;
-    ask_owner(session, *channel, pending, i);
+    ask_owner(subscriber, *channel, pending, i);
   }
   end_pending(pending.slot);
 }
 
 // The owner decides when both take effect: between the events that it orders before and behind.
-void PubSub::ask_owner(Session& session, LocalChannel& channel, const PendingId& pending,
+void PubSub::ask_owner(Subscriber& subscriber, LocalChannel& channel, const PendingId& pending,
                        std::size_t index) {
-  Subscriptions& own = session.subscriptions();
+  Subscriptions& own = subscriber.subscriptions();
   PendingSubscription& request = pending_subscriptions_.at(pending.slot);
   ++own[own.find(channel.id.slot, options_.hash_seed)].unanswered;
   ++channel.pending;
@@ -136,9 +172,9 @@ void PubSub::finish_ask(const SubscriptionAnswer& answer) {
   RT_ASSERT(pending != nullptr);
   RT_ASSERT(channel->pending > 0);
   ErrorCode code = answer.code;
-  if (Session* session = Sessions::local().find(pending->from.session)) {
-    code = apply(*session, *channel, pending->unsubscribes, answer.code);
-    if (code == ErrorCode::limit_exceeded) log_refused_channel(*session, code);
+  if (Subscriber* subscriber = find(pending->subscriber)) {
+    code = apply(*subscriber, *channel, pending->unsubscribes, answer.code);
+    if (code == ErrorCode::limit_exceeded) log_refused_channel(*subscriber, code);
   }
   --channel->pending;
   leave_if_unused(*channel);
@@ -150,9 +186,9 @@ void PubSub::finish_ask(const SubscriptionAnswer& answer) {
 
 // The owner's answer takes effect. From here on its runs are for this session too, or no more.
 // Returns the result for the client: a subscribe that the owner refused leaves nothing to leave.
-ErrorCode PubSub::apply(Session& session, LocalChannel& channel, bool unsubscribes,
+ErrorCode PubSub::apply(Subscriber& subscriber, LocalChannel& channel, bool unsubscribes,
                         ErrorCode answer) noexcept {
-  Subscriptions& own = session.subscriptions();
+  Subscriptions& own = subscriber.subscriptions();
   const std::uint32_t index = own.find(channel.id.slot, options_.hash_seed);
   RT_ASSERT(index != Subscriptions::kNone);  // it is kept while an ask is unanswered
   Subscription& subscription = own[index];
@@ -161,78 +197,99 @@ ErrorCode PubSub::apply(Session& session, LocalChannel& channel, bool unsubscrib
   ErrorCode code = answer;
   if (unsubscribes) {
     code = subscription.listed() ? ErrorCode::none : ErrorCode::not_subscribed;
-    if (subscription.listed()) leave(session, index);
+    if (subscription.listed()) leave(subscriber, index);
   } else if (code == ErrorCode::none) {
-    enter(session, channel, index);
+    enter(subscriber, channel, index);
   }
   if (subscription.unanswered > 0) return code;
   subscription.wanted = subscription.listed();  // false as well: its only subscribe was refused
-  if (!subscription.wanted) forget(session, index);
+  if (!subscription.wanted) forget(subscriber, index);
   return code;
 }
 
 void PubSub::end_pending(std::uint32_t slot) {
   PendingSubscription& pending = pending_subscriptions_.at(slot);
   if (--pending.left > 0) return;
-  if (Session* session = Sessions::local().find(pending.from.session)) {
-    const protocol::MessageHeader header{.transaction_id = pending.from.transaction_id,
-                                         .timestamp = core_.wall_now()};
-    if (pending.unsubscribes) {
-      session->send(header, protocol::UnsubscribeReplyBody{.results = pending.results});
-    } else {
-      session->send(header, protocol::SubscribeReplyBody{.results = pending.results});
-    }
-    session->answered();
-  }
+  const ReplyTo to = pending.to;
+  SubscriptionsChanged done{.unsubscribed = pending.unsubscribes,
+                            .results = std::move(pending.results)};
   pending_subscriptions_.erase(slot);
+  complete(to, std::move(done));
 }
 
-// The session ends: answers that are still on their way find it gone.
-void PubSub::leave_all(Session& session) noexcept {
-  Subscriptions& own = session.subscriptions();
+// Answers that are still on their way find it gone.
+void PubSub::leave_all(Subscriber& subscriber) noexcept {
+  Subscriptions& own = subscriber.subscriptions();
   while (!own.empty()) {
     const auto last = static_cast<std::uint32_t>(own.size() - 1);
     LocalChannel& channel = local_.at(own[last].channel);
-    if (own[last].listed()) leave(session, last);
-    forget(session, last);
+    if (own[last].listed()) leave(subscriber, last);
+    forget(subscriber, last);
     leave_if_unused(channel);
   }
 }
 
-void PubSub::enter(Session& session, LocalChannel& channel, std::uint32_t index) {
-  Subscription& subscription = session.subscriptions()[index];
-  RT_ASSERT(!subscription.listed());
-  subscription.position = static_cast<std::uint32_t>(channel.subscribers.size());
-  channel.subscribers.push_back({.session = &session, .subscription = index});
+namespace {
+
+template <class Kind>
+void add_to(std::vector<LocalChannel::Entry<Kind>>& list, Subscriber& subscriber,
+            std::uint32_t index) {
+  subscriber.subscriptions()[index].position = static_cast<std::uint32_t>(list.size());
+  list.push_back({.subscriber = static_cast<Kind*>(&subscriber), .subscription = index});
 }
 
-// Out of the channel's list, whose last subscriber fills the hole.
-void PubSub::leave(Session& session, std::uint32_t index) noexcept {
-  Subscription& gone = session.subscriptions()[index];
-  std::vector<LocalChannel::Subscriber>& list = local_.at(gone.channel).subscribers;
-  RT_ASSERT(list[gone.position].session == &session);
+// The list's last subscriber fills the hole.
+template <class Kind>
+void take_from(std::vector<LocalChannel::Entry<Kind>>& list, Subscriber& subscriber,
+               std::uint32_t index) noexcept {
+  Subscription& gone = subscriber.subscriptions()[index];
+  RT_ASSERT(list[gone.position].subscriber == &subscriber);
   RT_ASSERT(list[gone.position].subscription == index);
   list[gone.position] = list.back();
   list.pop_back();
   if (gone.position < list.size()) {
-    const LocalChannel::Subscriber& moved = list[gone.position];
-    moved.session->subscriptions()[moved.subscription].position = gone.position;
+    const auto& moved = list[gone.position];
+    moved.subscriber->subscriptions()[moved.subscription].position = gone.position;
   }
   gone.position = Subscription::kNotListed;
 }
 
-// Out of the session's list, whose last subscription fills the hole.
-void PubSub::forget(Session& session, std::uint32_t index) noexcept {
-  Subscriptions& own = session.subscriptions();
+}  // namespace
+
+void PubSub::enter(Subscriber& subscriber, LocalChannel& channel, std::uint32_t index) {
+  RT_ASSERT(!subscriber.subscriptions()[index].listed());
+  if (subscriber.kind() == Subscriber::Kind::session) {
+    add_to(channel.sessions, subscriber, index);
+  } else {
+    add_to(channel.listeners, subscriber, index);
+  }
+}
+
+void PubSub::leave(Subscriber& subscriber, std::uint32_t index) noexcept {
+  LocalChannel& channel = local_.at(subscriber.subscriptions()[index].channel);
+  if (subscriber.kind() == Subscriber::Kind::session) {
+    take_from(channel.sessions, subscriber, index);
+  } else {
+    take_from(channel.listeners, subscriber, index);
+  }
+}
+
+// Out of the subscriber's list, whose last subscription fills the hole.
+void PubSub::forget(Subscriber& subscriber, std::uint32_t index) noexcept {
+  Subscriptions& own = subscriber.subscriptions();
   RT_ASSERT(!own[index].listed());
   own.remove(index, options_.hash_seed);
-  if (index < own.size() && own[index].listed()) {
-    local_.at(own[index].channel).subscribers[own[index].position].subscription = index;
+  if (index >= own.size() || !own[index].listed()) return;
+  LocalChannel& channel = local_.at(own[index].channel);
+  if (subscriber.kind() == Subscriber::Kind::session) {
+    channel.sessions[own[index].position].subscription = index;
+  } else {
+    channel.listeners[own[index].position].subscription = index;
   }
 }
 
 void PubSub::leave_if_unused(LocalChannel& channel) noexcept {
-  if (!channel.subscribers.empty() || channel.pending > 0) return;
+  if (!channel.empty() || channel.pending > 0) return;
   // The name goes along as a copy: this channel is gone before the owner reads it.
   const auto name = runtime::SharedBytes::copy(std::as_bytes(std::span{channel.name}));
   core_.lanes().send(owner_of(channel.hash),

@@ -14,7 +14,7 @@
 #include "protocol/uuid.hpp"
 #include "runtime/shared_bytes.hpp"
 #include "runtime/types.hpp"
-#include "services/sessions/subscriptions.hpp"
+#include "services/sessions/subscriber.hpp"
 #include "ws/connection.hpp"
 
 namespace corelane::services {
@@ -27,19 +27,12 @@ struct SessionId {
   friend bool operator==(const SessionId&, const SessionId&) = default;
 };
 
-// A published run: events of one channel laid out one after the other, each a WebSocket frame that
-// holds one protocol frame. Sessions on WebSocket send it as it is; others take the frames out.
-struct EventRun {
-  const runtime::SharedBytes& block;
-  std::span<const std::byte> bytes;
-};
-
-class Session {
+class Session : public Subscriber {
  public:
   Session(ws::Connection& connection) noexcept
-      : stream_(&connection.stream()), connection_(&connection) {}
+      : Subscriber(Kind::session), stream_(&connection.stream()), connection_(&connection) {}
   Session(net::Stream& stream, protocol::Transport transport) noexcept
-      : stream_(&stream), transport_(transport) {}
+      : Subscriber(Kind::session), transport_(transport), stream_(&stream) {}
 
   SessionId id() const noexcept { return id_; }
   // How clients name it: not to be guessed, and never used again.
@@ -73,7 +66,8 @@ class Session {
   bool send_error(const protocol::Uuid& transaction_id, protocol::Opcode failed,
                   protocol::ErrorCode code, std::string_view text,
                   std::uint32_t retry_after_ms = 0);
-  // Events: shared, not copied, where the transport allows it.
+  // Events: on WebSocket the run as it is, shared and not copied; otherwise the frames are taken
+  // out.
   bool send_run(const EventRun& run) {
     // Without a look at the connection: a fan-out finds neither in the cache.
     if (is_websocket_direct() && stream_->send_shared(run.block, run.bytes)) [[likely]]
@@ -99,9 +93,6 @@ class Session {
   // For services/dispatch: coroutines of handlers that serve it.
   std::uint32_t& handlers_running() noexcept { return handlers_running_; }
 
-  // For services/pubsub: the channels it holds or has asked for.
-  Subscriptions& subscriptions() noexcept { return subscriptions_; }
-
  private:
   friend class Sessions;
 
@@ -126,16 +117,16 @@ class Session {
   bool slow_reader();
   void end_stream(protocol::ErrorCode code, std::string_view text, runtime::Nanoseconds linger);
 
-  net::Stream* stream_;
-  ws::Connection* connection_ = nullptr;  // null: TCP
+  // The first lie in what pads the base.
   protocol::Transport transport_ = protocol::Transport::websocket;
   bool direct_ = true;  // WebSocket without compression: frames go to the stream as they are
   bool closes_when_answered_ = false;
   std::uint32_t handlers_running_ = 0;
+  net::Stream* stream_;
+  ws::Connection* connection_ = nullptr;  // null: TCP
   std::uint64_t secret_ = 0;
   SessionId id_;
   std::uint32_t answers_awaited_ = 0;
-  Subscriptions subscriptions_;
 };
 static_assert(sizeof(Session) <= 72, "a part of what an idle connection costs");
 

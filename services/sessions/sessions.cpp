@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "runtime/random.hpp"
+#include "services/reply/reply.hpp"
 #include "ws/frame.hpp"
 
 namespace corelane::services {
@@ -32,32 +33,19 @@ SharedBytes frame_for_all(const protocol::MessageHeader& header, const Body& bod
 }  // namespace
 
 struct Sessions::PendingBroadcast {
-  Requester from;
+  ReplyTo to;
   std::uint32_t delivered = 0;
   std::uint32_t cores_left = 0;
-  bool requires_ack = false;
 };
 
 // What travels with a Send to another core, at the start of a block; the data comes behind it.
 struct Sessions::DirectRecord {
-  Requester from;
-  protocol::Uuid from_uuid;
+  ReplyTo to;
+  protocol::Uuid from;
   protocol::Uuid trace_id;
   std::uint64_t span_id;
   std::uint64_t timestamp;
   std::uint64_t data_bytes;
-  bool requires_ack;
-};
-
-struct Sessions::DirectAnswer {
-  Requester from;
-  bool requires_ack;
-  bool delivered;
-  void deliver(CoreId) const {
-    Sessions& sessions = Sessions::local();
-    sessions.answer_direct(from, requires_ack, delivered);
-    if (requires_ack) sessions.answered(from.session);
-  }
 };
 
 // Behind what a session has sent to a core, and back behind what that core answered at once.
@@ -76,17 +64,14 @@ struct Sessions::FenceAsk {
 struct Sessions::DirectAsk {
   SharedBytes::Loan block;
   Named target;
-  void deliver(CoreId home) const {
+  void deliver(CoreId) const {
     const SharedBytes held = SharedBytes::adopt(block);
     DirectRecord record;
     std::memcpy(&record, held.data(), sizeof record);
     const protocol::Bytes data{held.data() + sizeof record,
                                static_cast<std::size_t>(record.data_bytes)};
-    const bool delivered = Sessions::local().deliver_direct(target, record, data);
-    if (delivered && !record.requires_ack) return;
-    Core::current().lanes().send(home, DirectAnswer{.from = record.from,
-                                                    .requires_ack = record.requires_ack,
-                                                    .delivered = delivered});
+    const Sent done = Sessions::local().deliver_direct(target, record, data);
+    if (is_told(record.to, done)) send_completion(record.to, done);
   }
 };
 
@@ -148,7 +133,7 @@ Session* Sessions::open(net::Stream& stream, protocol::Transport transport) {
 }
 
 void Sessions::erase(Session& session) noexcept {
-  RT_ASSERT(session.subscriptions_.empty());
+  RT_ASSERT(session.subscriptions().empty());
   ++counters_.closed;
   sessions_.erase(session.id_.slot);
 }
@@ -179,92 +164,75 @@ void Sessions::end(Session& session) {
 
 // --- Send
 
-void Sessions::send(Session& from, const protocol::MessageHeader& header,
-                    const protocol::Uuid& target, protocol::Bytes data, bool requires_ack) {
+void Sessions::send(const DirectSend& what, const ReplyTo& to) {
   Core& core = Core::current();
-  const Named named = parse(target, core.cores());
-  const Requester requester{.session = from.id(), .transaction_id = header.transaction_id};
-  if (!named.valid) {
-    answer_direct(requester, requires_ack, false);
-    return;
-  }
-  const DirectRecord record{.from = requester,
-                            .from_uuid = from.uuid(),
-                            .trace_id = header.trace_id,
-                            .span_id = header.span_id,
+  const Named named = parse(what.to, core.cores());
+  if (!named.valid) return complete(to, Sent{.code = protocol::ErrorCode::unknown_session});
+  const DirectRecord record{.to = to,
+                            .from = what.from,
+                            .trace_id = what.trace_id,
+                            .span_id = what.span_id,
                             .timestamp = core.wall_now(),
-                            .data_bytes = data.size(),
-                            .requires_ack = requires_ack};
+                            .data_bytes = what.data.size()};
   if (named.id.core == core.id()) {
-    answer_direct(requester, requires_ack, deliver_direct(named, record, data));
+    const Sent done = deliver_direct(named, record, what.data);
+    if (is_told(to, done)) complete(to, done);
     return;
   }
-  if (requires_ack) from.expect_answer();
-  SharedBytes block = SharedBytes::allocate(sizeof record + data.size());
+  SharedBytes block = SharedBytes::allocate(sizeof record + what.data.size());
   std::memcpy(block.data(), &record, sizeof record);
-  if (!data.empty()) std::memcpy(block.data() + sizeof record, data.data(), data.size());
+  if (!what.data.empty()) {
+    std::memcpy(block.data() + sizeof record, what.data.data(), what.data.size());
+  }
   core.lanes().send(named.id.core, DirectAsk{.block = block.lend(), .target = named});
 }
 
-bool Sessions::deliver_direct(const Named& target, const DirectRecord& record,
+bool Sessions::is_told(const ReplyTo& to, const Sent& done) noexcept {
+  return to.wants_success || done.code != protocol::ErrorCode::none;
+}
+
+Sent Sessions::deliver_direct(const Named& target, const DirectRecord& record,
                               protocol::Bytes data) {
+  constexpr Sent kUnknown{.code = protocol::ErrorCode::unknown_session};
   Session* session = sessions_.in_slot(target.id.slot);
   if (session == nullptr || session->secret_ != target.secret ||
       (session->id_.generation & kUuidGenerationMask) != target.id.generation) {
     ++counters_.unknown;
-    return false;
+    return kUnknown;
   }
   ++counters_.sent;
   const protocol::MessageHeader header{.transaction_id = {},
                                        .timestamp = record.timestamp,
                                        .trace_id = record.trace_id,
                                        .span_id = record.span_id};
-  return session->send(header, protocol::DirectMessageBody{.from = record.from_uuid, .data = data});
-}
-
-void Sessions::answer_direct(const Requester& requester, bool requires_ack, bool delivered) {
-  Session* from = find(requester.session);
-  if (from == nullptr) return;
-  if (!delivered) {
-    from->send_error(requester.transaction_id, protocol::Opcode::Send,
-                     protocol::ErrorCode::unknown_session, "no session has this id");
-  } else if (requires_ack) {
-    from->send(
-        {.transaction_id = requester.transaction_id, .timestamp = Core::current().wall_now()},
-        protocol::AckBody{.delivered = 1});
-  }
+  const protocol::DirectMessageBody body{.from = record.from, .data = data};
+  return session->send(header, body) ? Sent{} : kUnknown;
 }
 
 // --- Broadcast
 
-void Sessions::broadcast(Session& from, const protocol::MessageHeader& header, protocol::Bytes data,
-                         bool requires_ack, bool include_self) {
+void Sessions::broadcast(const BroadcastSend& what, const ReplyTo& to) {
   ++counters_.broadcasts;
   Core& core = Core::current();
   std::size_t bytes = 0;
   const SharedBytes block =
       frame_for_all({.transaction_id = {},
                      .timestamp = core.wall_now(),
-                     .trace_id = header.trace_id,
-                     .span_id = header.span_id},
-                    protocol::BroadcastMessageBody{.from = from.uuid(), .data = data}, bytes);
-  const auto pending = pending_->emplace(
-      PendingBroadcast{.from = {.session = from.id(), .transaction_id = header.transaction_id},
-                       .cores_left = core.cores(),
-                       .requires_ack = requires_ack});
-  if (requires_ack) from.expect_answer();
-  const SessionId except = include_self ? SessionId{} : from.id();
-  for (CoreId to = 0; to < core.cores(); ++to) {
-    if (to == core.id()) continue;
-    core.lanes().send(to, BroadcastAsk{.block = block.lend(),
-                                       .bytes = bytes,
-                                       .except = except,
-                                       .pending_slot = pending.id.slot,
-                                       .pending_generation = pending.id.generation});
+                     .trace_id = what.trace_id,
+                     .span_id = what.span_id},
+                    protocol::BroadcastMessageBody{.from = what.from, .data = what.data}, bytes);
+  const auto pending = pending_->emplace(PendingBroadcast{.to = to, .cores_left = core.cores()});
+  for (CoreId other = 0; other < core.cores(); ++other) {
+    if (other == core.id()) continue;
+    core.lanes().send(other, BroadcastAsk{.block = block.lend(),
+                                          .bytes = bytes,
+                                          .except = what.except,
+                                          .pending_slot = pending.id.slot,
+                                          .pending_generation = pending.id.generation});
   }
-  // A Send to a session of our own core takes effect at once, so what the client broadcast before
-  // it must not wait for a lane.
-  const std::uint32_t own = deliver_broadcast(block, {block.data(), bytes}, except);
+  // A Send to a session of our own core takes effect at once, so what was broadcast before it must
+  // not wait for a lane.
+  const std::uint32_t own = deliver_broadcast(block, {block.data(), bytes}, what.except);
   count_broadcast(
       {.pending_slot = pending.id.slot, .pending_generation = pending.id.generation, .count = own});
 }
@@ -274,13 +242,10 @@ void Sessions::count_broadcast(const BroadcastAnswer& answer) {
   RT_ASSERT(pending != nullptr);
   pending->delivered += answer.count;
   if (--pending->cores_left > 0) return;
-  if (Session* from = pending->requires_ack ? find(pending->from.session) : nullptr) {
-    from->send(
-        {.transaction_id = pending->from.transaction_id, .timestamp = Core::current().wall_now()},
-        protocol::AckBody{.delivered = pending->delivered});
-    from->answered();
-  }
+  const ReplyTo to = pending->to;
+  const BroadcastDone done{.delivered = pending->delivered};
   pending_->erase(answer.pending_slot);
+  if (to.wants_success) complete(to, done);
 }
 
 std::uint32_t Sessions::deliver_broadcast(const SharedBytes& block,

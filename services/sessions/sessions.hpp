@@ -2,6 +2,9 @@
 // Sessions: the table of one core's sessions, and what reaches a session from anywhere: Send and
 // Broadcast. One a core.
 //
+// Anybody on the core may call: opcode handlers, coroutines, other services. What comes of it goes
+// to a ReplyTo.
+//
 // Owner of a session: the core that accepted its socket. Its UUID names core, slot and generation
 // and carries 62 random bits, so that any core finds the owner without a table, and nobody finds a
 // session by guessing. Send goes to the owner over a lane and comes back as an acknowledgement or
@@ -24,11 +27,37 @@
 
 namespace corelane::services {
 
-// Who asked for something and how to answer: kept or sent along until the answer is known.
-struct Requester {
-  SessionId session;
-  protocol::Uuid transaction_id{};
+struct OpcodeRow;  // services/dispatch/opcode_table.hpp
+struct ReplyTo;    // services/reply/reply.hpp
+
+// What a Send says, whoever sends: the session is handed a DirectMessage.
+struct DirectSend {
+  protocol::Uuid to{};
+  protocol::Bytes data;
+  protocol::Uuid from{};  // the sender as the receiver sees it; nil: the server
+  protocol::Uuid trace_id{};
+  std::uint64_t span_id = 0;
 };
+
+// What a Broadcast says: every session of every core but `except` is handed a BroadcastMessage.
+struct BroadcastSend {
+  protocol::Bytes data;
+  protocol::Uuid from{};
+  protocol::Uuid trace_id{};
+  std::uint64_t span_id = 0;
+  SessionId except{};
+};
+
+// Completions of the two. `none`: queued to the session; `unknown_session`: it is not there, is
+// closing, or takes nothing.
+struct Sent {
+  protocol::ErrorCode code = protocol::ErrorCode::none;
+};
+struct BroadcastDone {
+  std::uint32_t delivered = 0;  // sessions it was queued to
+};
+void complete(const ReplyTo& to, const Sent& done) noexcept;
+void complete(const ReplyTo& to, const BroadcastDone& done) noexcept;
 
 // A line of the log for an Error that a client gets: limits of the server at warning, what the
 // client has done at info, what may be quite in order (an unknown session) at debug.
@@ -73,14 +102,14 @@ class Sessions {
   };
   static Named parse(const protocol::Uuid& uuid, runtime::CoreId cores) noexcept;
 
-  // Hands `data` to the session `target` wherever it is, and answers `from`: an Ack if
-  // `requires_ack`, an Error unknown_session in any case. Copies the data once if the target is on
-  // another core.
-  void send(Session& from, const protocol::MessageHeader& header, const protocol::Uuid& target,
-            protocol::Bytes data, bool requires_ack);
-  // Hands `data` to every session of every core but, unless `include_self`, the sender.
-  void broadcast(Session& from, const protocol::MessageHeader& header, protocol::Bytes data,
-                 bool requires_ack, bool include_self);
+  // Hands over data to a session wherever it is; completes with Sent. Copies the data once if the
+  // session is on another core.
+  void send(const DirectSend& what, const ReplyTo& to);
+  // Hands over data to every session but one; completes with BroadcastDone when all cores have done
+  // so. Copies the data once.
+  void broadcast(const BroadcastSend& what, const ReplyTo& to);
+
+  static std::span<const OpcodeRow> opcodes() noexcept;
 
   // This core's table, of those that were started together.
   static Sessions& local() noexcept { return services::local<Sessions>(ServiceSlot::sessions); }
@@ -104,7 +133,6 @@ class Sessions {
  private:
   struct DirectRecord;
   struct DirectAsk;
-  struct DirectAnswer;
   struct BroadcastAsk;
   struct BroadcastAnswer;
   struct PendingBroadcast;
@@ -113,8 +141,8 @@ class Sessions {
 
   template <class... Arguments>
   Session* add(Arguments&&... arguments);
-  bool deliver_direct(const Named& target, const DirectRecord& record, protocol::Bytes data);
-  void answer_direct(const Requester& requester, bool requires_ack, bool delivered);
+  Sent deliver_direct(const Named& target, const DirectRecord& record, protocol::Bytes data);
+  static bool is_told(const ReplyTo& to, const Sent& done) noexcept;
   void answered(const SessionId& id) noexcept;
   void count_broadcast(const BroadcastAnswer& answer);
   std::uint32_t deliver_broadcast(const runtime::SharedBytes& block,

@@ -1,7 +1,7 @@
 """The examples in tools/examples do what their first lines say.
 
 Goal: a reader may copy them. Method: the programs themselves on ephemeral ports, spoken to with frames of the protocol
-over WebSocket. The second and third argument are the programs.
+over WebSocket. The arguments from the second on are the programs.
 """
 
 import asyncio
@@ -9,10 +9,11 @@ import pathlib
 import struct
 import sys
 import unittest
+import uuid
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
-ECHO, COROUTINE = sys.argv.pop(2), sys.argv.pop(2)
+ECHO, COROUTINE, CHANNEL = sys.argv.pop(2), sys.argv.pop(2), sys.argv.pop(2)
 import tap                                                        # noqa: E402
 from corelane import PATIENCE_S, Example, Process, opcode_of, run, vectors  # noqa: E402
 
@@ -26,12 +27,14 @@ ERROR = 20
 
 
 def custom(opcode, payload):
-    """The vector `custom` (opcode 65535, payload "hello") with another opcode and payload of at most 8 bytes."""
+    """The vector `custom` (opcode 65535, payload "hello") with another opcode and payload."""
     frame = bytearray(vectors()['custom'])
     at = frame.index(b'\xff\xff')
     struct.pack_into('<H', frame, at, opcode)
     at = frame.index(b'\x05\0\0\0hello')
-    frame[at:] = struct.pack('<I', len(payload)) + payload.ljust(8, b'\0')
+    frame[at:] = struct.pack('<I', len(payload)) + payload
+    frame.extend(bytes(-len(frame) % 8))
+    struct.pack_into('<I', frame, 0, len(frame) - 4)
     return bytes(frame)
 
 
@@ -101,6 +104,40 @@ class Examples(unittest.TestCase):
         with Example(COROUTINE) as server:
             talk(body(server))
             self.assertEqual(server.exit_code(), 0)
+
+    def test_a_handler_follows_a_channel_and_publishes_to_it(self):
+        async def body(server):
+            async with websockets.connect(server.url) as client:
+                await client.send(custom(200, b'lobby'))
+                self.assertEqual(payload_of(await client.recv()), b'1: here from 0 on')
+                for number in 2, 3:
+                    text = f'news {number}'
+                    self.assertEqual(run('pub', '-u', server.url, 'lobby', text).returncode, 0)
+                    self.assertEqual(payload_of(await client.recv()), f'{number}: {text}'.encode())
+                await client.send(custom(200, b''))
+                self.assertEqual(opcode_of(await client.recv()), ERROR)
+        with Example(CHANNEL) as server:
+            talk(body(server))
+
+    def test_a_handler_sends_to_another_session(self):
+        async def body(server):
+            async with websockets.connect(server.url) as client, websockets.connect(server.url) as other:
+                await other.send(vectors()['whoami'])
+                # WhoAmIReply: its first field is the id, 16 bytes behind the table's way back.
+                reply = payload_of(await other.recv())
+                table = struct.unpack_from('<I', reply, 0)[0]
+                vtable = table - struct.unpack_from('<i', reply, table)[0]
+                at = table + struct.unpack_from('<H', reply, vtable + 4)[0]
+                session = str(uuid.UUID(bytes=reply[at:at + 16])).encode()
+                await client.send(custom(201, session + b' hello, you'))
+                self.assertEqual(payload_of(await client.recv()), b'delivered')
+                self.assertIn(b'hello, you', payload_of(await other.recv()))
+                await client.send(custom(201, str(uuid.uuid4()).encode() + b' nobody'))
+                self.assertEqual(payload_of(await client.recv()), b'not there')
+                await client.send(custom(201, b'short'))
+                self.assertEqual(opcode_of(await client.recv()), ERROR)
+        with Example(CHANNEL) as server:
+            talk(body(server))
 
     def test_wrong_flags_are_refused(self):
         with Process('--nope', program=ECHO) as server:

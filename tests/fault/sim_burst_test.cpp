@@ -44,7 +44,8 @@ Task<void> publish_events(NodeUnderTest& test, ProtocolClient* publisher, std::s
     test.node().cores()->sessions().for_each([&](services::Session& session) {
       if (session.uuid() != publisher->uuid()) return;
       for (int i = 0; i < events; ++i) {
-        services::PubSub::local().publish(session, {}, channel, bytes_of(data), false);
+        services::PubSub::local().publish(
+            {.channel = channel, .data = bytes_of(data), .publisher = session.uuid()}, {});
       }
     });
   });

@@ -35,6 +35,7 @@ namespace corelane {
 namespace {
 
 using namespace protocol;
+namespace test = ::protocol::test;
 
 // Nanoseconds a call, the best of 9 runs: the others had company on the processor.
 template <class Call>
@@ -161,11 +162,11 @@ TEST(Cost, OfReadingHostileAndOrdinaryFramesIsPrinted) {
         std::as_bytes(std::span(builder.GetBufferPointer(), hostile_bytes)), scratch));
   });
   flatbuffers::FlatBufferBuilder fan;
-  const std::vector<flatbuffers::Offset<::protocol::test::Node>> leaves(16000, ::protocol::test::CreateNode(fan));
-  fan.Finish(::protocol::test::CreateNode(fan, {}, fan.CreateVector(leaves)));
+  const std::vector<flatbuffers::Offset<test::Node>> leaves(16000, test::CreateNode(fan));
+  fan.Finish(test::CreateNode(fan, {}, fan.CreateVector(leaves)));
   ASSERT_LE(fan.GetSize(), 65536u);
   const double worst = measure("64 KiB of tables, to the end of the budget", [&] {
-    keep(verify_payload<::protocol::test::Node>(std::as_bytes(std::span(fan.GetBufferPointer(), fan.GetSize())),
+    keep(verify_payload<test::Node>(std::as_bytes(std::span(fan.GetBufferPointer(), fan.GetSize())),
                                     scratch));
   });
   EXPECT_GT(worst, 0.0);

@@ -57,8 +57,10 @@ TEST(Opcode, ClassesMeetWithoutGaps) {
   EXPECT_EQ(classify(Opcode{18}), OpcodeClass::request);
   EXPECT_EQ(classify(Opcode{19}), OpcodeClass::server);
   EXPECT_EQ(classify(Opcode{63}), OpcodeClass::server);
-  EXPECT_EQ(classify(Opcode{64}), OpcodeClass::reserved);
-  EXPECT_EQ(classify(Opcode{199}), OpcodeClass::reserved);
+  EXPECT_EQ(classify(Opcode{64}), OpcodeClass::request);
+  EXPECT_EQ(classify(Opcode{127}), OpcodeClass::request);
+  EXPECT_EQ(classify(Opcode{128}), OpcodeClass::server);
+  EXPECT_EQ(classify(Opcode{199}), OpcodeClass::server);
   EXPECT_EQ(classify(Opcode{200}), OpcodeClass::custom);
   EXPECT_EQ(classify(Opcode{65535}), OpcodeClass::custom);
 }

@@ -14,6 +14,7 @@ namespace corelane {
 namespace {
 
 using namespace protocol;
+namespace test = ::protocol::test;
 
 std::vector<std::byte> finished(const flatbuffers::FlatBufferBuilder& builder) {
   const auto* data = reinterpret_cast<const std::byte*>(builder.GetBufferPointer());
@@ -260,8 +261,8 @@ TEST(VerifyPayload, UnterminatedTextIsRefused) {
 // A chain of `tables` tables, each the child of the one before.
 std::vector<std::byte> chain(int tables) {
   flatbuffers::FlatBufferBuilder builder;
-  flatbuffers::Offset<::protocol::test::Node> node;
-  for (int i = 0; i < tables; ++i) node = ::protocol::test::CreateNode(builder, node);
+  flatbuffers::Offset<test::Node> node;
+  for (int i = 0; i < tables; ++i) node = test::CreateNode(builder, node);
   builder.Finish(node);
   return finished(builder);
 }
@@ -269,16 +270,16 @@ std::vector<std::byte> chain(int tables) {
 // A root whose list names one and the same table `visits - 1` times.
 std::vector<std::byte> fan(std::size_t visits) {
   flatbuffers::FlatBufferBuilder builder;
-  const auto leaf = ::protocol::test::CreateNode(builder);
-  const std::vector<flatbuffers::Offset<::protocol::test::Node>> leaves(visits - 1, leaf);
-  builder.Finish(::protocol::test::CreateNode(builder, {}, builder.CreateVector(leaves)));
+  const auto leaf = test::CreateNode(builder);
+  const std::vector<flatbuffers::Offset<test::Node>> leaves(visits - 1, leaf);
+  builder.Finish(test::CreateNode(builder, {}, builder.CreateVector(leaves)));
   return finished(builder);
 }
 
 TEST(VerifyPayload, TakesDepthEightAndRefusesNine) {
   AlignedScratch scratch;
-  EXPECT_TRUE(verify_payload<::protocol::test::Node>(chain(8), scratch));
-  EXPECT_FALSE(verify_payload<::protocol::test::Node>(chain(9), scratch));
+  EXPECT_TRUE(verify_payload<test::Node>(chain(8), scratch));
+  EXPECT_FALSE(verify_payload<test::Node>(chain(9), scratch));
 }
 
 TEST(VerifyPayload, TakesAsManyTablesAsTheBudgetAndNotOneMore) {
@@ -286,26 +287,26 @@ TEST(VerifyPayload, TakesAsManyTablesAsTheBudgetAndNotOneMore) {
   // Each further visit costs 4 bytes and so raises the budget by a sixteenth: find where they meet.
   std::size_t visits = 2;
   while (visits + 1 <= verify_limits(fan(visits + 1).size()).tables_max) ++visits;
-  EXPECT_TRUE(verify_payload<::protocol::test::Node>(fan(visits), scratch)) << visits;
-  EXPECT_FALSE(verify_payload<::protocol::test::Node>(fan(visits + 1), scratch)) << visits;
+  EXPECT_TRUE(verify_payload<test::Node>(fan(visits), scratch)) << visits;
+  EXPECT_FALSE(verify_payload<test::Node>(fan(visits + 1), scratch)) << visits;
   EXPECT_EQ(verify_limits(0).tables_max, 64u);
   EXPECT_EQ(verify_limits(63).tables_max, 64u);
   EXPECT_EQ(verify_limits(64).tables_max, 65u);
   EXPECT_EQ(verify_limits(65536).tables_max, 1088u);
 }
 
-// ::protocol::test::Node with its visits counted.
+// test::Node with its visits counted.
 struct CountedNode : flatbuffers::Table {
   static inline std::size_t visits = 0;
 
   bool Verify(flatbuffers::Verifier& verifier) const {
     ++visits;
     using Children = flatbuffers::Vector<flatbuffers::Offset<CountedNode>>;
-    return VerifyTableStart(verifier) && VerifyOffset(verifier, ::protocol::test::Node::VT_CHILD) &&
-           verifier.VerifyTable(GetPointer<const CountedNode*>(::protocol::test::Node::VT_CHILD)) &&
-           VerifyOffset(verifier, ::protocol::test::Node::VT_CHILDREN) &&
-           verifier.VerifyVector(GetPointer<const Children*>(::protocol::test::Node::VT_CHILDREN)) &&
-           verifier.VerifyVectorOfTables(GetPointer<const Children*>(::protocol::test::Node::VT_CHILDREN)) &&
+    return VerifyTableStart(verifier) && VerifyOffset(verifier, test::Node::VT_CHILD) &&
+           verifier.VerifyTable(GetPointer<const CountedNode*>(test::Node::VT_CHILD)) &&
+           VerifyOffset(verifier, test::Node::VT_CHILDREN) &&
+           verifier.VerifyVector(GetPointer<const Children*>(test::Node::VT_CHILDREN)) &&
+           verifier.VerifyVectorOfTables(GetPointer<const Children*>(test::Node::VT_CHILDREN)) &&
            verifier.EndTable();
   }
 };
@@ -313,10 +314,10 @@ struct CountedNode : flatbuffers::Table {
 TEST(VerifyPayload, TablesThatPointAtEachOtherAreVisitedNoMoreThanTheBudget) {
   // Eight levels, each naming the next one eight times: 8^7 visits without a budget.
   flatbuffers::FlatBufferBuilder builder;
-  auto node = ::protocol::test::CreateNode(builder);
+  auto node = test::CreateNode(builder);
   for (int level = 0; level < 7; ++level) {
-    const std::vector<flatbuffers::Offset<::protocol::test::Node>> eight(8, node);
-    node = ::protocol::test::CreateNode(builder, {}, builder.CreateVector(eight));
+    const std::vector<flatbuffers::Offset<test::Node>> eight(8, node);
+    node = test::CreateNode(builder, {}, builder.CreateVector(eight));
   }
   builder.Finish(node);
   const auto payload = finished(builder);

@@ -243,7 +243,8 @@ Task<void> publish_burst(NodeUnderTest& test, ProtocolClient* publisher, std::st
     test.node().cores()->sessions().for_each([&](services::Session& session) {
       if (session.uuid() != publisher->uuid()) return;
       for (int i = 0; i < kBurstEvents; ++i) {
-        services::PubSub::local().publish(session, {}, channel, bytes_of(data), false);
+        services::PubSub::local().publish(
+            {.channel = channel, .data = bytes_of(data), .publisher = session.uuid()}, {});
       }
     });
   });
@@ -307,8 +308,10 @@ TEST(FanOut, SmallAnswersBehindABurstCloseNobodyWhoReads) {
               if (session.uuid() != client->uuid()) return;
               for (int i = 0; i < kLarge + kSmall; ++i) {
                 const bool is_large = i < kLarge;
-                pubsub.publish(session, {}, is_large ? "large" : "small",
-                               bytes_of(is_large ? data : "s"), true);
+                pubsub.publish({.channel = is_large ? "large" : "small",
+                                .data = bytes_of(is_large ? data : "s"),
+                                .publisher = session.uuid()},
+                               services::ReplyTo::session(session, {}, true));
               }
             });
           });

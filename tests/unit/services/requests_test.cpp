@@ -173,6 +173,7 @@ TEST(Requests, OpcodesThatAreNotServedGetTheErrorOfTheirClass) {
         ErrorCode expected = ErrorCode::unknown_opcode;
         if (number >= 9 && number <= 18) expected = ErrorCode::unsupported_opcode;
         if (number >= 19 && number <= 63) expected = ErrorCode::unexpected_opcode;
+        if (number >= 128 && number <= 199) expected = ErrorCode::unexpected_opcode;
         const protocol::RawBody body{.kOpcode = opcode, .payload = bytes_of("any")};
         const ServerMessage reply = co_await client->request(body);
         expect_error(reply, expected, opcode);

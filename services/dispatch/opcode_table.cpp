@@ -1,0 +1,129 @@
+#include "services/dispatch/opcode_table.hpp"
+
+#include <fmt/format.h>
+
+#include <stdexcept>
+#include <utility>
+
+#include "services/dispatch/dispatch.hpp"
+
+namespace corelane::services {
+
+using protocol::MessageView;
+using protocol::Opcode;
+
+namespace {
+
+bool is_sent_by_clients(std::uint16_t opcode) noexcept {
+  return protocol::classify(static_cast<Opcode>(opcode)) == protocol::OpcodeClass::request;
+}
+
+// What was found wrong in a gate is the request's answer.
+bool passes(RequestGates::Ask ask, Dispatch& dispatch, Session& session, const MessageView& message,
+            const OpcodeRow& row) {
+  if (ask == nullptr) return true;
+  const RequestGates::Refusal refusal = ask(session, message, row);
+  if (refusal.code == protocol::ErrorCode::none) return true;
+  dispatch.refuse(session, message, refusal.code, refusal.text, refusal.retry_after_ms);
+  return false;
+}
+
+bool pass_gates(Dispatch& dispatch, Session& session, const MessageView& message,
+                const OpcodeRow& row) {
+  const RequestGates& gates = dispatch.table().gates();
+  if (gates.count != nullptr) gates.count(session, message, row);
+  if (gates.trace != nullptr) gates.trace(session, message, row);
+  return passes(gates.right, dispatch, session, message, row) &&
+         passes(gates.quota, dispatch, session, message, row);
+}
+
+void serve_unknown(Dispatch& dispatch, Session& session, const MessageView& message) {
+  dispatch.refuse_opcode(session, message);
+}
+
+void serve_custom(Dispatch& dispatch, Session& session, const MessageView& message) {
+  const CustomHandler* handler = dispatch.table().handler(message.opcode);
+  if (handler == nullptr) return dispatch.refuse_opcode(session, message);
+  dispatch.run(*handler, session, message);
+}
+
+void serve_gated(Dispatch& dispatch, Session& session, const MessageView& message) {
+  const OpcodeRow& row = dispatch.table().row(message.opcode);
+  if (!pass_gates(dispatch, session, message, row)) return;
+  if (const CustomHandler* handler = dispatch.table().handler(message.opcode)) {
+    return dispatch.run(*handler, session, message);
+  }
+  row.serve(dispatch, session, message);
+}
+
+void serve_custom_gated(Dispatch& dispatch, Session& session, const MessageView& message) {
+  const CustomHandler* handler = dispatch.table().handler(message.opcode);
+  if (handler == nullptr) return dispatch.refuse_opcode(session, message);
+  const OpcodeRow row{.opcode = message.opcode,
+                      .name = handler->name.c_str(),
+                      .request = "",
+                      .right = Right::application,
+                      .cost = CostClass::memory,
+                      .serve = serve_custom};
+  if (pass_gates(dispatch, session, message, row)) dispatch.run(*handler, session, message);
+}
+
+}  // namespace
+
+void HandlerTable::insert(std::uint16_t opcode, CustomHandler handler) {
+  if (!handlers_.emplace(opcode, std::move(handler)).second) {
+    throw std::invalid_argument(fmt::format("opcode {} has a handler already", opcode));
+  }
+}
+
+void HandlerTable::add(std::uint16_t opcode, CustomHandler handler) {
+  if (opcode < protocol::kCustomOpcodeMin) {
+    throw std::invalid_argument(
+        fmt::format("custom opcodes begin at {}, not {}", protocol::kCustomOpcodeMin, opcode));
+  }
+  insert(opcode, std::move(handler));
+}
+
+void HandlerTable::override_built_in(std::uint16_t opcode, CustomHandler handler) {
+  if (!is_sent_by_clients(opcode)) {
+    throw std::invalid_argument(fmt::format("opcode {} is no built-in request", opcode));
+  }
+  insert(opcode, std::move(handler));
+}
+
+OpcodeTable::OpcodeTable() : serve_custom_(serve_custom) {
+  entries_.fill(serve_unknown);
+}
+
+void OpcodeTable::add(std::span<const OpcodeRow> rows) {
+  for (const OpcodeRow& row : rows) {
+    const std::uint16_t number = protocol::number(row.opcode);
+    if (!is_sent_by_clients(number)) {
+      throw std::invalid_argument(fmt::format("opcode {} is not sent by clients", number));
+    }
+    if (rows_[number].serve != nullptr) {
+      throw std::invalid_argument(
+          fmt::format("opcode {} is {} and {}", number, rows_[number].name, row.name));
+    }
+    rows_[number] = row;
+    entries_[number] = row.serve;
+  }
+}
+
+void OpcodeTable::add(const HandlerTable& handlers) {
+  for (const auto& [number, handler] : handlers.handlers_) {
+    if (number < kBuiltIns) entries_[number] = serve_custom;
+  }
+  handlers_ = &handlers;
+}
+
+void OpcodeTable::set_gates(const RequestGates& gates) noexcept {
+  gates_ = gates;
+  if (gates.empty()) return;
+  for (std::size_t number = 0; number < kBuiltIns; ++number) {
+    if (entries_[number] != serve_unknown) entries_[number] = serve_gated;
+  }
+  serve_custom_ = serve_custom_gated;
+}
+
+}  // namespace corelane::services
