@@ -24,6 +24,8 @@ using runtime::Token;
 namespace {
 
 constexpr std::size_t kTimersMax = 1024;  // streams told in one go
+// More than the longest turn but those that are stalls; a wrong guess costs a tick.
+constexpr runtime::Nanoseconds kTickLate = 20 * runtime::kMillisecond;
 
 template <class Owner, auto Member>
 void call(void* context, const Completion& completion) noexcept {
@@ -248,6 +250,7 @@ void Network::queue_tick() noexcept {
 }
 
 void Network::on_tick() noexcept {
+  tick_is_late_ = core_.now() - tick_.deadline_ns > kTickLate;
   coarse_.advance(core_.now(), kTimersMax, [this](std::uint32_t slot) {
     Stream& stream = streams_.at(slot);
     if (stream.state_ == Stream::State::open) {

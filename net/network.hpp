@@ -313,6 +313,7 @@ class Network {
   runtime::WaitQueue streams_gone_;
   runtime::CoarseTimer<TimerLinks> coarse_;
   OwnTimer tick_;
+  bool tick_is_late_ = false;  // this core was descheduled when it was due
   OwnTimer accept_retry_;
   OwnTimer held_retry_;
   OwnTimer large_wait_;

@@ -178,6 +178,18 @@ void Stream::abort(runtime::Error why) noexcept {
   if (state_ == State::closing || state_ == State::closed || abort_) return;
   abort_ = true;
   why_ = why;
+// Paused ones, too: what they have not read is not their peers' fault.
+bool Stream::may_have_unread() const noexcept {
+  if (ended_) return held_ != nullptr;
+  return !receive_armed_ || held_ != nullptr || !network_.core_.reaped_all();
+}
+
+bool Stream::look_again(bool looked) noexcept {
+  if ((looked || !network_.tick_is_late_) && !may_have_unread()) return false;
+  set_timer(1);  // at the next tick: 0 could still be due in this turn
+  return true;
+}
+
   // Nothing may be sent or delivered from here on, also in the rest of this turn.
   if (state_ == State::open) state_ = State::flushing;
   mark_dirty();

@@ -154,8 +154,17 @@ class Stream {
   // Closes without flushing. The kernel sends RST if the peer's bytes were not all read.
   void abort(runtime::Error why = {runtime::ErrorCode::closed, 0}) noexcept;
   bool closing() const noexcept { return state_ != State::open; }
+  //
+  // A deadline on what the peer sends is not judged while bytes of it may lie unread
+  // (look_again()): when the timer fires late, because this core was descheduled, bytes that came
+  // in time may not have been reaped; or a turn has left completions, the stream's bytes are held,
+  // no receive is armed because no buffer was free. Then the next tick judges.
 
   // --- Time: one coarse timer (an eighth of a second) for the layer above.
+  bool may_have_unread() const noexcept;
+  // In on_timer, for a deadline that seems to be missed: true if it is to be judged in on_timer of
+  // the next tick. `looked` is the caller's, false at the first look.
+  bool look_again(bool looked) noexcept;
   void set_timer(runtime::Nanoseconds after) noexcept;
   void cancel_timer() noexcept;
 

@@ -132,19 +132,26 @@ void Connection::tick() {
     start_timer();
     return;
   }
-  if (unfinished_since_ != 0 &&
-      endpoint_.tick() - unfinished_since_ >= to_ticks(options.message_deadline)) {
+  const bool is_unfinished = unfinished_since_ != 0 && endpoint_.tick() - unfinished_since_ >=
+                                                           to_ticks(options.message_deadline);
+  const bool is_silent = awaiting_pong_ && !active_;
+  if (is_unfinished || is_silent) {
+    const bool looked = looked_;
+    looked_ = true;
+    if (stream_.look_again(looked)) return;
+  }
+  if (is_unfinished) {
     fail(CloseCode::policy_violation,
          with_time("message unfinished after limits.message_deadline", options.message_deadline));
     return;
   }
+  if (is_silent) {
+    ++endpoint_.counters_.pong_timeouts;
+    close_now(CloseCode::policy_violation,
+              with_time("no pong within limits.pong_timeout", options.pong_timeout));
+    return;
+  }
   if (awaiting_pong_) {
-    if (!active_) {
-      ++endpoint_.counters_.pong_timeouts;
-      close_now(CloseCode::policy_violation,
-                with_time("no pong within limits.pong_timeout", options.pong_timeout));
-      return;
-    }
     awaiting_pong_ = false;
   } else if (options.ping_interval != 0) {
     ping({});
@@ -155,6 +162,7 @@ void Connection::tick() {
 }
 
 void Connection::start_timer() noexcept {
+  looked_ = false;
   const EndpointOptions& options = endpoint_.options_;
   runtime::Nanoseconds next = runtime::kNever;
   if (options.ping_interval != 0) {

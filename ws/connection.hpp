@@ -148,6 +148,7 @@ class Connection {
   bool active_ : 1 = false;  // something came since the last tick
   bool awaiting_pong_ : 1 = false;
   bool told_closed_ : 1 = false;
+  bool looked_ : 1 = false;  // a deadline seems to be missed: net::Stream::look_again()
   CloseCode close_code_ = CloseCode::abnormal;  // what on_close will say
   std::uint16_t pings_in_second_ = 0;
   std::uint16_t ping_second_ = 0;

@@ -166,6 +166,7 @@ struct Endpoint::Handshaking {
   bool is_open = false;
   runtime::Error error{};
   bool done = false;
+  bool looked = false;  // its deadline seems to be missed: net::Stream::look_again()
   runtime::WaitQueue waiting{};
 
   static Handshaking& of(net::Stream& stream) { return *static_cast<Handshaking*>(stream.owner()); }
@@ -207,6 +208,7 @@ struct Endpoint::Handshaking {
     self.finish();
   }
   static void on_timer(net::Stream& stream) noexcept {
+    if (stream.look_again(std::exchange(of(stream).looked, true))) return;
     of(stream).refuse(stream, {ErrorCode::timed_out, 0});
   }
   static constexpr net::StreamHandler kHandler{"handshake", on_data,  on_end,

@@ -125,8 +125,11 @@ void Server::on_closed(Stream& stream, runtime::Error /*why*/) noexcept {
 void Server::on_timer(Stream& stream) noexcept {
   ServerConnection& connection = connection_of(stream);
   Server& self = connection.server;
+  if (connection.wait == Wait::none) return;  // set before an answer: no longer meant
+  // An idle connection may just have been sent the next request, too. An answer is its handler's.
+  const bool is_peers = connection.wait != Wait::answer;
+  if (is_peers && stream.look_again(std::exchange(connection.looked, true))) return;
   const Wait wait = std::exchange(connection.wait, Wait::none);
-  if (wait == Wait::none) return;  // set before an answer: no longer meant
   if (connection.exchange != nullptr) {
     self.on_late(connection, wait);
     return;
@@ -356,6 +359,7 @@ void Server::await_input(ServerConnection& connection, Stream& stream) noexcept 
 void Server::await(ServerConnection& connection, Stream& stream, Wait wait) noexcept {
   if (connection.wait == wait) return;
   connection.wait = wait;
+  connection.looked = false;
   switch (wait) {
     case Wait::none:
     case Wait::room:

@@ -52,6 +52,7 @@ struct ServerConnection {
   std::span<const std::byte> unsent;  // in unsent_memory, or static
   std::vector<std::byte> unsent_memory;
   Wait wait = Wait::none;
+  bool looked = false;      // its deadline seems to be missed: Stream::look_again()
   bool answered = false;    // at least one request: an idle connection may close silently
   bool closing = false;     // the last answer has been given; to be closed once it is queued
   bool backlogged = false;  // in the server's list of those that go on next turn

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "net/http/server.hpp"
 #include "services/dispatch/dispatch.hpp"
@@ -100,6 +101,7 @@ void TcpSessions::consume(Client& client, std::span<const std::byte> bytes) {
   if (rest.empty()) return;
   client.gathered.assign(rest.begin(), rest.end());
   client.needed = progress.needed;
+  client.looked = false;
   stream.set_timer(options_.message_deadline);
 }
 
@@ -130,13 +132,16 @@ void TcpSessions::on_writable(net::Stream& stream) noexcept {
   auto& client = *static_cast<Client*>(stream.owner());
   stream.resume_receiving();
   // The rest of an unfinished frame could not come: its time begins anew.
-  if (!client.gathered.empty()) stream.set_timer(client.table.options_.message_deadline);
+  if (client.gathered.empty()) return;
+  client.looked = false;
+  stream.set_timer(client.table.options_.message_deadline);
 }
 
 void TcpSessions::on_timer(net::Stream& stream) noexcept {
   auto& client = *static_cast<Client*>(stream.owner());
   if (client.is_ended) return stream.close(0);  // what is not there by now is not waited for
   if (stream.receiving_paused()) return;        // see on_writable()
+  if (stream.look_again(std::exchange(client.looked, true))) return;
   client.session->send_error(
       {}, protocol::Opcode::None, protocol::ErrorCode::timed_out,
       fmt::format("frame unfinished after limits.message_deadline ({}s)",

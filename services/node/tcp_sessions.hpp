@@ -42,6 +42,7 @@ class TcpSessions {
     std::vector<std::byte> gathered;  // the beginning of a frame
     std::size_t needed = 0;           // bytes of that frame, as far as known
     bool is_ended = false;            // the peer sends nothing more; it waits for its answers
+    bool looked = false;              // the deadline seems to be missed: net::Stream::look_again()
   };
 
   static void on_data(net::Stream& stream, const net::Received& received) noexcept;

@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,6 +16,7 @@
 #include "runtime/sim/world.hpp"
 #include "runtime/task_group.hpp"
 #include "tests/support/http_site.hpp"
+#include "tests/support/stall.hpp"
 
 namespace corelane {
 namespace {
@@ -235,6 +238,57 @@ TEST(SimulatedHttp, ABodyThatHasBegunHasTwoSecondsWhileDrainingAndAHalfHeadNone)
     EXPECT_EQ(answers_in(half.received).at(0).status, 503);
     for (HttpClient* client : {&whole, &half, &late_half, &cut}) co_await client->until_closed();
   });
+}
+
+// The rest of a head, of a body, or the next request has come in time, but the core that is to read
+// it was descheduled.
+TEST(SimulatedHttp, WhatHasArrivedUnreadByTheDeadlineIsInTime) {
+  struct Case {
+    std::string first;
+    std::string rest;
+    Nanoseconds deadline;
+  };
+  const std::string post = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n";
+  for (const Case& each :
+       {Case{"GET /hello HTTP/1.1\r\n", "Host: a\r\n\r\n", 10 * kSecond},
+        Case{post + "bo", "dy", 30 * kSecond}, Case{get("/hello"), get("/hello"), 60 * kSecond}}) {
+    sim::World world(1);
+    SiteOptions options;
+    options.network.receive_buffers = 1024;
+    run_in(
+        world, options,
+        [](HttpSite& site, sim::World& in, const Case& what) -> Task<void> {
+          constexpr std::size_t kCount = 60;
+          const bool is_second = what.first == what.rest;
+          std::vector<std::unique_ptr<HttpClient>> clients;
+          for (std::size_t i = 0; i < kCount; ++i) {
+            clients.push_back(std::make_unique<HttpClient>());
+            co_await clients.back()->connect(site.network, site.address);
+            clients.back()->send(what.first);
+          }
+          co_await sleep_for(what.deadline - 2 * kSecond);
+          for (const auto& client : clients) client->send(what.rest);
+          tests::lose_cpu(in, 4 * kSecond);
+          const std::size_t wanted = is_second ? 2 : 1;
+          const auto served_to = [](const HttpClient& client) {
+            return static_cast<std::size_t>(
+                std::ranges::count(answers_in(client.received), 200,
+                                   [](const HttpAnswer& answer) { return answer.status; }));
+          };
+          std::size_t served = 0;
+          for (const auto& client : clients) {
+            co_await client->until([&] { return served_to(*client) >= wanted; });
+            served += served_to(*client);
+          }
+          EXPECT_EQ(served, wanted * kCount);
+          EXPECT_EQ(site.server.counters().timeouts, 0u);
+          for (const auto& client : clients) {
+            if (net::Stream* stream = client->stream()) stream->abort();
+            co_await client->until_closed();
+          }
+        },
+        world, each);
+  }
 }
 
 TEST(SimulatedHttp, AnIdleConnectionHasSixtySecondsAfterEachAnswer) {

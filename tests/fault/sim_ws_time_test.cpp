@@ -9,6 +9,7 @@
 
 #include "runtime/await.hpp"
 #include "runtime/sim/world.hpp"
+#include "tests/support/stall.hpp"
 #include "tests/unit/ws/ws_site.hpp"
 
 namespace corelane {
@@ -298,6 +299,44 @@ TEST(WsTime, TheDeadlineOfAMessageBeginsAnewAfterAPause) {
                   close_frame(1008, "message unfinished after limits.message_deadline (30s)"));
         EXPECT_GE(now() - resumed, 30 * kSecond - kTick);
         EXPECT_LE(now() - resumed, 31 * kSecond);
+      }
+    });
+  }
+}
+
+// Bytes that came in time, to a core that was descheduled then, lie unread when the deadline is
+// due: a turn takes as many completions as the ring holds (32 here), and not one more.
+TEST(WsTime, WhatHasArrivedUnreadByTheDeadlineIsInTime) {
+  for (const std::string_view late : {"pongs", "messages"}) {
+    sim::World world(1);
+    world.checks().time_max = 3600 * kSecond;
+    tests::run_ws_site({}, [late, &world](WsSite& site) -> Task<void> {
+      constexpr std::size_t kCount = 60;
+      const bool pongs = late == "pongs";
+      const std::string message = frame({.opcode = 1, .payload = "in two pieces"});
+      std::vector<std::unique_ptr<WsClient>> clients;
+      for (std::size_t i = 0; i < kCount; ++i) {
+        clients.push_back(std::make_unique<WsClient>());
+        co_await clients.back()->open(site);
+        if (!pongs) clients.back()->send(message.substr(0, 10));
+      }
+      for (const auto& client : clients) co_await client->until_frames(1);  // our ping
+      for (const auto& client : clients) {
+        client->send(pongs ? frame({.opcode = 10}) : message.substr(10));
+      }
+      // The deadlines are 10 s after the ping, and 30 s after the first piece.
+      tests::lose_cpu(world, 12 * kSecond);
+      for (const auto& client : clients) {
+        if (!pongs) co_await client->until_frames(2);
+      }
+      co_await sleep_for(kSecond);
+      EXPECT_EQ(site.endpoint.counters().pong_timeouts, 0u);
+      EXPECT_EQ(site.endpoint.counters().protocol_errors, 0u);
+      EXPECT_EQ(site.endpoint.connection_count(), kCount);
+      for (const auto& client : clients) {
+        EXPECT_FALSE(client->is_told()) << client->parse().back().payload;
+        client->abort();
+        co_await client->until_closed();
       }
     });
   }

@@ -6,6 +6,7 @@
 
 #include "runtime/sim/world.hpp"
 #include "tests/support/raw_socket.hpp"
+#include "tests/support/stall.hpp"
 #include "tests/unit/services/requests.hpp"
 
 namespace corelane {
@@ -80,6 +81,32 @@ Task<std::uint64_t> paused_streams(NodeUnderTest& test) {
     node.network().for_each(
         [&](auto, net::Stream& stream) { paused += stream.receiving_paused(); });
     return paused;
+  });
+}
+
+TEST(VirtualTime, ATcpFrameThatHasArrivedUnreadByItsDeadlineIsInTime) {
+  runtime::sim::World world(1);
+  with_node(1, [&world](NodeUnderTest& test) -> Task<void> {
+    constexpr std::size_t kCount = 400;
+    std::vector<ProtocolClient*> clients;
+    std::vector<protocol::Uuid> ids(kCount);
+    std::vector<std::vector<std::byte>> frames;
+    for (std::size_t i = 0; i < kCount; ++i) {
+      clients.push_back(co_await test.connect(Via::tcp));
+      frames.push_back(ping(clients.back(), ids[i]));
+    }
+    for (std::size_t i = 0; i < kCount; ++i) {
+      clients[i]->send_bytes(std::span(frames[i]).first(20));
+    }
+    co_await runtime::sleep_for(28 * kSecond);
+    for (std::size_t i = 0; i < kCount; ++i) {
+      clients[i]->send_bytes(std::span(frames[i]).subspan(20));
+    }
+    tests::lose_cpu(world, 4 * kSecond);
+    for (std::size_t i = 0; i < kCount; ++i) {
+      const ServerMessage pong = co_await clients[i]->reply(ids[i]);
+      EXPECT_EQ(pong.opcode, Opcode::Pong) << i;
+    }
   });
 }
 
