@@ -48,11 +48,14 @@ const net::StreamHandler IpLimit::kWaiting{"address limit",
                                            nullptr};
 
 std::size_t IpLimit::KeyHash::operator()(const Key& key) const noexcept {
-  return XXH3_64bits(key.data(), key.size());
+  return XXH3_64bits_withSeed(key.data(), key.size(), seed);
 }
 
 IpLimit::IpLimit(net::Network& network, const Options& options)
-    : network_(network), options_(options), entries_(network.options().streams_max) {
+    : network_(network),
+      options_(options),
+      entries_(network.options().streams_max),
+      counts_(0, KeyHash{Core::current().ring().entropy()}) {
   RT_ASSERT(options.connections_max > 0);
   RT_ASSERT(!network.options().direct_descriptors);
   set_local(ServiceSlot::ip_limit, this);

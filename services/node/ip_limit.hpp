@@ -50,6 +50,15 @@ class IpLimit {
   Gate& gate(net::AcceptFunction function, void* context);
   static bool accept(void* gate, net::Stream& stream) noexcept;
 
+  // IPv4 as IPv4-mapped IPv6 (RFC 4291 section 2.5.5.2).
+  using Key = std::array<std::uint8_t, 16>;
+  // Seeded, and not with that of owner_of(): else all keys of a core would agree in the bits that
+  // choose the core.
+  struct KeyHash {
+    std::uint64_t seed;
+    std::size_t operator()(const Key& key) const noexcept;
+  };
+
   struct Counters {
     std::uint64_t asked = 0;
     std::uint64_t refused = 0;  // connections that were accepted here
@@ -59,11 +68,6 @@ class IpLimit {
   std::size_t addresses() const noexcept { return counts_.size(); }
 
  private:
-  // IPv4 as IPv4-mapped IPv6 (RFC 4291 section 2.5.5.2).
-  using Key = std::array<std::uint8_t, 16>;
-  struct KeyHash {
-    std::size_t operator()(const Key& key) const noexcept;
-  };
   // A connection from accept to its end. Named by its place in the slab: the stream's own slot may
   // be used again before the answer is there.
   struct Entry {

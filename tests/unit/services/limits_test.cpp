@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/await.hpp"
+#include "services/node/ip_limit.hpp"
 #include "tests/unit/services/requests.hpp"
 
 namespace corelane {
@@ -223,6 +224,19 @@ TEST(Limits, AnAddressHasItsConnectionsOnAllCoresTogetherAndNotOneMore) {
       }
     });
   }
+}
+
+// Whoever may choose its address (a /64 of IPv6) must not be able to compute which of them meet in
+// the table.
+TEST(Limits, TheTableOfAddressesIsSeeded) {
+  using services::IpLimit;
+  IpLimit::Key key{};
+  std::size_t same = 0;
+  for (std::uint8_t last = 0; last < 100; ++last) {
+    key[15] = last;
+    same += (IpLimit::KeyHash{1}(key) & 0xff) == (IpLimit::KeyHash{2}(key) & 0xff) ? 1 : 0;
+  }
+  EXPECT_LE(same, 5u);
 }
 
 // --- Handlers
