@@ -54,6 +54,7 @@ class Doctor {
       : inputs_(inputs), host_(inputs.host), policy_(inputs.features.policy) {}
 
   DoctorReport examine() {
+    check_cpu_level();
     check_permission();
     check_features();
     check_locked_bytes();
@@ -71,6 +72,7 @@ class Doctor {
   }
   bool has_ring() const { return inputs_.features.has(FeatureId::ring); }
 
+  void check_cpu_level();
   void check_permission();
   void check_features();
   void check_locked_bytes();
@@ -197,6 +199,23 @@ void Doctor::check_network() {
                       : fmt::format("{}, default qdisc {}", control,
                                     qdisc.empty() ? std::string("unknown") : qdisc),
       hint);
+}
+
+// Of a processor below the level that is needed the program tells before it comes here.
+void Doctor::check_cpu_level() {
+  using runtime::CpuLevel;
+  const auto number = [](CpuLevel level) { return static_cast<unsigned>(level); };
+  const bool is_enough = inputs_.cpu_level >= inputs_.cpu_level_needed;
+  const bool is_wasted =
+      inputs_.cpu_level_needed < CpuLevel::v3 && inputs_.cpu_level >= CpuLevel::v3;
+  add("cpu level", is_enough ? CheckStatus::ok : CheckStatus::fail,
+      fmt::format("x86-64-v{}, needed by this build: v{}", number(inputs_.cpu_level),
+                  number(inputs_.cpu_level_needed)),
+      is_wasted ? "hint: a build with -Dcpu_level=v3 is faster on this host"
+      : !is_enough
+          ? "give the virtual machine the processor of its host (QEMU: -cpu host), or build "
+            "for less: meson configure build/release -Dcpu_level=v2"
+          : "");
 }
 
 void Doctor::check_cpus() {
@@ -341,6 +360,8 @@ int run_doctor(bool json) {
   DoctorInputs inputs;
   inputs.features = runtime::probe_features();
   inputs.host = runtime::read_host_facts();
+  inputs.cpu_level = runtime::cpu_level();
+  inputs.cpu_level_needed = runtime::cpu_level_needed();
   inputs.connections_wanted = ServerConfig{}.limits.connections_max;
   inputs.descriptors_possible = runtime::raise_descriptor_limit(descriptors_wanted(inputs))
                                     .value_or(std::uint64_t{inputs.host.descriptors.soft});

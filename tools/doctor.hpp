@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/cpu_level.hpp"
 #include "runtime/features.hpp"
 #include "runtime/host.hpp"
 
@@ -28,6 +29,8 @@ struct Check {
 struct DoctorInputs {
   runtime::Features features;
   runtime::HostFacts host;
+  runtime::CpuLevel cpu_level = runtime::CpuLevel::v1;  // what it has
+  runtime::CpuLevel cpu_level_needed = runtime::CpuLevel::v1;
   std::uint64_t connections_wanted = 0;    // limits.connections_max
   std::uint64_t descriptors_possible = 0;  // RLIMIT_NOFILE that the process could raise itself to
   int allocator_version = 0;               // of mimalloc; 0 if it is not in this program

@@ -14,7 +14,8 @@ enum ExitCode : int {
   kExitNotConnected = 3,                     // nobody there, or no WebSocket server
   kExitTimeout = 4,
   kExitLost = 5,                                  // the connection ended before all was done
-  kExitUnavailable = services::kExitUnavailable,  // no io_uring on this host
+  kExitUnavailable = services::kExitUnavailable,  // no io_uring on this host, or a processor
+                                                  // below the build's (runtime/cpu_level.hpp)
   kExitOutputFailed = 7,                          // stdout took nothing more: a full disk
 };
 

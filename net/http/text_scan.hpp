@@ -1,7 +1,7 @@
 #pragma once
-// Finds where a run of characters ends, 32 at a time: what a head consists of is a few long runs
-// (names, targets, values), each ended by a character that cannot be in it. With AVX2, which the
-// build's baseline has. Pure code.
+// Finds where a run of characters ends, 32 at a time (16 in a build for x86-64-v2, which has no
+// AVX2): what a head consists of is a few long runs (names, targets, values), each ended by a
+// character that cannot be in it. Pure code.
 
 #include <immintrin.h>
 
@@ -37,42 +37,108 @@ class AsciiSet {
   std::array<std::uint8_t, 16> rows_{};
 };
 
+namespace detail {
+
+// As many bytes as one instruction of the build's baseline takes, and what TextScan does with them.
+#ifdef __AVX2__
+struct TextBlock {
+  __m256i bytes;
+
+  static constexpr std::ptrdiff_t kBytes = 32;
+  static TextBlock load(const char* from) noexcept {
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))};
+  }
+  static TextBlock repeat(char c) noexcept { return {_mm256_set1_epi8(c)}; }
+  // Rows for look_up(): `row` in each half of 16 bytes.
+  static TextBlock rows(const std::uint8_t* row) noexcept {
+    return {_mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row)))};
+  }
+  // Byte i of the rows for a byte whose low half is i; 0 for a byte above 0x7f.
+  TextBlock look_up(TextBlock by) const noexcept { return {_mm256_shuffle_epi8(bytes, by.bytes)}; }
+  TextBlock high_halves() const noexcept {
+    return {_mm256_and_si256(_mm256_srli_epi16(bytes, 4), _mm256_set1_epi8(0x0f))};
+  }
+  TextBlock least(TextBlock other) const noexcept { return {_mm256_min_epu8(bytes, other.bytes)}; }
+  TextBlock equals(TextBlock other) const noexcept {
+    return {_mm256_cmpeq_epi8(bytes, other.bytes)};
+  }
+  TextBlock both(TextBlock other) const noexcept { return {_mm256_and_si256(bytes, other.bytes)}; }
+  TextBlock either(TextBlock other) const noexcept { return {_mm256_or_si256(bytes, other.bytes)}; }
+  TextBlock without(TextBlock other) const noexcept {
+    return {_mm256_andnot_si256(other.bytes, bytes)};
+  }
+  // Bit i: the highest bit of byte i.
+  std::uint32_t high_bits() const noexcept {
+    return static_cast<std::uint32_t>(_mm256_movemask_epi8(bytes));
+  }
+};
+#else
+struct TextBlock {
+  __m128i bytes;
+
+  static constexpr std::ptrdiff_t kBytes = 16;
+  static TextBlock load(const char* from) noexcept {
+    return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))};
+  }
+  static TextBlock repeat(char c) noexcept { return {_mm_set1_epi8(c)}; }
+  static TextBlock rows(const std::uint8_t* row) noexcept {
+    return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(row))};
+  }
+  TextBlock look_up(TextBlock by) const noexcept { return {_mm_shuffle_epi8(bytes, by.bytes)}; }
+  TextBlock high_halves() const noexcept {
+    return {_mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(0x0f))};
+  }
+  TextBlock least(TextBlock other) const noexcept { return {_mm_min_epu8(bytes, other.bytes)}; }
+  TextBlock equals(TextBlock other) const noexcept { return {_mm_cmpeq_epi8(bytes, other.bytes)}; }
+  TextBlock both(TextBlock other) const noexcept { return {_mm_and_si128(bytes, other.bytes)}; }
+  TextBlock either(TextBlock other) const noexcept { return {_mm_or_si128(bytes, other.bytes)}; }
+  TextBlock without(TextBlock other) const noexcept {
+    return {_mm_andnot_si128(other.bytes, bytes)};
+  }
+  std::uint32_t high_bits() const noexcept {
+    return static_cast<std::uint32_t>(_mm_movemask_epi8(bytes));
+  }
+};
+#endif
+static_assert(TextBlock::kBytes <= static_cast<std::ptrdiff_t>(kScanBytesMin));
+
+// A bit for each high half below 8; none for the others.
+inline constexpr std::uint8_t kHalfBits[16] = {1, 2, 4, 8, 16, 32, 64, 128};
+
+}  // namespace detail
+
 class TextScan {
  public:
   // The first character from `at` on that is not in the set; `end` if there is none.
   static const char* skip(const AsciiSet& set, const char* at, const char* end) noexcept {
-    const __m256i rows = _mm256_broadcastsi128_si256(
-        _mm_loadu_si128(reinterpret_cast<const __m128i*>(set.rows_.data())));
-    const __m256i bits = _mm256_setr_epi8(1, 2, 4, 8, 16, 32, 64, -128, 0, 0, 0, 0, 0, 0, 0, 0, 1,
-                                          2, 4, 8, 16, 32, 64, -128, 0, 0, 0, 0, 0, 0, 0, 0);
-    return find(at, end, [rows, bits](__m256i text) noexcept {
-      // A byte above 0x7f has no row in a shuffle, nor a bit.
-      const __m256i row = _mm256_shuffle_epi8(rows, text);
-      const __m256i high = _mm256_and_si256(_mm256_srli_epi16(text, 4), _mm256_set1_epi8(0x0f));
-      const __m256i hit = _mm256_and_si256(row, _mm256_shuffle_epi8(bits, high));
-      return _mm256_cmpeq_epi8(hit, _mm256_setzero_si256());
+    const Block rows = Block::rows(set.rows_.data());
+    const Block bits = Block::rows(detail::kHalfBits);
+    return find(at, end, [rows, bits](Block text) noexcept {
+      // A byte above 0x7f has no row in a look-up, nor a bit.
+      const Block hit = rows.look_up(text).both(bits.look_up(text.high_halves()));
+      return hit.equals(Block::repeat(0));
     });
   }
 
   // The same for what a field value may hold (RFC 9110 section 5.5): no control but HTAB.
   static const char* skip_field_text(const char* at, const char* end) noexcept {
-    return find(at, end, [](__m256i text) noexcept {
-      const __m256i control =
-          _mm256_cmpeq_epi8(_mm256_min_epu8(text, _mm256_set1_epi8(0x1f)), text);
-      const __m256i tab = _mm256_cmpeq_epi8(text, _mm256_set1_epi8('\t'));
-      const __m256i del = _mm256_cmpeq_epi8(text, _mm256_set1_epi8(0x7f));
-      return _mm256_or_si256(_mm256_andnot_si256(tab, control), del);
+    return find(at, end, [](Block text) noexcept {
+      const Block control = text.least(Block::repeat(0x1f)).equals(text);
+      const Block tab = text.equals(Block::repeat('\t'));
+      const Block del = text.equals(Block::repeat(0x7f));
+      return control.without(tab).either(del);
     });
   }
 
  private:
+  using Block = detail::TextBlock;
+
   // `stops` gives 0xff for a character that ends the run.
   template <class Stops>
   static const char* find(const char* at, const char* end, Stops stops) noexcept {
-    constexpr std::ptrdiff_t kBlock = kScanBytesMin;
+    constexpr std::ptrdiff_t kBlock = Block::kBytes;
     const auto stops_at = [stops](const char* block) noexcept {
-      const __m256i text = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block));
-      return static_cast<std::uint32_t>(_mm256_movemask_epi8(stops(text)));
+      return stops(Block::load(block)).high_bits();
     };
     for (; end - at >= kBlock; at += kBlock) {
       const std::uint32_t found = stops_at(at);

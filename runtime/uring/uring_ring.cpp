@@ -16,6 +16,7 @@
 #include <ctime>
 
 #include "runtime/assert.hpp"
+#include "runtime/cpu_level.hpp"
 #include "runtime/ring.hpp"
 #include "runtime/uring/sockets.hpp"
 #include "runtime/uring_constants.hpp"
@@ -103,6 +104,8 @@ Ring::Ring(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 Ring::~Ring() = default;
 
 Result<std::unique_ptr<Ring>> Ring::create(CoreId, const RingOptions& options) {
+  // The call brings the check before main() into every program that has rings of the kernel's.
+  RT_ASSERT(cpu_level() >= cpu_level_needed());
   auto impl = std::make_unique<Impl>();
   io_uring_params params{};
   params.flags = kRingSetupFlags;

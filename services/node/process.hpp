@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "runtime/address.hpp"
+#include "runtime/cpu_level.hpp"
 #include "runtime/log.hpp"
 #include "runtime/runtime.hpp"
 #include "runtime/task.hpp"
@@ -31,8 +32,8 @@ using LogLevel = runtime::LogLevel;
 
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailed = 1;  // could not start: an address is taken, a limit is too low
-inline constexpr int kExitUnavailable =
-    6;  // the kernel, or a sandbox, lacks what we need of io_uring
+// The kernel, or a sandbox, lacks what we need of io_uring; or the processor, of instructions.
+inline constexpr int kExitUnavailable = runtime::kCpuExitCode;
 
 struct ProcessOptions {
   runtime::RuntimeOptions runtime;       // direct descriptors are filled in by run_process

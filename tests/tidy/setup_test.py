@@ -1,6 +1,6 @@
 """Goal: tools/setup installs what is missing and never removes a package of the user's.
-Method: the real script with a PATH in which apt-get, dpkg-query, id and sudo are scripts of the test that write down how
-they were called; apt-get -s answers what the case says. Nothing of the host is changed."""
+Method: the real script with a PATH in which apt-get, dpkg-query, id and sudo are scripts of the test that write down
+how they were called; apt-get -s answers what the case says. Nothing of the host is changed."""
 
 import os
 import pathlib

@@ -42,6 +42,8 @@ DoctorInputs healthy() {
   inputs.connections_wanted = 1'000'000;
   inputs.descriptors_possible = 1'048'576;
   inputs.allocator_version = 209;
+  inputs.cpu_level = runtime::CpuLevel::v4;
+  inputs.cpu_level_needed = runtime::CpuLevel::v3;
   return inputs;
 }
 
@@ -85,6 +87,8 @@ struct Trouble {
 };
 
 const Trouble kTroubles[] = {
+    {"cpu level", CheckStatus::fail, "-Dcpu_level=v2",
+     [](DoctorInputs& inputs) { inputs.cpu_level = runtime::CpuLevel::v2; }},
     {"memlock", CheckStatus::warn, "LimitMEMLOCK=infinity",
      [](DoctorInputs& inputs) { inputs.host.locked_bytes = {65'536, 65'536}; }},
     {"nofile", CheckStatus::warn, "LimitNOFILE=251024",
