@@ -72,15 +72,6 @@ bool Stream::send_shared_behind(const runtime::SharedBytes& block,
   return true;
 }
 
-bool Stream::send_owned(std::byte* memory, std::span<const std::byte> bytes) {
-  if (!room_for(bytes.size())) return false;
-  queue().push({.data = bytes.data(),
-                .bytes = static_cast<std::uint32_t>(bytes.size()),
-                .owner = PieceOwner::heap,
-                .handle = memory});
-  return true;
-}
-
 bool Stream::send_in_place(const Received& received, std::span<const std::byte> bytes) {
   if (!room_for(bytes.size())) return false;
   if (queue_ != nullptr && queue_->extend_last(received.buffer, bytes)) return true;
@@ -178,6 +169,15 @@ void Stream::abort(runtime::Error why) noexcept {
   if (state_ == State::closing || state_ == State::closed || abort_) return;
   abort_ = true;
   why_ = why;
+  // Nothing may be sent or delivered from here on, also in the rest of this turn.
+  if (state_ == State::open) state_ = State::flushing;
+  mark_dirty();
+}
+
+void Stream::set_timer(runtime::Nanoseconds after) noexcept {
+  if (state_ == State::open) network_.set_timer(*this, after);
+}
+
 // Paused ones, too: what they have not read is not their peers' fault.
 bool Stream::may_have_unread() const noexcept {
   if (ended_) return held_ != nullptr;
@@ -188,15 +188,6 @@ bool Stream::look_again(bool looked) noexcept {
   if ((looked || !network_.tick_is_late_) && !may_have_unread()) return false;
   set_timer(1);  // at the next tick: 0 could still be due in this turn
   return true;
-}
-
-  // Nothing may be sent or delivered from here on, also in the rest of this turn.
-  if (state_ == State::open) state_ = State::flushing;
-  mark_dirty();
-}
-
-void Stream::set_timer(runtime::Nanoseconds after) noexcept {
-  if (state_ == State::open) network_.set_timer(*this, after);
 }
 
 void Stream::cancel_timer() noexcept {

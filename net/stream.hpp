@@ -95,8 +95,6 @@ class Stream {
   // Holds a handle until sent. May pass the limit for a while, see NetworkOptions::burst_patience.
   [[nodiscard]] bool send_shared(const runtime::SharedBytes& block,
                                  std::span<const std::byte> part);
-  // Takes over memory from new std::byte[]; `bytes` lie in it.
-  [[nodiscard]] bool send_owned(std::byte* memory, std::span<const std::byte> bytes);
   // Bytes in a receive buffer that on_data brought in this call: holds a lease until sent. Pieces
   // in one buffer that follow each other go out as one.
   [[nodiscard]] bool send_in_place(const Received& received, std::span<const std::byte> bytes);
@@ -154,19 +152,19 @@ class Stream {
   // Closes without flushing. The kernel sends RST if the peer's bytes were not all read.
   void abort(runtime::Error why = {runtime::ErrorCode::closed, 0}) noexcept;
   bool closing() const noexcept { return state_ != State::open; }
+
+  // --- Time: one coarse timer (an eighth of a second) for the layer above.
   //
   // A deadline on what the peer sends is not judged while bytes of it may lie unread
   // (look_again()): when the timer fires late, because this core was descheduled, bytes that came
   // in time may not have been reaped; or a turn has left completions, the stream's bytes are held,
   // no receive is armed because no buffer was free. Then the next tick judges.
-
-  // --- Time: one coarse timer (an eighth of a second) for the layer above.
+  void set_timer(runtime::Nanoseconds after) noexcept;
+  void cancel_timer() noexcept;
   bool may_have_unread() const noexcept;
   // In on_timer, for a deadline that seems to be missed: true if it is to be judged in on_timer of
   // the next tick. `looked` is the caller's, false at the first look.
   bool look_again(bool looked) noexcept;
-  void set_timer(runtime::Nanoseconds after) noexcept;
-  void cancel_timer() noexcept;
 
  private:
   friend class Network;

@@ -16,9 +16,6 @@
 
 namespace corelane::runtime {
 
-// 64 bits from getrandom(2). Aborts if the kernel has none to give.
-std::uint64_t entropy_seed() noexcept;
-
 class Random {
  public:
   // Also usable as a generator for <random> and std::shuffle (whose results differ by library).

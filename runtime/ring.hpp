@@ -61,9 +61,8 @@ struct Completion {
   Token token;
   std::int32_t result;  // as in io_uring: bytes or a descriptor, or a negative errno
   std::uint16_t buffer = 0;
-  bool has_buffer = false;    // `buffer` is a provided buffer's id; it is the receiver's now
-  bool more = false;          // the operation will complete again (multishot, zero-copy notice)
-  bool notification = false;  // zero-copy send: the kernel has let go of the bytes
+  bool has_buffer = false;  // `buffer` is a provided buffer's id; it is the receiver's now
+  bool more = false;        // the operation will complete again (multishot)
 };
 
 struct RingOptions {
@@ -160,8 +159,6 @@ class Ring {
   // Not for direct descriptors (errno EBADF): no system call takes them; see read_peer_address().
   Result<Address> local_address(Descriptor socket) noexcept;
   Result<Address> peer_address(Descriptor socket) noexcept;
-  // Kernel buffer sizes (SO_SNDBUF, SO_RCVBUF); 0 leaves one as it is. Not for direct descriptors.
-  Result<void> set_socket_buffers(Descriptor socket, int send_bytes, int receive_bytes) noexcept;
   // Closes at once, for sockets on which no operation is in flight. Not for direct descriptors.
   void close_now(Descriptor descriptor) noexcept;
 

@@ -167,9 +167,6 @@ Result<Address> Ring::local_address(Descriptor) noexcept {
 Result<Address> Ring::peer_address(Descriptor) noexcept {
   return Address::parse("127.0.0.1:2");
 }
-Result<void> Ring::set_socket_buffers(Descriptor, int, int) noexcept {
-  return {};
-}
 void Ring::close_now(Descriptor) noexcept {}
 
 void Ring::accept(Descriptor, bool, Token token) noexcept {

@@ -60,7 +60,6 @@ class Kernel {
   Result<Address> peer_address(RingState& ring, Descriptor socket);
   Result<Address> peer_name(RingState& ring, Descriptor socket);
   void read_peer_address(RingState& ring, const Operation& request);
-  void set_socket_buffers(RingState& ring, Descriptor socket, int send_bytes, int receive_bytes);
   void close_now(RingState& ring, Descriptor descriptor);
   // Fails the run unless the program may use it; marks it closed if `closes`.
   void check_open(RingState& ring, Descriptor descriptor, OperationKind kind);

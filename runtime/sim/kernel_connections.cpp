@@ -133,15 +133,6 @@ Result<Address> Kernel::peer_name(RingState& ring, Descriptor socket) {
   return stream->remote;
 }
 
-void Kernel::set_socket_buffers(RingState& ring, Descriptor socket, int send_bytes,
-                                int receive_bytes) {
-  const auto* entry = table(ring, socket).find(socket.number);
-  auto* stream = entry == nullptr ? nullptr : find<Stream>(entry->object);
-  if (stream == nullptr) return;
-  if (send_bytes > 0) stream->send_bytes = static_cast<std::size_t>(send_bytes);
-  if (receive_bytes > 0) stream->receive_bytes = static_cast<std::size_t>(receive_bytes);
-}
-
 // The address of a client that did not ask for one.
 Address Kernel::ephemeral(int family) {
   if (family == AF_UNIX) {

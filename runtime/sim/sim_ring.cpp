@@ -192,13 +192,6 @@ Result<Address> Ring::peer_address(Descriptor socket) noexcept {
   return impl_->world.kernel().peer_address(*impl_, socket);
 }
 
-Result<void> Ring::set_socket_buffers(Descriptor socket, int send_bytes,
-                                      int receive_bytes) noexcept {
-  if (socket.direct) return Unexpected{Error::from_errno(EBADF)};
-  impl_->world.kernel().set_socket_buffers(*impl_, socket, send_bytes, receive_bytes);
-  return {};
-}
-
 void Ring::close_now(Descriptor descriptor) noexcept {
   RT_ASSERT(!descriptor.direct);
   impl_->world.kernel().close_now(*impl_, descriptor);

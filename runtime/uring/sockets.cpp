@@ -155,12 +155,4 @@ Result<Address> peer_address(Descriptor socket) noexcept {
   return address;
 }
 
-Result<void> set_buffers(Descriptor socket, int send_bytes, int receive_bytes) noexcept {
-  if (send_bytes > 0 && !set(socket.number, SOL_SOCKET, SO_SNDBUF, send_bytes)) return last_error();
-  if (receive_bytes > 0 && !set(socket.number, SOL_SOCKET, SO_RCVBUF, receive_bytes)) {
-    return last_error();
-  }
-  return {};
-}
-
 }  // namespace corelane::runtime::sockets

@@ -13,6 +13,5 @@ Result<Descriptor> open_stream(int family) noexcept;
 Result<void> bind_source(Descriptor socket, const Address& source) noexcept;
 Result<Address> local_address(Descriptor socket) noexcept;
 Result<Address> peer_address(Descriptor socket) noexcept;
-Result<void> set_buffers(Descriptor socket, int send_bytes, int receive_bytes) noexcept;
 
 }  // namespace corelane::runtime::sockets

@@ -141,7 +141,6 @@ std::size_t Ring::reap(std::span<Completion> out) noexcept {
         .buffer = static_cast<std::uint16_t>(cqe->flags >> IORING_CQE_BUFFER_SHIFT),
         .has_buffer = (cqe->flags & IORING_CQE_F_BUFFER) != 0,
         .more = (cqe->flags & IORING_CQE_F_MORE) != 0,
-        .notification = (cqe->flags & IORING_CQE_F_NOTIF) != 0,
     };
   }
   io_uring_cq_advance(&impl.uring, static_cast<unsigned>(count));
@@ -307,10 +306,6 @@ Result<Address> Ring::local_address(Descriptor socket) noexcept {
 }
 Result<Address> Ring::peer_address(Descriptor socket) noexcept {
   return sockets::peer_address(socket);
-}
-Result<void> Ring::set_socket_buffers(Descriptor socket, int send_bytes,
-                                      int receive_bytes) noexcept {
-  return sockets::set_buffers(socket, send_bytes, receive_bytes);
 }
 
 void Ring::close_now(Descriptor descriptor) noexcept {

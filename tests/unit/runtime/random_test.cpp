@@ -81,9 +81,5 @@ TEST(Random, FillWritesExactlyTheSpan) {
   }
 }
 
-TEST(Random, EntropyDiffersFromCallToCall) {
-  EXPECT_NE(runtime::entropy_seed(), runtime::entropy_seed());
-}
-
 }  // namespace
 }  // namespace corelane
