@@ -164,7 +164,8 @@ TEST(SubmitTo, AValueThatNobodyTakesIsDestroyedAtHome) {
                                 co_return std::make_unique<Tracked>(witness);
                               }));
     EXPECT_FALSE(given_up);
-    co_await until(state, 3);
+    while (witness.destroyed_on.load() == -1) co_await sleep_for(100 * kMicrosecond);
+    EXPECT_EQ(state.load(), 3);
     co_await until(witness.living, 0);
     EXPECT_EQ(witness.destroyed_on.load(), 0);
   });
