@@ -9,6 +9,7 @@
 #include "net/http/server.hpp"
 #include "net/http/server_log.hpp"
 #include "runtime/assert.hpp"
+#include "runtime/exception.hpp"
 #include "runtime/root.hpp"
 
 namespace corelane::net::http {
@@ -232,22 +233,13 @@ Delivery Server::respond_later(ServerExchange* exchange, Status status,
 
 // --- Handlers
 
-std::string Server::current_exception_text() noexcept {
-  try {
-    throw;
-  } catch (const std::exception& error) {
-    return error.what();
-  } catch (...) {
-    return "something that is no std::exception";
-  }
-}
-
 // From a catch block, behind a plain handler. An answer that it gave before stands.
 Server::Verdict Server::on_handler_threw(ServerConnection& connection, Stream& stream,
                                          const ResponseContext& context, bool answered) {
   ++counters_.handlers_failed;
   const Request& request = connection.parser.request();
-  log_handler_failure(&stream, request.method, request.path, current_exception_text());
+  log_handler_failure(&stream, request.method, request.path,
+                      runtime::describe(std::current_exception()));
   if (answered) return end_request(connection, stream, context);
   if (connection.exchange != nullptr) end_exchange(*connection.exchange, Cancel::yes);
   return write_refusal(connection, stream, Status::internal_server_error,
@@ -285,9 +277,12 @@ runtime::Task<void> Server::run_handler(Server* server, ResponderId id, const Ro
     try {
       auto task = route->coroutine(route->context, request, DeferredResponder{id});
       co_await runtime::detail::AwaitInScope<void>(task, scope);
+    } catch (const runtime::Cancelled&) {
+      threw = !scope.cancelled();  // else it has done what it was asked to
+      problem = "a wait was cancelled";
     } catch (...) {
       threw = true;
-      problem = current_exception_text();
+      problem = runtime::describe(std::current_exception());
     }
     if (ServerExchange* exchange = find(id).exchange) exchange->scope = nullptr;
   }

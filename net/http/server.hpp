@@ -175,7 +175,6 @@ class Server {
                       const ResponseContext& context) noexcept;
   [[gnu::cold]] Verdict on_handler_threw(ServerConnection& connection, Stream& stream,
                                          const ResponseContext& context, bool answered);
-  static std::string current_exception_text() noexcept;
   [[gnu::cold]] void log_refusal(ServerConnection& connection, Stream& stream, Status status,
                                  std::string_view reason);
   [[gnu::cold]] Verdict refuse(ServerConnection& connection, Stream& stream, Status status,

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "net/http/deferred.hpp"
@@ -68,18 +69,15 @@ Task<void> answer_later(Shop* shop, DeferredResponder to, std::string body) {
       shop->count(to.respond(Status::ok, "text/plain", body));
       break;
     case 1: {
-      const std::string_view text = body;
       auto sent = submit_to(
-          1, [to, text]() -> Task<Delivery> { return to.answer(Status::ok, "text/plain", text); });
-      shop->count(co_await sent);
+          1, [to, body]() -> Task<Delivery> { return to.answer(Status::ok, "text/plain", body); });
+      shop->count(co_await std::move(sent));
       break;
     }
     default: {
-      const std::string_view text = body;
       ++shop->posted;
-      auto posted =
-          submit_to(1, [to, text] { to.post(Status::ok, "text/plain", std::string{text}); });
-      co_await posted;
+      auto posted = submit_to(1, [to, body] { to.post(Status::ok, "text/plain", body); });
+      co_await std::move(posted);
       break;
     }
   }

@@ -10,6 +10,7 @@
 #include <numeric>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "net/http/server.hpp"
@@ -139,13 +140,30 @@ Task<void> lingers(void* context, const OwnedRequest&, DeferredResponder to) {
   const bool slept = co_await sleep_for(20 * kMillisecond);
   static_cast<Desk*>(context)->note(slept ? "slept" : "cancelled");
 }
+Task<void> throws_later(void*, const OwnedRequest&, DeferredResponder) {
+  co_await Yield{};
+  throw std::runtime_error{"the shelf is empty"};
+}
+
+// A wait that throws when it is given up.
+Task<void> asks(void* context, const OwnedRequest&, DeferredResponder) {
+  auto& desk = *static_cast<Desk*>(context);
+  desk.note("asks");
+  auto slow = submit_to(0, []() -> Task<int> {
+    co_await sleep_for(3600 * kSecond);
+    co_return 1;
+  });
+  const int answer = co_await std::move(slow);
+  EXPECT_EQ(answer, 0) << "nobody answers";
+}
+
 // Asks every core for its share, at once, and answers with the sum.
 Task<int> share_of(CoreId core) {
   auto asked = submit_to(core, [core] {
     EXPECT_EQ(Core::current().id(), core);
     return 100 + core;
   });
-  co_return co_await asked;
+  co_return co_await std::move(asked);
 }
 Task<void> sum_of_all_cores(void*, const OwnedRequest&, DeferredResponder to) {
   std::array<int, 8> shares{};
@@ -174,6 +192,8 @@ Routes routes_of(Desk& desk) {
   routes.add("GET", "/silent", {.coroutine = silent});
   routes.add("GET", "/at-once", {.coroutine = at_once});
   routes.add("GET", "/lingers", {.context = &desk, .coroutine = lingers});
+  routes.add("GET", "/throws/later", {.coroutine = throws_later});
+  routes.add("GET", "/asks", {.context = &desk, .coroutine = asks});
   routes.add("GET", "/sum", {.coroutine = sum_of_all_cores});
   return routes;
 }
@@ -370,24 +390,27 @@ TEST(HttpDeferred, AnotherCoreAnswersAndIsToldWhatBecameOfIt) {
           return first.answer(Status::ok, "text/plain", "from afar");
         };
         auto sent = submit_to(1, answer);
-        EXPECT_EQ(co_await sent, Delivery::queued);
+        const Delivery first_sent = co_await std::move(sent);
+        EXPECT_EQ(first_sent, Delivery::queued);
         auto again = submit_to(1, answer);
-        EXPECT_EQ(co_await again, Delivery::gone);
+        const Delivery second_sent = co_await std::move(again);
+        EXPECT_EQ(second_sent, Delivery::gone);
         co_await desk.until_kept(2);
         const DeferredResponder second = desk.kept[1];
         auto posted =
             submit_to(1, [second] { second.post(Status::ok, "text/plain", "by message"); });
-        co_await posted;
+        co_await std::move(posted);
         co_await client.until_end();
         const auto answers = answers_in(client.received);
         EXPECT_EQ(answers.size(), 3u);
         EXPECT_EQ(answers.at(0).body, "from afar");
         EXPECT_EQ(answers.at(1).body, "by message");
-        EXPECT_EQ(co_await second.answer(Status::ok, "text/plain", "from home"), Delivery::gone);
+        const Delivery third_sent = co_await second.answer(Status::ok, "text/plain", "from home");
+        EXPECT_EQ(third_sent, Delivery::gone);
         EXPECT_EQ(site.server.counters().answers_lost, 2u);
         co_await client.until_closed();
         auto settled = submit_to(1, [] {});  // the parcel has come back
-        co_await settled;
+        co_await std::move(settled);
       },
       2);
 }
@@ -524,6 +547,31 @@ TEST(HttpHandler, OneThatThrowsCostsItsRequestAlone) {
     EXPECT_EQ(site.server.counters().handlers_failed, 3u);
     EXPECT_EQ(site.server.waiting_count(), 0u);
     EXPECT_EQ(desk.kept.at(0).respond(Status::ok, "text/plain", "late"), Delivery::gone);
+  });
+}
+
+TEST(HttpHandler, ACoroutineThatThrowsCostsItsRequestAlone) {
+  run_with_desk({}, [](HttpSite& site, Desk&) -> Task<void> {
+    const auto answers = answers_in(co_await site.exchange(get("/throws/later") + kLast));
+    EXPECT_EQ(answers.size(), 2u);
+    EXPECT_EQ(answers.at(0).status, 500);
+    EXPECT_EQ(answers.at(0).body, "the handler has failed\n");
+    EXPECT_EQ(answers.at(1).body, "hello");
+    EXPECT_EQ(site.server.counters().handlers_failed, 1u);
+  });
+}
+
+TEST(HttpHandler, OneThatIsGivenUpHasNotFailed) {
+  run_with_desk({}, [](HttpSite& site, Desk& desk) -> Task<void> {
+    HttpClient client;
+    co_await client.connect(site.network, site.address);
+    client.send(get("/asks"));
+    co_await desk.until_told(1);
+    tests::reset(client);
+    while (site.server.connection_count() > 0) co_await sleep_for(kMillisecond);
+    co_await site.server.stop();
+    EXPECT_EQ(site.server.counters().handlers_failed, 0u);
+    co_await client.until_closed();
   });
 }
 
