@@ -19,17 +19,15 @@
 namespace corelane::runtime {
 
 enum class FeatureId : std::uint8_t {
-  ring,                  // io_uring_setup with the flags of our rings
-  no_index_array,        // IORING_SETUP_NO_SQARRAY
-  registered_ring,       // IORING_REGISTER_RING_FDS
-  direct_descriptors,    // a sparse table of direct descriptors
-  buffer_ring,           // IORING_REGISTER_PBUF_RING
-  incremental_buffers,   // buffer rings that fill a buffer piece by piece
-  bundles,               // one completion for several provided buffers
-  multishot_accept,      // many connections from one request, into the direct table
-  multishot_receive,     // many receives from one request, into provided buffers
-  cancel_by_descriptor,  // ending all requests of one descriptor, normal or direct
-  ring_message,          // IORING_OP_MSG_RING, by which cores wake each other
+  ring,                 // io_uring_setup with the flags of our rings
+  no_index_array,       // IORING_SETUP_NO_SQARRAY
+  registered_ring,      // IORING_REGISTER_RING_FDS
+  direct_descriptors,   // a sparse table of direct descriptors
+  buffer_ring,          // IORING_REGISTER_PBUF_RING
+  incremental_buffers,  // buffer rings that fill a buffer piece by piece
+  bundles,              // one completion for several provided buffers
+  multishot_receive,    // many receives from one request, into provided buffers
+  ring_message,         // IORING_OP_MSG_RING, by which cores wake each other
   op_accept,
   op_async_cancel,
   op_close,
@@ -44,7 +42,6 @@ enum class FeatureId : std::uint8_t {
   op_shutdown,
   op_socket,
   op_statx,
-  op_timeout,
   op_write,
   op_send_zc,
   op_fixed_fd_install,

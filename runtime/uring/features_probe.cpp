@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
@@ -71,7 +70,6 @@ constexpr Opcode kOpcodes[] = {
     {FeatureId::op_shutdown, IORING_OP_SHUTDOWN},
     {FeatureId::op_socket, IORING_OP_SOCKET},
     {FeatureId::op_statx, IORING_OP_STATX},
-    {FeatureId::op_timeout, IORING_OP_TIMEOUT},
     {FeatureId::op_write, IORING_OP_WRITE},
     {FeatureId::op_send_zc, IORING_OP_SEND_ZC},
     {FeatureId::op_fixed_fd_install, kOpFixedFdInstall},
@@ -96,8 +94,6 @@ class Prober {
   void probe_buffer_rings();
   void probe_opcodes();
   void probe_multishot_receive();
-  void probe_multishot_accept();
-  void probe_cancel(int listener, int direct_socket);
   void probe_ring_message();
 
   Feature& feature(FeatureId id) noexcept { return features_.all[static_cast<std::size_t>(id)]; }
@@ -248,65 +244,6 @@ void Prober::probe_multishot_receive() {
   if (!ring_.seen(kReceive).ended()) ring_.await_end(kReceive);
 }
 
-void Prober::probe_multishot_accept() {
-  const OwnedDescriptor listener(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const OwnedDescriptor client(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  socklen_t bytes = sizeof(sa_family_t);  // a family alone: the kernel picks an abstract name
-  auto* raw = reinterpret_cast<sockaddr*>(&address);
-  bool is_ready = bind(listener.number(), raw, bytes) == 0 && listen(listener.number(), 4) == 0;
-  bytes = sizeof address;
-  is_ready = is_ready && getsockname(listener.number(), raw, &bytes) == 0;
-  if (!is_ready) {
-    const int error = errno;
-    refused(FeatureId::multishot_accept, error);
-    return refused(FeatureId::cancel_by_descriptor, error);
-  }
-  io_uring_sqe* sqe = ring_.request(kAccept);
-  const bool direct = features_.has(FeatureId::direct_descriptors);
-  if (direct) {
-    io_uring_prep_multishot_accept_direct(sqe, listener.number(), nullptr, nullptr, 0);
-  } else {
-    io_uring_prep_multishot_accept(sqe, listener.number(), nullptr, nullptr, SOCK_CLOEXEC);
-  }
-  sqe->user_data = kAccept;
-  const bool connected = connect(client.number(), raw, bytes) == 0;
-  ring_.await_answer(kAccept);
-  const TrialRing::Seen accepted = ring_.seen(kAccept);
-  if (!connected || accepted.result < 0 || accepted.ended() || accepted.completions == 0) {
-    disappointed(FeatureId::multishot_accept, accepted);
-  } else {
-    found(FeatureId::multishot_accept);
-  }
-  const bool open = accepted.completions != 0 && accepted.result >= 0;
-  probe_cancel(listener.number(), direct && open ? accepted.result : -1);
-  if (!direct && open) ::close(accepted.result);
-}
-
-void Prober::probe_cancel(int listener, int direct_socket) {
-  const auto cancel = [&](int number, unsigned flags, TrialRequest target) {
-    io_uring_sqe* sqe = ring_.request(kCancel);
-    io_uring_prep_cancel_fd(sqe, number, flags | IORING_ASYNC_CANCEL_ALL);
-    sqe->user_data = kCancel;
-    return ring_.await_end(kCancel) && ring_.seen(kCancel).result >= 0 && ring_.await_end(target);
-  };
-  if (direct_socket >= 0) {
-    io_uring_sqe* sqe = ring_.request(kReceive);
-    io_uring_prep_recv(sqe, direct_socket, bytes_.data(), kBufferBytes, 0);
-    sqe->flags |= IOSQE_FIXED_FILE;
-    sqe->user_data = kReceive;
-    io_uring_submit(ring_.get());
-    if (!cancel(direct_socket, IORING_ASYNC_CANCEL_FD_FIXED, kReceive)) {
-      return disappointed(FeatureId::cancel_by_descriptor, ring_.seen(kCancel));
-    }
-  }
-  if (!cancel(listener, 0, kAccept)) {
-    return disappointed(FeatureId::cancel_by_descriptor, ring_.seen(kCancel));
-  }
-  found(FeatureId::cancel_by_descriptor);
-}
-
 void Prober::probe_ring_message() {
   ring_.expect(kMessageArrived);
   io_uring_sqe* sqe = ring_.request(kMessage);
@@ -334,7 +271,6 @@ void Prober::run() {
   probe_buffer_rings();
   probe_opcodes();
   probe_multishot_receive();
-  probe_multishot_accept();
   probe_ring_message();
 }
 

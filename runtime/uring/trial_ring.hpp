@@ -29,9 +29,7 @@ class OwnedDescriptor {
 
 // What may be in flight, by user_data; one of each at a time.
 enum TrialRequest : std::uint64_t {
-  kAccept,
   kReceive,
-  kCancel,
   kMessage,
   kMessageArrived,
   kTrialRequests,
