@@ -60,7 +60,6 @@ TEST(Features, AKernelWithAllRequiredFeaturesHasNothingToExplain) {
   }
   EXPECT_EQ(features.has_all_required(), explain_unavailable(features).empty());
   // An operation that works was reported by the kernel too: two ways to the same answer.
-  EXPECT_LE(features.has(FeatureId::multishot_accept), features.has(FeatureId::op_accept));
   EXPECT_LE(features.has(FeatureId::multishot_receive), features.has(FeatureId::op_recv));
 }
 
@@ -79,12 +78,13 @@ TEST(Features, OnlyOptionalFeaturesMayBeMissing) {
   EXPECT_TRUE(features.has_all_required());
   EXPECT_FALSE(features.has_all());
   EXPECT_EQ(explain_unavailable(features), "");
-  Feature& one = features.all[static_cast<std::size_t>(FeatureId::multishot_accept)];
+  Feature& one = features.all[static_cast<std::size_t>(FeatureId::multishot_receive)];
   one.available = false;
   one.reason = "REASON";
   one.fix = "FIX";
   EXPECT_FALSE(features.has_all_required());
-  EXPECT_EQ(explain_unavailable(features), "io_uring lacks: multishot accept (REASON).\nFix: FIX.");
+  EXPECT_EQ(explain_unavailable(features),
+            "io_uring lacks: multishot receive (REASON).\nFix: FIX.");
 }
 
 TEST(Features, ASeccompFilterThatRefusesIsNamedWithItsFix) {
