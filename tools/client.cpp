@@ -331,7 +331,7 @@ Task<Result<void>> Client::until_ended() {
   co_return Result<void>{};
 }
 
-Task<void> Client::close() {
+Task<void> Client::close(runtime::Nanoseconds patience) {
   listens_ = false;
   events_.clear();
   event_bytes_ = 0;
@@ -340,9 +340,9 @@ Task<void> Client::close() {
     if (ws::Connection* connection = is_websocket_ ? endpoint_.find(connection_) : nullptr) {
       connection->close(ws::CloseCode::normal);
     } else if (net::Stream* stream = is_websocket_ ? nullptr : network_.find(stream_)) {
-      stream->close(kCloseTimeout);
+      stream->close(patience);
     }
-    const auto said = co_await runtime::with_timeout(kCloseTimeout, until_ended());
+    const auto said = co_await runtime::with_timeout(patience, until_ended());
     if (!said) ended("the server did not answer the close");
   }
   co_await network_.shutdown();

@@ -91,8 +91,8 @@ class Client {
   // The same without waiting; empty if there is none.
   std::optional<Incoming> take_event();
 
-  // Says good-bye, waits for the other side for at most kCloseTimeout, and frees everything.
-  runtime::Task<void> close();
+  // Says good-bye, waits for the other side for at most `patience`, and frees everything.
+  runtime::Task<void> close(runtime::Nanoseconds patience = kCloseTimeout);
 
   bool is_open() const noexcept { return is_open_; }
   // Why the connection ended, for people; empty while it is open or if there is nothing to say.

@@ -32,6 +32,8 @@ constexpr std::size_t kOutputBytesMax = 16 * 1024 * 1024;
 constexpr std::size_t kComplaintBytesMax = 64 * 1024;
 // For a reader to take what was printed before a signal, and the last lines on stderr.
 constexpr runtime::Nanoseconds kLastWords = runtime::kSecond;
+// For a server that has been silent for the whole time limit to answer the close.
+constexpr runtime::Nanoseconds kCloseOfSilent = 100 * runtime::kMillisecond;
 
 // A command needs little: one connection.
 runtime::RuntimeOptions small_runtime() {
@@ -71,8 +73,10 @@ Task<bool> flushed(Output& output, bool in_a_hurry) {
 }
 
 // Ends the connection, and waits for the reader of what was printed.
-Task<int> finish(Talk& talk, bool in_a_hurry) {
-  co_await runtime::when_all(talk.client.close(), flushed(talk.out, in_a_hurry));
+Task<int> finish(Talk& talk, int code, bool in_a_hurry) {
+  runtime::Nanoseconds patience = in_a_hurry ? kLastWords : Client::kCloseTimeout;
+  if (code == kExitTimeout) patience = kCloseOfSilent;
+  co_await runtime::when_all(talk.client.close(patience), flushed(talk.out, in_a_hurry));
   co_return 0;
 }
 
@@ -84,7 +88,7 @@ Task<int> run_and_finish(Talk& talk, const ClientBody& body,
   const auto& awaited = std::get<1>(ended.values);
   int signal = awaited ? *awaited : 0;
   const auto finished =
-      co_await runtime::when_any(finish(talk, signal != 0), until_signal(blocked));
+      co_await runtime::when_any(finish(talk, code, signal != 0), until_signal(blocked));
   const auto& late = std::get<1>(finished.values);
   if (signal == 0 && late) signal = *late;
   if (!awaited) {

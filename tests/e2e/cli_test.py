@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -157,6 +158,19 @@ class ExitCodes(unittest.TestCase):
             port = silent.getsockname()[1]
             for url in f'ws://127.0.0.1:{port}/', f'tcp://127.0.0.1:{port}':
                 self.assertEqual(run('ping', '-u', url, '--timeout', '200ms').returncode, TIMEOUT, url)
+
+    def test_a_server_that_does_not_answer_is_not_waited_for_again(self):
+        # It would not answer a close either. Of five the quickest: that only a wait of two seconds is longer.
+        with socket.create_server(('127.0.0.1', 0)) as silent:
+            quickest = PATIENCE_S
+            for _ in range(5):
+                begin = time.monotonic()
+                result = run('ping', '-u', f'tcp://127.0.0.1:{silent.getsockname()[1]}', '--timeout', '100ms')
+                self.assertEqual(result.returncode, TIMEOUT)
+                quickest = min(quickest, time.monotonic() - begin)
+                if quickest < 1.5:
+                    break
+            self.assertLess(quickest, 1.5)
 
     def test_no_message_in_time_is_4(self):
         with Server() as server:
