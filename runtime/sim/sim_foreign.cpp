@@ -1,6 +1,7 @@
 // The thread of runtime/foreign.hpp in a simulation: an actor whose steps are events of the world.
 
 #include <memory>
+#include <utility>
 
 #include "runtime/foreign.hpp"
 #include "runtime/post.hpp"
@@ -36,13 +37,19 @@ class Actor final : public ForeignThread, private ThreadWaker {
     });
   }
   void run() {
+    if (std::exchange(is_about_to_sleep_, false)) {
+      if (!of_.going_to_sleep()) schedule();
+      return;
+    }
     switch (of_.step()) {
       case ForeignBase::Step::worked:
       case ForeignBase::Step::waits_for_room:
         schedule();
         break;
       case ForeignBase::Step::idle:
-        if (!of_.going_to_sleep()) schedule();
+        // Cores may have turns between the last look at the lanes and the wake word.
+        is_about_to_sleep_ = true;
+        schedule();
         break;
       case ForeignBase::Step::ended:
         break;
@@ -51,6 +58,7 @@ class Actor final : public ForeignThread, private ThreadWaker {
 
   ForeignBase& of_;
   bool scheduled_ = false;
+  bool is_about_to_sleep_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
