@@ -115,6 +115,7 @@ int app::run() {
   node.network.queued_bytes_max =
       std::max(node.network.queued_bytes_max, options_.message_bytes_max) + 4096;
   node.handlers = &handlers_;
+  node.http_routes = routes_;
 
   services::ProcessOptions process;
   const std::vector<int> cpus = runtime::allowed_cpus();

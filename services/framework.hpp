@@ -59,6 +59,7 @@
 #include "runtime/combine.hpp"
 #include "runtime/sharded.hpp"
 #include "services/dispatch/dispatch.hpp"
+#include "services/node/node.hpp"
 #include "services/pubsub/channel_reader.hpp"
 #include "services/reply/reply.hpp"
 
@@ -78,6 +79,10 @@ using sent = corelane::services::Sent;
 using broadcast_done = corelane::services::BroadcastDone;
 using channel_event = corelane::services::ChannelEvent;
 using channel_reader = corelane::services::ChannelReader;
+// Of HTTP routes (net/http/owned_request.hpp, deferred.hpp, status.hpp).
+using http_request = corelane::net::http::OwnedRequest;
+using http_responder = corelane::net::http::DeferredResponder;
+using http_status = corelane::net::http::Status;
 using core_id = corelane::runtime::CoreId;
 inline constexpr std::size_t cores_max = corelane::runtime::kCoresMax;
 
@@ -198,6 +203,22 @@ class app {
     return *this;
   }
 
+  // Serves an HTTP route by a coroutine, a function or a lambda without captures:
+  // task<>(const http_request&, http_responder). `pattern` as in net/http/router.hpp: "/a/:name".
+  // It answers by the responder, at once or later; an exception is 500.
+  template <class Handler>
+  app& on_http(std::string method, std::string pattern, Handler handler) {
+    using function = task<> (*)(const http_request&, http_responder);
+    const function serve = handler;
+    corelane::net::http::RouteHandler route;
+    route.context = reinterpret_cast<void*>(serve);
+    route.coroutine = [](void* context, const http_request& asked, http_responder to) -> task<> {
+      return reinterpret_cast<function>(context)(asked, to);
+    };
+    routes_.push_back({std::move(method), std::move(pattern), route});
+    return *this;
+  }
+
   // Serves until SIGTERM or SIGINT, then drains. Returns the exit code for main(): 0; 1 if an
   // address cannot be listened on; 2 if the options cannot be used; 6 if the host lacks io_uring.
   // From the main thread, once.
@@ -229,6 +250,7 @@ class app {
 
   options options_;
   corelane::services::HandlerTable handlers_;
+  std::vector<corelane::services::NodeOptions::HttpRoute> routes_;
 };
 
 }  // namespace framework

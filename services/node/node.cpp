@@ -107,7 +107,7 @@ CoreNode::CoreNode(const NodeOptions& options, const OpcodeTable& opcodes)
       dispatch_(options.dispatch, opcodes),
       network_(network_options(options)),
       endpoint_(network_, options.websocket, kHandler, nullptr),
-      routes_(routes(*this)),
+      routes_(routes(*this, options)),
       http_(network_, http_options(options), routes_),
       tcp_(tcp_options(options)) {
   if (options.connections_per_ip_max != 0) {
@@ -129,11 +129,14 @@ net::http::ServerOptions CoreNode::http_options(const NodeOptions& options) noex
   return http;
 }
 
-net::http::Routes CoreNode::routes(CoreNode& self) {
+net::http::Routes CoreNode::routes(CoreNode& self, const NodeOptions& options) {
   net::http::Routes routes;
   routes.add("GET", "/", {.run = serve_welcome});
   routes.add("GET", "/healthz", {.run = serve_health, .context = &self});
   routes.add("GET", "/ws", {});  // WebSocket only; any path may be upgraded
+  for (const NodeOptions::HttpRoute& route : options.http_routes) {
+    routes.add(route.method, route.pattern, route.handler);
+  }
   return routes;
 }
 
@@ -245,8 +248,8 @@ Task<std::optional<Node::ListenError>> Node::listen_on(runtime::Address address,
   files_.add(bound);
   if (address.family() == AF_UNIX) co_return std::nullopt;  // has no SO_REUSEPORT
   for (CoreId core = 1; core < Core::current().cores(); ++core) {
-    const auto other = co_await runtime::call_on(
-        core, [this, bound, tcp] { return cores_->listen(bound, tcp); });
+    const auto other =
+        co_await runtime::call_on(core, [this, bound, tcp] { return cores_->listen(bound, tcp); });
     if (!other) co_return ListenError{other.error(), bound.text()};
   }
   co_return std::nullopt;

@@ -41,6 +41,14 @@ struct NodeOptions {
   runtime::ListenOptions socket;           // rights of the files of Unix sockets
   const HandlerTable* handlers = nullptr;  // of the application; must outlive the node
   RequestGates gates;
+  // Of the application, beside the server's own. What a route points at outlives the node; it is
+  // called on all cores.
+  struct HttpRoute {
+    std::string method;
+    std::string pattern;  // net/http/router.hpp
+    net::http::RouteHandler handler;
+  };
+  std::vector<HttpRoute> http_routes;
 };
 
 // The table of opcodes by which a node with these options serves: the rows of all services, and the
@@ -81,7 +89,7 @@ class CoreNode {
                        std::string_view reason) noexcept;
   static const ws::ConnectionHandler kHandler;
   net::http::ServerOptions http_options(const NodeOptions& options) noexcept;
-  static net::http::Routes routes(CoreNode& self);
+  static net::http::Routes routes(CoreNode& self, const NodeOptions& options);
 
   const runtime::ListenOptions socket_;
   bool draining_ = false;

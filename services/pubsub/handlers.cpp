@@ -84,6 +84,17 @@ void refuse_publish(Session& session, const protocol::Uuid& transaction_id, Erro
   }
 }
 
+// An epoch has 64 bits, more than the numbers of many readers of JSON: it is a string.
+std::string json_of(const SubscriptionsChanged& done) {
+  std::string json = "[";
+  for (const protocol::fbs::ChannelResult& result : done.results) {
+    json +=
+        fmt::format(R"({}{{"epoch":"{}","offset":{},"error":"{}"}})", json.size() == 1 ? "" : ",",
+                    result.epoch(), result.offset(), protocol::error_code_name(result.code()));
+  }
+  return json + "]";
+}
+
 }  // namespace
 
 std::span<const OpcodeRow> PubSub::opcodes() noexcept {
@@ -91,24 +102,35 @@ std::span<const OpcodeRow> PubSub::opcodes() noexcept {
 }
 
 void complete(const ReplyTo& to, const Published& done) noexcept {
-  complete_as(to, done, [&](Session& session) {
-    if (done.code != ErrorCode::none) return refuse_publish(session, to.transaction_id, done.code);
-    session.send(
-        {.transaction_id = to.transaction_id, .timestamp = Core::current().wall_now()},
-        protocol::AckBody{.epoch = done.epoch, .offset = done.offset, .delivered = done.delivered});
-  });
+  complete_as(
+      to, done,
+      [&](Session& session) {
+        if (done.code != ErrorCode::none)
+          return refuse_publish(session, to.transaction_id, done.code);
+        session.send({.transaction_id = to.transaction_id, .timestamp = Core::current().wall_now()},
+                     protocol::AckBody{
+                         .epoch = done.epoch, .offset = done.offset, .delivered = done.delivered});
+      },
+      [&]() -> HttpAnswer {
+        return {.code = done.code,
+                .json = fmt::format(R"({{"epoch":"{}","offset":{},"delivered":{}}})", done.epoch,
+                                    done.offset, done.delivered)};
+      });
 }
 
 void complete(const ReplyTo& to, SubscriptionsChanged&& done) noexcept {
-  complete_as(to, std::move(done), [&](Session& session) {
-    const protocol::MessageHeader header{.transaction_id = to.transaction_id,
-                                         .timestamp = Core::current().wall_now()};
-    if (done.unsubscribed) {
-      session.send(header, protocol::UnsubscribeReplyBody{.results = done.results});
-    } else {
-      session.send(header, protocol::SubscribeReplyBody{.results = done.results});
-    }
-  });
+  complete_as(
+      to, std::move(done),
+      [&](Session& session) {
+        const protocol::MessageHeader header{.transaction_id = to.transaction_id,
+                                             .timestamp = Core::current().wall_now()};
+        if (done.unsubscribed) {
+          session.send(header, protocol::UnsubscribeReplyBody{.results = done.results});
+        } else {
+          session.send(header, protocol::SubscribeReplyBody{.results = done.results});
+        }
+      },
+      [&]() -> HttpAnswer { return {.json = json_of(done)}; });
 }
 
 }  // namespace corelane::services

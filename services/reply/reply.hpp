@@ -7,6 +7,8 @@
 //   nobody    none                                nothing
 //   session   a client of the opcode protocol     a reply under its request's transaction id
 //   task      a coroutine that awaits it (ask)    the result of its co_await
+//   http      a request that waits for its        200 and JSON, or the status of the error
+//             answer (DeferredResponder)
 //
 // A completion is a struct of the service (services::Published); complete(to, completion), declared
 // beside it, runs on core `to.core`. With `wants_success` an operation completes exactly once;
@@ -14,7 +16,12 @@
 // back. How a completion looks on the wire stands with the opcodes of its service (handlers.cpp).
 
 #include <cstdint>
+#include <string>
+#include <type_traits>
+#include <utility>
 
+#include "net/http/deferred.hpp"
+#include "protocol/opcode.hpp"
 #include "protocol/uuid.hpp"
 #include "runtime/core.hpp"
 #include "runtime/reply.hpp"
@@ -23,13 +30,14 @@
 namespace corelane::services {
 
 struct ReplyTo {
-  enum class Kind : std::uint8_t { nobody, session, task };
+  enum class Kind : std::uint8_t { nobody, session, task, http };
 
   Kind kind = Kind::nobody;
   bool wants_success = false;
   runtime::CoreId core = runtime::kNoCore;
   std::uint32_t slot = 0;
   std::uint32_t generation = 0;
+  std::uint16_t http_server = 0;    // of the core: it may have several
   protocol::Uuid transaction_id{};  // of a session's request
 
   // The session counts what it waits for: a half-closed one ends when it has all its answers.
@@ -44,6 +52,15 @@ struct ReplyTo {
             .generation = id.generation,
             .transaction_id = transaction_id};
   }
+  static ReplyTo http(const net::http::DeferredResponder& responder) noexcept {
+    const net::http::ResponderId id = responder.id();
+    return {.kind = Kind::http,
+            .wants_success = true,
+            .core = id.core,
+            .slot = id.slot,
+            .generation = id.generation,
+            .http_server = id.server};
+  }
   static ReplyTo task(const runtime::ReplyName& name) noexcept {
     return {.kind = Kind::task,
             .wants_success = true,
@@ -53,10 +70,17 @@ struct ReplyTo {
   }
 };
 
+// A completion as the answer of a request over HTTP: `json` if there is no error.
+struct HttpAnswer {
+  protocol::ErrorCode code = protocol::ErrorCode::none;
+  std::string json;
+};
+void answer_http(const ReplyTo& to, const HttpAnswer& answer);
+
 // Gives a completion to whoever `to` names, for the complete() of its type. On core `to.core`.
-// `write(Session&)` sends it as the reply of a session's request.
-template <class Completion, class Write>
-void complete_as(const ReplyTo& to, Completion&& completion, const Write& write) {
+// `write(Session&)` sends it as the reply of a session's request, `http()` makes it an HttpAnswer.
+template <class Completion, class Write, class Http>
+void complete_as(const ReplyTo& to, Completion&& completion, const Write& write, const Http& http) {
   switch (to.kind) {
     case ReplyTo::Kind::nobody:
       return;
@@ -72,6 +96,9 @@ void complete_as(const ReplyTo& to, Completion&& completion, const Write& write)
       runtime::give<std::remove_cvref_t<Completion>>(
           {.core = to.core, .slot = to.slot, .generation = to.generation},
           std::forward<Completion>(completion));
+      return;
+    case ReplyTo::Kind::http:
+      answer_http(to, http());
       return;
   }
 }

@@ -1,6 +1,8 @@
 // The opcodes Send and Broadcast: from a request to the operation, and from its completion to the
 // reply.
 
+#include <fmt/format.h>
+
 #include "services/dispatch/dispatch.hpp"
 #include "services/reply/reply.hpp"
 #include "services/sessions/sessions.hpp"
@@ -68,21 +70,30 @@ std::span<const OpcodeRow> Sessions::opcodes() noexcept {
 }
 
 void complete(const ReplyTo& to, const Sent& done) noexcept {
-  complete_as(to, done, [&](Session& session) {
-    if (done.code != ErrorCode::none) {
-      session.send_error(to.transaction_id, Opcode::Send, done.code, "no session has this id");
-    } else {
-      session.send({.transaction_id = to.transaction_id, .timestamp = Core::current().wall_now()},
-                   protocol::AckBody{.delivered = 1});
-    }
-  });
+  complete_as(
+      to, done,
+      [&](Session& session) {
+        if (done.code != ErrorCode::none) {
+          session.send_error(to.transaction_id, Opcode::Send, done.code, "no session has this id");
+        } else {
+          session.send(
+              {.transaction_id = to.transaction_id, .timestamp = Core::current().wall_now()},
+              protocol::AckBody{.delivered = 1});
+        }
+      },
+      [&]() -> HttpAnswer { return {.code = done.code, .json = R"({"delivered":1})"}; });
 }
 
 void complete(const ReplyTo& to, const BroadcastDone& done) noexcept {
-  complete_as(to, done, [&](Session& session) {
-    session.send({.transaction_id = to.transaction_id, .timestamp = Core::current().wall_now()},
-                 protocol::AckBody{.delivered = done.delivered});
-  });
+  complete_as(
+      to, done,
+      [&](Session& session) {
+        session.send({.transaction_id = to.transaction_id, .timestamp = Core::current().wall_now()},
+                     protocol::AckBody{.delivered = done.delivered});
+      },
+      [&]() -> HttpAnswer {
+        return {.json = fmt::format(R"({{"delivered":{}}})", done.delivered)};
+      });
 }
 
 }  // namespace corelane::services

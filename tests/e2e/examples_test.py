@@ -5,10 +5,12 @@ over WebSocket. The arguments from the second on are the programs.
 """
 
 import asyncio
+import json
 import pathlib
 import struct
 import sys
 import unittest
+import urllib.request
 import uuid
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -89,6 +91,8 @@ class Examples(unittest.TestCase):
             async with websockets.connect(server.url) as client:
                 await client.send(custom(201, b''))
                 self.assertEqual(payload_of(await client.recv()), b'8')
+            with urllib.request.urlopen(server.url.replace('ws://', 'http://') + 'served', timeout=PATIENCE_S) as answer:
+                self.assertEqual(json.load(answer), {'served': 8})
         with Example(COROUTINE) as server:
             talk(body(server))
 

@@ -1,5 +1,6 @@
 // Handlers that wait. Opcode 200 answers after as many milliseconds as its payload says, without
-// holding the core; opcode 201 asks every core how many requests it has served, and adds up.
+// holding the core; opcode 201 asks every core how many requests it has served, and adds up, and
+// so does GET /served over HTTP.
 //
 //   build/release/tools/examples/coroutine_server --listen 127.0.0.1:9000
 
@@ -38,13 +39,24 @@ framework::task<> answer_later(framework::request request) {
   request.reply(fmt::format("waited {} ms", delay_ms));
 }
 
-framework::task<> count_on_all_cores(framework::request request) {
+framework::task<std::uint64_t> count_on_all_cores() {
   std::uint64_t total = 0;
   for (framework::core_id core = 0; core < framework::core_count(); ++core) {
     total +=
         co_await framework::submit_to(core, [] { return served[framework::this_core()].requests; });
   }
+  co_return total;
+}
+
+framework::task<> reply_count(framework::request request) {
+  const std::uint64_t total = co_await count_on_all_cores();
   request.reply(fmt::format("{}", total));
+}
+
+framework::task<> show_count(const framework::http_request&, framework::http_responder to) {
+  const std::uint64_t total = co_await count_on_all_cores();
+  to.respond(framework::http_status::ok, "application/json",
+             fmt::format(R"({{"served":{}}})", total));
 }
 
 }  // namespace
@@ -52,6 +64,7 @@ framework::task<> count_on_all_cores(framework::request request) {
 int main(int argc, char** argv) {
   framework::app app;
   app.on(200, "answer later", answer_later);
-  app.on(201, "count", count_on_all_cores);
+  app.on(201, "count", reply_count);
+  app.on_http("GET", "/served", show_count);
   return app.run(argc, argv);
 }

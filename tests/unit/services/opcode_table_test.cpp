@@ -144,12 +144,25 @@ TEST(OpcodeTable, AHandlerThatThrowsCostsItsRequestAlone) {
                            throw std::runtime_error("");
                          },
                      .coroutine = {}});
+  handlers.add(203, {.name = "throws at once",
+                     .plain = {},
+                     .coroutine = [](Request request) -> Task<void> {
+                       if (!request.payload().empty()) throw std::runtime_error("early");
+                       co_return;
+                     }});
+  handlers.add(204, {.name = "throws later",
+                     .plain = {},
+                     .coroutine = [](Request request) -> Task<void> {
+                       co_await runtime::sleep_for(runtime::kMillisecond);
+                       if (!request.payload().empty()) throw std::runtime_error("late");
+                     }});
   services::NodeOptions options;
   options.handlers = &handlers;
+  options.dispatch.handlers_running_max = 1;  // a place that is not given back shows
   with_node(tests::node_cores(1), options, [](NodeUnderTest& test) -> Task<void> {
     for (const Via via : {Via::websocket, Via::tcp}) {
       ProtocolClient* client = co_await test.connect(via);
-      for (const std::uint16_t opcode : std::initializer_list<std::uint16_t>{200, 201}) {
+      for (const std::uint16_t opcode : std::initializer_list<std::uint16_t>{200, 201, 203, 204}) {
         const ServerMessage failed = co_await call(client, opcode, "x");
         tests::expect_error(failed, ErrorCode::internal, static_cast<Opcode>(opcode));
       }
@@ -158,7 +171,7 @@ TEST(OpcodeTable, AHandlerThatThrowsCostsItsRequestAlone) {
       const ServerMessage pong = co_await ping(client, "still there");
       EXPECT_EQ(pong.data, "still there");
     }
-    EXPECT_EQ(services::Dispatch::local().counters().failures, 6u);
+    EXPECT_EQ(services::Dispatch::local().counters().failures, 10u);
   });
 }
 

@@ -143,6 +143,63 @@ TEST(Operations, ACompletionThatNobodyWaitsForAnyMoreIsDropped) {
   });
 }
 
+// Each route defers its answer, which comes with the completion of the operation.
+services::NodeOptions with_routes() {
+  using net::http::Request;
+  using net::http::Responder;
+  using net::http::RouteMatch;
+  services::NodeOptions options;
+  options.http_routes.push_back(
+      {"GET",
+       "/publish/:channel",
+       {.run = [](void*, const Request&, const RouteMatch& match, Responder& responder) {
+         PubSub::local().publish({.channel = match.parameter("channel"), .data = bytes_of("h")},
+                                 ReplyTo::http(responder.defer()));
+       }}});
+  options.http_routes.push_back(
+      {"GET", "/send", {.run = [](void*, const Request&, const RouteMatch&, Responder& responder) {
+         Sessions::local().send({.to = protocol::Uuid{}, .data = {}},
+                                ReplyTo::http(responder.defer()));
+       }}});
+  options.http_routes.push_back(
+      {"GET",
+       "/broadcast",
+       {.run = [](void*, const Request&, const RouteMatch&, Responder& responder) {
+         Sessions::local().broadcast({.data = bytes_of("h")}, ReplyTo::http(responder.defer()));
+       }}});
+  return options;
+}
+
+Task<std::string> get(NodeUnderTest& test, std::string_view path) {
+  ProtocolClient* client = co_await test.connect(Via::bytes, test.address(Via::websocket));
+  client->send_bytes(bytes_of("GET " + std::string(path) +
+                              " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+  co_await client->closed();
+  co_return client->text();
+}
+
+TEST(Operations, ACompletionIsTheAnswerOfARequestOverHttp) {
+  with_node(tests::node_cores(3), with_routes(), [](NodeUnderTest& test) -> Task<void> {
+    ProtocolClient* client = co_await test.connect(Via::websocket);
+    co_await tests::subscribe(client, "web");
+    // Connections are spread over the cores, so owners are near and far.
+    for (int i = 1; i <= 8; ++i) {
+      const std::string published = co_await get(test, "/publish/web");
+      EXPECT_NE(published.find("200 OK"), std::string::npos) << published;
+      EXPECT_NE(published.find("\"offset\":" + std::to_string(i) + ",\"delivered\":1}"),
+                std::string::npos)
+          << published;
+    }
+    const std::string invalid = co_await get(test, "/publish/%01");
+    EXPECT_NE(invalid.find(" 400 "), std::string::npos) << invalid;
+    EXPECT_NE(invalid.find(R"({"error":"channel_name_invalid"})"), std::string::npos);
+    const std::string nobody = co_await get(test, "/send");
+    EXPECT_NE(nobody.find(" 404 "), std::string::npos) << nobody;
+    const std::string all = co_await get(test, "/broadcast");
+    EXPECT_NE(all.find("200 OK"), std::string::npos) << all;
+  });
+}
+
 TEST(ChannelReaders, ReceiveTheEventsOfTheirChannelsInOrder) {
   with_node(tests::node_cores(3), {}, [](NodeUnderTest& test) -> Task<void> {
     ProtocolClient* client = co_await test.connect(Via::websocket);
