@@ -1,0 +1,145 @@
+// Goal: an application's HTTP routes run beside the node's own, may ask all cores for their part of
+// an answer, and are waited for by a drain, within its deadline. Method: whole nodes on three
+// cores, with routes that wait.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <string>
+#include <utility>
+
+#include "runtime/sharded.hpp"
+#include "runtime/task_group.hpp"
+#include "tests/support/http_site.hpp"
+#include "tests/unit/services/node_under_test.hpp"
+
+namespace corelane {
+namespace {
+
+using namespace runtime;
+using net::http::DeferredResponder;
+using net::http::Delivery;
+using net::http::OwnedRequest;
+using net::http::Request;
+using net::http::Responder;
+using net::http::RouteMatch;
+using net::http::Status;
+using tests::answers_in;
+using tests::HttpClient;
+using tests::NodeUnderTest;
+using tests::Via;
+using tests::with_node;
+
+constexpr CoreId kCores = 3;
+
+std::string get(std::string_view path, std::string_view fields = "") {
+  return "GET " + std::string{path} + " HTTP/1.1\r\nHost: a\r\n" + std::string{fields} + "\r\n";
+}
+
+Task<void> sessions_of(CoreId core, std::uint32_t* into) {
+  auto asked = submit_to(core, [] { return services::Sessions::local().count(); });
+  *into = co_await std::move(asked);
+}
+
+// The sessions of all cores, which are asked at once.
+Task<void> count_sessions(void*, const OwnedRequest&, DeferredResponder to) {
+  std::array<std::uint32_t, kCores> counts{};
+  TaskGroup group("sessions");
+  for (CoreId core = 0; core < kCores; ++core) {
+    group.spawn("sessions", sessions_of, core, &counts.at(core));
+  }
+  co_await group.join();
+  std::uint32_t sum = 0;
+  for (const std::uint32_t count : counts) sum += count;
+  to.respond(Status::ok, "text/plain", std::to_string(sum));
+}
+
+Task<void> slow(void*, const OwnedRequest&, DeferredResponder to) {
+  const bool slept = co_await sleep_for(300 * kMillisecond);
+  EXPECT_TRUE(slept);
+  EXPECT_EQ(to.respond(Status::ok, "text/plain", "slow"), Delivery::queued);
+}
+Task<void> never(void*, const OwnedRequest&, DeferredResponder to) {
+  const bool slept = co_await sleep_for(3600 * kSecond);
+  EXPECT_FALSE(slept) << "it is cancelled";
+  EXPECT_EQ(to.respond(Status::ok, "text/plain", "late"), Delivery::gone);
+}
+
+services::NodeOptions with_routes() {
+  services::NodeOptions options;
+  // Shorter than what the drain is to wait.
+  options.websocket.close_timeout = 50 * kMillisecond;
+  options.tcp.close_timeout = 50 * kMillisecond;
+  options.http.linger = 50 * kMillisecond;
+  options.http_routes.push_back({"GET", "/sessions", {.coroutine = count_sessions}});
+  options.http_routes.push_back({"GET", "/slow", {.coroutine = slow}});
+  options.http_routes.push_back({"GET", "/never", {.coroutine = never}});
+  return options;
+}
+
+Task<void> connect(NodeUnderTest& test, HttpClient& client) {
+  co_await client.connect(test.node().cores()->network(), test.address(Via::websocket));
+}
+
+TEST(HttpRoutes, ARouteAsksAllCores) {
+  with_node(tests::node_cores(kCores), with_routes(), [](NodeUnderTest& test) -> Task<void> {
+    for (CoreId core = 0; core < kCores; ++core) co_await test.connect_on(core);
+    co_await test.close_spare();
+    const bool settled = co_await test.sessions_are(kCores);
+    EXPECT_TRUE(settled);
+    HttpClient client;
+    co_await connect(test, client);
+    client.send(get("/sessions") + get("/healthz", "Connection: close\r\n"));
+    co_await client.until_closed();
+    const auto answers = answers_in(client.received);
+    EXPECT_EQ(answers.size(), 2u);
+    EXPECT_EQ(answers.at(0).body, "3");
+    EXPECT_EQ(answers.at(1).body, "ok\n");
+  });
+}
+
+TEST(HttpRoutes, ADrainWaitsForAnswersThatAreOnTheirWay) {
+  HttpClient client;
+  with_node(tests::node_cores(kCores), with_routes(), [&](NodeUnderTest& test) {
+    return [](NodeUnderTest& of, HttpClient& from) -> Task<void> {
+      co_await connect(of, from);
+      from.send(get("/slow"));
+      co_await sleep_for(50 * kMillisecond);
+      co_await of.drain(600 * kSecond);
+      EXPECT_EQ(of.cut_off(), 0u);
+    }(test, client);
+  });
+  const auto answers = answers_in(client.received);
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].body, "slow");
+  EXPECT_FALSE(answers[0].keep_alive);
+}
+
+TEST(HttpRoutes, ADrainWaitsNoLongerThanItMay) {
+  HttpClient client;
+  with_node(tests::node_cores(kCores), with_routes(), [&](NodeUnderTest& test) {
+    return [](NodeUnderTest& of, HttpClient& from) -> Task<void> {
+      co_await connect(of, from);
+      from.send(get("/never"));
+      co_await sleep_for(50 * kMillisecond);
+      const Nanoseconds start = Core::current().now();
+      co_await of.drain(kSecond);
+      EXPECT_GE(Core::current().now() - start, 900 * kMillisecond);
+      EXPECT_LE(Core::current().now() - start, 10 * kSecond);
+      EXPECT_GE(of.cut_off(), 1u);
+    }(test, client);
+  });
+  EXPECT_EQ(client.received, "");
+}
+
+TEST(HttpRoutes, ARouteThatIsTakenIsSaid) {
+  tests::run_on_cores(tests::node_cores(1), []() -> Task<void> {
+    services::NodeOptions options;
+    options.http_routes.push_back({"GET", "/healthz", {}});
+    services::Node node(options);
+    const std::string problem = co_await node.start();
+    EXPECT_EQ(problem, "route GET /healthz: conflicts with a route before it");
+  });
+}
+
+}  // namespace
+}  // namespace corelane
