@@ -194,12 +194,14 @@ int run_on_core(const ClientOptions& options, const ClientBody& body) {
   runtime::Runtime runtime(small_runtime());
   const auto code = runtime.run([&] { return client_main(options, body, blocked); });
   if (code) return *code;
-  const std::string reason = explain_unavailable(runtime::probe_features());
+  const std::string limit = explain_limit(code.error().detail);
+  // Without a descriptor left the features cannot be looked at either.
+  const bool is_known = code.error().detail == EMFILE || code.error().detail == ENFILE;
+  const std::string reason = is_known ? "" : explain_unavailable(runtime::probe_features());
   if (!reason.empty()) {
     complain(options, reason);
     return kExitUnavailable;
   }
-  const std::string limit = explain_limit(code.error().detail);
   complain(options, "cannot make a ring: " + (limit.empty() ? describe(code.error()) : limit));
   return limit.empty() ? kExitUnavailable : kExitServerError;
 }
@@ -208,8 +210,6 @@ int run_on_core(const ClientOptions& options, const ClientBody& body) {
 
 int run_client(const ClientOptions& options, const ClientBody& body) {
   end_when_out_of_memory();
-  // A reader that is gone is an exit code.
-  std::signal(SIGPIPE, SIG_IGN);
   const int code = run_on_core(options, body);
   // The thread of a look-up that nobody waits for any more: the end of main() would destroy what
   // it uses. Lines that were printed have been flushed.

@@ -38,16 +38,21 @@ void say_last_words() {
   constexpr rlim_t kMiB = 1024 * 1024;
   std::array<char, 160> line;
   rlimit limit{};
-  const bool is_limited = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
-  const int bytes =
-      is_limited
-          ? std::snprintf(
-                line.data(), line.size(),
-                "corelane: out of memory: the limit of address space is %llu MiB: raise it "
-                "(ulimit -v unlimited)\n",
-                static_cast<unsigned long long>(limit.rlim_cur / kMiB))
-          : std::snprintf(line.data(), line.size(),
+  const auto is_limited = [&limit](__rlimit_resource_t resource) {
+    return getrlimit(resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+  };
+  int bytes = 0;
+  const bool is_space = is_limited(RLIMIT_AS);
+  if (is_space || is_limited(RLIMIT_DATA)) {
+    bytes = std::snprintf(
+        line.data(), line.size(),
+        "corelane: out of memory: the limit of %s is %llu MiB: raise it (ulimit -%c unlimited)\n",
+        is_space ? "address space" : "data", static_cast<unsigned long long>(limit.rlim_cur / kMiB),
+        is_space ? 'v' : 'd');
+  } else {
+    bytes = std::snprintf(line.data(), line.size(),
                           "corelane: out of memory: free some, or raise the cgroup's memory.max\n");
+  }
   static_cast<void>(!::write(STDERR_FILENO, line.data(), static_cast<std::size_t>(bytes)));
   ::_exit(kExitServerError);
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -92,6 +93,7 @@ int run(const Arguments& words) {
   try {
     return command->run(Arguments(words.begin() + 1, words.end()));
   } catch (const std::system_error& error) {
+    if (std::ferror(stdout) != 0) return kExitOutputFailed;
     tell_failure(name, fmt::format("{} {}", error.what(), explain_limit(error.code().value())));
   } catch (const std::bad_alloc& error) {
     tell_failure(name, fmt::format("{}; {}", error.what(), explain_limit(ENOMEM)));
@@ -148,7 +150,9 @@ namespace {
 int run_or_tell(const Arguments& words) {
   try {
     const int code = run(words);
-    return std::fflush(stdout) == 0 || code != kExitOk ? code : kExitOutputFailed;
+    // What was flushed before, and failed then, is no more in the buffer.
+    const bool is_written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+    return is_written || code != kExitOk ? code : kExitOutputFailed;
   } catch (const std::exception& error) {
     if (std::ferror(stdout) != 0) return kExitOutputFailed;
     runtime::log_last_words(fmt::format("corelane: error: {}\n", error.what()));
@@ -161,5 +165,6 @@ int run_or_tell(const Arguments& words) {
 
 int main(int argc, char** argv) {
   corelane::runtime::hold_standard_descriptors();
+  std::signal(SIGPIPE, SIG_IGN);  // a reader that is gone is an exit code
   return corelane::tools::run_or_tell(corelane::tools::Arguments(argv + 1, argv + argc));
 }

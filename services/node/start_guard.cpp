@@ -37,12 +37,17 @@ std::uint64_t soft_limit(__rlimit_resource_t resource) noexcept {
 [[noreturn]] void on_out_of_memory() {
   std::array<char, 512> text;
   const std::uint64_t space = soft_limit(RLIMIT_AS);
+  const std::uint64_t data = soft_limit(RLIMIT_DATA);
   std::array<char, 200> fix;
   if (space != 0) {
     std::snprintf(fix.data(), fix.size(),
                   "the limit of the address space is %llu MiB: raise it (ulimit -v, prlimit --as, "
                   "LimitAS=)",
                   static_cast<unsigned long long>(space / kMiB));
+  } else if (data != 0) {
+    std::snprintf(fix.data(), fix.size(),
+                  "the limit of data is %llu MiB: raise it (ulimit -d, prlimit --data, LimitDATA=)",
+                  static_cast<unsigned long long>(data / kMiB));
   } else {
     std::snprintf(fix.data(), fix.size(),
                   "free memory, or raise the memory limit of this container or service "
@@ -87,9 +92,12 @@ void set_unless_set(int signal, void (*action)(int)) noexcept {
 
 std::string space_limit() {
   const std::uint64_t space = soft_limit(RLIMIT_AS);
-  return space == 0
-             ? std::string{}
-             : fmt::format("that of the address space {} MiB (ulimit -v, LimitAS=)", space / kMiB);
+  if (space != 0) {
+    return fmt::format("that of the address space {} MiB (ulimit -v, LimitAS=)", space / kMiB);
+  }
+  const std::uint64_t data = soft_limit(RLIMIT_DATA);
+  return data == 0 ? std::string{}
+                   : fmt::format("that of data {} MiB (ulimit -d, LimitDATA=)", data / kMiB);
 }
 
 }  // namespace

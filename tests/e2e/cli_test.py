@@ -217,6 +217,17 @@ class ExitCodes(unittest.TestCase):
                 self.assertIn(publisher.exit_code(), (128 + signal.SIGTERM, -signal.SIGTERM))
             os.close(write)
 
+    def test_output_that_cannot_be_written_is_7_whatever_the_command(self):
+        for arguments in ['version'], ['help'], ['help', 'pub'], ['serve', '--help'], ['serve', '--print-config']:
+            with open('/dev/full', 'wb') as full:
+                result = subprocess.run([PROGRAM, *arguments], stdout=full, stderr=subprocess.DEVNULL, timeout=PATIENCE_S)
+                self.assertEqual(result.returncode, OUTPUT_FAILED, arguments)
+            read, write = os.pipe()
+            os.close(read)
+            result = subprocess.run([PROGRAM, *arguments], stdout=write, stderr=subprocess.PIPE, timeout=PATIENCE_S)
+            os.close(write)
+            self.assertEqual((result.returncode, result.stderr), (OUTPUT_FAILED, b''), arguments)
+
 
 class Limits(unittest.TestCase):
     """What the host lets a command have may be too little: that is said, and never an abort."""
