@@ -145,6 +145,10 @@ Task<Result<void>> ForeignBase::start() {
 
 Task<void> ForeignBase::stop() {
   RT_ASSERT(started());
+  // The closures live until call_on() has its answer.
+  //
+  // NOLINTBEGIN(cppcoreguidelines-avoid-capturing-lambda-coroutines)
+
   // What waits in front of a full lane goes first.
   const auto settled = [id = id_]() -> Task<void> {
     while (Core::current().lanes().waiting_for(id) != 0) co_await sleep_for(kSettleRetry);
@@ -163,6 +167,7 @@ Task<void> ForeignBase::stop() {
     });
     RT_ASSERT(ended);
   });
+  // NOLINTEND(cppcoreguidelines-avoid-capturing-lambda-coroutines)
   thread_->join();
   thread_.reset();
   answers_.reset();

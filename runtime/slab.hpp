@@ -156,13 +156,13 @@ class Slab {
   struct Slot {
     std::uint32_t generation = 0;
     std::uint32_t next_free = kNoSlot;
-    alignas(T) std::byte bytes[sizeof(T)];
+    alignas(T) std::byte bytes[sizeof(T)];  // NOLINT(bugprone-sizeof-expression): may be a pointer
 
     // The bytes stay uninitialised.
     Slot() noexcept {}  // NOLINT(modernize-use-equals-default)
     T* value() noexcept { return std::launder(reinterpret_cast<T*>(bytes)); }
   };
-  static_assert(sizeof(Slot) <= sizeof(T) + std::max(alignof(T), std::size_t{8}) + 3);
+  static_assert(sizeof(Slot) <= sizeof(Slot::bytes) + std::max(alignof(T), std::size_t{8}) + 3);
 
   // 64 KiB keep the table of chunks short (a million slots of 64 bytes: 1,000 pointers) and the
   // steps of growth small. Large objects get at least 16 a chunk, small ones at most 4,096.

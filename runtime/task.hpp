@@ -94,7 +94,7 @@ enum class TaskOutcome : std::uint8_t { none, value, exception };
 // it has come to.
 inline std::exception_ptr move_out(std::exception_ptr& exception) noexcept {
   std::exception_ptr moved = std::move(exception);
-  exception.~exception_ptr();
+  exception.~exception_ptr();  // NOLINT(bugprone-use-after-move): what is left of it
   return moved;
 }
 
@@ -173,7 +173,7 @@ struct TaskPromise<void> : PromiseBase {
   }
   // No scope is there: they are aligned.
   static CancelScope* threw_mark() noexcept {
-    return reinterpret_cast<CancelScope*>(std::uintptr_t{1});
+    return reinterpret_cast<CancelScope*>(std::uintptr_t{1});  // NOLINT(performance-no-int-to-ptr)
   }
 };
 

@@ -196,7 +196,9 @@ void Server::on_late(ServerConnection& connection, Wait wait) {
   if (wait == Wait::answer) {
     fail_exchange(exchange, Status::gateway_timeout, "the answer has not come in time");
   } else if (draining_) {
-    fail_exchange(exchange, Status::service_unavailable, kGoingAway.data());
+    fail_exchange(
+        exchange, Status::service_unavailable,
+        kGoingAway.data());  // NOLINT(bugprone-suspicious-stringview-data-usage): a literal
   } else {
     fail_exchange(exchange, Status::request_timeout,
                   "body not finished within limits.message_deadline");

@@ -220,7 +220,8 @@ class ExitCodes(unittest.TestCase):
     def test_output_that_cannot_be_written_is_7_whatever_the_command(self):
         for arguments in ['version'], ['help'], ['help', 'pub'], ['serve', '--help'], ['serve', '--print-config']:
             with open('/dev/full', 'wb') as full:
-                result = subprocess.run([PROGRAM, *arguments], stdout=full, stderr=subprocess.DEVNULL, timeout=PATIENCE_S)
+                result = subprocess.run([PROGRAM, *arguments], stdout=full, stderr=subprocess.DEVNULL,
+                                        timeout=PATIENCE_S)
                 self.assertEqual(result.returncode, OUTPUT_FAILED, arguments)
             read, write = os.pipe()
             os.close(read)

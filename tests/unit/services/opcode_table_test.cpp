@@ -144,18 +144,16 @@ TEST(OpcodeTable, AHandlerThatThrowsCostsItsRequestAlone) {
                            throw std::runtime_error("");
                          },
                      .coroutine = {}});
-  handlers.add(203, {.name = "throws at once",
-                     .plain = {},
-                     .coroutine = [](Request request) -> Task<void> {
-                       if (!request.payload().empty()) throw std::runtime_error("early");
-                       co_return;
-                     }});
-  handlers.add(204, {.name = "throws later",
-                     .plain = {},
-                     .coroutine = [](Request request) -> Task<void> {
-                       co_await runtime::sleep_for(runtime::kMillisecond);
-                       if (!request.payload().empty()) throw std::runtime_error("late");
-                     }});
+  handlers.add(
+      203, {.name = "throws at once", .plain = {}, .coroutine = [](Request request) -> Task<void> {
+              if (!request.payload().empty()) throw std::runtime_error("early");
+              co_return;
+            }});
+  handlers.add(
+      204, {.name = "throws later", .plain = {}, .coroutine = [](Request request) -> Task<void> {
+              co_await runtime::sleep_for(runtime::kMillisecond);
+              if (!request.payload().empty()) throw std::runtime_error("late");
+            }});
   services::NodeOptions options;
   options.handlers = &handlers;
   options.dispatch.handlers_running_max = 1;  // a place that is not given back shows
