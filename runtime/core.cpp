@@ -5,8 +5,6 @@
 namespace corelane::runtime {
 namespace {
 
-constinit thread_local Core* current_core = nullptr;
-
 constexpr std::size_t kTimersMax = 1024;                     // fired in one turn
 constexpr Nanoseconds kBacklogRetry = 20 * kMicrosecond;     // a full lane is tried again then
 constexpr Nanoseconds kWallCheckEvery = 100 * kMillisecond;  // how stale wall_now() may be
@@ -50,25 +48,6 @@ Core::~Core() {
     is_back(errand);
     errand.destroy();
   }
-}
-
-Core& Core::current() noexcept {
-  RT_DEBUG_ASSERT(current_core != nullptr);
-  return *current_core;
-}
-
-Core* Core::current_or_null() noexcept {
-  return current_core;
-}
-
-Core::Scope::Scope(Core& core) noexcept
-    : previous_(current_core), previous_pool_(FramePool::use(&core.frame_pool_)) {
-  current_core = &core;
-}
-
-Core::Scope::~Scope() {
-  current_core = previous_;
-  FramePool::use(previous_pool_);
 }
 
 CoreId Core::cores() const noexcept {

@@ -101,7 +101,9 @@ void run_seeds(Body body, const char* what) {
     EXPECT_EQ(counts.late, 0) << "seed " << seed;
     EXPECT_EQ(counts.wrong, 0) << "seed " << seed;
     EXPECT_EQ(counts.kept + counts.timed_out, kRequests) << "seed " << seed;
-    if (seed % 10 == 1) EXPECT_EQ(run_seed(seed, body).hash, counts.hash) << "seed " << seed;
+    if (seed % 10 == 1) {
+      EXPECT_EQ(run_seed(seed, body).hash, counts.hash) << "seed " << seed;
+    }
     all.kept += counts.kept;
     all.timed_out += counts.timed_out;
   }

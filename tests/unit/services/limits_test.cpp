@@ -234,7 +234,7 @@ TEST(Limits, TheTableOfAddressesIsSeeded) {
   std::size_t same = 0;
   for (std::uint8_t last = 0; last < 100; ++last) {
     key[15] = last;
-    same += (IpLimit::KeyHash{1}(key) & 0xff) == (IpLimit::KeyHash{2}(key) & 0xff) ? 1 : 0;
+    same += (IpLimit::KeyHash{1}(key) & 0xff) == (IpLimit::KeyHash{2}(key) & 0xff) ? 1u : 0u;
   }
   EXPECT_LE(same, 5u);
 }

@@ -135,7 +135,9 @@ TEST(Operations, ACompletionThatNobodyWaitsForAnyMoreIsDropped) {
       };
       // Given up in the turn in which it began.
       const auto done = co_await runtime::with_timeout(0, wait());
-      if (!done) EXPECT_EQ(done.error().code, runtime::ErrorCode::timed_out);
+      if (!done) {
+        EXPECT_EQ(done.error().code, runtime::ErrorCode::timed_out);
+      }
       EXPECT_EQ(Core::current().replies_awaited(), 0u);
       const auto next = co_await publish_and_wait("far", "y");
       EXPECT_EQ(next->code, ErrorCode::none);
