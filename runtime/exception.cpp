@@ -13,6 +13,16 @@ namespace {
 
 constinit LogReason kEscaped("exceptions of tasks");
 
+bool is_cancelled(const std::exception_ptr& exception) noexcept {
+  try {
+    std::rethrow_exception(exception);
+  } catch (const Cancelled&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
 }  // namespace
 
 std::string describe(const std::exception_ptr& exception) {
@@ -34,20 +44,13 @@ void report_escaped(const char* task, std::exception_ptr exception) noexcept {
       return fmt::format("task {} ended with an exception: {}", task, describe(exception));
     });
   } catch (...) {
-    // No memory for the text: the count has to do.
+    return;  // no memory for the text: the count has to do
   }
 }
 
 void report_escaped(const CancelScope& scope, std::exception_ptr exception) noexcept {
-  if (scope.cancelled()) {
-    try {
-      std::rethrow_exception(exception);
-    } catch (const Cancelled&) {
-      return;
-    } catch (...) {
-      // To be cancelled is no excuse for another one.
-    }
-  }
+  // To be cancelled is no excuse for another exception.
+  if (scope.cancelled() && is_cancelled(exception)) return;
   report_escaped(scope.name(), std::move(exception));
 }
 
