@@ -97,10 +97,10 @@ class Planted(unittest.TestCase):
         self.check('banned_call', {
             'net/a.cpp': ('std::thread worker;\nstd::atomic<int> count;\nassert(count);\n', [1, 2, 3]),
             'perf/a.cpp': ('std::jthread worker;\n', [1]),
+            'protocol/a.cpp': ('assert(true);\n', [1]),
         }, {'runtime/a.cpp': 'std::thread worker;\nstd::atomic<int> count;\n'
                              'auto now = std::chrono::steady_clock::now();\n',
             'tests/a.cpp': 'std::thread worker;\n',
-            'protocol/a.cpp': 'assert(true);\n',
             'services/metrics/a.cpp': 'std::atomic<int> count;\n'})
 
     def test_banned_call_leaves_look_alikes_alone(self):
