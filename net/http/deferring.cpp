@@ -275,7 +275,9 @@ runtime::Task<void> Server::run_handler(Server* server, ResponderId id, const Ro
   bool threw = false;
   {
     runtime::CancelScope scope(&server->handlers_.scope(), "HTTP handler");
-    if (ServerExchange* exchange = find(id).exchange) exchange->scope = &scope;
+    // Also of one whose answer has been given: it ends with the handler or the connection.
+    const auto own = [server, id] { return server->exchanges_.get(id.slot, id.generation); };
+    if (ServerExchange* exchange = own()) exchange->scope = &scope;
     try {
       auto task = route->coroutine(route->context, request, DeferredResponder{id});
       co_await runtime::detail::AwaitInScope<void>(task, scope);
@@ -286,7 +288,7 @@ runtime::Task<void> Server::run_handler(Server* server, ResponderId id, const Ro
       threw = true;
       problem = runtime::describe(std::current_exception());
     }
-    if (ServerExchange* exchange = find(id).exchange) exchange->scope = nullptr;
+    if (ServerExchange* exchange = own()) exchange->scope = nullptr;
   }
   server->end_handler(id, request, threw ? &problem : nullptr);
 }
