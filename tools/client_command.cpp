@@ -209,7 +209,6 @@ int run_on_core(const ClientOptions& options, const ClientBody& body) {
 }  // namespace
 
 int run_client(const ClientOptions& options, const ClientBody& body) {
-  end_when_out_of_memory();
   const int code = run_on_core(options, body);
   // The thread of a look-up that nobody waits for any more: the end of main() would destroy what
   // it uses. Lines that were printed have been flushed.

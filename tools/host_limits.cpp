@@ -2,14 +2,15 @@
 
 #include <fmt/format.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
-#include <array>
 #include <cerrno>
-#include <cstdio>
 #include <new>
 
-#include "tools/exit_code.hpp"
+#include "services/node/start_guard.hpp"
+
+#ifdef CORELANE_MIMALLOC
+#include <mimalloc.h>
+#endif
 
 namespace corelane::tools {
 namespace {
@@ -24,37 +25,13 @@ std::string limit_text(__rlimit_resource resource, rlim_t unit) {
 std::string explain_memory() {
   constexpr rlim_t kMiB = 1024 * 1024;
   if (const std::string limit = limit_text(RLIMIT_AS, kMiB); !limit.empty()) {
-    return fmt::format("the limit of address space is {} MiB: raise it (ulimit -v unlimited)",
+    return fmt::format("the limit of the address space is {} MiB: raise it (ulimit -v unlimited)",
                        limit);
   }
   if (const std::string limit = limit_text(RLIMIT_DATA, kMiB); !limit.empty()) {
     return fmt::format("the limit of data is {} MiB: raise it (ulimit -d unlimited)", limit);
   }
   return "no memory is left: free some, or raise the cgroup's memory.max";
-}
-
-// Without memory: neither fmt nor std::string.
-void say_last_words() {
-  constexpr rlim_t kMiB = 1024 * 1024;
-  std::array<char, 160> line;
-  rlimit limit{};
-  const auto is_limited = [&limit](__rlimit_resource_t resource) {
-    return getrlimit(resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
-  };
-  int bytes = 0;
-  const bool is_space = is_limited(RLIMIT_AS);
-  if (is_space || is_limited(RLIMIT_DATA)) {
-    bytes = std::snprintf(
-        line.data(), line.size(),
-        "corelane: out of memory: the limit of %s is %llu MiB: raise it (ulimit -%c unlimited)\n",
-        is_space ? "address space" : "data", static_cast<unsigned long long>(limit.rlim_cur / kMiB),
-        is_space ? 'v' : 'd');
-  } else {
-    bytes = std::snprintf(line.data(), line.size(),
-                          "corelane: out of memory: free some, or raise the cgroup's memory.max\n");
-  }
-  static_cast<void>(!::write(STDERR_FILENO, line.data(), static_cast<std::size_t>(bytes)));
-  ::_exit(kExitServerError);
 }
 
 }  // namespace
@@ -81,7 +58,16 @@ std::string explain_limit(int error) {
 }
 
 void end_when_out_of_memory() noexcept {
-  std::set_new_handler(say_last_words);
+  std::set_new_handler(services::end_out_of_memory);
+#ifdef CORELANE_MIMALLOC
+  // mimalloc 2.0.9 defines std::get_new_handler() itself, to return nothing, and its `new`, which
+  // is compiled as C and cannot throw, aborts without a word. It calls its error function before.
+  mi_register_error(
+      [](int error, void*) {
+        if (error == ENOMEM) services::end_out_of_memory();
+      },
+      nullptr);
+#endif
 }
 
 }  // namespace corelane::tools

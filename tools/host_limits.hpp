@@ -10,8 +10,8 @@ namespace corelane::tools {
 // of a sentence; empty for another one.
 std::string explain_limit(int error);
 
-// From now on, a process that gets no memory says so in one line and ends with kExitServerError.
-// (`new` of mimalloc, which is compiled as C, would abort without a word: it cannot throw.)
+// From now on, a process that gets no memory (`new`; with mimalloc also malloc) names the limit in
+// one line and ends as services::end_out_of_memory() says: with exit code 1 unless it serves.
 void end_when_out_of_memory() noexcept;
 
 }  // namespace corelane::tools

@@ -160,6 +160,13 @@ int run_or_tell(const Arguments& words) {
   }
 }
 
+// The first static initialiser (CLI11's validators) allocates: a limit of memory that is too low
+// for it must be told before. As early as the check of the processor (runtime/cpu_level.cpp), and
+// as independent of what static initialisers set up.
+[[gnu::constructor(102)]] void tell_of_too_little_memory() noexcept {
+  end_when_out_of_memory();
+}
+
 }  // namespace
 }  // namespace corelane::tools
 

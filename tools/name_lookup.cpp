@@ -8,9 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <memory>
-#include <new>
 #include <utility>
 
 #include "runtime/await.hpp"
@@ -43,26 +41,13 @@ struct Question {
 
 bool is_abandoned = false;
 
-// The first memory that a thread asks for is the expensive one (mimalloc: 32 MiB of addresses), and
-// getaddrinfo of glibc 2.36 crashes where it gets none.
-bool has_memory() {
-  constexpr std::size_t kBytes = 4096;
-  // Not `new`, which ends the process with mimalloc. volatile: not to be left out.
-  void* volatile memory = std::malloc(kBytes);
-  std::free(memory);
-  return memory != nullptr;
-}
-
 void* answer_question(void* argument) noexcept {
   const std::unique_ptr<std::shared_ptr<Question>> held(
       static_cast<std::shared_ptr<Question>*>(argument));
   Question& question = **held;
-  const NameAnswer no_memory{.addresses = {}, .error = EAI_MEMORY, .system_error = 0};
-  try {
-    question.answer = has_memory() ? question.resolver(question.name) : no_memory;
-  } catch (const std::bad_alloc&) {
-    question.answer = no_memory;
-  }
+  // A malloc that fails ends the process (end_when_out_of_memory()); getaddrinfo of glibc 2.36
+  // would crash there.
+  question.answer = question.resolver(question.name);
   const std::uint64_t one = 1;
   // It fails only for a counter that is full.
   static_cast<void>(!::write(question.answered, &one, sizeof one));

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <cstdio>
 #include <string_view>
 
@@ -42,22 +41,9 @@ void choose_page_size(bool huge_pages) {
 #endif
 }
 
-// mimalloc 2.0.9 defines std::get_new_handler() itself, to return nothing, and aborts without a
-// word where there is no memory for `new`. It tells its error function before.
-void guard_memory() {
-#ifdef CORELANE_MIMALLOC
-  mi_register_error(
-      [](int error, void*) {
-        if (error == ENOMEM) services::end_out_of_memory();
-      },
-      nullptr);
-#endif
-}
-
 }  // namespace
 
 LoadedConfig load_server_config(const std::string& command, const Arguments& arguments) {
-  guard_memory();
   ConfigResult result = load_config(command, arguments, process_environment(), read_whole_file);
   LoadedConfig loaded;
   if (result.action == ConfigAction::help && result.ok()) {

@@ -32,35 +32,6 @@ std::uint64_t soft_limit(__rlimit_resource_t resource) noexcept {
   return limit.rlim_cur;
 }
 
-// In the place of std::bad_alloc, which nobody could catch in a core. There is no memory, so none
-// is asked for.
-[[noreturn]] void on_out_of_memory() {
-  std::array<char, 512> text;
-  const std::uint64_t space = soft_limit(RLIMIT_AS);
-  const std::uint64_t data = soft_limit(RLIMIT_DATA);
-  std::array<char, 200> fix;
-  if (space != 0) {
-    std::snprintf(fix.data(), fix.size(),
-                  "the limit of the address space is %llu MiB: raise it (ulimit -v, prlimit --as, "
-                  "LimitAS=)",
-                  static_cast<unsigned long long>(space / kMiB));
-  } else if (data != 0) {
-    std::snprintf(fix.data(), fix.size(),
-                  "the limit of data is %llu MiB: raise it (ulimit -d, prlimit --data, LimitDATA=)",
-                  static_cast<unsigned long long>(data / kMiB));
-  } else {
-    std::snprintf(fix.data(), fix.size(),
-                  "free memory, or raise the memory limit of this container or service "
-                  "(MemoryMax=, docker --memory)");
-  }
-  const int bytes = std::snprintf(text.data(), text.size(), "%.64s: error: %s: out of memory; %s\n",
-                                  program_invocation_short_name,
-                                  starting ? "cannot start" : "cannot go on", fix.data());
-  runtime::log_last_words({text.data(), static_cast<std::size_t>(bytes)});
-  if (starting) std::_Exit(kExitStart);
-  std::abort();
-}
-
 // The library's own handler writes with stdio, which may wait for a reader.
 void on_terminate() {
   std::array<char, 512> text;
@@ -102,14 +73,37 @@ std::string space_limit() {
 
 }  // namespace
 
+// No memory is left, so none is asked for.
 void end_out_of_memory() noexcept {
-  on_out_of_memory();
+  std::array<char, 512> text;
+  const std::uint64_t space = soft_limit(RLIMIT_AS);
+  const std::uint64_t data = soft_limit(RLIMIT_DATA);
+  std::array<char, 200> fix;
+  if (space != 0) {
+    std::snprintf(fix.data(), fix.size(),
+                  "the limit of the address space is %llu MiB: raise it (ulimit -v, prlimit --as, "
+                  "LimitAS=)",
+                  static_cast<unsigned long long>(space / kMiB));
+  } else if (data != 0) {
+    std::snprintf(fix.data(), fix.size(),
+                  "the limit of data is %llu MiB: raise it (ulimit -d, prlimit --data, LimitDATA=)",
+                  static_cast<unsigned long long>(data / kMiB));
+  } else {
+    std::snprintf(fix.data(), fix.size(),
+                  "free memory, or raise the memory limit of this container or service "
+                  "(MemoryMax=, docker --memory)");
+  }
+  const int bytes = std::snprintf(text.data(), text.size(), "%.64s: error: out of memory; %s\n",
+                                  program_invocation_short_name, fix.data());
+  runtime::log_last_words({text.data(), static_cast<std::size_t>(bytes)});
+  if (starting) std::_Exit(kExitStart);
+  std::abort();
 }
 
 void guard_start() noexcept {
   for (const int signal : {SIGTERM, SIGINT}) set_unless_set(signal, end_at_once);
   for (const int signal : {SIGHUP, SIGPIPE}) set_unless_set(signal, SIG_IGN);
-  if (std::get_new_handler() == nullptr) std::set_new_handler(on_out_of_memory);
+  if (std::get_new_handler() == nullptr) std::set_new_handler(end_out_of_memory);
   if (std::get_terminate() == __gnu_cxx::__verbose_terminate_handler) {
     std::set_terminate(on_terminate);
   }
@@ -121,7 +115,7 @@ void start_is_over() noexcept {
 }
 
 void end_guard() noexcept {
-  if (std::get_new_handler() == on_out_of_memory) std::set_new_handler(nullptr);
+  if (std::get_new_handler() == end_out_of_memory) std::set_new_handler(nullptr);
   if (std::get_terminate() == on_terminate) {
     std::set_terminate(__gnu_cxx::__verbose_terminate_handler);
   }

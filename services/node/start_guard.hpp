@@ -16,7 +16,9 @@ namespace corelane::services {
 // process that starts with exit code 1, and aborts one that serves. Changes nothing that the
 // program has set up itself. May be called again.
 void guard_start() noexcept;
-// For an allocator that asks no new handler: ends the process as guard_start() says.
+// A new handler, in the place of std::bad_alloc, which no code of a core could catch: one line with
+// the limit and the fix, then the end as guard_start() says. Also for an allocator that calls no
+// new handler, and before static initialisers have run.
 [[noreturn]] void end_out_of_memory() noexcept;
 // It serves now.
 void start_is_over() noexcept;

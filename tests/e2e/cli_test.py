@@ -235,6 +235,12 @@ class Limits(unittest.TestCase):
 
     LIKE_NAME_AND_ADDRESS = ['ping', '-u', 'ws://localhost:9/'], ['ping', '-u', 'ws://127.0.0.1:9/']
 
+    @classmethod
+    def setUpClass(cls):
+        folder = cls.enterClassContext(tempfile.TemporaryDirectory())
+        os.chmod(folder, 0o755)
+        cls.program = shutil.copy(PROGRAM, folder)      # the build folder may be closed to others
+
     def command(self, limit, value, *arguments):
         def confine():
             resource.setrlimit(limit, (value, value))
@@ -242,12 +248,8 @@ class Limits(unittest.TestCase):
                 os.setgroups([])
                 os.setgid(65534)
                 os.setuid(65534)
-        with tempfile.TemporaryDirectory() as folder:
-            program = pathlib.Path(folder) / 'corelane'
-            os.chmod(folder, 0o755)
-            shutil.copy(PROGRAM, program)       # the build folder may be closed to others
-            return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=PATIENCE_S,
-                                  preexec_fn=confine)
+        return subprocess.run([self.program, *arguments], capture_output=True, text=True, timeout=PATIENCE_S,
+                              preexec_fn=confine)
 
     def test_of_threads_is_1_with_what_to_raise(self):
         result = self.command(resource.RLIMIT_NPROC, 1, *self.LIKE_NAME_AND_ADDRESS[0])
@@ -268,19 +270,29 @@ class Limits(unittest.TestCase):
                 self.assertRegex(result.stderr, rf'^corelane ping: .*limit of open files is {files}: raise .*\n$')
         self.assertEqual(codes, {SERVER_ERROR, NOT_CONNECTED})
 
-    def test_of_address_space_is_1_with_what_to_raise(self):
-        codes = set()
-        for mebibytes in range(40, 120, 8):
-            if self.command(resource.RLIMIT_AS, mebibytes << 20, 'version').returncode != OK:
-                continue    # the loader and the allocator found no room, and nothing of ours has run
-            for arguments in (*self.LIKE_NAME_AND_ADDRESS, ['serve', '--print-config']):
-                result = self.command(resource.RLIMIT_AS, mebibytes << 20, *arguments)
-                case = f'{mebibytes} MiB, {arguments}: {result.stderr}'
-                self.assertIn(result.returncode, (OK, SERVER_ERROR, NOT_CONNECTED), case)
-                codes.add(result.returncode)
-                if result.returncode == SERVER_ERROR:
-                    self.assertRegex(result.stderr, r'^corelane[^\n]*limit of address space is \d+ MiB[^\n]*\n$', case)
-        self.assertIn(NOT_CONNECTED, codes)
+    COMMANDS = (['version'], ['help'], ['doctor', '--json'], *LIKE_NAME_AND_ADDRESS, ['serve', '--print-config'],
+                ['serve', '--listen', 'nowhere'], ['echo', '--help'])
+
+    def low_memory(self, limit, megabytes, arguments, name):
+        result = self.command(limit, megabytes * 1_000_000, *arguments)
+        case = f'{name} {megabytes} MB, {arguments}: {result.returncode} {result.stderr}'
+        if result.returncode == 127:
+            self.assertIn('error while loading shared libraries', result.stderr, case)
+        elif result.returncode == SERVER_ERROR and 'doctor' not in arguments:
+            self.assertRegex(result.stderr, rf'^corelane[^\n]*limit of {name} is \d+ MiB: raise it[^\n]*\n$', case)
+        return result.returncode, case
+
+    def test_of_memory_is_1_with_what_to_raise(self):
+        """Also where the allocator refuses the first static initialiser of the program."""
+        for limit, name, sweep in ((resource.RLIMIT_AS, 'the address space', (12, 30, *range(40, 120, 10))),
+                                   (resource.RLIMIT_DATA, 'data', (1, 5, 20, 35, 40, 60))):
+            codes = set()
+            for megabytes in sweep:
+                for arguments in self.COMMANDS:
+                    code, case = self.low_memory(limit, megabytes, arguments, name)
+                    self.assertIn(code, (OK, SERVER_ERROR, USAGE, NOT_CONNECTED, UNAVAILABLE, 127), case)
+                    codes.add(code)
+            self.assertLessEqual({OK, SERVER_ERROR, NOT_CONNECTED}, codes)
 
 
 if __name__ == '__main__':
