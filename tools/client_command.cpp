@@ -45,8 +45,7 @@ runtime::RuntimeOptions small_runtime() {
 }
 
 // The number of the signal that asks for the end; 0 if cancelled.
-Task<runtime::Result<int>> until_signal(const runtime::BlockedSignals& blocked) {
-  runtime::SignalStream signals(blocked);
+Task<runtime::Result<int>> until_signal(runtime::SignalStream& signals) {
   const auto signal = co_await signals.next();
   if (!signal && signal.error().code != ErrorCode::cancelled) {
     co_return runtime::Unexpected{signal.error()};
@@ -80,23 +79,31 @@ Task<int> finish(Talk& talk, int code, bool in_a_hurry) {
   co_return 0;
 }
 
+void complain_of_signals(Talk& talk, const runtime::Error& error) {
+  talk.complain(
+      fmt::format("cannot wait for signals: {}; {}", describe(error), explain_limit(error.detail)));
+}
+
 Task<int> run_and_finish(Talk& talk, const ClientBody& body,
                          const runtime::BlockedSignals& blocked) {
-  const auto ended = co_await runtime::when_any(connect_and_run(talk, body), until_signal(blocked),
+  // Takes its descriptor before the thread of a look-up competes for the last one.
+  runtime::SignalStream signals(blocked);
+  if (signals.error() != 0) {
+    complain_of_signals(talk, runtime::Error::from_errno(signals.error()));
+    co_return kExitServerError;
+  }
+  const auto ended = co_await runtime::when_any(connect_and_run(talk, body), until_signal(signals),
                                                 talk.out.until_failed());
   const int code = std::get<0>(ended.values);
   const auto& awaited = std::get<1>(ended.values);
   int signal = awaited ? *awaited : 0;
   const auto finished =
-      co_await runtime::when_any(finish(talk, code, signal != 0), until_signal(blocked));
+      co_await runtime::when_any(finish(talk, code, signal != 0), until_signal(signals));
   const auto& late = std::get<1>(finished.values);
   if (signal == 0 && late) signal = *late;
   if (!awaited) {
     // The same limit may have been in the way of the command itself, which has told then.
-    if (code != kExitServerError) {
-      talk.complain(fmt::format("cannot wait for signals: {}; {}", describe(awaited.error()),
-                                explain_limit(awaited.error().detail)));
-    }
+    if (code != kExitServerError) complain_of_signals(talk, awaited.error());
     co_return kExitServerError;
   }
   if (talk.out.failed() && (code == kExitOk || code == kCancelled) && signal == 0) {
