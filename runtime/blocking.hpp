@@ -6,7 +6,7 @@
 //   const auto soon = co_await with_timeout(kSecond, blocking([name] { return look_up(name); }));
 //
 // The result comes back to the core that asked, and so does an exception. The wait can be given up
-// like that of submit_to (runtime/sharded.hpp): the function must own what it uses; one that runs
+// like that of submit_to (runtime/submit.hpp): the function must own what it uses; one that runs
 // runs on, to its end, and one that no thread has begun is not run. What it returns is destroyed on
 // the core.
 //
@@ -24,11 +24,11 @@
 #include <type_traits>
 #include <utility>
 
+#include "runtime/errand.hpp"
 #include "runtime/inbox.hpp"
 #include "runtime/result.hpp"
 #include "runtime/runtime.hpp"
 #include "runtime/semaphore.hpp"
-#include "runtime/sharded.hpp"
 #include "runtime/task.hpp"
 
 namespace corelane::runtime {

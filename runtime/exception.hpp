@@ -1,6 +1,6 @@
 #pragma once
 // Exceptions at the end of their way. Inside a task they cross co_await, also between cores
-// (runtime/task.hpp, runtime/sharded.hpp). Nobody awaits the root of a spawned task: what arrives
+// (runtime/task.hpp, runtime/submit.hpp). Nobody awaits the root of a spawned task: what arrives
 // there is counted (Core::Counters::exceptions), logged with the task's name and what(), at most
 // LogReason::kLinesPerSecond a second, and the process goes on. std::bad_alloc is no exception to
 // that.

@@ -7,6 +7,7 @@
 #include "runtime/inbox.hpp"
 #include "runtime/log.hpp"
 #include "runtime/sharded.hpp"
+#include "runtime/submit.hpp"
 
 namespace corelane::runtime {
 

@@ -12,8 +12,8 @@
 #include "runtime/await.hpp"
 #include "runtime/file.hpp"
 #include "runtime/runtime.hpp"
-#include "runtime/sharded.hpp"
 #include "runtime/sim/world.hpp"
+#include "runtime/submit.hpp"
 #include "runtime/task_group.hpp"
 
 namespace corelane {

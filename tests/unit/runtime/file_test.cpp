@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <string>
 
-#include "runtime/sharded.hpp"
 #include "tests/support/on_cores.hpp"
 
 namespace corelane {

@@ -19,7 +19,7 @@
 #include "runtime/blocking.hpp"
 #include "runtime/combine.hpp"
 #include "runtime/post.hpp"
-#include "runtime/sharded.hpp"
+#include "runtime/submit.hpp"
 #include "runtime/task_group.hpp"
 #include "tests/support/on_cores.hpp"
 

@@ -10,7 +10,6 @@
 
 #include "runtime/await.hpp"
 #include "runtime/combine.hpp"
-#include "runtime/sharded.hpp"
 #include "runtime/task_group.hpp"
 #include "tests/support/on_cores.hpp"
 

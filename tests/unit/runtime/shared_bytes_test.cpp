@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <array>
 
-#include "runtime/sharded.hpp"
+#include "runtime/submit.hpp"
 #include "tests/support/on_cores.hpp"
 
 namespace corelane {

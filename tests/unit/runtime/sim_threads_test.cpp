@@ -14,8 +14,8 @@
 #include "runtime/blocking.hpp"
 #include "runtime/combine.hpp"
 #include "runtime/foreign.hpp"
-#include "runtime/sharded.hpp"
 #include "runtime/sim/world.hpp"
+#include "runtime/submit.hpp"
 #include "runtime/task_group.hpp"
 #include "tests/support/on_cores.hpp"
 

@@ -17,7 +17,7 @@
 #include "runtime/await.hpp"
 #include "runtime/runtime.hpp"
 #include "runtime/sanitizer.hpp"
-#include "runtime/sharded.hpp"
+#include "runtime/submit.hpp"
 #include "runtime/task_group.hpp"
 #include "tests/support/ring_loop.hpp"
 

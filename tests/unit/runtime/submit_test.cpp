@@ -11,7 +11,7 @@
 
 #include "runtime/await.hpp"
 #include "runtime/combine.hpp"
-#include "runtime/sharded.hpp"
+#include "runtime/submit.hpp"
 #include "runtime/task_group.hpp"
 #include "tests/support/on_cores.hpp"
 

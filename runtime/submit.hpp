@@ -1,0 +1,270 @@
+#pragma once
+// Crossing over: submit_to and call_on run a function on another core and await its result.
+//
+//   int n = co_await submit_to(3, [] { return table().size(); });  // a plain function
+//   co_await submit_to(3, [id] { return close_session(id); });     // one that returns a Task<T>
+//   Result<int> m = co_await with_timeout(kSecond, submit_to(3, [] { return count(); }));
+//
+// An exception of the function is thrown by the co_await.
+//
+// submit_to can be given up: in a scope that is cancelled (with_timeout, a group that ends) the
+// wait ends at once, however long the other core takes: with ErrorCode::cancelled if the value is a
+// Result<T>, else by throwing Cancelled. The request is not undone: a plain function runs all the
+// same, and a task that runs on the other core is cancelled like any other, by a message. A late
+// answer is dropped. So the function must own what it uses, by value: it may run, and is destroyed
+// (on the core that sent it), after the frame that awaited it is gone. Its result crosses to this
+// core in either case. In a scope that is cancelled already nothing is sent.
+//
+// call_on cannot be given up: it waits for the answer also in a cancelled scope, so its function
+// may refer to locals of the caller, and nothing is allocated for it. For starting, stopping, and
+// work that must not be left half done.
+
+#include <coroutine>
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+#include "runtime/cancel.hpp"
+#include "runtime/core.hpp"
+#include "runtime/errand.hpp"
+#include "runtime/frame_pool.hpp"
+#include "runtime/root.hpp"
+#include "runtime/task.hpp"
+#include "runtime/types.hpp"
+
+namespace corelane::runtime {
+
+namespace detail {
+
+// Awaits a task in a scope of its own; its value goes into an outcome.
+template <class Value>
+class AwaitOutcome {
+ public:
+  AwaitOutcome(Task<Value>& task, CancelScope& scope, Outcome<Value>& into) noexcept
+      : task_(task), scope_(scope), into_(into) {}
+  bool await_ready() const noexcept { return false; }
+  bool await_suspend(std::coroutine_handle<> parent) noexcept {
+    return !task_.start(&scope_, parent);
+  }
+  void await_resume() { into_.take_from(task_); }
+
+ private:
+  Task<Value>& task_;
+  CancelScope& scope_;
+  Outcome<Value>& into_;
+};
+
+template <class Function>
+class CallOn {
+  using Returned = std::invoke_result_t<Function&>;
+  using Value = typename IsTask<Returned>::Value;
+
+ public:
+  CallOn(CoreId core, Function function) : core_(core), function_(std::move(function)) {}
+
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+    handle_ = handle;
+    const CancelScope* scope = scope_of(handle);
+    if (scope != nullptr) name_ = scope->name();
+    Core::current().lanes().send(core_, Request{this});
+  }
+  Value await_resume() { return outcome_.take(); }
+
+ private:
+  struct Request {
+    CallOn* call;
+    void deliver(CoreId from) const { call->run(from); }
+  };
+  struct Reply {
+    CallOn* call;
+    void deliver(CoreId) const { Core::current().schedule(call->handle_, call->name_); }
+  };
+
+  void run(CoreId home) {
+    if constexpr (IsTask<Returned>::value) {
+      run_task(*this, home);
+    } else {
+      outcome_.run(function_);
+      reply(home);
+    }
+  }
+  static RootCoroutine run_task(CallOn& self, CoreId home) {
+    {
+      CancelScope scope(nullptr, self.name_);
+      try {
+        auto task = self.function_();
+        co_await AwaitOutcome<Value>(task, scope, self.outcome_);
+      } catch (...) {
+        self.outcome_.set_exception();
+      }
+    }
+    self.reply(home);
+  }
+  void reply(CoreId home) { Core::current().lanes().send(home, Reply{this}); }
+
+  CoreId core_;
+  Function function_;
+  const char* name_ = "call_on";
+  std::coroutine_handle<> handle_;
+  Outcome<Value> outcome_;
+};
+
+// A function on its way to another core and back. Its messages are the only ones who point to it:
+// the request goes there, the reply comes back, and a request to cancel goes there and comes back,
+// too. When all are back it is destroyed, here, by the waiter if there is one.
+template <class Function>
+class Submission final : public Errand {
+ public:
+  using Returned = std::invoke_result_t<Function&>;
+  using Value = typename IsTask<Returned>::Value;
+
+  static void* operator new(std::size_t bytes) {
+    static_assert(alignof(Submission) <= 16, "as a coroutine's frame");
+    return allocate_frame(bytes);
+  }
+  static void operator delete(void* block, std::size_t bytes) noexcept {
+    deallocate_frame(block, bytes);
+  }
+
+  Submission(Function&& function, ErrandWaiter& waiter, const char* name)
+      : function_(std::move(function)), waiter_(&waiter), name_(name) {}
+
+  void send(CoreId core) noexcept {
+    core_ = core;
+    Core::current().send_away(*this);
+    Core::current().lanes().send(core, Request{this});
+  }
+  void give_up() noexcept {
+    waiter_ = nullptr;
+    if constexpr (IsTask<Returned>::value) {
+      ++under_way_;
+      Core::current().lanes().send(core_, Cancel{this});
+    }
+  }
+  Value take() { return outcome_.take(); }
+  void destroy() noexcept override { delete this; }
+
+ private:
+  struct Request {
+    Submission* submission;
+    void deliver(CoreId from) const { submission->run(from); }
+  };
+  struct Reply {
+    Submission* submission;
+    void deliver(CoreId) const { submission->came_back(); }
+  };
+  struct Cancel {
+    Submission* submission;
+    void deliver(CoreId from) const {
+      if (submission->scope_ != nullptr) submission->scope_->cancel();
+      Core::current().lanes().send(from, Reply{submission});
+    }
+  };
+
+  // --- On the other core
+  void run(CoreId home) {
+    if constexpr (IsTask<Returned>::value) {
+      run_task(*this, home);
+    } else {
+      outcome_.run(function_);
+      Core::current().lanes().send(home, Reply{this});
+    }
+  }
+  static RootCoroutine run_task(Submission& self, CoreId home) {
+    {
+      CancelScope scope(&Core::current().begin_for_other(), self.name_);
+      self.scope_ = &scope;
+      try {
+        auto task = self.function_();
+        co_await AwaitOutcome<Value>(task, scope, self.outcome_);
+      } catch (...) {
+        self.outcome_.set_exception();
+      }
+      self.scope_ = nullptr;
+    }
+    Core::current().end_for_other();
+    Core::current().lanes().send(home, Reply{&self});
+  }
+
+  // --- At home
+  void came_back() noexcept {
+    if (--under_way_ != 0) return;
+    Core::current().is_back(*this);
+    if (waiter_ == nullptr) {
+      delete this;
+    } else {
+      waiter_->came_back();
+    }
+  }
+
+  Function function_;
+  Outcome<Value> outcome_;
+  ErrandWaiter* waiter_;  // null: it was given up
+  const char* name_;
+  CancelScope* scope_ = nullptr;  // the other core's, while its task runs
+  CoreId core_ = kNoCore;
+  std::uint16_t under_way_ = 1;  // messages
+};
+
+}  // namespace detail
+
+// What submit_to returns: to be awaited, or passed to with_timeout.
+template <class Function>
+class [[nodiscard]] SubmitTo {
+  using Submission = detail::Submission<Function>;
+
+ public:
+  using Value = typename Submission::Value;
+
+  SubmitTo(CoreId core, Function function) : core_(core), function_(std::move(function)) {}
+
+  class Awaiter final : private detail::ErrandWaiter {
+   public:
+    explicit Awaiter(SubmitTo& submit) noexcept : submit_(submit) {}
+    bool await_ready() const noexcept { return false; }
+    template <class Promise>
+    bool await_suspend(std::coroutine_handle<Promise> handle) {
+      if (!begin(handle)) return false;
+      submission_ = new Submission(std::move(submit_.function_), *this, name());
+      submission_->send(submit_.core_);
+      return true;
+    }
+    Value await_resume() {
+      if (submission_ == nullptr) return detail::given_up<Value>();
+      const std::unique_ptr<Submission, Destroy> back(submission_);
+      return back->take();
+    }
+
+   private:
+    struct Destroy {
+      void operator()(Submission* submission) const noexcept { submission->destroy(); }
+    };
+    void on_cancel() noexcept override {
+      submission_->give_up();
+      submission_ = nullptr;
+      end();
+    }
+    SubmitTo& submit_;
+    Submission* submission_ = nullptr;
+  };
+  Awaiter operator co_await() && noexcept { return Awaiter{*this}; }
+
+ private:
+  CoreId core_;
+  Function function_;
+};
+
+// Also for the own core: the function runs in the next turn.
+template <class Function>
+[[nodiscard]] auto submit_to(CoreId core, Function function) {
+  return SubmitTo<Function>(core, std::move(function));
+}
+template <class Function>
+[[nodiscard]] auto call_on(CoreId core, Function function) {
+  return detail::CallOn<Function>(core, std::move(function));
+}
+
+}  // namespace corelane::runtime
