@@ -13,10 +13,19 @@ BlockingPool::BlockingPool(const RuntimeOptions& options) {
 
 BlockingPool::~BlockingPool() = default;
 
-BlockingJob::BlockingJob(detail::ErrandWaiter& waiter, Semaphore& permits) noexcept
-    : home_(Core::current().runtime().inbox(Core::current().id())),
-      permits_(permits),
-      waiter_(&waiter) {}
+BlockingJob::BlockingJob(Semaphore& permits) noexcept
+    : home_(Core::current().runtime().inbox(Core::current().id())), permits_(permits) {}
+
+void BlockingJob::send(detail::ErrandWaiter& waiter) noexcept {
+  waiter_ = &waiter;
+  Core::current().send_away(*this);
+  Core::current().runtime().blocking_pool().run(*this);
+}
+
+void BlockingJob::give_up() noexcept {
+  waiter_ = nullptr;
+  is_abandoned_.store(true, std::memory_order_relaxed);
+}
 
 void BlockingJob::work() noexcept {
   if (!is_abandoned_.load(std::memory_order_relaxed)) call();
@@ -31,11 +40,6 @@ void BlockingJob::run() noexcept {
   } else {
     waiter_->came_back();
   }
-}
-
-void BlockingJob::abandon() noexcept {
-  waiter_ = nullptr;
-  is_abandoned_.store(true, std::memory_order_relaxed);
 }
 
 }  // namespace corelane::runtime

@@ -36,6 +36,10 @@ namespace corelane::runtime {
 // One call: goes from its core to a thread, and comes home through the core's inbox.
 class BlockingJob : public detail::Errand, public Posted {
  public:
+  // Hands it to the pool; it has one of the core's permits, which it gives back at home.
+  void send(detail::ErrandWaiter& waiter) noexcept;
+  // The wait was given up: it destroys itself at home.
+  void give_up() noexcept;
   // On a thread of the pool: calls the function unless nobody waits any more, and sends it home.
   void work() noexcept;
   // Posted, at home. A job whose core has ended is destroyed by that, as an errand.
@@ -43,15 +47,13 @@ class BlockingJob : public detail::Errand, public Posted {
   void drop() noexcept final {}
 
  protected:
-  BlockingJob(detail::ErrandWaiter& waiter, Semaphore& permits) noexcept;
+  explicit BlockingJob(Semaphore& permits) noexcept;
   virtual void call() noexcept = 0;
-  // At home: the wait was given up.
-  void abandon() noexcept;
 
  private:
   Inbox& home_;
   Semaphore& permits_;  // of the home core
-  detail::ErrandWaiter* waiter_;
+  detail::ErrandWaiter* waiter_ = nullptr;
   // Stored by the core, read by the thread before it begins; relaxed, for it is only a hint.
   std::atomic<bool> is_abandoned_{false};
 };
@@ -67,10 +69,9 @@ class BlockingCall final : public BlockingJob {
   using Value = std::invoke_result_t<Function&>;
   static_assert(!IsTask<Value>::value, "a function that blocks returns its result, no task");
 
-  BlockingCall(Function&& function, ErrandWaiter& waiter, Semaphore& permits)
-      : BlockingJob(waiter, permits), function_(std::move(function)) {}
+  BlockingCall(Function&& function, Semaphore& permits)
+      : BlockingJob(permits), function_(std::move(function)) {}
   Value take() { return outcome_.take(); }
-  void give_up() noexcept { abandon(); }
   void destroy() noexcept override { delete this; }
 
  private:
@@ -80,41 +81,38 @@ class BlockingCall final : public BlockingJob {
   Outcome<Value> outcome_;
 };
 
+// Awaits a call that has a permit.
 template <class Function>
 class AwaitBlocking final : private ErrandWaiter {
  public:
-  using Value = std::invoke_result_t<Function&>;
+  using Call = BlockingCall<Function>;
 
-  AwaitBlocking(Function& function, Semaphore& permits) noexcept
-      : function_(function), permits_(permits) {}
+  AwaitBlocking(std::unique_ptr<Call>& call, Semaphore& permits) noexcept
+      : call_(call), permits_(permits) {}
   bool await_ready() const noexcept { return false; }
   template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> handle) {
+  bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
     if (!begin(handle)) {
       permits_.release();
+      call_.reset();
       return false;
     }
-    call_ = new BlockingCall<Function>(std::move(function_), *this, permits_);
-    Core::current().send_away(*call_);
-    Core::current().runtime().blocking_pool().run(*call_);
+    call_->send(*this);
     return true;
   }
-  Value await_resume() {
-    if (call_ == nullptr) return given_up<Value>();
-    const std::unique_ptr<BlockingCall<Function>> back(call_);
-    return back->take();
+  typename Call::Value await_resume() {
+    if (call_ == nullptr) return given_up<typename Call::Value>();
+    return call_->take();
   }
 
  private:
   void on_cancel() noexcept override {
-    call_->give_up();
-    call_ = nullptr;
+    call_.release()->give_up();
     end();
   }
 
-  Function& function_;
+  std::unique_ptr<Call>& call_;
   Semaphore& permits_;
-  BlockingCall<Function>* call_ = nullptr;
 };
 
 }  // namespace detail
@@ -123,9 +121,11 @@ class AwaitBlocking final : private ErrandWaiter {
 template <class Function>
 Task<std::invoke_result_t<Function&>> blocking(Function function) {
   Semaphore& permits = Core::current().runtime().blocking_pool().permits(Core::current().id());
+  // Before there is a permit to give back: it may throw.
+  auto call = std::make_unique<detail::BlockingCall<Function>>(std::move(function), permits);
   const auto permitted = co_await permits.acquire();
   if (!permitted) co_return detail::given_up<std::invoke_result_t<Function&>>();
-  co_return co_await detail::AwaitBlocking<Function>(function, permits);
+  co_return co_await detail::AwaitBlocking<Function>(call, permits);
 }
 
 }  // namespace corelane::runtime

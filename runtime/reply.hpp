@@ -20,6 +20,7 @@
 #include "runtime/assert.hpp"
 #include "runtime/cancel.hpp"
 #include "runtime/core.hpp"
+#include "runtime/exception.hpp"
 #include "runtime/result.hpp"
 #include "runtime/task.hpp"
 #include "runtime/types.hpp"
@@ -44,7 +45,9 @@ struct ReplyWaiter : ReplyWaiterBase {
 }  // namespace detail
 
 // `ask(ReplyName)` is called once, when the coroutine suspends; the answer may come before it
-// returns. Not called, and the result is `cancelled`, if the scope is cancelled already.
+// returns. Not called, and the result is `cancelled`, if the scope is cancelled already. If it
+// throws, so does the co_await; if it throws after the answer has come, the answer counts, and the
+// exception is counted and logged (runtime/exception.hpp).
 template <class T, class Ask>
 class ReplyAwaiter final : private detail::ReplyWaiter<T>, private Cancellable {
  public:
@@ -59,7 +62,11 @@ class ReplyAwaiter final : private detail::ReplyWaiter<T>, private Cancellable {
     name_ = scope != nullptr ? scope->name() : "reply";
     if (scope != nullptr) scope->add(*this);
     reply_ = Core::current().await_reply(*this);
-    ask_(reply_);
+    try {
+      ask_(reply_);
+    } catch (...) {
+      return was_over_when_it_threw();
+    }
     return true;
   }
   Result<T> await_resume() noexcept {
@@ -68,13 +75,22 @@ class ReplyAwaiter final : private detail::ReplyWaiter<T>, private Cancellable {
   }
 
  private:
+  // In a catch block. Throws on, unless the coroutine is scheduled already: what was thrown has
+  // nowhere to go then.
+  [[gnu::cold, gnu::noinline]] bool was_over_when_it_threw() {
+    if (Core::current().take_reply(reply_) == nullptr) {
+      detail::report_escaped(name_);
+      return true;
+    }
+    unlink();
+    throw;
+  }
   void take(T&& answer) noexcept override {
     unlink();
     answer_.emplace(std::move(answer));
     Core::current().schedule(handle_, name_);
   }
   void on_cancel() noexcept override {
-    unlink();
     Core::current().forget_reply(reply_);
     Core::current().schedule(handle_, name_);
   }

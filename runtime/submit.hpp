@@ -129,11 +129,12 @@ class Submission final : public Errand {
     deallocate_frame(block, bytes);
   }
 
-  Submission(Function&& function, ErrandWaiter& waiter, const char* name)
-      : function_(std::move(function)), waiter_(&waiter), name_(name) {}
+  explicit Submission(Function&& function) : function_(std::move(function)) {}
 
-  void send(CoreId core) noexcept {
+  void send(CoreId core, ErrandWaiter& waiter, const char* name) noexcept {
     core_ = core;
+    waiter_ = &waiter;
+    name_ = name;
     Core::current().send_away(*this);
     Core::current().lanes().send(core, Request{this});
   }
@@ -202,8 +203,8 @@ class Submission final : public Errand {
 
   Function function_;
   Outcome<Value> outcome_;
-  ErrandWaiter* waiter_;  // null: it was given up
-  const char* name_;
+  ErrandWaiter* waiter_ = nullptr;  // null: it was given up
+  const char* name_ = nullptr;
   CancelScope* scope_ = nullptr;  // the other core's, while its task runs
   CoreId core_ = kNoCore;
   std::uint16_t under_way_ = 1;  // messages
@@ -227,21 +228,20 @@ class [[nodiscard]] SubmitTo {
     bool await_ready() const noexcept { return false; }
     template <class Promise>
     bool await_suspend(std::coroutine_handle<Promise> handle) {
+      // Before the scope knows of this wait: it may throw.
+      auto submission = std::make_unique<Submission>(std::move(submit_.function_));
       if (!begin(handle)) return false;
-      submission_ = new Submission(std::move(submit_.function_), *this, name());
-      submission_->send(submit_.core_);
+      submission_ = submission.release();
+      submission_->send(submit_.core_, *this, name());
       return true;
     }
     Value await_resume() {
       if (submission_ == nullptr) return detail::given_up<Value>();
-      const std::unique_ptr<Submission, Destroy> back(submission_);
+      const std::unique_ptr<Submission> back(submission_);
       return back->take();
     }
 
    private:
-    struct Destroy {
-      void operator()(Submission* submission) const noexcept { submission->destroy(); }
-    };
     void on_cancel() noexcept override {
       submission_->give_up();
       submission_ = nullptr;

@@ -22,6 +22,7 @@
 #include "runtime/submit.hpp"
 #include "runtime/task_group.hpp"
 #include "tests/support/on_cores.hpp"
+#include "tests/support/throws_when_moved.hpp"
 
 namespace corelane {
 namespace {
@@ -326,6 +327,23 @@ TEST(Blocking, AWaitThatIsGivenUpEndsAndTheFunctionOwnsWhatItUses) {
     const auto result = co_await with_timeout(0, blocking(std::move(function)));
     EXPECT_TRUE(result || result.error().code == ErrorCode::timed_out);
     while (!living.expired()) co_await sleep_for(100 * kMicrosecond);
+  });
+}
+
+TEST(Blocking, AFunctionThatCannotBeMovedThrowsAndKeepsNoPlaceInTheQueue) {
+  RuntimeOptions options = tests::small_options(1);
+  options.blocking_queue_max = 1;
+  run_on_cores(options, []() -> Task<void> {
+    int failures = 0;
+    for (bool is_done = false; !is_done; ++failures) {
+      tests::ThrowsWhenMoved function(failures);
+      try {
+        EXPECT_EQ(co_await blocking(std::move(function)), 5);
+        is_done = true;
+      } catch (const tests::ThrowsWhenMoved::Failure&) {
+      }
+    }
+    EXPECT_GT(failures, 2);
   });
 }
 

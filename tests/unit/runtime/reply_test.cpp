@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <optional>
+#include <stdexcept>
 
 #include "runtime/await.hpp"
 #include "runtime/combine.hpp"
@@ -99,6 +100,33 @@ TEST(Reply, NothingIsAskedInAScopeThatIsCancelled) {
         &asked);
     co_await group.join();
     EXPECT_FALSE(asked);
+  });
+}
+
+TEST(Reply, AnExceptionWhileItIsAskedForEndsTheWait) {
+  run_on_cores(1, []() -> Task<void> {
+    ReplyName asked;
+    bool threw = false;
+    const auto fails = [&asked](ReplyName to) {
+      asked = to;
+      throw std::runtime_error("not asked");
+    };
+    try {
+      static_cast<void>(co_await ask<int>(fails));
+    } catch (const std::runtime_error&) {
+      threw = true;
+    }
+    EXPECT_TRUE(threw);
+    EXPECT_EQ(Core::current().replies_awaited(), 0u);
+    EXPECT_FALSE(give<int>(asked, 1));
+    // The answer has come already, so it counts, and the exception is reported.
+    const auto answers = [](ReplyName to) {
+      give<int>(to, 2);
+      throw std::runtime_error("answered");
+    };
+    const auto answered = co_await ask<int>(answers);
+    EXPECT_TRUE(answered && *answered == 2);
+    EXPECT_EQ(Core::current().counters().exceptions, 1u);
   });
 }
 

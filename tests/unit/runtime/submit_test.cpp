@@ -14,6 +14,7 @@
 #include "runtime/submit.hpp"
 #include "runtime/task_group.hpp"
 #include "tests/support/on_cores.hpp"
+#include "tests/support/throws_when_moved.hpp"
 
 namespace corelane {
 namespace {
@@ -184,6 +185,21 @@ TEST(SubmitTo, WhatIsUnderWayWhenTheRunEndsIsCancelledAndDestroyed) {
     EXPECT_FALSE(late);
   });
   EXPECT_EQ(witness.living.load(), 0);
+}
+
+TEST(SubmitTo, AFunctionThatCannotBeMovedThrowsAtTheCaller) {
+  run_on_cores(2, []() -> Task<void> {
+    int failures = 0;
+    for (bool is_done = false; !is_done; ++failures) {
+      tests::ThrowsWhenMoved function(failures);
+      try {
+        EXPECT_EQ(co_await submit_to(1, std::move(function)), 5);
+        is_done = true;
+      } catch (const tests::ThrowsWhenMoved::Failure&) {
+      }
+    }
+    EXPECT_GT(failures, 3);
+  });
 }
 
 TEST(CallOn, CannotBeGivenUpAndLeavesItsFunctionWhereItIs) {
