@@ -14,13 +14,16 @@
 #include "runtime/signals.hpp"
 #include "runtime/standard_stream.hpp"
 #include "runtime/task_group.hpp"
-#include "tools/config_value.hpp"
+#include "services/config/value.hpp"
 #include "tools/connecting.hpp"
 #include "tools/host_limits.hpp"
 #include "tools/output.hpp"
 #include "tools/talk.hpp"
 
 namespace corelane::tools {
+
+using services::config::parse_count;
+using services::config::parse_duration;
 
 using runtime::ErrorCode;
 using runtime::Task;

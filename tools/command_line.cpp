@@ -4,9 +4,15 @@
 
 #include <utility>
 
-#include "tools/config_value.hpp"
+#include "services/config/value.hpp"
 
 namespace corelane::tools {
+
+using services::config::help_line;
+using services::config::nearest_name;
+using services::config::parse_boolean;
+using services::config::parse_count;
+using services::config::read_words;
 
 CommandLine::CommandLine(std::string command, std::string description)
     : command_(std::move(command)), description_(std::move(description)) {

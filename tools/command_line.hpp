@@ -1,15 +1,19 @@
 #pragma once
 // What a client command takes: its flags, its arguments, and --help made of them. Texts are taken
-// as they stand (tools/words.hpp). What is added is written to by parse() and outlives it.
+// as they stand (services/config/words.hpp). What is added is written to by parse() and outlives
+// it.
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "tools/words.hpp"
+#include "services/config/words.hpp"
 
 namespace corelane::tools {
+
+using services::config::FlagRule;
+using services::config::Word;
 
 class CommandLine {
  public:

@@ -12,15 +12,17 @@
 #include "runtime/await.hpp"
 #include "runtime/sharded.hpp"
 #include "runtime/task_group.hpp"
+#include "services/config/server_options.hpp"
 #include "services/node/process.hpp"
 #include "services/node/start_guard.hpp"
 #include "services/node/unix_socket_file.hpp"
 #include "tools/commands.hpp"
 #include "tools/serve_command.hpp"
-#include "tools/server_options.hpp"
 #include "ws/endpoint.hpp"
 
 namespace corelane::tools {
+
+using services::config::ServerConfig;
 namespace {
 
 using runtime::Address;
@@ -220,7 +222,7 @@ int run_echo(const Arguments& arguments) {
   if (loaded.exit_code) return *loaded.exit_code;
   loaded.config.server.tcp_listen.clear();  // a warning has said so
   services::ProcessOptions options = process_options(loaded);
-  options.listen = parse_addresses(loaded.config.server.listen);
+  options.listen = services::config::parse_addresses(loaded.config.server.listen);
   ServedEcho served(echo_options(loaded.config), options.listen);
   return services::run_process(std::move(options), served);
 }

@@ -15,14 +15,16 @@
 
 #include "runtime/log.hpp"
 #include "runtime/standard_stream.hpp"
+#include "services/config/value.hpp"
+#include "services/version.hpp"
 #include "tools/commands.hpp"
-#include "tools/config_value.hpp"
 #include "tools/doctor.hpp"
 #include "tools/exit_code.hpp"
 #include "tools/host_limits.hpp"
-#include "tools/version.hpp"
 
 namespace corelane::tools {
+
+using services::config::nearest_name;
 namespace {
 
 struct Command {
@@ -125,7 +127,7 @@ int run_doctor_command(const Arguments& arguments) {
 }
 
 int run_version(const Arguments&) {
-  fmt::print("corelane {}\n", kVersion);
+  fmt::print("corelane {}\n", services::version());
   return kExitOk;
 }
 

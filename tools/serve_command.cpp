@@ -9,8 +9,8 @@
 
 #include "runtime/host.hpp"
 #include "runtime/log.hpp"
+#include "services/config/schema.hpp"
 #include "services/node/start_guard.hpp"
-#include "tools/config_schema.hpp"
 #include "tools/exit_code.hpp"
 
 #ifdef CORELANE_MIMALLOC
@@ -18,6 +18,11 @@
 #endif
 
 namespace corelane::tools {
+
+namespace config = services::config;
+using services::config::ConfigAction;
+using services::config::ConfigError;
+using services::config::ConfigResult;
 namespace {
 
 std::string host_name() {
@@ -44,7 +49,8 @@ void choose_page_size(bool huge_pages) {
 }  // namespace
 
 LoadedConfig load_server_config(const std::string& command, const Arguments& arguments) {
-  ConfigResult result = load_config(command, arguments, process_environment(), read_whole_file);
+  ConfigResult result = config::load_config(command, arguments, config::process_environment(),
+                                            config::read_whole_file);
   LoadedConfig loaded;
   if (result.action == ConfigAction::help && result.ok()) {
     loaded.exit_code = print(stdout, result.help);
@@ -70,8 +76,8 @@ LoadedConfig load_server_config(const std::string& command, const Arguments& arg
                                                                 ? "is in order"
                                                                 : "can be used, see the warnings"));
   }
-  for (std::size_t i = 0; i < settings().size(); ++i) {
-    if (setting_path(settings()[i]) != "limits.connections_max") continue;
+  for (std::size_t i = 0; i < config::settings().size(); ++i) {
+    if (setting_path(config::settings()[i]) != "limits.connections_max") continue;
     loaded.connections_chosen = result.origins[i] != "default";
   }
   loaded.config = std::move(result.config);

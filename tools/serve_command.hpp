@@ -6,17 +6,17 @@
 #include <string>
 #include <vector>
 
+#include "services/config/config.hpp"
+#include "services/config/server_options.hpp"
 #include "tools/commands.hpp"
-#include "tools/config.hpp"
-#include "tools/server_options.hpp"
 
 namespace corelane::tools {
 
 struct LoadedConfig {
-  ServerConfig config;              // with the host's defaults filled in
-  std::vector<int> cpus;            // that this process may use
-  bool connections_chosen = false;  // limits.connections_max is not the default
-  std::optional<int> exit_code;     // nothing more is to be done
+  services::config::ServerConfig config;  // with the host's defaults filled in
+  std::vector<int> cpus;                  // that this process may use
+  bool connections_chosen = false;        // limits.connections_max is not the default
+  std::optional<int> exit_code;           // nothing more is to be done
 };
 
 services::ProcessOptions process_options(const LoadedConfig& loaded);

@@ -6,7 +6,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/tools/hostile_texts.hpp"
+#include "tests/support/hostile_texts.hpp"
 
 namespace corelane::tools {
 namespace {

@@ -1,6 +1,6 @@
 #pragma once
-// From the configuration that people write (tools/config.hpp) to the options of what runs. Pure
-// functions of a ServerConfig that load_config() has checked.
+// From the configuration that people write (services/config/config.hpp) to the options of what
+// runs. Pure functions of a ServerConfig that load_config() has checked.
 
 #include <vector>
 
@@ -8,12 +8,13 @@
 #include "net/network.hpp"
 #include "runtime/address.hpp"
 #include "runtime/ring.hpp"
+#include "services/config/config.hpp"
 #include "services/node/node.hpp"
+// tidy: allow service_surface: the options of the process are part of what is mapped
 #include "services/node/process.hpp"
-#include "tools/config.hpp"
 #include "ws/endpoint.hpp"
 
-namespace corelane::tools {
+namespace corelane::services::config {
 
 // `config` has resolved cores: see resolve_host_defaults().
 net::NetworkOptions network_options(const ServerConfig& config);
@@ -30,4 +31,4 @@ std::vector<runtime::Address> parse_addresses(const std::vector<std::string>& te
 void resolve_host_defaults(ServerConfig& config, const std::vector<int>& cpus,
                            const std::string& host_name);
 
-}  // namespace corelane::tools
+}  // namespace corelane::services::config

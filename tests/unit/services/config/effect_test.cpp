@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "tests/unit/tools/config_inputs.hpp"
-#include "tools/config.hpp"
+#include "services/config/config.hpp"
+#include "tests/unit/services/config/inputs.hpp"
 
-namespace corelane::tools {
+namespace corelane::services::config {
 namespace {
 
 using tests::Arguments;
@@ -127,4 +127,4 @@ TEST(ConfigEffect, SettingsOfServicesAreNamedOnEcho) {
 }
 
 }  // namespace
-}  // namespace corelane::tools
+}  // namespace corelane::services::config

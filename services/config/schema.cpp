@@ -1,15 +1,15 @@
 // The rows of the table of settings.
 
-#include "tools/config_schema.hpp"
+#include "services/config/schema.hpp"
 
 #include <algorithm>
 
 #include "net/http/syntax.hpp"
 #include "runtime/address.hpp"
-#include "tools/unix_rights.hpp"
+#include "services/config/unix_rights.hpp"
 #include "ws/origin.hpp"
 
-namespace corelane::tools {
+namespace corelane::services::config {
 namespace {
 
 using Config = ServerConfig;
@@ -320,4 +320,4 @@ const std::vector<Setting>& settings() {
   return kSettings;
 }
 
-}  // namespace corelane::tools
+}  // namespace corelane::services::config

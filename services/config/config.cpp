@@ -1,6 +1,6 @@
 // Merges the sources, checks what one setting alone cannot, and prints the outcome.
 
-#include "tools/config.hpp"
+#include "services/config/config.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -13,13 +13,13 @@
 #include <span>
 
 #include "runtime/address.hpp"
-#include "tools/config_effect.hpp"
-#include "tools/config_schema.hpp"
-#include "tools/config_source.hpp"
-#include "tools/config_value.hpp"
+#include "services/config/effect.hpp"
+#include "services/config/schema.hpp"
+#include "services/config/source.hpp"
+#include "services/config/value.hpp"
 #include "ws/utf8.hpp"
 
-namespace corelane::tools {
+namespace corelane::services::config {
 namespace {
 
 constexpr std::string_view kPrefix = "CORELANE_";
@@ -338,4 +338,4 @@ std::string print_config(const ConfigResult& result) {
   return text;
 }
 
-}  // namespace corelane::tools
+}  // namespace corelane::services::config

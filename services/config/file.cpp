@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <sstream>
 
-#include "tools/config_source.hpp"
-#include "tools/config_value.hpp"
+#include "services/config/source.hpp"
+#include "services/config/value.hpp"
 
-namespace corelane::tools {
+namespace corelane::services::config {
 namespace {
 
 std::string text_of(const toml::node& node) {
@@ -174,4 +174,4 @@ std::optional<std::vector<std::string>> parse_toml_list(std::string_view text) {
   return parts;
 }
 
-}  // namespace corelane::tools
+}  // namespace corelane::services::config

@@ -1,16 +1,16 @@
 // Goal: the rights of a Unix socket are taken as people write them, and a mistake is told with its
 // fix. Method: the parsers, and whole configurations.
-#include "tools/unix_rights.hpp"
+#include "services/config/unix_rights.hpp"
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/tools/config_inputs.hpp"
-#include "tools/server_options.hpp"
+#include "services/config/server_options.hpp"
+#include "tests/unit/services/config/inputs.hpp"
 
 namespace corelane {
 namespace {
 
-using namespace tools;
+using namespace services::config;
 
 TEST(UnixRights, AModeIsThreeOrFourOctalDigits) {
   EXPECT_EQ(parse_mode("0660"), 0660);

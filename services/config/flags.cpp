@@ -4,11 +4,11 @@
 
 #include <algorithm>
 
-#include "tools/config_source.hpp"
-#include "tools/config_value.hpp"
-#include "tools/words.hpp"
+#include "services/config/source.hpp"
+#include "services/config/value.hpp"
+#include "services/config/words.hpp"
 
-namespace corelane::tools {
+namespace corelane::services::config {
 namespace {
 
 constexpr const char* kCommandLine = "command line";
@@ -214,4 +214,4 @@ FlagSettings read_flag_settings(const std::string& command,
   return result;
 }
 
-}  // namespace corelane::tools
+}  // namespace corelane::services::config

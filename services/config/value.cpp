@@ -1,4 +1,4 @@
-#include "tools/config_value.hpp"
+#include "services/config/value.hpp"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include <limits>
 #include <numeric>
 
-namespace corelane::tools {
+namespace corelane::services::config {
 namespace {
 
 struct Unit {
@@ -207,4 +207,4 @@ std::string_view nearest_name(std::string_view name, const std::vector<std::stri
   return best;
 }
 
-}  // namespace corelane::tools
+}  // namespace corelane::services::config

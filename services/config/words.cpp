@@ -1,10 +1,10 @@
-#include "tools/words.hpp"
+#include "services/config/words.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-namespace corelane::tools {
+namespace corelane::services::config {
 namespace {
 
 constexpr std::size_t kHelpNamesWidth = 30;
@@ -113,4 +113,4 @@ std::string help_line(std::string_view names, std::string_view text) {
   return fmt::format("  {}\n  {:<{}}{}\n", names, "", kHelpNamesWidth, text);
 }
 
-}  // namespace corelane::tools
+}  // namespace corelane::services::config

@@ -1,11 +1,11 @@
 // Goal: every setting arrives where it has an effect. Method: each is given a value of its own,
 // other than its default, and looked for.
 
-#include "tools/server_options.hpp"
+#include "services/config/server_options.hpp"
 
 #include <gtest/gtest.h>
 
-namespace corelane::tools {
+namespace corelane::services::config {
 namespace {
 
 using runtime::kMicrosecond;
@@ -170,4 +170,4 @@ TEST(DirectTable, has_a_slot_for_each_connection_of_a_core_within_the_limits) {
 }
 
 }  // namespace
-}  // namespace corelane::tools
+}  // namespace corelane::services::config

@@ -9,12 +9,12 @@
 #include <string>
 #include <vector>
 
-#include "tests/unit/tools/config_inputs.hpp"
-#include "tests/unit/tools/hostile_texts.hpp"
-#include "tools/config_schema.hpp"
-#include "tools/config_value.hpp"
+#include "services/config/schema.hpp"
+#include "services/config/value.hpp"
+#include "tests/support/hostile_texts.hpp"
+#include "tests/unit/services/config/inputs.hpp"
 
-namespace corelane::tools {
+namespace corelane::services::config {
 namespace {
 
 using tests::errors_of;
@@ -241,4 +241,4 @@ TEST(ConfigNames, OfFlagsTakeNoValueWhereThereIsNone) {
 }
 
 }  // namespace
-}  // namespace corelane::tools
+}  // namespace corelane::services::config

@@ -8,9 +8,9 @@
 #include <variant>
 #include <vector>
 
-#include "tools/config.hpp"
+#include "services/config/config.hpp"
 
-namespace corelane::tools {
+namespace corelane::services::config {
 
 enum class SettingKind : std::uint8_t { boolean, count, bytes, duration, text, list };
 
@@ -68,4 +68,4 @@ struct ValueProblem {
 // Checks the value and puts it into `config`; leaves `config` as it is if it cannot be used.
 ValueProblem set_value(const Setting& setting, const RawValue& raw, ServerConfig& config);
 
-}  // namespace corelane::tools
+}  // namespace corelane::services::config

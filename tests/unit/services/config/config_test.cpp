@@ -2,7 +2,7 @@
 // and what is printed reads back the same. Method: whole loads with arguments, environment and
 // files made up; rows of the table are walked, so that a new setting is covered.
 
-#include "tools/config.hpp"
+#include "services/config/config.hpp"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -14,10 +14,10 @@
 #include <string>
 #include <vector>
 
-#include "tests/unit/tools/config_inputs.hpp"
-#include "tools/config_schema.hpp"
+#include "services/config/schema.hpp"
+#include "tests/unit/services/config/inputs.hpp"
 
-namespace corelane::tools {
+namespace corelane::services::config {
 namespace {
 
 using tests::ConfigInputs;
@@ -267,4 +267,4 @@ TEST(Config, AFileOfTheLargestSizeIsReadAndOneByteMoreIsNot) {
 }
 
 }  // namespace
-}  // namespace corelane::tools
+}  // namespace corelane::services::config

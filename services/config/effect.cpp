@@ -1,16 +1,16 @@
 // Settings that are well-formed and have no effect beside the others. Each is named in a warning,
 // with the reason: a configuration that is in order does what it says.
 
-#include "tools/config_effect.hpp"
+#include "services/config/effect.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "runtime/assert.hpp"
-#include "tools/config_schema.hpp"
+#include "services/config/schema.hpp"
 
-namespace corelane::tools {
+namespace corelane::services::config {
 namespace {
 
 // What the shortest WebSocket handshake takes: Host, Upgrade, Connection, key and version.
@@ -190,4 +190,4 @@ void warn_of_ineffective_settings(ConfigResult& result, ServedBy served_by) {
   EffectCheck(result, served_by).run();
 }
 
-}  // namespace corelane::tools
+}  // namespace corelane::services::config

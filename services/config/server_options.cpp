@@ -1,12 +1,12 @@
-#include "tools/server_options.hpp"
+#include "services/config/server_options.hpp"
 
 #include <algorithm>
 
 #include "runtime/assert.hpp"
-#include "tools/unix_rights.hpp"
-#include "tools/version.hpp"
+#include "services/config/unix_rights.hpp"
+#include "services/version.hpp"
 
-namespace corelane::tools {
+namespace corelane::services::config {
 namespace {
 
 // What our own framing may add to a message at the limit, so that one fits into an empty queue:
@@ -124,7 +124,7 @@ services::NodeOptions node_options(const ServerConfig& config) {
   options.pubsub.subscriptions_per_session_max = limits.subscriptions_per_session_max;
   options.pubsub.channels_max = limits.channels_max;
   options.dispatch.node_name = config.server.node_name;
-  options.dispatch.server_version = kVersion;
+  options.dispatch.server_version = version();
   options.dispatch.frame_bytes_max = limits.message_bytes_max;
   options.dispatch.subscriptions_per_session_max = limits.subscriptions_per_session_max;
   options.connections_max = narrow<std::uint32_t>(limits.connections_max);
@@ -149,4 +149,4 @@ services::ProcessOptions process_options(const ServerConfig& config, const std::
   return options;
 }
 
-}  // namespace corelane::tools
+}  // namespace corelane::services::config

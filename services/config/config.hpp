@@ -4,8 +4,8 @@
 // default. Everything is checked before anything starts, and all errors are reported at once: each
 // names the place, the key, the value, what is allowed and a fix.
 //
-// The table of settings (tools/config_schema.hpp) drives the TOML keys, the names of variables and
-// flags, --help and --print-config. Plain values, owned by the caller; nothing here touches the
+// The table of settings (services/config/schema.hpp) drives the TOML keys, the names of variables
+// and flags, --help and --print-config. Plain values, owned by the caller; nothing here touches the
 // process: arguments, environment and files come in as arguments.
 
 #include <cstdint>
@@ -17,7 +17,7 @@
 #include "runtime/result.hpp"
 #include "runtime/types.hpp"
 
-namespace corelane::tools {
+namespace corelane::services::config {
 
 // Members are named as their TOML keys. Sizes in bytes, times in nanoseconds.
 struct ServerConfig {
@@ -147,4 +147,4 @@ runtime::Result<std::string> read_whole_file(const std::string& path);
 // back gives the same configuration.
 std::string print_config(const ConfigResult& result);
 
-}  // namespace corelane::tools
+}  // namespace corelane::services::config

@@ -7,12 +7,12 @@
 #include <span>
 #include <type_traits>
 
-#include "tools/config_schema.hpp"
-#include "tools/config_source.hpp"
-#include "tools/config_value.hpp"
+#include "services/config/schema.hpp"
+#include "services/config/source.hpp"
+#include "services/config/value.hpp"
 #include "ws/utf8.hpp"
 
-namespace corelane::tools {
+namespace corelane::services::config {
 namespace {
 
 std::string format_number(SettingKind kind, std::uint64_t value) {
@@ -271,4 +271,4 @@ ValueProblem set_value(const Setting& setting, const RawValue& raw, ServerConfig
   return {"has an unknown kind", {}};
 }
 
-}  // namespace corelane::tools
+}  // namespace corelane::services::config

@@ -12,7 +12,7 @@
 
 #include "runtime/types.hpp"
 
-namespace corelane::tools {
+namespace corelane::services::config {
 
 template <class T>
 struct Parsed {
@@ -43,4 +43,4 @@ std::string format_duration(runtime::Nanoseconds duration);
 // The name most like `name`, if one is alike enough to be what was meant; else empty.
 std::string_view nearest_name(std::string_view name, const std::vector<std::string>& names);
 
-}  // namespace corelane::tools
+}  // namespace corelane::services::config

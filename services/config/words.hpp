@@ -16,7 +16,7 @@
 #include <string_view>
 #include <vector>
 
-namespace corelane::tools {
+namespace corelane::services::config {
 
 struct FlagRule {
   std::string long_name;   // "--name"
@@ -43,4 +43,4 @@ std::vector<Word> read_words(const std::vector<FlagRule>& rules,
 // One line of --help: the names in a column, the text beside it or, where they are long, below.
 std::string help_line(std::string_view names, std::string_view text);
 
-}  // namespace corelane::tools
+}  // namespace corelane::services::config

@@ -3,13 +3,13 @@
 
 #include <cstdint>
 
-#include "tools/config.hpp"
+#include "services/config/config.hpp"
 
-namespace corelane::tools {
+namespace corelane::services::config {
 
 enum class ServedBy : std::uint8_t { serve, echo };
 
 // Appends a warning for each; nothing for settings that have their defaults.
 void warn_of_ineffective_settings(ConfigResult& result, ServedBy served_by);
 
-}  // namespace corelane::tools
+}  // namespace corelane::services::config

@@ -1,18 +1,18 @@
 #pragma once
 // The three places that settings come from besides their defaults: a TOML file, environment
 // variables, flags. Each source hands over what it found, unchecked and in the order of precedence;
-// tools/config.cpp checks and merges. Errors of the source itself (bad TOML, an unknown name) are
-// appended to `errors`.
+// services/config/config.cpp checks and merges. Errors of the source itself (bad TOML, an unknown
+// name) are appended to `errors`.
 
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "tools/config.hpp"
-#include "tools/config_schema.hpp"
+#include "services/config/config.hpp"
+#include "services/config/schema.hpp"
 
-namespace corelane::tools {
+namespace corelane::services::config {
 
 enum class Source : std::uint8_t { file, environment, flag };
 
@@ -52,4 +52,4 @@ FlagSettings read_flag_settings(const std::string& command,
                                 const std::vector<std::string>& arguments,
                                 std::vector<ConfigError>& errors);
 
-}  // namespace corelane::tools
+}  // namespace corelane::services::config

@@ -1,11 +1,11 @@
 // Goal: sizes and times mean what their writer meant, or are refused with the right spelling.
 // Method: tables of texts, and a round trip of formatting and parsing.
 
-#include "tools/config_value.hpp"
+#include "services/config/value.hpp"
 
 #include <gtest/gtest.h>
 
-namespace corelane::tools {
+namespace corelane::services::config {
 namespace {
 
 using runtime::kMillisecond;
@@ -100,4 +100,4 @@ TEST(ConfigValue, OnlyAlikeNamesAreSuggested) {
 }
 
 }  // namespace
-}  // namespace corelane::tools
+}  // namespace corelane::services::config
