@@ -313,6 +313,12 @@ Task<ProtocolClient*> ProtocolClients::connect(Via via, runtime::Address address
     const auto made = co_await client->endpoint_->connect(address, address.text(), "/ws", client);
     if (!made) client->complain("cannot connect: " + describe(made.error()));
     if (!made) co_return client;
+    if (client->connection()->is_deflated() != (via == Via::compressed)) {
+      client->complain("the server has not agreed on compression as the client asked");
+      client->abort();
+      co_await client->closed();
+      co_return client;
+    }
   } else {
     const auto made = co_await network_.connect(address, ProtocolClient::kStreamHandler, client);
     if (!made) client->complain("cannot connect: " + describe(made.error()));

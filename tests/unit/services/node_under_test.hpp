@@ -34,7 +34,7 @@ inline std::span<const std::byte> bytes_of(std::string_view text) {
 
 class NodeUnderTest {
  public:
-  explicit NodeUnderTest(services::NodeOptions options) : node_(with_addresses(options)) {}
+  explicit NodeUnderTest(services::NodeOptions options) : node_(prepared(options)) {}
 
   services::Node& node() noexcept { return node_; }
   runtime::Address address(Via via) const {
@@ -132,10 +132,12 @@ class NodeUnderTest {
   }
 
  private:
-  static services::NodeOptions with_addresses(services::NodeOptions options) {
+  // Addresses of its own, and compression for the clients that ask for it.
+  static services::NodeOptions prepared(services::NodeOptions options) {
     const auto any_port = *runtime::Address::parse("127.0.0.1:0");
     if (options.listen.empty()) options.listen = {any_port};
     if (options.tcp_listen.empty()) options.tcp_listen = {any_port};
+    options.websocket.handshake.deflate.is_enabled = true;
     return options;
   }
 
