@@ -26,6 +26,7 @@ using tests::WsSiteOptions;
 using tests::wire::as_bytes;
 using tests::wire::frame;
 
+constexpr std::size_t kMiB = 1024 * 1024;
 constexpr Nanoseconds kTick = 150 * kMillisecond;  // of the coarse timer, and the way there
 
 void run_quietly(const WsSiteOptions& options, const std::function<Task<void>(WsSite&)>& body) {
@@ -207,6 +208,28 @@ TEST(WsTime, APeerThatNeverAnswersOurCloseIsCutOffWhateverElseItSends) {
       });
     }
   }
+}
+
+// Past the bound nothing more is read: the peer is stuck, and gone at the deadline.
+TEST(WsTime, WhatIsDiscardedIsBoundedInBytesAndInTime) {
+  WsSiteOptions options;
+  options.network.queued_bytes_max = 64 * kMiB;
+  options.network.large_buffers = 4;
+  options.network.discard_bytes_max = kMiB;
+  run_quietly(options, [](WsSite& site) -> Task<void> {
+    WsClient client;
+    co_await client.open(site);
+    client.stream()->pause_receiving();
+    client.send_at_once(frame({.opcode = 2, .payload = std::string(40 * kMiB, 'x')}));
+    co_await site.witness.until_ends(1);
+    const Nanoseconds closed = now();
+    while (site.endpoint.connection_count() > 0) co_await sleep_for(kMillisecond);
+    expect_about(now() - closed, 5 * kSecond);
+    EXPECT_GT(site.network.counters().bytes_discarded, kMiB);
+    EXPECT_LE(site.network.counters().bytes_discarded, 3 * kMiB) << "and what was on its way";
+    client.abort();
+    co_await client.until_closed();
+  });
 }
 
 TEST(WsTime, AHandshakeThatIsNotAnsweredTimesOut) {

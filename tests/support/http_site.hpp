@@ -114,17 +114,9 @@ struct HttpClient {
                                                on_closed,     on_timer, on_writable};
 };
 
-// Ends the connection at once, so that the server sees a reset; over the kernel only.
-inline void reset(HttpClient& client) {
-  net::Stream* stream = client.stream();
-  ASSERT_NE(stream, nullptr);
-  ASSERT_FALSE(stream->descriptor().direct);
-  const linger at_once{.l_onoff = 1, .l_linger = 0};
-  ASSERT_EQ(
-      ::setsockopt(stream->descriptor().number, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once),
-      0);
-  stream->abort();
-}
+// Breaks the connection, so that the server sees a reset, and waits until the client's end is gone.
+// In reset_uring.cpp and reset_sim.cpp.
+runtime::Task<void> reset(HttpClient& client);
 
 struct HttpSite {
   net::Network& network;

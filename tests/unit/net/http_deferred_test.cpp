@@ -1,7 +1,7 @@
 // Goal: an answer that comes later, from this core or another one, reaches its request once and in
 // order; one for which nobody waits any more goes nowhere and is told so; a handler that throws, or
 // never answers, costs its request alone. Method: raw clients against routes that keep their
-// responders, over io_uring.
+// responders, over either ring.
 #include "net/http/deferred.hpp"
 
 #include <gtest/gtest.h>
@@ -46,6 +46,7 @@ const std::string kLast = get("/hello", "Connection: close\r\n");
 struct Desk {
   std::vector<DeferredResponder> kept;
   std::vector<std::string> told;  // by coroutines, as they go on
+  bool may_answer = false;        // those of /waits
   WaitQueue changed;
 
   void note(std::string text) {
@@ -63,6 +64,10 @@ struct Desk {
       WaitQueue::Waiter waiter{changed};
       co_await waiter;
     }
+  }
+  void let_answer() {
+    may_answer = true;
+    changed.wake_all(WaitQueue::Outcome::granted);
   }
 };
 
@@ -101,12 +106,19 @@ void throws_deferred(void* context, const Request& request, const RouteMatch& ma
   throw std::runtime_error{"the shelf is empty"};
 }
 
-Task<void> sleeps(void* context, const OwnedRequest& request, DeferredResponder to) {
+Task<void> sleeps(void* context, const OwnedRequest&, DeferredResponder to) {
+  const bool slept = co_await sleep_for(3600 * kSecond);
+  static_cast<Desk*>(context)->note(slept ? "slept" : "cancelled");
+  EXPECT_EQ(to.respond(Status::ok, "text/plain", "late"), Delivery::gone);
+}
+Task<void> waits(void* context, const OwnedRequest&, DeferredResponder to) {
   auto& desk = *static_cast<Desk*>(context);
-  const bool slept = co_await sleep_for(std::stoll(std::string{request.query()}) * kMillisecond);
-  desk.note(slept ? "slept" : "cancelled");
-  const auto sent = to.respond(Status::ok, "text/plain", slept ? "slept" : "cancelled");
-  EXPECT_EQ(sent, slept ? Delivery::queued : Delivery::gone);
+  desk.note("waits");
+  while (!desk.may_answer) {
+    WaitQueue::Waiter waiter{desk.changed};
+    co_await waiter;
+  }
+  EXPECT_EQ(to.respond(Status::ok, "text/plain", "waited"), Delivery::queued);
 }
 // All of the request, behind a suspension.
 Task<void> tells(void*, const OwnedRequest& request, DeferredResponder to) {
@@ -188,6 +200,7 @@ Routes routes_of(Desk& desk) {
   routes.add("GET", "/throws/behind", {.run = throws_behind_its_answer});
   routes.add("GET", "/throws/deferred", {.run = throws_deferred, .context = &desk});
   routes.add("GET", "/sleeps", {.context = &desk, .coroutine = sleeps});
+  routes.add("GET", "/waits", {.context = &desk, .coroutine = waits});
   routes.add("POST", "/tells/:name", {.coroutine = tells});
   routes.add("GET", "/silent", {.coroutine = silent});
   routes.add("GET", "/at-once", {.coroutine = at_once});
@@ -317,14 +330,13 @@ TEST(HttpDeferred, AnAnswerToAPeerThatIsGoneGoesNowhereAndSaysSo) {
     co_await client.connect(site.network, site.address);
     client.send(get("/later"));
     co_await desk.until_kept(1);
-    tests::reset(client);
+    co_await tests::reset(client);
     while (site.server.connection_count() > 0) co_await sleep_for(kMillisecond);
     EXPECT_FALSE(desk.kept[0].waiting());
     EXPECT_EQ(desk.kept[0].respond(Status::ok, "text/plain", "late"), Delivery::gone);
     EXPECT_EQ(site.server.counters().answers_lost, 1u);
     EXPECT_EQ(site.server.waiting_count(), 0u);
     EXPECT_EQ(DeferredResponder{}.respond(Status::ok, "text/plain", "to nobody"), Delivery::gone);
-    co_await client.until_closed();
   });
 }
 
@@ -334,7 +346,7 @@ TEST(HttpDeferred, ADeadlineAnswersInPlaceOfTheHandler) {
   run_with_desk(options, [](HttpSite& site, Desk& desk) -> Task<void> {
     HttpClient client;
     co_await client.connect(site.network, site.address);
-    client.send(get("/later") + get("/sleeps?3600000") + kLast);
+    client.send(get("/later") + get("/sleeps") + kLast);
     co_await client.until_end();
     const auto answers = answers_in(client.received);
     EXPECT_EQ(answers.size(), 3u);
@@ -451,12 +463,11 @@ TEST(HttpCoroutine, IsCancelledWhenItsPeerGoesAway) {
   run_with_desk({}, [](HttpSite& site, Desk& desk) -> Task<void> {
     HttpClient client;
     co_await client.connect(site.network, site.address);
-    client.send(get("/sleeps?3600000"));
+    client.send(get("/sleeps"));
     while (site.server.waiting_count() == 0) co_await sleep_for(kMillisecond);
-    tests::reset(client);
+    co_await tests::reset(client);
     co_await desk.until_told(1);
     EXPECT_EQ(desk.told, std::vector<std::string>{"cancelled"});
-    co_await client.until_closed();
   });
 }
 
@@ -470,7 +481,7 @@ TEST(HttpCoroutine, IsCancelledWhenTheServerStops) {
       options,
       [](HttpSite& site, HttpClient& to) -> Task<void> {
         co_await to.connect(site.network, site.address);
-        to.send(get("/sleeps?3600000"));
+        to.send(get("/sleeps"));
         while (site.server.waiting_count() == 0) co_await sleep_for(kMillisecond);
       },
       client);
@@ -493,17 +504,18 @@ TEST(HttpCoroutine, OneTooManyIsTold) {
   run_with_desk(options, [](HttpSite& site, Desk& desk) -> Task<void> {
     HttpClient client;
     co_await client.connect(site.network, site.address);
-    client.send(get("/sleeps?300") + kLast);
-    while (site.server.waiting_count() == 0) co_await sleep_for(kMillisecond);
-    const std::string refused = co_await site.exchange(get("/sleeps?300") + kLast);
+    client.send(get("/waits") + kLast);
+    co_await desk.until_told(1);
+    const std::string refused = co_await site.exchange(get("/waits") + kLast);
     const auto answers = answers_in(refused);
     EXPECT_EQ(answers.size(), 2u);
     EXPECT_EQ(answers.at(0).status, 503);
     EXPECT_TRUE(answers.at(0).keep_alive);
     EXPECT_NE(refused.find("Retry-After: 1\r\n"), std::string::npos);
     EXPECT_EQ(answers.at(1).body, "hello");
+    desk.let_answer();
     co_await client.until_end();
-    EXPECT_EQ(answers_in(client.received).at(0).body, "slept");
+    EXPECT_EQ(answers_in(client.received).at(0).body, "waited");
     EXPECT_EQ(desk.told.size(), 1u);
     co_await client.until_closed();
   });
@@ -567,11 +579,10 @@ TEST(HttpHandler, OneThatIsGivenUpHasNotFailed) {
     co_await client.connect(site.network, site.address);
     client.send(get("/asks"));
     co_await desk.until_told(1);
-    tests::reset(client);
+    co_await tests::reset(client);
     while (site.server.connection_count() > 0) co_await sleep_for(kMillisecond);
     co_await site.server.stop();
     EXPECT_EQ(site.server.counters().handlers_failed, 0u);
-    co_await client.until_closed();
   });
 }
 

@@ -289,39 +289,24 @@ TEST(Stream, TheOutgoingQueueNeverPassesItsLimit) {
   });
 }
 
-TEST(Stream, APeerThatReadsNothingIsASlowReaderAndOneThatReadsALittleIsNone) {
-  for (const bool reads : {false, true}) {
-    run_on_cores(1, [reads]() -> Task<void> {
-      net::NetworkOptions options = tiny();
-      options.receive_buffers = 64;
-      options.large_buffer_bytes = 64 * 1024;
-      options.queued_bytes_max = 16 * 1024 * 1024;
-      options.write_stall_timeout = kSecond;
-      net::Network network(options);
-      const auto listener = network.listen(loopback(), {}, EchoServer::accept, nullptr);
-      EchoClient client;
-      const auto stream =
-          co_await network.connect(*network.address_of(*listener), EchoClient::kHandler, &client);
-      while (network.stream_count() < 2) co_await Yield{};
-      network.find(*stream)->pause_receiving();
-      tests::server_stream(network)->send_last(std::vector<std::byte>(12 * 1024 * 1024));
-      if (!reads) {
-        while (network.stream_count() > 1) co_await sleep_for(100 * kMillisecond);
-      }
-      // Reads twice as long as a peer that reads nothing is given.
-      for (int read = 0; reads && !client.closed && read < 16; ++read) {
-        co_await sleep_for(125 * kMillisecond);
-        if (client.closed) break;
-        const std::uint64_t had = client.received;
-        network.find(*stream)->resume_receiving();
-        while (client.received < had + 100'000 && !client.closed) co_await Yield{};
-        if (!client.closed) network.find(*stream)->pause_receiving();
-      }
-      EXPECT_EQ(network.counters().slow_readers, reads ? 0u : 1u);
-      EXPECT_EQ(network.stream_count(), reads ? 2u : 1u);
-      co_await network.shutdown();
-    });
-  }
+// One that reads a little is in tests/fault: how long it takes here is the machine's affair.
+TEST(Stream, APeerThatReadsNothingIsASlowReader) {
+  run_on_cores(1, []() -> Task<void> {
+    net::NetworkOptions options = tiny();
+    options.queued_bytes_max = 16 * 1024 * 1024;
+    options.write_stall_timeout = kSecond;
+    net::Network network(options);
+    const auto listener = network.listen(loopback(), {}, EchoServer::accept, nullptr);
+    EchoClient client;
+    const auto stream =
+        co_await network.connect(*network.address_of(*listener), EchoClient::kHandler, &client);
+    while (network.stream_count() < 2) co_await Yield{};
+    network.find(*stream)->pause_receiving();
+    tests::server_stream(network)->send_last(std::vector<std::byte>(12 * 1024 * 1024));
+    while (network.stream_count() > 1) co_await sleep_for(10 * kMillisecond);
+    EXPECT_EQ(network.counters().slow_readers, 1u);
+    co_await network.shutdown();
+  });
 }
 
 }  // namespace

@@ -256,8 +256,9 @@ TEST(Foreign, AnExceptionOfTheHandlerIsLoggedAndTheThreadGoesOn) {
     EXPECT_TRUE(started);
     clumsy.send({{}, -1});
     // One that came in the same batch is not answered.
-    for (bool answered = false; !answered;) {
-      const auto answer = co_await with_timeout(10 * kMillisecond, ask_clumsy(&clumsy));
+    Nanoseconds patience = 10 * kMillisecond;
+    for (bool answered = false; !answered; patience *= 2) {
+      const auto answer = co_await with_timeout(patience, ask_clumsy(&clumsy));
       answered = answer && *answer == 4;
     }
     co_await clumsy.stop();

@@ -210,7 +210,7 @@ TEST(Limits, AnAddressHasItsConnectionsOnAllCoresTogetherAndNotOneMore) {
         const bool left = co_await test.sessions_are(2);
         EXPECT_TRUE(left);
         ProtocolClient* fits = nullptr;
-        for (int attempt = 0; attempt < 1000; ++attempt) {
+        for (int attempt = 0; attempt < 60'000; ++attempt) {
           fits = co_await test.connect(via, test.address(via));
           if (fits->open()) break;
           co_await runtime::sleep_for(runtime::kMillisecond);
@@ -344,7 +344,7 @@ TEST(Limits, PayloadsOfRunningHandlersAreBoundedInBytes) {
     co_await expect_refused(client, call(client, 1), ErrorCode::overloaded);
     waiting.let_go = true;
     bool begun = false;
-    for (int attempt = 0; attempt < 10'000 && !begun; ++attempt) {
+    for (int attempt = 0; attempt < 60'000 && !begun; ++attempt) {
       const ServerMessage reply = co_await client->reply(call(client, 10'000));
       begun = reply.error == ErrorCode::none;
       if (!begun) co_await runtime::sleep_for(runtime::kMillisecond);

@@ -168,26 +168,5 @@ TEST(WsLastWords, ASlowReaderThatIsStillSendingReads1008) {
   });
 }
 
-// Past the bound nothing more is read: the peer is stuck, and gone at the deadline.
-TEST(WsLastWords, WhatIsDiscardedIsBoundedInBytesAndInTime) {
-  WsSiteOptions options = wide_site();
-  options.network.discard_bytes_max = kMiB;
-  options.endpoint.close_timeout = 300 * kMillisecond;
-  run_ws_site(options, [](WsSite& site) -> Task<void> {
-    WsClient client;
-    co_await client.open(site);
-    client.stream()->pause_receiving();
-    client.send_at_once(frame({.opcode = 2, .payload = std::string(40 * kMiB, 'x')}));
-    const Nanoseconds begun = Core::current().now();
-    co_await site.witness.until_ends(1);
-    while (site.endpoint.connection_count() > 0) co_await sleep_for(kMillisecond);
-    EXPECT_GE(Core::current().now() - begun, 250 * kMillisecond);
-    EXPECT_GT(site.network.counters().bytes_discarded, kMiB);
-    EXPECT_LE(site.network.counters().bytes_discarded, 3 * kMiB) << "and what was on its way";
-    client.abort();
-    co_await client.until_closed();
-  });
-}
-
 }  // namespace
 }  // namespace corelane

@@ -168,10 +168,15 @@ TEST(WsMemory, ConnectionsThatOnlyAnnounceCostNoMemoryForIt) {
           const std::uint64_t bytes = is_allowed ? 1 << 20 : std::uint64_t{1} << 40;
           const std::string announcement = header({.opcode = 2}, bytes, true) + "keys";
           const std::size_t before = allocated_bytes;
+          const std::uint64_t received = site.network.counters().bytes_received;
           for (const auto& client : clients) client->send(announcement);
           if (is_allowed) {
-            for (const auto& client : clients) client->send("a byte or two of it");
-            co_await sleep_for(20 * kMillisecond);
+            constexpr std::string_view kPiece = "a byte or two of it";
+            for (const auto& client : clients) client->send(kPiece);
+            const std::uint64_t all = kCount * (announcement.size() + kPiece.size());
+            while (site.network.counters().bytes_received < received + all) {
+              co_await sleep_for(kMillisecond);
+            }
             EXPECT_EQ(site.endpoint.connection_count(), kCount);
           } else {
             co_await site.witness.until_ends(kCount);
