@@ -31,6 +31,15 @@ constexpr bool is_blank(char c) noexcept {
   return c == ' ' || c == '\t';
 }
 
+// False if the beginning of a line shows that it is no request line. Clients of other protocols
+// (TLS, our opcode protocol) are told at once, because they wait for an answer and never send the
+// end of a line. `line` is not empty.
+bool may_begin_request(std::string_view line) noexcept {
+  if (!is_token_char(line.front())) return line.front() == '\r';
+  const auto behind_method = std::find_if_not(line.begin(), line.end(), is_token_char);
+  return behind_method == line.end() || *behind_method >= ' ' || *behind_method == '\r';
+}
+
 // Calls visit(token) for each member of a list of tokens, empty ones skipped (RFC 9110 section
 // 5.6.1). False where it is no such list: two tokens without a comma, or anything else.
 template <class Visit>
@@ -174,9 +183,9 @@ HeadCheck::Verdict HeadCheck::check_pending(std::string_view bytes) noexcept {
   const std::string_view line = bytes.substr(line_start_);
   if (line.empty()) return Verdict::need_more;
   if (!in_fields_) {
-    // Tells a TLS client at once, which would wait for our hello otherwise.
-    const bool may_start = is_token_char(line.front()) || line.front() == '\r';
-    if (kind_ == Kind::request && !may_start) return fail(Status::bad_request, kNoRequest);
+    if (kind_ == Kind::request && !may_begin_request(line)) {
+      return fail(Status::bad_request, kNoRequest);
+    }
     if (line.size() > limits_.request_line_bytes_max + 1) {
       return fail(Status::uri_too_long, kLongLine);
     }
@@ -192,8 +201,9 @@ HeadCheck::Verdict HeadCheck::check_pending(std::string_view bytes) noexcept {
 HeadCheck::Verdict HeadCheck::check_start_line(std::string_view bytes,
                                                std::size_t line_feed) noexcept {
   std::string_view line = bytes.substr(line_start_, line_feed - line_start_);
-  const bool may_start = !line.empty() && (is_token_char(line.front()) || line.front() == '\r');
-  if (kind_ == Kind::request && !may_start) return fail(Status::bad_request, kNoRequest);
+  if (kind_ == Kind::request && (line.empty() || !may_begin_request(line))) {
+    return fail(Status::bad_request, kNoRequest);
+  }
   if (line.size() > limits_.request_line_bytes_max + 1) {
     return fail(Status::uri_too_long, kLongLine);
   }

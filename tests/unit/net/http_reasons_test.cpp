@@ -38,6 +38,7 @@ std::vector<Fault> faults() {
   const std::string too_large = "body larger than limits.http_body_bytes_max (1048576)";
   return {
       {"\x16\x03\x01\x02", 400, "no HTTP request begins here"},
+      {std::string{"P\0\0\0\x10\0", 6}, 400, "no HTTP request begins here"},
       {get(kHost, "GET /hello"), 400, "malformed request line"},
       {get(kHost, "GET hello HTTP/1.1"), 400, "malformed request target"},
       {get(kHost, "GET /hello HTTP/x"), 400, "malformed HTTP version"},
