@@ -282,6 +282,7 @@ std::string read_pattern(std::string_view text, OriginPattern& pattern) {
       pattern.scheme == "javascript") {
     return "can never match: browsers send \"null\" for such pages";
   }
+  if (pattern.scheme == "ftp") return "can never match: browsers show no pages over ftp";
   std::string_view rest = text.substr(scheme_bytes + 3);
   if (pattern.scheme == "file") {
     return rest.empty() ? "" : "can never match: all files have the origin \"file://\" or \"null\"";
@@ -291,6 +292,10 @@ std::string read_pattern(std::string_view text, OriginPattern& pattern) {
   }
   if (rest.find('@') != rest.npos) return "is no origin: it has user information";
   if (std::string problem = read_entry_port(rest, pattern); !problem.empty()) return problem;
+  const bool has_port = pattern.port != 0 && pattern.port != OriginPattern::kAnyPort;
+  if (pattern.scheme.ends_with("-extension") && has_port) {
+    return "can never match: the origin of an extension has no port";
+  }
   const bool is_web = pattern.scheme == "http" || pattern.scheme == "https";
   return read_entry_host(rest, is_web, pattern);
 }

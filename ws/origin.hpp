@@ -52,7 +52,8 @@ struct OriginEntry {
 //   *                          any origin
 //
 // Everything else has a problem: a path, user information, a port above 65535, the schemes ws and
-// wss (an Origin has the page's), an address in a spelling that browsers never send.
+// wss (an Origin has the page's) and ftp, a port of an extension, an address in a spelling that
+// browsers never send.
 OriginEntry read_origin_entry(std::string_view text);
 
 class OriginList {
