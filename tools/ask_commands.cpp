@@ -64,6 +64,23 @@ struct SubSettings {
   bool has_deadline = false;
 };
 
+// A SubscribeReply has codes alone.
+std::string_view why_refused(protocol::ErrorCode code) {
+  switch (code) {
+    case protocol::ErrorCode::channel_name_invalid:
+      return ": a channel name has 1 byte or more, at most the server's "
+             "limits.channel_name_bytes_max, of UTF-8 without control characters";
+    case protocol::ErrorCode::already_subscribed:
+      return ": it is named twice";
+    case protocol::ErrorCode::too_many_subscriptions:
+      return ": more channels than the server's limits.subscriptions_per_session_max";
+    case protocol::ErrorCode::limit_exceeded:
+      return ": the server has as many channels as its limits.channels_max";
+    default:
+      return "";
+  }
+}
+
 // Subscribes to all, and says so on stderr once all have been confirmed.
 Task<int> subscribe(const Talk& talk, const SubSettings& settings) {
   int exit_code = kExitOk;
@@ -84,7 +101,8 @@ Task<int> subscribe(const Talk& talk, const SubSettings& settings) {
   for (flatbuffers::uoffset_t i = 0; i < results->results()->size(); ++i) {
     const protocol::ErrorCode code = results->results()->Get(i)->code();
     if (code == protocol::ErrorCode::none) continue;
-    talk.complain(fmt::format("{}: {}", names[i], protocol::error_code_name(code)));
+    talk.complain(fmt::format("\"{}\": {}{}", to_printable(std::as_bytes(std::span{names[i]})),
+                              protocol::error_code_name(code), why_refused(code)));
     co_return kExitServerError;
   }
   talk.err.line(fmt::format("subscribed to {} as session {}\n", fmt::join(names, ", "),
@@ -176,7 +194,7 @@ int run_ping(const Arguments& arguments) {
   PingSettings settings;
   auto line = client_command_line("Measures the way to the server's dispatcher and back.", options);
   line.add_count("-n,--count", "N", settings.count, {0, UINT64_MAX},
-                 "how many, one after the other (default 1)");
+                 "how many, one after the other; 0 only connects (default 1)");
   line.add_count("--bytes", "N", settings.bytes, {0, 16 * 1024 * 1024},
                  "bytes to carry there and back (default 32)");
   if (const auto code = parse_client_arguments(line, arguments, options)) return *code;
@@ -193,10 +211,10 @@ int run_sub(const Arguments& arguments) {
       options);
   line.add_arguments("CHANNEL", settings.channels, "channels");
   line.add_count("-n,--count", "N", settings.count, {0, UINT64_MAX},
-                 "end after N messages (default: go on)");
+                 "end after N messages; 0 goes on for ever (default 0)");
   if (const auto code = parse_client_arguments(line, arguments, options)) return *code;
-  // Who sets a time limit does not want to wait for a message without end either.
-  settings.has_deadline = !options.timeout_text.empty();
+  // A time limit that is asked for holds for the wait for a message, too.
+  settings.has_deadline = options.timeout_text.has_value();
   return run_client(options, [&](Talk& talk) { return sub(talk, settings); });
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 #include "protocol/frame.hpp"
@@ -41,6 +42,15 @@ ws::EndpointOptions endpoint_options() {
   options.reader.message_bytes_max = kFrameBytesMax;
   options.close_timeout = Client::kCloseTimeout;
   return options;
+}
+
+// What a server sends that answers no frame with a frame.
+std::string name_of_no_frame(std::span<const std::byte> bytes) {
+  constexpr std::string_view kHttp = "HTTP/";
+  const std::string_view text{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  if (!text.starts_with(kHttp)) return "the server sent a malformed frame";
+  return "an HTTP listener answered: tcp:// and unix: are for addresses of --tcp-listen, ws:// is "
+         "for those of --listen";
 }
 
 }  // namespace
@@ -292,9 +302,7 @@ void Client::take_frames(std::span<const std::byte> bytes) {
   for (;;) {
     const protocol::Frame frame = protocol::next_frame(rest, kFrameBytesMax);
     if (frame.status == protocol::FrameStatus::need_more) break;
-    if (frame.status != protocol::FrameStatus::complete) {
-      return ended("the server sent a malformed frame");
-    }
+    if (frame.status != protocol::FrameStatus::complete) return ended(name_of_no_frame(rest));
     take_message(frame.message);
     rest = rest.subspan(frame.consumed);
   }

@@ -180,10 +180,12 @@ std::optional<int> parse_client_arguments(CommandLine& line, const Arguments& ar
     complain(options, fmt::format("{}; see corelane {} --help", outcome.problem, options.command));
     return kExitUsage;
   }
-  if (!options.timeout_text.empty()) {
-    const auto timeout = parse_timeout(options.timeout_text);
+  if (options.timeout_text) {
+    const auto timeout = parse_timeout(*options.timeout_text);
     if (!timeout || *timeout <= 0) {
-      complain(options, fmt::format("--timeout {}: write 5s, 250ms or 2m", options.timeout_text));
+      complain(options, fmt::format("--timeout \"{}\": is no length of time above 0; write 5s, "
+                                    "250ms or 2m",
+                                    *options.timeout_text));
       return kExitUsage;
     }
     options.timeout = *timeout;

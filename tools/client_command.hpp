@@ -22,7 +22,7 @@ struct ClientOptions {
 
   std::string command;  // for messages
   std::string url_text{"ws://127.0.0.1:8080/"};
-  std::string timeout_text;
+  std::optional<std::string> timeout_text;
   bool json = false;
   bool prints = true;  // its output is what the command is for: without a reader it ends
   Resolver resolver = ask_name_service;

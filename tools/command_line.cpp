@@ -41,6 +41,11 @@ void CommandLine::add_text(std::string_view names, std::string_view value, std::
   add(names, value, std::move(help)).text = &into;
 }
 
+void CommandLine::add_text(std::string_view names, std::string_view value,
+                           std::optional<std::string>& into, std::string help) {
+  add(names, value, std::move(help)).optional_text = &into;
+}
+
 void CommandLine::add_count(std::string_view names, std::string_view value, std::uint64_t& into,
                             Range range, std::string help) {
   Flag& flag = add(names, value, std::move(help));
@@ -91,6 +96,10 @@ std::string CommandLine::take_flag(const Word& word) {
   const Flag& flag = flags_[word.flag];
   if (flag.text != nullptr) {
     *flag.text = *word.value;
+    return {};
+  }
+  if (flag.optional_text != nullptr) {
+    *flag.optional_text = *word.value;
     return {};
   }
   if (flag.count != nullptr) {

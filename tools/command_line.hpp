@@ -4,6 +4,7 @@
 // it.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +24,9 @@ class CommandLine {
   // `names`: "--long" or "-s,--long". `value`: what --help calls the value.
   void add_flag(std::string_view names, bool& into, std::string help);
   void add_text(std::string_view names, std::string_view value, std::string& into,
+                std::string help);
+  // One without a default: nothing if the flag is not given, which an empty text is not.
+  void add_text(std::string_view names, std::string_view value, std::optional<std::string>& into,
                 std::string help);
   struct Range {
     std::uint64_t min;
@@ -46,8 +50,9 @@ class CommandLine {
   struct Flag {
     std::string names;  // with what --help calls the value
     std::string help;
-    bool* on = nullptr;  // one of these three; none for --help
+    bool* on = nullptr;  // one of these four; none for --help
     std::string* text = nullptr;
+    std::optional<std::string>* optional_text = nullptr;
     std::uint64_t* count = nullptr;
     Range range{};
   };

@@ -111,7 +111,13 @@ class Messaging(unittest.TestCase):
         self.command('send', nobody, 'x', expect=SERVER_ERROR)
         error = json.loads(self.command('send', nobody, 'x', '--json', expect=SERVER_ERROR))
         self.assertEqual((error['kind'], error['code'], error['number']), ('error', 'unknown_session', 300))
-        self.command('sub', 'x' * 256, expect=SERVER_ERROR)
+        for names, what in ((['x' * 256], 'channel_name_invalid: a channel name has'),
+                            ([''], '"": channel_name_invalid'),
+                            (['ok', 'b\x1b[2J'], r'"b\x1b[2J": channel_name_invalid: a channel name has'),
+                            (['a', 'a'], '"a": already_subscribed: it is named twice')):
+            refused = run('sub', *names, '--url', self.url)
+            self.assertEqual(refused.returncode, SERVER_ERROR, names)
+            self.assertIn(what, refused.stderr)
         self.command('pub', 'x' * 256, 'data', expect=SERVER_ERROR)
         self.command('pub', 'x' * 256, 'data', '--ack', expect=SERVER_ERROR)
 
@@ -140,6 +146,7 @@ class Messaging(unittest.TestCase):
 class ExitCodes(unittest.TestCase):
     def test_wrong_arguments_are_2(self):
         for arguments in (['pub', 'only-a-channel'], ['sub'], ['ping', '--timeout', 'soon'], ['ping', '--nope'],
+                          ['ping', '--timeout', ''], ['ping', '--timeout='], ['ping', '-t', '0s'],
                           ['send', 'no-uuid', 'x'], ['ping', '-u', 'http://127.0.0.1/'], ['ping', '-u', 'wss://h/'],
                           ['ping', '-n', '-1'], ['sub', 'x', '-n', '-1'], ['ping', '--bytes', '-1']):
             result = run(*arguments)
@@ -171,6 +178,14 @@ class ExitCodes(unittest.TestCase):
                 if quickest < 1.5:
                     break
             self.assertLess(quickest, 1.5)
+
+    def test_an_http_listener_is_named_to_a_client_of_plain_streams(self):
+        with tempfile.TemporaryDirectory() as folder, Server('--listen', f'unix:{folder}/http') as server:
+            for url in f'tcp://127.0.0.1:{server.port}', f'unix:{folder}/http':
+                for arguments in ['whoami'], ['sub', 'x'], ['pub', 'x', 'y'], ['pub', 'x', 'y', '--ack']:
+                    result = run(*arguments, '-u', url)
+                    self.assertEqual(result.returncode, LOST, f'{arguments}: {result.stderr}')
+                    self.assertIn('an HTTP listener answered: tcp:// and unix: are', result.stderr)
 
     def test_no_message_in_time_is_4(self):
         with Server() as server:
