@@ -223,11 +223,15 @@ class app {
   // address cannot be listened on; 2 if the options cannot be used; 6 if the host lacks io_uring.
   // From the main thread, once.
   int run();
-  // The same with flags that win over the options: --listen ADDR:PORT (may be repeated),
-  // --cores N. 2 for anything else.
+  // The same with settings that win over the options, as of `corelane serve` (services/config):
+  // flags (--listen ADDR:PORT, --cores N, ...; --help lists all), variables (CORELANE_...) and the
+  // file of --config. 2 for anything else.
   int run(int argc, const char* const* argv);
 
  private:
+  int serve(const std::string& command, const std::vector<std::string>& arguments,
+            const std::vector<std::pair<std::string, std::string>>& environment);
+
   template <class Handler>
   static corelane::services::CustomHandler entry_of(std::string name, Handler handler) {
     corelane::services::CustomHandler entry;

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <cstdio>
 
-#include "services/config/config.hpp"
+#include "services/node/node.hpp"
 
 // There if the program is linked with mimalloc.
 extern "C" [[gnu::weak]] int mi_version(void);
@@ -362,7 +362,7 @@ int run_doctor(bool json) {
   inputs.host = runtime::read_host_facts();
   inputs.cpu_level = runtime::cpu_level();
   inputs.cpu_level_needed = runtime::cpu_level_needed();
-  inputs.connections_wanted = services::config::ServerConfig{}.limits.connections_max;
+  inputs.connections_wanted = services::NodeOptions{}.connections_max;
   inputs.descriptors_possible = runtime::raise_descriptor_limit(descriptors_wanted(inputs))
                                     .value_or(std::uint64_t{inputs.host.descriptors.soft});
   inputs.allocator_version = mi_version != nullptr ? mi_version() : 0;

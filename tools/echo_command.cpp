@@ -12,7 +12,6 @@
 #include "runtime/await.hpp"
 #include "runtime/sharded.hpp"
 #include "runtime/task_group.hpp"
-#include "services/config/server_options.hpp"
 #include "services/node/process.hpp"
 #include "services/node/start_guard.hpp"
 #include "services/node/unix_socket_file.hpp"
@@ -22,7 +21,6 @@
 
 namespace corelane::tools {
 
-using services::config::ServerConfig;
 namespace {
 
 using runtime::Address;
@@ -42,19 +40,18 @@ struct EchoOptions {
   bool limits_addresses = false;
 };
 
-EchoOptions echo_options(const ServerConfig& config) {
+EchoOptions echo_options(const services::NodeOptions& node) {
   EchoOptions options;
-  options.network = network_options(config);
-  options.http = http_options(config);
-  options.websocket = websocket_options(config);
-  options.socket = listen_options(config);
-  options.limits_addresses = config.limits.connections_per_ip_max != 0;
-  options.ip_limit.connections_max =
-      static_cast<std::uint32_t>(config.limits.connections_per_ip_max);
+  options.network = node.network;
+  options.http = node.http;
+  options.websocket = node.websocket;
+  options.socket = node.socket;
+  options.limits_addresses = node.connections_per_ip_max != 0;
+  options.ip_limit.connections_max = node.connections_per_ip_max;
   // A message at its limit comes back from an empty queue, with what the same receive brought.
   options.network.queued_bytes_max =
       std::max(options.network.queued_bytes_max,
-               static_cast<std::size_t>(config.limits.message_bytes_max)) +
+               static_cast<std::size_t>(node.websocket.reader.message_bytes_max)) +
       std::max(options.network.medium_buffer_bytes, options.network.large_buffer_bytes);
   return options;
 }
@@ -218,13 +215,15 @@ class ServedEcho final : public services::Served {
 
 int run_echo(const Arguments& arguments) {
   services::guard_start();
-  LoadedConfig loaded = load_server_config("corelane echo", arguments);
-  if (loaded.exit_code) return *loaded.exit_code;
-  loaded.config.server.tcp_listen.clear();  // a warning has said so
-  services::ProcessOptions options = process_options(loaded);
-  options.listen = services::config::parse_addresses(loaded.config.server.listen);
-  ServedEcho served(echo_options(loaded.config), options.listen);
-  return services::run_process(std::move(options), served);
+  services::ServerOptions options;
+  if (const auto exit_code =
+          read_server_settings(options, services::ServedBy::echo, "corelane echo", arguments)) {
+    return *exit_code;
+  }
+  // A warning has said that server.tcp_listen is left out.
+  options.process.listen = options.node.listen;
+  ServedEcho served(echo_options(options.node), options.process.listen);
+  return services::run_process(std::move(options.process), served);
 }
 
 }  // namespace corelane::tools

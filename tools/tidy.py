@@ -192,6 +192,8 @@ def service_surface(tree):
             if len(target) < 3 or target[0] != 'services' or target[1] == own:
                 continue
             other = target[1]
+            if other == 'config':
+                continue   # a library for the rows that each service has, not a service
             surface = {f'{other}.hpp', 'messages.hpp', f'{other}_messages.hpp'}
             if not (len(target) == 3 and target[2] in surface) \
                     and not file.allows('service_surface', number):

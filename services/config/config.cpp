@@ -12,9 +12,6 @@
 #include <cerrno>
 #include <span>
 
-#include "runtime/address.hpp"
-#include "services/config/effect.hpp"
-#include "services/config/schema.hpp"
 #include "services/config/source.hpp"
 #include "services/config/value.hpp"
 #include "ws/utf8.hpp"
@@ -32,131 +29,28 @@ bool is_of_service_links(std::string_view name) {
          name == "PORT" || name.starts_with("PORT_");
 }
 
+// Numbers as text: a duration and a size have a unit.
+RawValue raw_of(const Setting& setting, const Value& value) {
+  if (const auto* list = std::get_if<Texts>(&value)) return {*list, false};
+  if (const auto* boolean = std::get_if<bool>(&value)) return {*boolean, false};
+  if (const auto* text = std::get_if<std::string>(&value)) return {*text, false};
+  const std::uint64_t number = std::get<std::uint64_t>(value);
+  return {fmt::format("{}{}", number, setting.kind == SettingKind::duration ? "ns" : ""), true};
+}
+
 // Applies values in the order given: a later one wins over an earlier one, but both are checked.
 void take_values(const std::vector<SourceValue>& values, ConfigResult& result) {
   for (const SourceValue& value : values) {
     const Setting& setting = *value.setting;
-    const ValueProblem problem = set_value(setting, value.raw, result.config);
+    const ValueProblem problem = set_value(setting, value.raw, result.config.of(setting));
     if (problem.problem.empty()) {
-      const auto index = static_cast<std::size_t>(value.setting - settings().data());
-      result.origins[index] = origin_of(value);
+      result.origins[result.config.table().index_of(setting)] = origin_of(value);
       continue;
     }
     const std::string fix =
         problem.suggestion.empty() ? std::string{} : write_fix(value, problem.suggestion);
     result.errors.push_back(
         {value.where, value.shown, problem.problem, setting_allowed(setting), fix});
-  }
-}
-
-// --- Settings against each other
-
-class CrossCheck {
- public:
-  CrossCheck(ConfigResult& result, ServedBy served_by)
-      : result_(result), config_(result.config), served_by_(served_by) {}
-  void run();
-
- private:
-  // "limits.pong_timeout = "30s" (flag --pong-timeout)"
-  std::string shown(std::string_view path) const;
-  const std::string& origin(std::string_view path) const { return result_.origins[index(path)]; }
-  static std::size_t index(std::string_view path);
-  void at_most(std::string_view small, std::uint64_t small_value, std::string_view large,
-               std::uint64_t large_value);
-  void check_listeners();
-  void check_buffers();
-
-  ConfigResult& result_;
-  const ServerConfig& config_;
-  ServedBy served_by_;
-};
-
-std::size_t CrossCheck::index(std::string_view path) {
-  const auto found = std::find_if(settings().begin(), settings().end(),
-                                  [&](const Setting& it) { return setting_path(it) == path; });
-  RT_ASSERT(found != settings().end());
-  return static_cast<std::size_t>(found - settings().begin());
-}
-
-std::string CrossCheck::shown(std::string_view path) const {
-  return fmt::format("{} = {} ({})", path, setting_toml(settings()[index(path)], config_),
-                     origin(path));
-}
-
-void CrossCheck::at_most(std::string_view small, std::uint64_t small_value, std::string_view large,
-                         std::uint64_t large_value) {
-  if (small_value <= large_value) return;
-  result_.errors.push_back({"configuration", shown(small), fmt::format("is above {}", shown(large)),
-                            "", fmt::format("lower {} or raise {}", small, large)});
-}
-
-void CrossCheck::check_listeners() {
-  // Each in one spelling: [::1]:80 is [0::1]:80.
-  std::vector<std::string> all;
-  const auto add = [&all](const std::vector<std::string>& texts) {
-    for (const std::string& text : texts) {
-      all.push_back(runtime::Address::parse(text).value().text());
-    }
-  };
-  add(config_.server.listen);
-  const bool is_echo = served_by_ == ServedBy::echo;
-  if (!is_echo) add(config_.server.tcp_listen);
-  if (all.empty()) {
-    result_.errors.push_back({"configuration", shown("server.listen"),
-                              is_echo ? "leaves echo nothing to listen on"
-                                      : "leaves nothing to listen on, as server.tcp_listen is "
-                                        "empty too",
-                              "", "listen = [\"127.0.0.1:8080\"]"});
-  }
-  std::sort(all.begin(), all.end());
-  for (std::size_t i = 1; i < all.size(); ++i) {
-    // Port 0 is another port each time.
-    const bool is_unix = all[i].starts_with("unix:");
-    if (all[i] != all[i - 1] || (!is_unix && all[i].ends_with(":0"))) continue;
-    result_.errors.push_back({"configuration", fmt::format("\"{}\"", all[i]),
-                              "is listened on twice (server.listen, server.tcp_listen)", "",
-                              "name it once"});
-  }
-}
-
-void CrossCheck::check_buffers() {
-  constexpr std::uint64_t kPoolBytesMax = std::uint64_t{1} << 30;
-  const ServerConfig::Runtime& runtime = config_.runtime;
-  const auto check = [&](std::string_view bytes_path, std::uint64_t bytes,
-                         std::string_view count_path, std::uint64_t count) {
-    if (bytes * count <= kPoolBytesMax) return;
-    result_.errors.push_back(
-        {"configuration", fmt::format("{} times {}", shown(bytes_path), shown(count_path)),
-         fmt::format("is {} of buffers for each core", format_bytes(bytes * count)), "at most 1GiB",
-         fmt::format("lower {} or {}", bytes_path, count_path)});
-  };
-  check("runtime.receive_buffer_bytes", runtime.receive_buffer_bytes, "runtime.receive_buffers",
-        runtime.receive_buffers);
-  check("runtime.medium_buffer_bytes", runtime.medium_buffer_bytes, "runtime.medium_buffers",
-        runtime.medium_buffers);
-  check("runtime.large_buffer_bytes", runtime.large_buffer_bytes, "runtime.large_buffers",
-        runtime.large_buffers);
-}
-
-void CrossCheck::run() {
-  const ServerConfig::Limits& limits = config_.limits;
-  check_listeners();
-  check_buffers();
-  // A second ping while the first is unanswered would hide which one the pong belongs to.
-  if (limits.ping_interval != 0) {
-    at_most("limits.pong_timeout", static_cast<std::uint64_t>(limits.pong_timeout),
-            "limits.ping_interval", static_cast<std::uint64_t>(limits.ping_interval));
-  }
-  at_most("limits.connections_per_ip_max", limits.connections_per_ip_max, "limits.connections_max",
-          limits.connections_max);
-  // Each submission ends in at least one completion.
-  at_most("runtime.ring_entries", config_.runtime.ring_entries, "runtime.completion_entries",
-          config_.runtime.completion_entries);
-  if (limits.message_bytes_max > limits.outgoing_queue_bytes_max) {
-    result_.warnings.push_back(
-        fmt::format("{} is above {}: a message of that size can be received, but not sent on",
-                    shown("limits.message_bytes_max"), shown("limits.outgoing_queue_bytes_max")));
   }
 }
 
@@ -169,8 +63,15 @@ std::string ConfigError::text() const {
   return text;
 }
 
+std::string ConfigResult::shown(const Setting& setting) const {
+  return fmt::format("{} = {} ({})", setting_path(setting),
+                     setting_toml(setting, config.of(setting)), origin_of(setting));
+}
+
 std::string origin_of(const SourceValue& value) {
   switch (value.source) {
+    case Source::program:
+      return value.where;
     case Source::file:
       return "file " + value.where;
     case Source::environment:
@@ -188,6 +89,7 @@ std::string write_fix(const SourceValue& from, std::string_view value) {
       return fmt::format("{}={}", from.name, value);
     case Source::flag:
       return fmt::format("{} {}", from.name, value);
+    case Source::program:
     case Source::file:
       break;
   }
@@ -198,12 +100,13 @@ std::string write_fix(const SourceValue& from, std::string_view value) {
   return fmt::format("{} = {}", from.name, kind == SettingKind::list ? "[" + text + "]" : text);
 }
 
-std::vector<SourceValue> read_environment_settings(const Environment& environment,
+std::vector<SourceValue> read_environment_settings(const SettingTable& table,
+                                                   const Environment& environment,
                                                    std::vector<std::string>& warnings) {
   std::vector<SourceValue> values;
   std::vector<std::string> known;
   std::vector<std::string> alike;  // without the prefix, which would make any two names alike
-  for (const Setting& setting : settings()) {
+  for (const Setting& setting : table.settings()) {
     known.push_back(setting_variable(setting));
     alike.push_back(known.back().substr(kPrefix.size()));
   }
@@ -212,7 +115,7 @@ std::vector<SourceValue> read_environment_settings(const Environment& environmen
     const auto found = std::find(known.begin(), known.end(), name);
     if (found != known.end()) {
       const auto index = static_cast<std::size_t>(found - known.begin());
-      values.push_back({&settings()[index],
+      values.push_back({&table.settings()[index],
                         Source::environment,
                         {text, true},
                         "environment",
@@ -230,15 +133,31 @@ std::vector<SourceValue> read_environment_settings(const Environment& environmen
   return values;
 }
 
-ConfigResult load_config(const std::string& command, const std::vector<std::string>& arguments,
-                         const Environment& environment, const FileReader& read_file) {
-  ConfigResult result;
-  result.origins.assign(settings().size(), "default");
-  FlagSettings flags = read_flag_settings(command, arguments, result.errors);
+namespace {
+
+std::vector<SourceValue> preset_values(const SettingTable& table, const Program& program) {
+  std::vector<SourceValue> values;
+  for (const Preset& preset : program.presets) {
+    const Setting& setting = table.at(preset.path);
+    values.push_back({&setting, Source::program, raw_of(setting, preset.value),
+                      program.presets_from, std::string(setting.key),
+                      fmt::format("{} = {}", setting.key, setting_toml(setting, preset.value))});
+  }
+  return values;
+}
+
+}  // namespace
+
+ConfigResult load_config(const SettingTable& table, const Program& program,
+                         const std::vector<std::string>& arguments, const Environment& environment,
+                         const FileReader& read_file) {
+  ConfigResult result(table);
+  FlagSettings flags = read_flag_settings(table, program.command, arguments, result.errors);
   result.action = flags.action;
   result.help = std::move(flags.help);
   if (result.action == ConfigAction::help) return result;
 
+  take_values(preset_values(table, program), result);
   std::string path = flags.config_path.value_or("");
   std::string path_from = "--config";
   if (!flags.config_path) {
@@ -253,7 +172,7 @@ ConfigResult load_config(const std::string& command, const std::vector<std::stri
   if (!path.empty()) {
     runtime::Result<std::string> text = read_file(path);
     if (text.has_value()) {
-      take_values(read_file_settings(path, *text, result.errors), result);
+      take_values(read_file_settings(table, path, *text, result.errors), result);
     } else {
       result.errors.push_back(
           {path, "the file of " + path_from,
@@ -262,13 +181,11 @@ ConfigResult load_config(const std::string& command, const std::vector<std::stri
            "", "correct the path, or leave it out to use the defaults"});
     }
   }
-  take_values(read_environment_settings(environment, result.warnings), result);
+  take_values(read_environment_settings(table, environment, result.warnings), result);
   take_values(flags.values, result);
   // Settings that failed still have their defaults, so relations between them would mislead.
   if (!result.errors.empty()) return result;
-  const ServedBy served_by = command.ends_with(" echo") ? ServedBy::echo : ServedBy::serve;
-  CrossCheck(result, served_by).run();
-  warn_of_ineffective_settings(result, served_by);
+  if (program.check) program.check(result);
   return result;
 }
 
@@ -319,13 +236,12 @@ runtime::Result<std::string> read_whole_file(const std::string& path) {
 std::string print_config(const ConfigResult& result) {
   std::string text;
   std::string_view section;
-  for (std::size_t i = 0; i < settings().size(); ++i) {
-    const Setting& setting = settings()[i];
+  for (const Setting& setting : result.config.table().settings()) {
     if (setting.section != section) {
       text += fmt::format("{}[{}]\n", section.empty() ? "" : "\n", setting.section);
       section = setting.section;
     }
-    std::string origin = result.origins[i];
+    std::string origin = result.origin_of(setting);
     // A path may hold anything; a comment is UTF-8 and ends at the end of its line.
     const bool is_utf8 = ws::is_valid_utf8(std::as_bytes(std::span{origin}));
     const auto has_no_place = [&](char c) {
@@ -333,7 +249,7 @@ std::string print_config(const ConfigResult& result) {
     };
     std::replace_if(origin.begin(), origin.end(), has_no_place, '?');
     text += fmt::format("# {}\n{} = {}  # {}\n", setting.help, setting.key,
-                        setting_toml(setting, result.config), origin);
+                        setting_toml(setting, result.config.of(setting)), origin);
   }
   return text;
 }

@@ -37,9 +37,10 @@ RawValue raw_of(const toml::node& node) {
 
 class FileReaderRun {
  public:
-  FileReaderRun(const std::string& path, std::vector<ConfigError>& errors)
-      : path_(path), errors_(errors) {
-    for (const Setting& setting : settings()) {
+  FileReaderRun(const SettingTable& table, const std::string& path,
+                std::vector<ConfigError>& errors)
+      : settings_(table.settings()), path_(path), errors_(errors) {
+    for (const Setting& setting : settings_) {
       if (std::find(sections_.begin(), sections_.end(), setting.section) == sections_.end()) {
         sections_.emplace_back(setting.section);
       }
@@ -57,6 +58,7 @@ class FileReaderRun {
   void unknown_section(const std::string& name, const toml::node& node);
   void unknown_key(const std::string& section, const std::string& key, const toml::node& node);
 
+  const std::vector<Setting>& settings_;
   const std::string& path_;
   std::vector<ConfigError>& errors_;
   std::vector<std::string> sections_;
@@ -89,9 +91,9 @@ void FileReaderRun::read_section(const std::string& section, const toml::table& 
   for (const auto& [name, node] : table) {
     const std::string key(name.str());
     const auto found = std::find_if(
-        settings().begin(), settings().end(),
+        settings_.begin(), settings_.end(),
         [&](const Setting& setting) { return setting.section == section && setting.key == key; });
-    if (found == settings().end()) {
+    if (found == settings_.end()) {
       unknown_key(section, key, node);
       continue;
     }
@@ -108,7 +110,7 @@ void FileReaderRun::unknown_section(const std::string& name, const toml::node& n
     return;
   }
   // A key outside of its section, or a section that is misspelt.
-  for (const Setting& setting : settings()) {
+  for (const Setting& setting : settings_) {
     if (node.is_table() || setting.key != name) continue;
     errors_.push_back({where(node), name, "stands outside of its section", "",
                        fmt::format("move it below [{}]", setting.section)});
@@ -128,7 +130,7 @@ void FileReaderRun::unknown_key(const std::string& section, const std::string& k
   std::vector<std::string> here;
   std::vector<std::string> everywhere;
   std::string fix;
-  for (const Setting& setting : settings()) {
+  for (const Setting& setting : settings_) {
     if (setting.section == section) here.emplace_back(setting.key);
     everywhere.push_back(setting_path(setting));
     if (setting.key == key) fix = fmt::format("move it below [{}]", setting.section);
@@ -147,9 +149,10 @@ void FileReaderRun::unknown_key(const std::string& section, const std::string& k
 
 }  // namespace
 
-std::vector<SourceValue> read_file_settings(const std::string& path, std::string_view text,
+std::vector<SourceValue> read_file_settings(const SettingTable& table, const std::string& path,
+                                            std::string_view text,
                                             std::vector<ConfigError>& errors) {
-  FileReaderRun run(path, errors);
+  FileReaderRun run(table, path, errors);
   run.read(text);
   return run.take_values();
 }

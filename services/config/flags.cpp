@@ -35,14 +35,14 @@ std::string negative_name(const Setting& setting) {
   return has_one ? fmt::format("--no-{}", setting.alias) : std::string{};
 }
 
-Flags all_flags() {
+Flags all_flags(const SettingTable& table) {
   using Of = FlagName::Of;
   Flags flags;
   flags.add("--config", "-c", true, {Of::config});
   flags.add("--print-config", "", false, {Of::print_config});
   flags.add("--check-config", "", false, {Of::check_config});
   flags.add("--help", "-h", false, {Of::help});
-  for (const Setting& setting : settings()) {
+  for (const Setting& setting : table.settings()) {
     const bool takes_value = setting.kind != SettingKind::boolean;
     flags.add(setting_flag(setting), "", takes_value, {Of::setting, &setting});
     if (!setting.alias.empty()) {
@@ -55,13 +55,14 @@ Flags all_flags() {
   return flags;
 }
 
-std::string help_of(const Setting& setting) {
-  std::string text = fmt::format("{} (default {}", setting.help, setting_toml(setting, {}));
+std::string help_of(const SettingTable& table, const Setting& setting) {
+  std::string text =
+      fmt::format("{} (default {}", setting.help, setting_toml(setting, table.default_of(setting)));
   if (setting.kind == SettingKind::list) text += "; may be repeated";
   return text + ")";
 }
 
-std::string help_text(const std::string& command) {
+std::string help_text(const SettingTable& table, const std::string& command) {
   std::string text = fmt::format(
       "{0}\n\nEvery setting can also be given in a TOML file (key \"limits.message_bytes_max\": "
       "message_bytes_max\nbelow [limits]) or as a variable (CORELANE_LIMITS_MESSAGE_BYTES_MAX). A "
@@ -75,14 +76,14 @@ std::string help_text(const std::string& command) {
   text += help_line("--check-config", "check all settings and exit");
   text += help_line("-h,--help", "print this text and exit");
   std::string_view section;
-  for (const Setting& setting : settings()) {
+  for (const Setting& setting : table.settings()) {
     if (setting.section != section) text += fmt::format("\n[{}]\n", setting.section);
     section = setting.section;
     std::string names = setting_flag(setting);
     for (const std::string& other : {setting_alias(setting), negative_name(setting)}) {
       if (!other.empty()) names += "," + other;
     }
-    text += help_line(names, help_of(setting));
+    text += help_line(names, help_of(table, setting));
   }
   return text;
 }
@@ -147,12 +148,11 @@ class Unknown {
   bool after_unknown_flag_ = false;
 };
 
-void take_flag(const Word& word, const FlagName& name, std::vector<Given>& given,
-               FlagSettings& result, std::vector<ConfigError>& errors) {
+void take_flag(const SettingTable& table, const Word& word, const FlagName& name,
+               std::vector<Given>& given, FlagSettings& result, std::vector<ConfigError>& errors) {
   using Of = FlagName::Of;
   if (name.of == Of::setting) {
-    return take_mention(word, name,
-                        given[static_cast<std::size_t>(name.setting - settings().data())]);
+    return take_mention(word, name, given[table.index_of(*name.setting)]);
   }
   if (name.of == Of::config) {
     result.config_path = word.value;
@@ -174,25 +174,25 @@ void take_flag(const Word& word, const FlagName& name, std::vector<Given>& given
       result.action = std::max(result.action, ConfigAction::help);
       break;
     default:
-      take_mention(word, name, given[static_cast<std::size_t>(name.setting - settings().data())]);
+      take_mention(word, name, given[table.index_of(*name.setting)]);
       break;
   }
 }
 
 }  // namespace
 
-FlagSettings read_flag_settings(const std::string& command,
+FlagSettings read_flag_settings(const SettingTable& table, const std::string& command,
                                 const std::vector<std::string>& arguments,
                                 std::vector<ConfigError>& errors) {
-  const Flags flags = all_flags();
+  const Flags flags = all_flags(table);
   FlagSettings result;
   Unknown unknown(flags, errors);
-  std::vector<Given> given(settings().size());
+  std::vector<Given> given(table.settings().size());
   for (const Word& word : read_words(flags.rules, arguments)) {
     switch (word.kind) {
       case Word::Kind::flag:
         unknown.known();
-        take_flag(word, flags.names[word.flag], given, result, errors);
+        take_flag(table, word, flags.names[word.flag], given, result, errors);
         break;
       case Word::Kind::argument:
         unknown.argument(*word.value);
@@ -208,9 +208,9 @@ FlagSettings read_flag_settings(const std::string& command,
   }
   for (std::size_t i = 0; i < given.size(); ++i) {
     if (given[i].name.empty()) continue;
-    result.values.push_back(value_of(settings()[i], std::move(given[i])));
+    result.values.push_back(value_of(table.settings()[i], std::move(given[i])));
   }
-  if (result.action == ConfigAction::help) result.help = help_text(command);
+  if (result.action == ConfigAction::help) result.help = help_text(table, command);
   return result;
 }
 

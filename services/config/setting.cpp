@@ -7,7 +7,7 @@
 #include <span>
 #include <type_traits>
 
-#include "services/config/schema.hpp"
+#include "services/config/setting.hpp"
 #include "services/config/source.hpp"
 #include "services/config/value.hpp"
 #include "ws/utf8.hpp"
@@ -56,7 +56,7 @@ Parsed<std::uint64_t> parse_number(const Setting& setting, const RawValue& raw) 
   }
 }
 
-ValueProblem set_number(const Setting& setting, const RawValue& raw, ServerConfig& config) {
+ValueProblem set_number(const Setting& setting, const RawValue& raw, Value& to) {
   const Parsed<std::uint64_t> parsed = parse_number(setting, raw);
   if (!parsed.value) return {parsed.problem, parsed.suggestion};
   const std::uint64_t value = *parsed.value;
@@ -68,19 +68,13 @@ ValueProblem set_number(const Setting& setting, const RawValue& raw, ServerConfi
       return {"is no power of two", show(std::min(std::bit_ceil(value), setting.max))};
     }
   }
-  if (const auto* slot = std::get_if<std::uint64_t& (*)(ServerConfig&)>(&setting.slot)) {
-    (*slot)(config) = value;
-  } else {
-    std::get<runtime::Nanoseconds& (*)(ServerConfig&)>(setting.slot)(config) =
-        static_cast<runtime::Nanoseconds>(value);
-  }
+  to = value;
   return {};
 }
 
-ValueProblem set_boolean(const Setting& setting, const RawValue& raw, ServerConfig& config) {
-  auto* slot = std::get<bool& (*)(ServerConfig&)>(setting.slot);
+ValueProblem set_boolean(const RawValue& raw, Value& to) {
   if (const auto* boolean = std::get_if<bool>(&raw.value)) {
-    slot(config) = *boolean;
+    to = *boolean;
     return {};
   }
   const auto* text = std::get_if<std::string>(&raw.value);
@@ -88,7 +82,7 @@ ValueProblem set_boolean(const Setting& setting, const RawValue& raw, ServerConf
   const Parsed<bool> parsed = parse_boolean(*text);
   if (!parsed.value) return {parsed.problem, parsed.suggestion};
   if (!raw.is_text_only) return {"is text, not true or false", *parsed.value ? "true" : "false"};
-  slot(config) = *parsed.value;
+  to = *parsed.value;
   return {};
 }
 
@@ -101,13 +95,13 @@ std::string problem_of(const Setting& setting, std::string_view text) {
   return is_utf8(text) ? setting.check(text) : "is not UTF-8";
 }
 
-ValueProblem set_text(const Setting& setting, const RawValue& raw, ServerConfig& config) {
+ValueProblem set_text(const Setting& setting, const RawValue& raw, Value& to) {
   const auto* text = std::get_if<std::string>(&raw.value);
   if (text == nullptr) return {"is no text", std::string(setting.example)};
   if (const std::string problem = problem_of(setting, *text); !problem.empty()) {
     return {problem, std::string(setting.example)};
   }
-  std::get<std::string& (*)(ServerConfig&)>(setting.slot)(config) = *text;
+  to = *text;
   return {};
 }
 
@@ -142,7 +136,7 @@ ValueProblem problem_in(const Setting& setting, std::string_view element) {
           std::string(setting.example)};
 }
 
-ValueProblem set_list(const Setting& setting, const RawValue& raw, ServerConfig& config) {
+ValueProblem set_list(const Setting& setting, const RawValue& raw, Value& to) {
   std::vector<std::string> given;
   if (const auto* list = std::get_if<std::vector<std::string>>(&raw.value)) {
     given = *list;
@@ -165,7 +159,7 @@ ValueProblem set_list(const Setting& setting, const RawValue& raw, ServerConfig&
     return {fmt::format("\"{}\" {}", part, problem_of(setting, part)),
             std::string(setting.example)};
   }
-  std::get<std::vector<std::string>& (*)(ServerConfig&)>(setting.slot)(config) = std::move(parts);
+  to = std::move(parts);
   return {};
 }
 
@@ -230,43 +224,32 @@ std::string quote_toml(std::string_view text) {
   return quoted + "\"";
 }
 
-std::string setting_toml(const Setting& setting, const ServerConfig& config) {
-  // The slots give references into a configuration that may be written; reading needs a copy of it.
-  ServerConfig copy = config;
-  return std::visit(
-      [&](auto* slot) -> std::string {
-        const auto& value = slot(copy);
-        using Value = std::decay_t<decltype(value)>;
-        if constexpr (std::is_same_v<Value, bool>) {
-          return value ? "true" : "false";
-        } else if constexpr (std::is_same_v<Value, std::string>) {
-          return quote_toml(value);
-        } else if constexpr (std::is_same_v<Value, std::vector<std::string>>) {
-          std::string list;
-          for (const std::string& part : value) {
-            list += (list.empty() ? "" : ", ") + quote_toml(part);
-          }
-          return "[" + list + "]";
-        } else {
-          const std::string text = format_number(setting.kind, static_cast<std::uint64_t>(value));
-          return parse_count(text).value ? text : quote_toml(text);
-        }
-      },
-      setting.slot);
+std::string setting_toml(const Setting& setting, const Value& value) {
+  if (const auto* boolean = std::get_if<bool>(&value)) return *boolean ? "true" : "false";
+  if (const auto* text = std::get_if<std::string>(&value)) return quote_toml(*text);
+  if (const auto* number = std::get_if<std::uint64_t>(&value)) {
+    const std::string text = format_number(setting.kind, *number);
+    return parse_count(text).value ? text : quote_toml(text);
+  }
+  std::string list;
+  for (const std::string& part : std::get<std::vector<std::string>>(value)) {
+    list += (list.empty() ? "" : ", ") + quote_toml(part);
+  }
+  return "[" + list + "]";
 }
 
-ValueProblem set_value(const Setting& setting, const RawValue& raw, ServerConfig& config) {
+ValueProblem set_value(const Setting& setting, const RawValue& raw, Value& to) {
   switch (setting.kind) {
     case SettingKind::boolean:
-      return set_boolean(setting, raw, config);
+      return set_boolean(raw, to);
     case SettingKind::text:
-      return set_text(setting, raw, config);
+      return set_text(setting, raw, to);
     case SettingKind::list:
-      return set_list(setting, raw, config);
+      return set_list(setting, raw, to);
     case SettingKind::count:
     case SettingKind::bytes:
     case SettingKind::duration:
-      return set_number(setting, raw, config);
+      return set_number(setting, raw, to);
   }
   return {"has an unknown kind", {}};
 }

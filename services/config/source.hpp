@@ -1,8 +1,8 @@
 #pragma once
-// The three places that settings come from besides their defaults: a TOML file, environment
-// variables, flags. Each source hands over what it found, unchecked and in the order of precedence;
-// services/config/config.cpp checks and merges. Errors of the source itself (bad TOML, an unknown
-// name) are appended to `errors`.
+// The places that settings come from besides their defaults: the program itself, a TOML file,
+// environment variables, flags. Each source hands over what it found, unchecked and in the order of
+// precedence; services/config/config.cpp checks and merges. Errors of the source itself (bad TOML,
+// an unknown name) are appended to `errors`.
 
 #include <optional>
 #include <string>
@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "services/config/config.hpp"
-#include "services/config/schema.hpp"
+#include "services/config/setting.hpp"
 
 namespace corelane::services::config {
 
-enum class Source : std::uint8_t { file, environment, flag };
+enum class Source : std::uint8_t { program, file, environment, flag };
 
 struct SourceValue {
   const Setting* setting = nullptr;
@@ -31,7 +31,8 @@ std::string write_fix(const SourceValue& from, std::string_view value);
 std::string origin_of(const SourceValue& value);
 
 // `path` is for messages only.
-std::vector<SourceValue> read_file_settings(const std::string& path, std::string_view text,
+std::vector<SourceValue> read_file_settings(const SettingTable& table, const std::string& path,
+                                            std::string_view text,
                                             std::vector<ConfigError>& errors);
 
 // ["a", "b"] as TOML writes it; nothing if it is no array of texts.
@@ -39,7 +40,8 @@ std::optional<std::vector<std::string>> parse_toml_list(std::string_view text);
 
 // Variables that are no setting end in `warnings`: the environment may hold names of other programs
 // or of another version of this one, so they are no errors.
-std::vector<SourceValue> read_environment_settings(const Environment& environment,
+std::vector<SourceValue> read_environment_settings(const SettingTable& table,
+                                                   const Environment& environment,
                                                    std::vector<std::string>& warnings);
 
 struct FlagSettings {
@@ -48,7 +50,7 @@ struct FlagSettings {
   ConfigAction action = ConfigAction::run;
   std::string help;  // for ConfigAction::help
 };
-FlagSettings read_flag_settings(const std::string& command,
+FlagSettings read_flag_settings(const SettingTable& table, const std::string& command,
                                 const std::vector<std::string>& arguments,
                                 std::vector<ConfigError>& errors);
 

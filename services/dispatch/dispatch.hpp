@@ -24,6 +24,11 @@
 
 namespace corelane::services {
 
+namespace config {
+template <class Options>
+struct Row;  // services/config/rows.hpp
+}
+
 struct DispatchOptions {
   std::string node_name;
   std::string server_version;
@@ -65,6 +70,8 @@ class Dispatch {
   const OpcodeTable& table() const noexcept { return table_; }
   // WhoAmI and Ping.
   static std::span<const OpcodeRow> opcodes() noexcept;
+  static std::span<const config::Row<DispatchOptions>> settings() noexcept;
+  static std::span<const config::Row<DispatchOptions>> handler_settings() noexcept;
 
   // --- For the functions of rows
   // Both refuse a payload that is not of its type, and say so by false or null. The first is for

@@ -39,6 +39,11 @@
 
 namespace corelane::services {
 
+namespace config {
+template <class Options>
+struct Row;  // services/config/rows.hpp
+}
+
 struct PubSubOptions {
   std::size_t channel_name_bytes_max = 255;
   std::size_t subscriptions_per_session_max = 1000;
@@ -100,6 +105,7 @@ class PubSub {
 
   static PubSub& local() noexcept { return services::local<PubSub>(ServiceSlot::pubsub); }
   static std::span<const OpcodeRow> opcodes() noexcept;
+  static std::span<const config::Row<PubSubOptions>> settings() noexcept;
 
   // Completes with SubscriptionsChanged when all owners have answered. `channels` are looked at
   // now. At most 65,536 channels.

@@ -146,7 +146,7 @@ class Examples(unittest.TestCase):
     def test_wrong_flags_are_refused(self):
         with Process('--nope', program=ECHO) as server:
             self.assertEqual(server.exit_code(), 2)
-            self.assertIn('--nope is no flag', server.err.text())
+            self.assertIn('--nope: is no flag', server.err.text())
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "services/config/schema.hpp"
+#include "services/config/setting.hpp"
 #include "tests/unit/services/config/inputs.hpp"
 
 namespace corelane::services::config {
@@ -24,38 +24,39 @@ using tests::ConfigInputs;
 using tests::errors_of;
 using tests::load;
 using tests::load_file;
+using tests::table;
 
 TEST(Config, WithoutSourcesEverythingHasItsDefaultAndIsValid) {
   const ConfigResult result = load({});
   EXPECT_EQ(errors_of(result), "");
   EXPECT_TRUE(result.warnings.empty());
-  EXPECT_EQ(result.config, ServerConfig{});
+  EXPECT_EQ(result.config, Configuration(table()));
   EXPECT_EQ(result.action, ConfigAction::run);
   EXPECT_EQ(std::set<std::string>(result.origins.begin(), result.origins.end()),
             std::set<std::string>{"default"});
 }
 
 TEST(Config, TheDefaultsAreTheLimitsOfTheDesign) {
-  const ServerConfig config;
-  EXPECT_EQ(config.limits.message_bytes_max, 1u << 20);
-  EXPECT_EQ(config.limits.fragments_max, 1024u);
-  EXPECT_EQ(config.limits.message_deadline, 30 * runtime::kSecond);
-  EXPECT_EQ(config.limits.request_line_bytes_max, 4096u);
-  EXPECT_EQ(config.limits.header_bytes_max, 8192u);
-  EXPECT_EQ(config.limits.header_fields_max, 64u);
-  EXPECT_EQ(config.limits.header_deadline, 10 * runtime::kSecond);
-  EXPECT_EQ(config.limits.close_timeout, 5 * runtime::kSecond);
-  EXPECT_EQ(config.limits.close_discard_bytes_max, 16u << 20);
-  EXPECT_EQ(config.limits.ping_interval, 25 * runtime::kSecond);
-  EXPECT_EQ(config.limits.pong_timeout, 10 * runtime::kSecond);
-  EXPECT_EQ(config.limits.outgoing_queue_bytes_max, 1u << 20);
-  EXPECT_EQ(config.limits.write_stall_timeout, 30 * runtime::kSecond);
-  EXPECT_EQ(config.limits.subscriptions_per_session_max, 1000u);
-  EXPECT_EQ(config.limits.channel_name_bytes_max, 255u);
-  EXPECT_EQ(config.limits.channels_max, 1'000'000u);
-  EXPECT_EQ(config.limits.connections_max, 1'000'000u);
-  EXPECT_EQ(config.limits.connections_per_ip_max, 0u);
-  EXPECT_FALSE(config.websocket.deflate);
+  const Configuration config(table());
+  EXPECT_EQ(config.number("limits.message_bytes_max"), 1u << 20);
+  EXPECT_EQ(config.number("limits.fragments_max"), 1024u);
+  EXPECT_EQ(config.number("limits.message_deadline"), std::uint64_t{30 * runtime::kSecond});
+  EXPECT_EQ(config.number("limits.request_line_bytes_max"), 4096u);
+  EXPECT_EQ(config.number("limits.header_bytes_max"), 8192u);
+  EXPECT_EQ(config.number("limits.header_fields_max"), 64u);
+  EXPECT_EQ(config.number("limits.header_deadline"), std::uint64_t{10 * runtime::kSecond});
+  EXPECT_EQ(config.number("limits.close_timeout"), std::uint64_t{5 * runtime::kSecond});
+  EXPECT_EQ(config.number("limits.close_discard_bytes_max"), 16u << 20);
+  EXPECT_EQ(config.number("limits.ping_interval"), std::uint64_t{25 * runtime::kSecond});
+  EXPECT_EQ(config.number("limits.pong_timeout"), std::uint64_t{10 * runtime::kSecond});
+  EXPECT_EQ(config.number("limits.outgoing_queue_bytes_max"), 1u << 20);
+  EXPECT_EQ(config.number("limits.write_stall_timeout"), std::uint64_t{30 * runtime::kSecond});
+  EXPECT_EQ(config.number("limits.subscriptions_per_session_max"), 1000u);
+  EXPECT_EQ(config.number("limits.channel_name_bytes_max"), 255u);
+  EXPECT_EQ(config.number("limits.channels_max"), 1'000'000u);
+  EXPECT_EQ(config.number("limits.connections_max"), 1'000'000u);
+  EXPECT_EQ(config.number("limits.connections_per_ip_max"), 0u);
+  EXPECT_FALSE(config.is_on("websocket.deflate"));
 }
 
 TEST(Config, AFlagWinsOverTheEnvironmentOverTheFileOverTheDefault) {
@@ -69,9 +70,9 @@ TEST(Config, AFlagWinsOverTheEnvironmentOverTheFileOverTheDefault) {
   inputs.arguments = {"--max-fragments", "30"};
   const ConfigResult result = load(inputs);
   EXPECT_EQ(errors_of(result), "");
-  EXPECT_EQ(result.config.limits.fragments_max, 30u);
-  EXPECT_EQ(result.config.limits.message_bytes_max, 21u);
-  EXPECT_EQ(result.config.limits.header_fields_max, 12u);
+  EXPECT_EQ(result.config.number("limits.fragments_max"), 30u);
+  EXPECT_EQ(result.config.number("limits.message_bytes_max"), 21u);
+  EXPECT_EQ(result.config.number("limits.header_fields_max"), 12u);
   const std::string printed = print_config(result);
   EXPECT_NE(printed.find("fragments_max = 30  # flag --max-fragments\n"), printed.npos) << printed;
   EXPECT_NE(printed.find("message_bytes_max = 21  # environment CORELANE_LIMITS_MESSAGE_BYTES_MAX"),
@@ -85,47 +86,25 @@ TEST(Config, TheFlagForTheFileWinsOverItsVariable) {
   inputs.files["a.toml"] = "[server]\ncores = 1\n";
   inputs.files["b.toml"] = "[server]\ncores = 2\n";
   inputs.environment = {{"CORELANE_CONFIG", "a.toml"}};
-  EXPECT_EQ(load(inputs).config.server.cores, 1u);
+  EXPECT_EQ(load(inputs).config.number("server.cores"), 1u);
   inputs.arguments = {"--config=b.toml"};
-  EXPECT_EQ(load(inputs).config.server.cores, 2u);
-}
-
-// A value that differs from the default, as it is written in a variable or flag.
-std::string other_value(const Setting& setting) {
-  if (setting.kind == SettingKind::text && setting.key == "level") return "debug";
-  if (setting.kind == SettingKind::list && setting.key.ends_with("listen")) return "127.0.0.1:9";
-  switch (setting.kind) {
-    case SettingKind::boolean:
-      return setting_toml(setting, {}) == "true" ? "false" : "true";
-    case SettingKind::text:
-    case SettingKind::list:
-      return std::string(setting.example);
-    default:
-      break;
-  }
-  if (setting.zero_too) return "0";
-  // The largest size would be refused for the memory it takes, the smallest never is.
-  const std::uint64_t value = setting.key == "completion_entries" ? setting.max : setting.min;
-  const std::uint64_t used =
-      fmt::format("{}", value) == setting_toml(setting, {}) ? setting.min + 1 : value;
-  return setting.kind == SettingKind::duration ? fmt::format("{}ns", used)
-                                               : fmt::format("{}", used);
+  EXPECT_EQ(load(inputs).config.number("server.cores"), 2u);
 }
 
 TEST(Config, EverySettingCanBeGivenAsFlagAliasVariableAndKey) {
-  for (const Setting& setting : settings()) {
-    const std::string value = other_value(setting);
+  for (const Setting& setting : table().settings()) {
+    const std::string value = tests::other_value(setting);
     const std::string path = setting_path(setting);
     const std::string joint = setting_flag(setting) + "=" + value;
     const ConfigResult by_flag = load({{joint}, {}, {}});
     EXPECT_EQ(errors_of(by_flag), "") << path;
-    EXPECT_NE(by_flag.config, ServerConfig{}) << path << " = " << value;
+    EXPECT_NE(by_flag.config, Configuration(table())) << path << " = " << value;
 
     const ConfigResult by_variable = load({{}, {{setting_variable(setting), value}}, {}});
     EXPECT_EQ(by_variable.config, by_flag.config) << path;
 
     const std::string toml = fmt::format("[{}]\n{} = {}\n", setting.section, setting.key,
-                                         setting_toml(setting, by_flag.config));
+                                         setting_toml(setting, by_flag.config.of(setting)));
     const ConfigResult by_file = load_file(toml);
     EXPECT_EQ(errors_of(by_file), "") << toml;
     EXPECT_EQ(by_file.config, by_flag.config) << toml;
@@ -139,7 +118,7 @@ TEST(Config, EverySettingCanBeGivenAsFlagAliasVariableAndKey) {
 TEST(Config, NamesOfSettingsAreUnique) {
   std::set<std::string> names{"--config", "--print-config", "--check-config", "--help"};
   std::set<std::string> variables{"CORELANE_CONFIG"};
-  for (const Setting& setting : settings()) {
+  for (const Setting& setting : table().settings()) {
     EXPECT_TRUE(names.insert(setting_flag(setting)).second) << setting_flag(setting);
     EXPECT_TRUE(variables.insert(setting_variable(setting)).second);
     if (!setting.alias.empty()) {
@@ -149,15 +128,15 @@ TEST(Config, NamesOfSettingsAreUnique) {
 }
 
 TEST(Config, EveryNumberIsTakenAtItsBoundsAndRefusedOnePastThem) {
-  for (const Setting& setting : settings()) {
+  for (const Setting& setting : table().settings()) {
     const bool is_number = setting.kind == SettingKind::count ||
                            setting.kind == SettingKind::bytes ||
                            setting.kind == SettingKind::duration;
     if (!is_number) continue;
     const auto take = [&](std::uint64_t value) {
-      ServerConfig config;
+      Value taken;
       const char* unit = setting.kind == SettingKind::duration ? "ns" : "";
-      return set_value(setting, {fmt::format("{}{}", value, unit), true}, config).problem;
+      return set_value(setting, {fmt::format("{}{}", value, unit), true}, taken).problem;
     };
     const std::string path = setting_path(setting);
     EXPECT_EQ(take(setting.min), "") << path;
@@ -196,13 +175,13 @@ TEST(Config, PrintedConfigurationReadsBackTheSame) {
                       "5"};
   const ConfigResult result = load(inputs);
   ASSERT_EQ(errors_of(result), "");
-  EXPECT_EQ(result.config.server.listen,
+  EXPECT_EQ(result.config.list("server.listen"),
             (std::vector<std::string>{"[::1]:0", "unix:/run/a.sock", "0.0.0.0:81"}));
   const ConfigResult again = load_file(print_config(result));
   EXPECT_EQ(errors_of(again), "");
   EXPECT_EQ(again.config, result.config);
   const ConfigResult defaults = load_file(print_config(load({})));
-  EXPECT_EQ(defaults.config, ServerConfig{});
+  EXPECT_EQ(defaults.config, Configuration(table()));
   EXPECT_EQ(defaults.warnings, std::vector<std::string>{}) << "a default has no effect to miss";
 }
 
@@ -222,16 +201,17 @@ TEST(Config, TheLastOfRepeatedFlagsWinsAndListsAddUp) {
             {},
             {}});
   EXPECT_EQ(errors_of(result), "");
-  EXPECT_EQ(result.config.server.cores, 2u);
-  EXPECT_EQ(result.config.server.listen, (std::vector<std::string>{"127.0.0.1:1", "127.0.0.1:2"}));
-  EXPECT_FALSE(result.config.websocket.deflate);
+  EXPECT_EQ(result.config.number("server.cores"), 2u);
+  EXPECT_EQ(result.config.list("server.listen"),
+            (std::vector<std::string>{"127.0.0.1:1", "127.0.0.1:2"}));
+  EXPECT_FALSE(result.config.is_on("websocket.deflate"));
 }
 
 TEST(Config, HelpNamesEverySettingAndEndsTheLoadEarly) {
   const ConfigResult result = load({{"--help", "--config", "none.toml"}, {}, {}});
   EXPECT_EQ(result.action, ConfigAction::help);
   EXPECT_TRUE(result.ok());
-  for (const Setting& setting : settings()) {
+  for (const Setting& setting : table().settings()) {
     EXPECT_NE(result.help.find(setting_flag(setting)), result.help.npos) << setting.key;
     EXPECT_NE(result.help.find(setting_alias(setting)), result.help.npos) << setting.key;
   }

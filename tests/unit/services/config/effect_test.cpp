@@ -115,8 +115,13 @@ TEST(ConfigEffect, WithoutAListenerForWebSocketItsSettingsAreNamed) {
 }
 
 TEST(ConfigEffect, SettingsOfServicesAreNamedOnEcho) {
-  const auto load_echo = [](const Arguments& arguments) {
-    return load_config("corelane echo", arguments, {}, read_whole_file);
+  ServerOptions options;
+  const SettingTable table = settings_of(options, ServedBy::echo);
+  const auto load_echo = [&](const Arguments& arguments) {
+    const Program program{.command = "corelane echo", .check = [](ConfigResult& result) {
+                            check_settings(result, ServedBy::echo, true);
+                          }};
+    return load_config(table, program, arguments, {}, read_whole_file);
   };
   EXPECT_EQ(load_echo({"--tcp-listen=127.0.0.1:0", "--max-channels=5", "--node-name=a",
                        "--max-channel-name=5", "--max-subscriptions=5"})

@@ -19,6 +19,7 @@ using tests::errors_of;
 using tests::load;
 using tests::load_file;
 using tests::one_error;
+using tests::table;
 
 TEST(ConfigErrors, AnErrorInAFileNamesFileLineKeyValueRangeAndFix) {
   EXPECT_EQ(
@@ -148,7 +149,7 @@ TEST(ConfigErrors, AnEmptyNameOfTheFileIsAnErrorAndNotTheVariablesFile) {
     const ConfigResult result = load(inputs);
     EXPECT_EQ(one_error(result),
               "command line: --config \"\": names no file; fix: leave it out to use the defaults");
-    EXPECT_EQ(result.config.server.cores, 0u);
+    EXPECT_EQ(result.config.number("server.cores"), 0u);
   }
   // As everywhere, an empty variable is one that was not set.
   EXPECT_TRUE(load({{}, {{"CORELANE_CONFIG", ""}}, {}}).ok());

@@ -1,6 +1,7 @@
 #pragma once
 // A load of the configuration as a test wants it: arguments, environment and files made up.
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cerrno>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "services/config/config.hpp"
+#include "services/node/settings.hpp"
 
 namespace corelane::tests {
 
@@ -20,9 +22,26 @@ struct ConfigInputs {
   std::map<std::string, std::string> files;
 };
 
+// The table of `corelane serve`, and the options that it is bound to.
+inline services::ServerOptions& server_options() {
+  static services::ServerOptions options;
+  return options;
+}
+inline const services::config::SettingTable& table() {
+  static const services::config::SettingTable kTable =
+      services::settings_of(server_options(), services::ServedBy::serve);
+  return kTable;
+}
+
 inline services::config::ConfigResult load(const ConfigInputs& inputs) {
   return services::config::load_config(
-      "corelane serve", inputs.arguments, inputs.environment,
+      table(),
+      {.command = "corelane serve",
+       .check =
+           [](services::config::ConfigResult& result) {
+             services::check_settings(result, services::ServedBy::serve, true);
+           }},
+      inputs.arguments, inputs.environment,
       [&](const std::string& path) -> runtime::Result<std::string> {
         const auto found = inputs.files.find(path);
         if (found == inputs.files.end()) {
@@ -34,6 +53,30 @@ inline services::config::ConfigResult load(const ConfigInputs& inputs) {
 
 inline services::config::ConfigResult load_file(const std::string& text) {
   return load({{"--config", "c.toml"}, {}, {{"c.toml", text}}});
+}
+
+// A value that differs from the default, as it is written in a variable or flag.
+inline std::string other_value(const services::config::Setting& setting) {
+  using Kind = services::config::SettingKind;
+  const auto default_text = [&] {
+    return services::config::setting_toml(setting, setting.load(setting.options));
+  };
+  if (setting.kind == Kind::text && setting.key == "level") return "debug";
+  if (setting.kind == Kind::list && setting.key.ends_with("listen")) return "127.0.0.1:9";
+  switch (setting.kind) {
+    case Kind::boolean:
+      return default_text() == "true" ? "false" : "true";
+    case Kind::text:
+    case Kind::list:
+      return std::string(setting.example);
+    default:
+      break;
+  }
+  if (setting.zero_too) return "0";
+  // The largest size would be refused for the memory it takes, the smallest never is.
+  const std::uint64_t value = setting.key == "completion_entries" ? setting.max : setting.min;
+  const std::uint64_t used = fmt::format("{}", value) == default_text() ? setting.min + 1 : value;
+  return setting.kind == Kind::duration ? fmt::format("{}ns", used) : fmt::format("{}", used);
 }
 
 inline std::string errors_of(const services::config::ConfigResult& result) {

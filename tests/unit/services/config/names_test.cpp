@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "services/config/schema.hpp"
+#include "services/config/setting.hpp"
 #include "services/config/value.hpp"
 #include "tests/support/hostile_texts.hpp"
 #include "tests/unit/services/config/inputs.hpp"
@@ -20,15 +20,12 @@ namespace {
 using tests::errors_of;
 using tests::load;
 using tests::load_file;
+using tests::table;
 
-using Texts = std::vector<std::string>;
-
-Texts value_in(const Setting& setting, const ServerConfig& config) {
-  ServerConfig copy = config;
-  if (setting.kind == SettingKind::text) {
-    return {std::get<std::string& (*)(ServerConfig&)>(setting.slot)(copy)};
-  }
-  return std::get<Texts& (*)(ServerConfig&)>(setting.slot)(copy);
+Texts value_in(const Setting& setting, const Configuration& config) {
+  const Value& value = config.of(setting);
+  if (setting.kind == SettingKind::text) return {std::get<std::string>(value)};
+  return std::get<Texts>(value);
 }
 
 struct Source {
@@ -105,7 +102,7 @@ void expect_alike_everywhere(const Setting& setting, const std::string& text) {
 }
 
 void for_each_name(const std::function<void(const Setting&)>& visit) {
-  for (const Setting& setting : settings()) {
+  for (const Setting& setting : table().settings()) {
     if (setting.kind == SettingKind::text || setting.kind == SettingKind::list) visit(setting);
   }
 }
@@ -178,7 +175,7 @@ TEST(ConfigNames, WithCommasNeedNoArrayWhereNothingBehindACommaIsAnElement) {
   for (const auto& [text, addresses] : rows) {
     const ConfigResult by_variable = load({{}, {{"CORELANE_SERVER_LISTEN", text}}, {}});
     EXPECT_EQ(errors_of(by_variable), "") << text;
-    EXPECT_EQ(by_variable.config.server.listen, addresses) << text;
+    EXPECT_EQ(by_variable.config.list("server.listen"), addresses) << text;
     EXPECT_EQ(load({{"--listen", text}, {}, {}}).config, by_variable.config) << text;
   }
 }
@@ -220,11 +217,11 @@ TEST(ConfigNames, OfTheFileAreTakenAsGiven) {
           tests::Arguments{"-c", path}}) {
       const ConfigResult result = load({words, {}, {{path, "[server]\ncores = 3\n"}}});
       EXPECT_EQ(errors_of(result), "") << path;
-      EXPECT_EQ(result.config.server.cores, 3u) << path;
+      EXPECT_EQ(result.config.number("server.cores"), 3u) << path;
       expect_reads_back(result, path);
     }
     EXPECT_EQ(load({{}, {{"CORELANE_CONFIG", path}}, {{path, "[server]\ncores = 3\n"}}})
-                  .config.server.cores,
+                  .config.number("server.cores"),
               3u);
   }
   // Not even UTF-8: the comments of --print-config are.

@@ -1,16 +1,17 @@
 // Goal: the rights of a Unix socket are taken as people write them, and a mistake is told with its
 // fix. Method: the parsers, and whole configurations.
-#include "services/config/unix_rights.hpp"
+#include "services/node/unix_rights.hpp"
 
 #include <gtest/gtest.h>
 
-#include "services/config/server_options.hpp"
 #include "tests/unit/services/config/inputs.hpp"
 
 namespace corelane {
 namespace {
 
-using namespace services::config;
+using namespace services;
+using config::ConfigError;
+using config::ConfigResult;
 
 TEST(UnixRights, AModeIsThreeOrFourOctalDigits) {
   EXPECT_EQ(parse_mode("0660"), 0660);
@@ -50,11 +51,12 @@ TEST(UnixRights, TheyReachTheListeners) {
                                            {}});
   ASSERT_TRUE(result.ok());
   EXPECT_TRUE(result.warnings.empty());
-  const runtime::ListenOptions socket = listen_options(result.config);
+  EXPECT_EQ(tests::server_options().node.socket.unix_mode, -1);
+  tests::table().store(result.config);
+  const runtime::ListenOptions socket = tests::server_options().node.socket;
   EXPECT_EQ(socket.unix_mode, 0660);
   EXPECT_EQ(socket.unix_owner, 0);
   EXPECT_EQ(socket.unix_group, 7);
-  EXPECT_EQ(listen_options(ServerConfig{}).unix_mode, -1);
 }
 
 TEST(UnixRights, WithoutAUnixSocketTheyWarn) {

@@ -7,7 +7,7 @@
 #include <optional>
 #include <string_view>
 
-namespace corelane::services::config {
+namespace corelane::services {
 
 // "0660": octal digits, at most 0777.
 std::optional<std::int64_t> parse_mode(std::string_view text);
@@ -16,4 +16,4 @@ std::optional<std::int64_t> parse_mode(std::string_view text);
 std::optional<std::int64_t> find_user(std::string_view text);
 std::optional<std::int64_t> find_group(std::string_view text);
 
-}  // namespace corelane::services::config
+}  // namespace corelane::services

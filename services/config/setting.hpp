@@ -1,6 +1,7 @@
 #pragma once
-// The table of settings: one row for everything that can be configured. Keys, variables, flags,
-// help and --print-config all come from it, so that none of them can be forgotten.
+// A setting: its names, what it may be, and the option that it sets. Rows of settings stand beside
+// the options (services/config/rows.hpp makes them); everything that is said of a setting comes
+// from its row: keys, variables, flags, help, --print-config, errors.
 
 #include <cstdint>
 #include <string>
@@ -8,17 +9,12 @@
 #include <variant>
 #include <vector>
 
-#include "services/config/config.hpp"
-
 namespace corelane::services::config {
 
 enum class SettingKind : std::uint8_t { boolean, count, bytes, duration, text, list };
 
-// Where the value lives in a ServerConfig. Counts and sizes are both integers.
-using SettingSlot =
-    std::variant<bool& (*)(ServerConfig&), std::uint64_t& (*)(ServerConfig&),
-                 runtime::Nanoseconds& (*)(ServerConfig&), std::string& (*)(ServerConfig&),
-                 std::vector<std::string>& (*)(ServerConfig&)>;
+// Counts, sizes and durations (nanoseconds) are numbers.
+using Value = std::variant<bool, std::uint64_t, std::string, std::vector<std::string>>;
 
 // Why one text, or one part of a list, cannot be used; empty if it can.
 using TextCheck = std::string (*)(std::string_view text);
@@ -27,8 +23,7 @@ struct Setting {
   std::string_view section;
   std::string_view key;
   std::string_view alias;  // the short flag without its dashes, "max-message"; may be empty
-  SettingKind kind;
-  SettingSlot slot;
+  SettingKind kind{};
   std::string_view help;
   // Counts, sizes and durations (nanoseconds): smallest and largest value.
   std::uint64_t min = 0;
@@ -38,9 +33,14 @@ struct Setting {
   TextCheck check = nullptr;      // texts and parts of lists
   std::string_view allowed = "";  // texts and lists: what is allowed, in words
   std::string_view example = "";  // texts and lists: one that is
+  // Puts a checked value into the options that the row is of, and reads what is there.
+  void (*store)(void* options, const Value& value) = nullptr;
+  Value (*load)(const void* options) = nullptr;
+  // The options; null if this program has nothing that takes the setting.
+  void* options = nullptr;
+  // Sets one option more by the setting of this name, and has nothing else.
+  bool follows = false;
 };
-
-const std::vector<Setting>& settings();
 
 std::string setting_path(const Setting& setting);      // limits.message_bytes_max
 std::string setting_flag(const Setting& setting);      // --limits.message-bytes-max
@@ -49,8 +49,8 @@ std::string setting_variable(const Setting& setting);  // CORELANE_LIMITS_MESSAG
 
 // "1 to 1GiB" and the like.
 std::string setting_allowed(const Setting& setting);
-// The value in `config` as TOML: 1024, "1MiB", true, ["a", "b"].
-std::string setting_toml(const Setting& setting, const ServerConfig& config);
+// A value of the setting as TOML: 1024, "1MiB", true, ["a", "b"].
+std::string setting_toml(const Setting& setting, const Value& value);
 std::string quote_toml(std::string_view text);
 
 // A value from a source, before it is understood.
@@ -65,7 +65,7 @@ struct ValueProblem {
   std::string problem;     // empty if the value was taken
   std::string suggestion;  // a value that would be taken, as text; may be empty
 };
-// Checks the value and puts it into `config`; leaves `config` as it is if it cannot be used.
-ValueProblem set_value(const Setting& setting, const RawValue& raw, ServerConfig& config);
+// Checks the value and puts it into `to`; leaves `to` as it is if it cannot be used.
+ValueProblem set_value(const Setting& setting, const RawValue& raw, Value& to);
 
 }  // namespace corelane::services::config

@@ -1,4 +1,4 @@
-#include "services/config/unix_rights.hpp"
+#include "services/node/unix_rights.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -8,7 +8,7 @@
 #include <charconv>
 #include <string>
 
-namespace corelane::services::config {
+namespace corelane::services {
 namespace {
 
 constexpr std::int64_t kModeMax = 0777;
@@ -66,4 +66,4 @@ std::optional<std::int64_t> find_group(std::string_view text) {
   return find("/etc/group", text);
 }
 
-}  // namespace corelane::services::config
+}  // namespace corelane::services

@@ -1,17 +1,19 @@
 // Settings that are well-formed and have no effect beside the others. Each is named in a warning,
 // with the reason: a configuration that is in order does what it says.
 
-#include "services/config/effect.hpp"
-
 #include <fmt/format.h>
 
 #include <algorithm>
 
-#include "runtime/assert.hpp"
-#include "services/config/schema.hpp"
+#include "services/node/settings.hpp"
 
-namespace corelane::services::config {
+namespace corelane::services {
 namespace {
+
+using config::ConfigResult;
+using config::Configuration;
+using config::Setting;
+using config::Texts;
 
 // What the shortest WebSocket handshake takes: Host, Upgrade, Connection, key and version.
 constexpr std::uint64_t kHandshakeFields = 5;
@@ -19,13 +21,14 @@ constexpr std::uint64_t kHandshakeHeaderBytes = 122;
 
 class EffectCheck {
  public:
-  EffectCheck(ConfigResult& result, ServedBy served_by)
-      : result_(result), config_(result.config), served_by_(served_by) {}
+  EffectCheck(ConfigResult& result, ServedBy served_by, bool has_huge_pages)
+      : result_(result),
+        config_(result.config),
+        served_by_(served_by),
+        has_huge_pages_(has_huge_pages) {}
   void run();
 
  private:
-  // "limits.pong_timeout = "30s" (flag --pong-timeout)"
-  std::string shown(const Setting& setting) const;
   // By its value: a configuration that writes every setting down, as --print-config does, wants
   // nothing of those that have their defaults.
   void warn(const Setting& setting, std::string_view because);
@@ -41,31 +44,23 @@ class EffectCheck {
   void check_sizes();
 
   ConfigResult& result_;
-  const ServerConfig& config_;
+  const Configuration& config_;
   ServedBy served_by_;
+  bool has_huge_pages_;
 };
 
-std::string EffectCheck::shown(const Setting& setting) const {
-  const auto index = static_cast<std::size_t>(&setting - settings().data());
-  return fmt::format("{} = {} ({})", setting_path(setting), setting_toml(setting, config_),
-                     result_.origins[index]);
-}
-
 void EffectCheck::warn(const Setting& setting, std::string_view because) {
-  if (setting_toml(setting, config_) == setting_toml(setting, {})) return;
-  result_.warnings.push_back(fmt::format("{} has no effect: {}", shown(setting), because));
+  if (config_.of(setting) == config_.table().default_of(setting)) return;
+  result_.warnings.push_back(fmt::format("{} has no effect: {}", result_.shown(setting), because));
 }
 
 void EffectCheck::warn(std::string_view path, std::string_view because) {
-  const auto found = std::find_if(settings().begin(), settings().end(),
-                                  [&](const Setting& it) { return setting_path(it) == path; });
-  RT_ASSERT(found != settings().end());
-  warn(*found, because);
+  warn(config_.table().at(path), because);
 }
 
 void EffectCheck::warn_section(std::string_view section, std::string_view key_prefix,
                                std::string_view because) {
-  for (const Setting& setting : settings()) {
+  for (const Setting& setting : config_.table().settings()) {
     if (setting.section == section && setting.key.starts_with(key_prefix)) warn(setting, because);
   }
 }
@@ -73,16 +68,17 @@ void EffectCheck::warn_section(std::string_view section, std::string_view key_pr
 void EffectCheck::check_command() {
   if (served_by_ != ServedBy::echo) return;
   constexpr std::string_view kBecause = "echo has no services";
-  for (const std::string_view path :
-       {"server.tcp_listen", "server.node_name", "limits.subscriptions_per_session_max",
-        "limits.channel_name_bytes_max", "limits.channels_max"}) {
+  for (const std::string_view path : {"server.tcp_listen", "server.node_name"}) {
     warn(path, kBecause);
+  }
+  for (const Setting& setting : config_.table().settings()) {
+    if (setting.options == nullptr) warn(setting, kBecause);
   }
 }
 
 void EffectCheck::check_listeners() {
-  const auto& listen = config_.server.listen;
-  const auto& tcp_listen = config_.server.tcp_listen;
+  const Texts& listen = config_.list("server.listen");
+  const Texts& tcp_listen = config_.list("server.tcp_listen");
   if (listen.empty()) {
     constexpr std::string_view kBecause = "server.listen is empty, so nobody speaks WebSocket";
     warn_section("websocket", "", kBecause);
@@ -108,30 +104,31 @@ void EffectCheck::check_listeners() {
 }
 
 void EffectCheck::check_buffers() {
-  const ServerConfig::Runtime& runtime = config_.runtime;
-  if (config_.server.cores == 1) {
+  const std::uint64_t small_bytes = config_.number("runtime.receive_buffer_bytes");
+  const std::uint64_t medium_bytes = config_.number("runtime.medium_buffer_bytes");
+  const bool has_medium = config_.number("runtime.medium_buffers") != 0;
+  if (config_.number("server.cores") == 1) {
     warn("runtime.lane_slots", "one core has no lanes");
     warn("runtime.lane_poll", "one core has no lanes");
   }
-  if (runtime.medium_buffers == 0) {
+  if (!has_medium) {
     warn("runtime.medium_buffer_bytes", "runtime.medium_buffers is 0");
-  } else if (runtime.medium_buffer_bytes <= runtime.receive_buffer_bytes) {
+  } else if (medium_bytes <= small_bytes) {
     warn("runtime.medium_buffer_bytes",
          "small buffers (runtime.receive_buffer_bytes) hold as much");
   }
-  if (runtime.large_buffers == 0) {
+  if (config_.number("runtime.large_buffers") == 0) {
     warn("runtime.large_buffer_bytes", "runtime.large_buffers is 0");
-  } else if (runtime.medium_buffers != 0 &&
-             runtime.large_buffer_bytes <= runtime.medium_buffer_bytes) {
+  } else if (has_medium && config_.number("runtime.large_buffer_bytes") <= medium_bytes) {
     warn("runtime.large_buffer_bytes", "medium ones (runtime.medium_buffer_bytes) hold as much");
   }
-#ifndef CORELANE_MIMALLOC
-  warn("runtime.huge_pages", "this build has an allocator without them");
-#endif
+  if (!has_huge_pages_) {
+    warn("runtime.huge_pages", "this build has an allocator without them");
+  }
 }
 
 void EffectCheck::check_origins() {
-  const auto& origins = config_.websocket.origins;
+  const Texts& origins = config_.list("websocket.origins");
   if (std::find(origins.begin(), origins.end(), "*") == origins.end()) return;
   warn("websocket.origin_strict", "websocket.origins has \"*\", which lets any origin in");
   if (std::all_of(origins.begin(), origins.end(), [](const auto& it) { return it == "*"; })) return;
@@ -140,35 +137,34 @@ void EffectCheck::check_origins() {
 }
 
 void EffectCheck::check_header_limits() {
-  const ServerConfig::Limits& limits = config_.limits;
-  if (limits.header_fields_max < kHandshakeFields ||
-      limits.header_bytes_max < kHandshakeHeaderBytes) {
+  const std::uint64_t fields = config_.number("limits.header_fields_max");
+  const std::uint64_t header_bytes = config_.number("limits.header_bytes_max");
+  if (fields < kHandshakeFields || header_bytes < kHandshakeHeaderBytes) {
     result_.warnings.push_back(
         fmt::format("no WebSocket can be opened: its handshake has at least {} fields "
                     "(limits.header_fields_max = {}) of {} bytes (limits.header_bytes_max = {})",
-                    kHandshakeFields, limits.header_fields_max, kHandshakeHeaderBytes,
-                    limits.header_bytes_max));
+                    kHandshakeFields, fields, kHandshakeHeaderBytes, header_bytes));
   }
-  const auto check = [&](std::string_view path, const std::vector<std::string>& texts) {
-    for (const std::string& text : texts) {
-      if (text.size() < limits.header_bytes_max) continue;
+  const auto check = [&](std::string_view path) {
+    for (const std::string& text : config_.list(path)) {
+      if (text.size() < header_bytes) continue;
       result_.warnings.push_back(
           fmt::format("{}: \"{}...\" has no effect: limits.header_bytes_max "
                       "is below its {} bytes",
                       path, text.substr(0, 20), text.size()));
     }
   };
-  check("websocket.subprotocols", config_.websocket.subprotocols);
-  check("websocket.origins", config_.websocket.origins);
+  check("websocket.subprotocols");
+  check("websocket.origins");
 }
 
 void EffectCheck::check_sizes() {
-  const ServerConfig::Limits& limits = config_.limits;
-  if (limits.ping_interval == 0) warn("limits.pong_timeout", "limits.ping_interval is 0");
-  if (limits.channel_name_bytes_max > limits.message_bytes_max) {
+  const auto number = [&](std::string_view path) { return config_.number(path); };
+  if (number("limits.ping_interval") == 0) warn("limits.pong_timeout", "limits.ping_interval is 0");
+  if (number("limits.channel_name_bytes_max") > number("limits.message_bytes_max")) {
     warn("limits.channel_name_bytes_max", "limits.message_bytes_max is below it");
   }
-  if (limits.subscriptions_per_session_max > limits.channels_max) {
+  if (number("limits.subscriptions_per_session_max") > number("limits.channels_max")) {
     warn("limits.subscriptions_per_session_max", "limits.channels_max is below it");
   }
 }
@@ -180,14 +176,14 @@ void EffectCheck::run() {
   check_origins();
   check_header_limits();
   check_sizes();
-  if (!config_.websocket.deflate)
+  if (!config_.is_on("websocket.deflate"))
     warn_section("websocket", "deflate_", "websocket.deflate is false");
 }
 
 }  // namespace
 
-void warn_of_ineffective_settings(ConfigResult& result, ServedBy served_by) {
-  EffectCheck(result, served_by).run();
+void warn_of_ineffective_settings(ConfigResult& result, ServedBy served_by, bool has_huge_pages) {
+  EffectCheck(result, served_by, has_huge_pages).run();
 }
 
-}  // namespace corelane::services::config
+}  // namespace corelane::services

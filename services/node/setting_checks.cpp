@@ -1,0 +1,109 @@
+// Settings against each other: what none of them alone can tell.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "runtime/address.hpp"
+#include "services/config/value.hpp"
+#include "services/node/settings.hpp"
+
+namespace corelane::services {
+namespace {
+
+using config::ConfigResult;
+using config::Configuration;
+
+class CrossCheck {
+ public:
+  CrossCheck(ConfigResult& result, ServedBy served_by)
+      : result_(result), config_(result.config), served_by_(served_by) {}
+  void run();
+
+ private:
+  std::string shown(std::string_view path) const { return result_.shown(config_.table().at(path)); }
+  void at_most(std::string_view small, std::string_view large);
+  void check_listeners();
+  void check_buffers();
+
+  ConfigResult& result_;
+  const Configuration& config_;
+  ServedBy served_by_;
+};
+
+void CrossCheck::at_most(std::string_view small, std::string_view large) {
+  if (config_.number(small) <= config_.number(large)) return;
+  result_.errors.push_back({"configuration", shown(small), fmt::format("is above {}", shown(large)),
+                            "", fmt::format("lower {} or raise {}", small, large)});
+}
+
+void CrossCheck::check_listeners() {
+  // Each in one spelling: [::1]:80 is [0::1]:80.
+  std::vector<std::string> all;
+  const auto add = [&all](const std::vector<std::string>& texts) {
+    for (const std::string& text : texts) {
+      all.push_back(runtime::Address::parse(text).value().text());
+    }
+  };
+  add(config_.list("server.listen"));
+  const bool is_echo = served_by_ == ServedBy::echo;
+  if (!is_echo) add(config_.list("server.tcp_listen"));
+  if (all.empty()) {
+    result_.errors.push_back({"configuration", shown("server.listen"),
+                              is_echo ? "leaves echo nothing to listen on"
+                                      : "leaves nothing to listen on, as server.tcp_listen is "
+                                        "empty too",
+                              "", "listen = [\"127.0.0.1:8080\"]"});
+  }
+  std::sort(all.begin(), all.end());
+  for (std::size_t i = 1; i < all.size(); ++i) {
+    // Port 0 is another port each time.
+    const bool is_unix = all[i].starts_with("unix:");
+    if (all[i] != all[i - 1] || (!is_unix && all[i].ends_with(":0"))) continue;
+    result_.errors.push_back({"configuration", fmt::format("\"{}\"", all[i]),
+                              "is listened on twice (server.listen, server.tcp_listen)", "",
+                              "name it once"});
+  }
+}
+
+void CrossCheck::check_buffers() {
+  constexpr std::uint64_t kPoolBytesMax = std::uint64_t{1} << 30;
+  const auto check = [&](std::string_view bytes_path, std::string_view count_path) {
+    const std::uint64_t all = config_.number(bytes_path) * config_.number(count_path);
+    if (all <= kPoolBytesMax) return;
+    result_.errors.push_back(
+        {"configuration", fmt::format("{} times {}", shown(bytes_path), shown(count_path)),
+         fmt::format("is {} of buffers for each core", config::format_bytes(all)), "at most 1GiB",
+         fmt::format("lower {} or {}", bytes_path, count_path)});
+  };
+  check("runtime.receive_buffer_bytes", "runtime.receive_buffers");
+  check("runtime.medium_buffer_bytes", "runtime.medium_buffers");
+  check("runtime.large_buffer_bytes", "runtime.large_buffers");
+}
+
+void CrossCheck::run() {
+  check_listeners();
+  check_buffers();
+  // A second ping while the first is unanswered would hide which one the pong belongs to.
+  if (config_.number("limits.ping_interval") != 0) {
+    at_most("limits.pong_timeout", "limits.ping_interval");
+  }
+  at_most("limits.connections_per_ip_max", "limits.connections_max");
+  // Each submission ends in at least one completion.
+  at_most("runtime.ring_entries", "runtime.completion_entries");
+  if (config_.number("limits.message_bytes_max") >
+      config_.number("limits.outgoing_queue_bytes_max")) {
+    result_.warnings.push_back(
+        fmt::format("{} is above {}: a message of that size can be received, but not sent on",
+                    shown("limits.message_bytes_max"), shown("limits.outgoing_queue_bytes_max")));
+  }
+}
+
+}  // namespace
+
+void check_settings(ConfigResult& result, ServedBy served_by, bool has_huge_pages) {
+  CrossCheck(result, served_by).run();
+  warn_of_ineffective_settings(result, served_by, has_huge_pages);
+}
+
+}  // namespace corelane::services

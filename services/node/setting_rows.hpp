@@ -1,0 +1,21 @@
+#pragma once
+// The rows of settings.hpp, a part of it: in the order in which they are shown.
+
+#include <span>
+
+#include "services/config/rows.hpp"
+#include "services/node/settings.hpp"
+
+namespace corelane::services {
+
+using ServerRow = config::Row<ServerOptions>;
+using ServerRows = std::span<const ServerRow>;
+
+ServerRows server_rows() noexcept;
+ServerRows limit_rows() noexcept;
+ServerRows connection_rows() noexcept;  // the rest of the limits, behind those of the services
+ServerRows websocket_rows() noexcept;
+ServerRows runtime_rows() noexcept;
+ServerRows log_rows() noexcept;
+
+}  // namespace corelane::services

@@ -1,0 +1,96 @@
+#include "services/node/settings.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "runtime/assert.hpp"
+#include "runtime/host.hpp"
+#include "services/config/answer.hpp"
+#include "services/node/setting_rows.hpp"
+#include "services/version.hpp"
+
+namespace corelane::services {
+namespace {
+
+template <class Options>
+void add_service(config::SettingTable& table, std::span<const config::Row<Options>> rows,
+                 Options& options, ServedBy served_by) {
+  if (served_by == ServedBy::echo) {
+    table.add_without_effect<Options>(rows);
+  } else {
+    table.add(rows, options);
+  }
+}
+
+std::string host_name() {
+  std::array<char, 65> name{};
+  if (gethostname(name.data(), name.size() - 1) != 0) return "node";
+  return name.data();
+}
+
+}  // namespace
+
+config::SettingTable settings_of(ServerOptions& options, ServedBy served_by) {
+  config::SettingTable table;
+  table.add(server_rows(), options);
+  table.add(limit_rows(), options);
+  add_service(table, PubSub::settings(), options.node.pubsub, served_by);
+  add_service(table, Dispatch::settings(), options.node.dispatch, served_by);
+  if (served_by == ServedBy::application) {
+    table.add(Dispatch::handler_settings(), options.node.dispatch);
+  }
+  table.add(connection_rows(), options);
+  table.add(websocket_rows(), options);
+  table.add(runtime_rows(), options);
+  table.add(log_rows(), options);
+  return table;
+}
+
+void resolve(ServerOptions& options, const std::vector<int>& cpus, const std::string& host_name) {
+  NodeOptions& node = options.node;
+  ProcessOptions& process = options.process;
+  if (process.runtime.cores == 0) process.runtime.cores = cores_for(cpus);
+  process.runtime.cpus = options.pin ? cpus : std::vector<int>{};
+  if (node.dispatch.node_name.empty()) node.dispatch.node_name = host_name;
+  node.dispatch.server_version = version();
+  // A frame of the largest size must find room.
+  node.dispatch.handler_bytes_max =
+      std::max(node.dispatch.handler_bytes_max, node.dispatch.frame_bytes_max);
+  // Only a descriptor of the process can be asked for its peer's address.
+  if (node.connections_per_ip_max != 0) node.network.direct_descriptors = false;
+  const std::uint32_t cores = process.runtime.cores;
+  node.network.streams_max = (node.connections_max + cores - 1) / cores;
+  process.connections_max = node.connections_max;
+  process.direct_descriptors = node.network.direct_descriptors;
+}
+
+std::optional<int> read_settings(ServerOptions& options, ServedBy served_by, bool has_huge_pages,
+                                 config::Program program, const std::vector<std::string>& arguments,
+                                 const config::Environment& environment) {
+  const config::SettingTable table = settings_of(options, served_by);
+  program.check = [=](config::ConfigResult& result) {
+    check_settings(result, served_by, has_huge_pages);
+  };
+  const config::ConfigResult result =
+      config::load_config(table, program, arguments, environment, config::read_whole_file);
+  if (const auto exit_code = config::answer(result)) return exit_code;
+  table.store(result.config);
+  options.process.warns_if_fewer =
+      result.origin_of(table.at("limits.connections_max")) != "default";
+  resolve(options, runtime::allowed_cpus(), host_name());
+  return std::nullopt;
+}
+
+std::vector<runtime::Address> parse_addresses(const std::vector<std::string>& texts) {
+  std::vector<runtime::Address> addresses;
+  for (const std::string& text : texts) {
+    const auto address = runtime::Address::parse(text);
+    RT_ASSERT(address.has_value());  // the row's check has taken it
+    addresses.push_back(*address);
+  }
+  return addresses;
+}
+
+}  // namespace corelane::services

@@ -1,0 +1,55 @@
+#pragma once
+// The settings of a server: the rows of the layers below the services (settings.cpp), with those of
+// every service, bound to one set of options. `corelane serve`, `corelane echo` and framework::app
+// read their configuration by it.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "services/config/config.hpp"
+#include "services/node/node.hpp"
+#include "services/node/process.hpp"
+
+namespace corelane::services {
+
+// What settings are for.
+struct ServerOptions {
+  ServerOptions() { process.runtime.cores = 0; }
+
+  NodeOptions node;
+  ProcessOptions process;  // cores 0: one for each CPU that the process may use
+  bool pin = true;         // each core to one of them
+  bool huge_pages = false;
+};
+
+enum class ServedBy : std::uint8_t {
+  serve,
+  echo,         // has no services
+  application,  // has handlers of its own, and their settings
+};
+
+// Bound to `options`, which outlive it.
+config::SettingTable settings_of(ServerOptions& options, ServedBy served_by);
+
+// What one setting alone cannot tell. `has_huge_pages`: the program's allocator can be asked for
+// them.
+void check_settings(config::ConfigResult& result, ServedBy served_by, bool has_huge_pages);
+// Warns of settings that have no effect beside the others. A part of check_settings().
+void warn_of_ineffective_settings(config::ConfigResult& result, ServedBy served_by,
+                                  bool has_huge_pages);
+
+// What is left open is the host's: the number of cores, the node's name. And options that follow
+// from several settings.
+void resolve(ServerOptions& options, const std::vector<int>& cpus, const std::string& host_name);
+
+// All of it for a program, from its command line, the environment and files: `options` are filled
+// in, and errors, warnings and what was asked for printed. The exit code, if nothing more is to be
+// done.
+std::optional<int> read_settings(ServerOptions& options, ServedBy served_by, bool has_huge_pages,
+                                 config::Program program, const std::vector<std::string>& arguments,
+                                 const config::Environment& environment);
+
+std::vector<runtime::Address> parse_addresses(const std::vector<std::string>& texts);
+
+}  // namespace corelane::services
