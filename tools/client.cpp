@@ -260,7 +260,7 @@ void Client::ended(std::string text) {
 }
 
 // Here, not where the attempt has ended: the first message may come with the handshake's answer.
-void Client::on_open(ws::Connection& connection) noexcept {
+void Client::on_open(ws::Connection& connection, ws::Handshake&) noexcept {
   auto& self = *static_cast<Client*>(connection.context());
   if (self.is_open_) return;  // a late attempt, which connect_to() closes
   self.connection_ = connection.id();

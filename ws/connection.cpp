@@ -197,8 +197,18 @@ void Connection::watch_unfinished() noexcept {
 bool Connection::on_message(Message message) {
   ++endpoint_.counters_.messages_received;
   unfinished_since_ = 0;  // what is unfinished after this has begun in this receive
-  if (state_ == State::open) endpoint_.handler_.on_message(*this, message);
+  if (state_ != State::open) return false;
+  if (!takes(endpoint_.options_.messages, message.kind())) [[unlikely]] {
+    refuse_kind();
+  } else {
+    endpoint_.handler_.on_message(*this, message);
+  }
   return state_ == State::open;
+}
+
+void Connection::refuse_kind() {
+  const bool is_binary = endpoint_.options_.messages == Messages::binary;
+  close(CloseCode::unsupported_data, is_binary ? "the protocol is binary" : "the protocol is text");
 }
 
 bool Connection::on_ping(std::span<const std::byte> payload) {

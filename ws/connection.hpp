@@ -20,6 +20,7 @@
 
 #include "net/stream.hpp"
 #include "runtime/shared_bytes.hpp"
+#include "runtime/task.hpp"
 #include "runtime/types.hpp"
 #include "ws/close_code.hpp"
 #include "ws/deflate.hpp"
@@ -37,15 +38,28 @@ struct ConnectionId {
   friend bool operator==(const ConnectionId&, const ConnectionId&) = default;
 };
 
+struct Handshake;
+class Admission;
+
 struct ConnectionHandler {
-  // The handshake is done. May be null.
-  void (*on_open)(Connection& connection) noexcept;
+  // The handshake is done; on a server, its 101 is queued. May be null.
+  void (*on_open)(Connection& connection, Handshake& handshake) noexcept;
   void (*on_message)(Connection& connection, Message& message) noexcept;
   // The last call, once, however it ended: the code of the peer's close frame; without one, ours if
   // we closed; else `abnormal`, the stream ended without either.
   void (*on_close)(Connection& connection, CloseCode code, std::string_view reason) noexcept;
   // All messages of one receive have been handed over. For whoever gathers. May be null.
   void (*on_batch_end)(Connection& connection) noexcept;
+
+  // --- On a server, about a sound handshake before it is answered (ws/admission.hpp). Without them
+  // all are admitted. `context` is the endpoint's.
+
+  // At once, without a coroutine or a copy of the request. May be null.
+  Admission (*admit)(void* context, const Handshake& handshake) = nullptr;
+  // May suspend, for EndpointOptions::admit_deadline. Asked if the one above is null, or leaves the
+  // decision to it. It is cancelled when the client goes away, when its time is over (504), and
+  // when the server drains (503). An exception from either is 500. May be null.
+  runtime::Task<Admission> (*admit_later)(void* context, const Handshake& handshake) = nullptr;
 };
 
 class Connection {
@@ -115,6 +129,7 @@ class Connection {
 
   // The reader's side.
   bool on_message(Message message);
+  [[gnu::cold]] void refuse_kind();
   bool on_ping(std::span<const std::byte> payload);
   bool on_pong(std::span<const std::byte> payload);
   bool on_close(CloseCode code, std::string_view reason);

@@ -31,7 +31,9 @@ Endpoint::Endpoint(net::Network& network, EndpointOptions options, const Connect
       options_(std::move(options)),
       handler_(handler),
       context_(context),
-      connections_(network.options().streams_max) {}
+      deciding_{.context = this, .coroutine = decide},
+      connections_(network.options().streams_max),
+      refusal_(Admission::admit()) {}
 
 Endpoint::~Endpoint() {
   RT_ASSERT(connections_.count() == 0);
@@ -123,11 +125,22 @@ void Endpoint::erase(Connection& connection) noexcept {
 
 // --- Server
 
-net::http::UpgradeOutcome Endpoint::upgrade(void* endpoint, net::Stream& stream,
-                                            const net::http::Request& request) noexcept {
-  using Outcome = net::http::UpgradeOutcome;
-  auto& self = *static_cast<Endpoint*>(endpoint);
-  const Upgrade upgrade = check_upgrade(request, self.options_.handshake);
+using Outcome = net::http::UpgradeOutcome;
+
+namespace {
+
+constexpr std::string_view kNoRoom = "no room for another connection";
+
+}  // namespace
+
+Outcome Endpoint::upgrade(void* endpoint, net::Stream& stream, const net::http::Request& request) {
+  static const net::http::RouteMatch kNoParameters;
+  return static_cast<Endpoint*>(endpoint)->answer(stream, request, kNoParameters);
+}
+
+Outcome Endpoint::answer(net::Stream& stream, const net::http::Request& request,
+                         const net::http::RouteMatch& match) {
+  const Upgrade upgrade = check_upgrade(request, options_.handshake);
   switch (upgrade.kind) {
     case UpgradeKind::not_an_upgrade:
       return {.kind = Outcome::Kind::not_an_upgrade};
@@ -139,19 +152,93 @@ net::http::UpgradeOutcome Endpoint::upgrade(void* endpoint, net::Stream& stream,
     case UpgradeKind::accepted:
       break;
   }
-  Connection* connection = self.open(stream, Role::server, upgrade.deflate, self.context_);
-  if (connection == nullptr) {
-    return {.kind = Outcome::Kind::rejected,
-            .status = net::http::Status::service_unavailable,
-            .reason = "no room for another connection"};
+  Handshake handshake = handshake_of(request, match.parameters(), upgrade, stream.id());
+  if (handler_.admit != nullptr || handler_.admit_later != nullptr) {
+    Admission admission = ask(handshake);
+    switch (admission.kind_) {
+      case Admission::Kind::admitted:
+        handshake.state = std::move(admission.state_);
+        break;
+      case Admission::Kind::refused:
+        refusal_ = std::move(admission);
+        return {.kind = Outcome::Kind::rejected,
+                .status = refusal_.status_,
+                .reason = refusal_.reason_,
+                .extra_fields = refusal_.fields_};
+      case Admission::Kind::later:
+        return {.kind = Outcome::Kind::deferred,
+                .handler = &deciding_,
+                .match = &match,
+                .deadline = options_.admit_deadline};
+    }
   }
-  self.response_.clear();
-  write_upgrade_response(self.response_, upgrade);
-  stream.send_last(as_bytes(self.response_));
+  if (accept(stream, upgrade, handshake)) return {.kind = Outcome::Kind::taken};
+  return {.kind = Outcome::Kind::rejected,
+          .status = net::http::Status::service_unavailable,
+          .reason = kNoRoom};
+}
+
+Handshake Endpoint::handshake_of(const net::http::Request& request,
+                                 std::span<const net::http::RouteMatch::Parameter> parameters,
+                                 const Upgrade& upgrade, net::StreamId stream) noexcept {
+  return {.path = request.path,
+          .query = request.query,
+          .fields = request.fields,
+          .parameters = parameters,
+          .subprotocol = upgrade.subprotocol,
+          .network = network_,
+          .stream = stream};
+}
+
+Admission Endpoint::ask(const Handshake& handshake) {
+  if (handler_.admit == nullptr) return Admission::later();
+  Admission admission = handler_.admit(context_, handshake);
+  const bool is_later = admission.kind_ == Admission::Kind::later;
+  RT_ASSERT(!is_later || handler_.admit_later != nullptr);
+  return admission;
+}
+
+// False: there is no room for it.
+bool Endpoint::accept(net::Stream& stream, const Upgrade& upgrade, Handshake& handshake) noexcept {
+  Connection* connection = open(stream, Role::server, upgrade.deflate, context_);
+  if (connection == nullptr) return false;
+  response_.clear();
+  write_upgrade_response(response_, upgrade);
+  stream.send_last(as_bytes(response_));
   // Frames may lie behind the request already: their pongs, or a close, come behind the answer.
   stream.fence();
-  if (self.handler_.on_open != nullptr) self.handler_.on_open(*connection);
-  return {.kind = Outcome::Kind::taken};
+  if (handler_.on_open != nullptr) handler_.on_open(*connection, handshake);
+  return true;
+}
+
+runtime::Task<void> Endpoint::decide(void* endpoint, const net::http::OwnedRequest& request,
+                                     net::http::DeferredResponder to) {
+  auto& self = *static_cast<Endpoint*>(endpoint);
+  // Of the copy that lives as long as this coroutine, with the same outcome as before.
+  const Upgrade upgrade = check_upgrade(request.view(), self.options_.handshake);
+  RT_ASSERT(upgrade.kind == UpgradeKind::accepted);
+  Handshake handshake =
+      self.handshake_of(request.view(), request.parameters(), upgrade, to.stream());
+  Admission admission = co_await self.handler_.admit_later(self.context_, handshake);
+  RT_ASSERT(admission.kind_ != Admission::Kind::later);
+  if (admission.kind_ == Admission::Kind::refused) {
+    to.refuse(admission.status_, {.reason = admission.reason_, .extra_fields = admission.fields_});
+    co_return;
+  }
+  handshake.state = std::move(admission.state_);
+  struct Accepting {
+    Endpoint& endpoint;
+    const Upgrade& upgrade;
+    Handshake& handshake;
+  } accepting{self, upgrade, handshake};
+  to.hand_over(
+      [](void* context, net::Stream& stream) noexcept {
+        const auto& [by, answer, of] = *static_cast<Accepting*>(context);
+        // A connection has a stream of its own, of which there are no more than connections.
+        const bool has_room = by.accept(stream, answer, of);
+        RT_ASSERT(has_room);
+      },
+      &accepting);
 }
 
 // --- Client
@@ -194,7 +281,18 @@ struct Endpoint::Handshaking {
     opened = connection->id();
     is_open = true;
     finish();
-    if (endpoint.handler_.on_open != nullptr) endpoint.handler_.on_open(*connection);
+    if (endpoint.handler_.on_open != nullptr) {
+      const std::string_view target = handshake.target;
+      const std::size_t mark = target.find('?');
+      Handshake told{.path = target.substr(0, mark),
+                     .query = mark == target.npos ? "" : target.substr(mark + 1),
+                     .fields = parser.response().fields,
+                     .parameters = {},
+                     .subprotocol = answer->subprotocol,
+                     .network = endpoint.network_,
+                     .stream = stream.id()};
+      endpoint.handler_.on_open(*connection, told);
+    }
     const net::Received rest{.bytes = received.bytes.subspan(progress.consumed),
                              .buffer = received.buffer};
     if (!rest.bytes.empty()) connection->consume(rest);

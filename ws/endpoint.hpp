@@ -1,6 +1,7 @@
 #pragma once
 // Endpoint: what all WebSocket connections of one kind on one core share: policy, limits, handler,
-// their table. One a core; made, used and destroyed there, after its network has been shut down.
+// their table. Made, used and destroyed there, after its network has been shut down; a network may
+// have several, and each connection belongs to one.
 
 #include <cstdint>
 #include <memory>
@@ -12,14 +13,23 @@
 #include "net/network.hpp"
 #include "runtime/slab.hpp"
 #include "runtime/task.hpp"
+#include "ws/admission.hpp"
 #include "ws/connection.hpp"
 #include "ws/handshake.hpp"
 
 namespace corelane::ws {
 
+// The kinds of messages that an endpoint takes, as bits of MessageKind. Another one is 1003.
+enum class Messages : std::uint8_t { text = 1, binary = 2, any = 3 };
+constexpr bool takes(Messages messages, MessageKind kind) noexcept {
+  return (static_cast<unsigned>(messages) & static_cast<unsigned>(kind)) != 0;
+}
+
 struct EndpointOptions {
   HandshakePolicy handshake;
   ReaderLimits reader;
+  Messages messages = Messages::any;
+  runtime::Nanoseconds admit_deadline = 10 * runtime::kSecond;  // ConnectionHandler::admit_later
   // For an unfinished message; it begins anew when we read on after a pause.
   runtime::Nanoseconds message_deadline = 30 * runtime::kSecond;
   runtime::Nanoseconds close_timeout = 5 * runtime::kSecond;
@@ -41,10 +51,14 @@ class Endpoint {
   const EndpointOptions& options() const noexcept { return options_; }
   void* context() const noexcept { return context_; }
 
-  // The hook of net::http::Server (context: the Endpoint): checks the handshake, answers it and
-  // takes the stream over.
+  // The hook of net::http::Server for one that speaks on every path (context: the Endpoint); see
+  // EndpointRoutes for several.
   static net::http::UpgradeOutcome upgrade(void* endpoint, net::Stream& stream,
-                                           const net::http::Request& request) noexcept;
+                                           const net::http::Request& request);
+  // Checks the handshake, has the handler decide about it, answers it and takes the stream over.
+  // `match` stays until the next request of the server.
+  net::http::UpgradeOutcome answer(net::Stream& stream, const net::http::Request& request,
+                                   const net::http::RouteMatch& match);
 
   // Connects to a server and does the handshake. `target`: path and query. The subprotocols and
   // extensions offered are those of the options. Errors: errnos of connect(2), timed_out,
@@ -77,6 +91,13 @@ class Endpoint {
 
   Connection* open(net::Stream& stream, Role role, const std::optional<DeflateParameters>& deflate,
                    void* context);
+  Handshake handshake_of(const net::http::Request& request,
+                         std::span<const net::http::RouteMatch::Parameter> parameters,
+                         const Upgrade& upgrade, net::StreamId stream) noexcept;
+  Admission ask(const Handshake& handshake);
+  bool accept(net::Stream& stream, const Upgrade& upgrade, Handshake& handshake) noexcept;
+  static runtime::Task<void> decide(void* endpoint, const net::http::OwnedRequest& request,
+                                    net::http::DeferredResponder to);
   void erase(Connection& connection) noexcept;
   runtime::Task<void> abandon(net::StreamId id, Handshaking& state);
   MaskKey next_mask_key() noexcept;
@@ -88,8 +109,9 @@ class Endpoint {
 
   net::Network& network_;
   EndpointOptions options_;
-  const ConnectionHandler& handler_;
+  const ConnectionHandler handler_;
   void* context_;
+  const net::http::RouteHandler deciding_;  // for handshakes that admit_later decides about
   runtime::Slab<Connection> connections_;
   const net::Received* current_ = nullptr;  // what is being consumed, for sends in place
   std::byte* landing_ = nullptr;            // in it, the end of what was sent in place last
@@ -97,6 +119,7 @@ class Endpoint {
   std::unique_ptr<Deflater> deflater_;
   KeptBytes* spare_kept_ = nullptr;  // a list
   std::string response_;             // a handshake's answer while it is written
+  Admission refusal_;                // of the handshake that is being refused
   Counters counters_;
 };
 

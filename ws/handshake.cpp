@@ -111,11 +111,18 @@ bool is_origin_allowed(const Gathered& found, const HandshakePolicy& policy) noe
   return is_same_origin(origin, found.host.value, rule) || policy.origins.matches(origin);
 }
 
-// Chooses the first of the client's that we offer. False if the lists are broken: a member that is
+// Key or version without Upgrade is a handshake that a proxy has damaged, not plain HTTP.
+bool is_upgrade(const Gathered& found) noexcept {
+  return found.is_upgrade_to_websocket || found.key.count != 0 || found.version.count != 0;
+}
+
+// Chooses the first of ours that the client offers. False if the lists are broken: a member that is
 // no token, or one that comes twice (section 4.1, item 10). A list without members, as libsoup
 // sends it, asks for no subprotocol.
-bool choose_subprotocol(const net::http::Request& request, const HandshakePolicy& policy,
-                        std::string_view& chosen) {
+bool read_subprotocols(const net::http::Request& request, const HandshakePolicy& policy,
+                       std::string_view& chosen) noexcept {
+  const std::vector<std::string>& ours = policy.subprotocols;
+  auto best = ours.end();
   std::array<std::string_view, kSubprotocolsMax> seen;
   std::size_t count = 0;
   for (const net::http::Field& field : request.fields) {
@@ -126,13 +133,12 @@ bool choose_subprotocol(const net::http::Request& request, const HandshakePolicy
         return false;
       }
       seen[count++] = token;
-      const bool is_offered = std::find(policy.subprotocols.begin(), policy.subprotocols.end(),
-                                        token) != policy.subprotocols.end();
-      if (chosen.empty() && is_offered) chosen = token;
+      best = std::find(ours.begin(), best, token);  // stays where it is if there is none before it
       return true;
     });
     if (!is_sound) return false;
   }
+  if (best != ours.end()) chosen = *best;
   return true;
 }
 
@@ -219,6 +225,16 @@ std::array<char, 28> accept_key_of(std::string_view key) {
   return accept;
 }
 
+bool is_upgrade(const net::http::Request& request) noexcept {
+  return is_upgrade(gather(request.fields));
+}
+
+std::string_view choose_subprotocol(const net::http::Request& request,
+                                    const HandshakePolicy& policy) noexcept {
+  std::string_view chosen;
+  return read_subprotocols(request, policy, chosen) ? chosen : std::string_view{};
+}
+
 Rejection upgrade_required() noexcept {
   return {.status = 426,
           .reason = "this resource speaks WebSocket only",
@@ -228,14 +244,14 @@ Rejection upgrade_required() noexcept {
 Upgrade check_upgrade(const net::http::Request& request, const HandshakePolicy& policy) {
   Upgrade upgrade;
   const Gathered found = gather(request.fields);
-  // Key or version without Upgrade is a handshake that a proxy has damaged, not plain HTTP.
-  if (!found.is_upgrade_to_websocket && found.key.count == 0 && found.version.count == 0) {
-    return upgrade;
-  }
+  if (!is_upgrade(found)) return upgrade;
   std::optional<Rejection> fault = find_fault(request, found, policy);
   if (!fault && found.subprotocol_lines > 0 &&
-      !choose_subprotocol(request, policy, upgrade.subprotocol)) {
+      !read_subprotocols(request, policy, upgrade.subprotocol)) {
     fault = bad_request("Sec-WebSocket-Protocol is malformed");
+  }
+  if (!fault && policy.is_subprotocol_required && upgrade.subprotocol.empty()) {
+    fault = bad_request("Sec-WebSocket-Protocol offers none of the subprotocols spoken here");
   }
   if (!fault && found.extension_lines > 0 && !choose_extensions(request, policy, upgrade.deflate)) {
     fault = bad_request("Sec-WebSocket-Extensions is malformed");

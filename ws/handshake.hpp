@@ -20,7 +20,10 @@ namespace corelane::ws {
 
 // What an endpoint accepts. Built at start-up, shared by all connections of a listener.
 struct HandshakePolicy {
-  std::vector<std::string> subprotocols;  // in any order: the client's preference decides
+  // Those that are spoken, the preferred one first: of those that a client offers, the first here
+  // is chosen (RFC 6455 section 4.2.2, item 5 leaves the choice to the server).
+  std::vector<std::string> subprotocols;
+  bool is_subprotocol_required = false;  // a client that offers none of them is refused
 
   // Browsers send Origin; a request without it is not a browser's and is let in. Else its origin
   // must be that of the request's Host or be listed here.
@@ -58,6 +61,13 @@ struct Upgrade {
 
 // The server's side of section 4.2.1 and 4.2.2.
 Upgrade check_upgrade(const net::http::Request& request, const HandshakePolicy& policy);
+
+// Whether it asks for WebSocket at all, soundly or not.
+bool is_upgrade(const net::http::Request& request) noexcept;
+
+// The one that check_upgrade() would choose; empty if there is none, or if the lists are broken.
+std::string_view choose_subprotocol(const net::http::Request& request,
+                                    const HandshakePolicy& policy) noexcept;
 
 // What a route that only speaks WebSocket answers to plain HTTP.
 Rejection upgrade_required() noexcept;

@@ -51,6 +51,23 @@ bool DeferredResponder::draining() const noexcept {
   return server == nullptr || server->draining();
 }
 
+StreamId DeferredResponder::stream() const noexcept {
+  const Server::Found found = Server::find(id_);
+  return found.exchange != nullptr ? found.exchange->connection.stream : StreamId{};
+}
+
+Delivery DeferredResponder::hand_over(TakeStream take, void* context) const {
+  const Server::Found found = Server::find(id_);
+  return found.server == nullptr ? Delivery::gone
+                                 : found.server->hand_over(found.exchange, take, context);
+}
+
+Delivery DeferredResponder::refuse(Status status, const ErrorOptions& options) const {
+  const Server::Found found = Server::find(id_);
+  return found.server == nullptr ? Delivery::gone
+                                 : found.server->refuse_later(found.exchange, status, options);
+}
+
 Delivery DeferredResponder::respond(Status status, std::string_view content_type,
                                     std::string_view body) const {
   return respond(status, {.content_type = content_type}, std::as_bytes(std::span{body}));

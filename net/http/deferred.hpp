@@ -23,7 +23,14 @@
 #include "runtime/task.hpp"
 #include "runtime/types.hpp"
 
+namespace corelane::net {
+class Stream;
+struct StreamId;
+}  // namespace corelane::net
+
 namespace corelane::net::http {
+
+struct ErrorOptions;
 
 struct ResponderId {
   runtime::CoreId core = runtime::kNoCore;
@@ -40,6 +47,11 @@ enum class Delivery : std::uint8_t {
   invalid,  // a value cannot stand in a header (write_response): the request waits as before
 };
 
+// Gives a stream its next handler and owner, in place of the HTTP server. It must not pause
+// receiving; bytes that came behind the request reach the new handler's on_data right after it
+// returns. The stream's timer is off when it is called.
+using TakeStream = void (*)(void* context, Stream& stream) noexcept;
+
 class DeferredResponder {
  public:
   DeferredResponder() = default;  // names nothing: every answer is gone
@@ -51,6 +63,20 @@ class DeferredResponder {
   // The server is going away. It waits for what is on its way, so an answer in pieces that has no
   // end of its own should end now: at the drain's deadline it is cut off.
   bool draining() const noexcept;
+
+  // For net::peer_address(). What it names may be gone, and be gone at any suspension.
+  StreamId stream() const noexcept;
+
+  // --- An upgrade (UpgradeOutcome::Kind::deferred). A peer that ends its direction while it waits
+  // has gone: it cannot take part in another protocol. One that has sent something behind its
+  // request is read no further, and is known to have gone only when it is sent to. A drain answers
+  // 503.
+
+  // Ends HTTP on the connection: calls `take`, which has the last word to the peer in HTTP.
+  Delivery hand_over(TakeStream take, void* context) const;
+  // An error response in the form of the server's own, logged and counted as one; the connection
+  // stays in HTTP. Its context and date are filled in.
+  Delivery refuse(Status status, const ErrorOptions& options) const;
 
   // --- An answer as a whole: as with Responder. Copies everything.
   Delivery respond(Status status, std::string_view content_type, std::string_view body) const;

@@ -52,8 +52,8 @@ Server::Found Server::find(ResponderId id) noexcept {
 }
 
 bool Server::is_waiting(const ServerExchange& exchange) noexcept {
-  const bool has_ended = exchange.answer == Answer::given || exchange.answer == Answer::failed;
-  return !has_ended && !stream_of(exchange).closing();
+  const bool goes_on = exchange.answer == Answer::none || exchange.answer == Answer::in_pieces;
+  return goes_on && !stream_of(exchange).closing();
 }
 
 ResponderId Server::id_of(const ServerExchange& exchange) const noexcept {
@@ -78,6 +78,7 @@ ServerExchange& Server::begin_exchange(ServerConnection& connection,
   RT_ASSERT(made.value != nullptr);  // there is room for one for each connection
   made.value->slot = made.id.slot;
   made.value->generation = made.id.generation;
+  made.value->deadline = options_.answer_deadline;
   connection.exchange = made.value;
   ++counters_.deferred;
   return *made.value;
@@ -169,6 +170,9 @@ Server::Verdict Server::leave_handler(ServerConnection& connection, Stream& stre
       return Verdict::waiting;
     case Answer::failed:
       return refuse_failed(exchange, Cancel::no);
+    case Answer::handed_over:
+      end_exchange(exchange, Cancel::no);
+      return Verdict::gone;
     case Answer::given:
       break;
   }
@@ -208,6 +212,10 @@ void Server::on_late(ServerConnection& connection, Wait wait) {
 // The peer has ended its direction while its request waits.
 void Server::on_end_behind(ServerConnection& connection) {
   connection.peer_ended = true;
+  if (connection.exchange->is_upgrade) {
+    close(stream_of(*connection.exchange));
+    return;
+  }
   if (connection.parser.is_in_body()) {
     fail_exchange(*connection.exchange, Status::bad_request,
                   "the request ended before it was whole");
@@ -249,7 +257,7 @@ Server::Verdict Server::on_handler_threw(ServerConnection& connection, Stream& s
 }
 
 Server::Verdict Server::start_handler(ServerConnection& connection, Stream& stream,
-                                      const RouteHandler& route, const ResponseContext& context,
+                                      const HandlerStart& start, const ResponseContext& context,
                                       BodyKind body) {
   const Request& request = connection.parser.request();
   const bool has_room = handlers_.running() < options_.handlers_max &&
@@ -263,9 +271,11 @@ Server::Verdict Server::start_handler(ServerConnection& connection, Stream& stre
   ServerExchange& exchange = begin_exchange(connection, context);
   exchange.body_comes = body != BodyKind::whole;
   exchange.awaits_continue = body == BodyKind::awaits_continue;
-  OwnedRequest own = OwnedRequest::copy(request, match_);
+  exchange.is_upgrade = start.is_upgrade;
+  exchange.deadline = start.deadline;
+  OwnedRequest own = OwnedRequest::copy(request, start.match);
   handler_bytes_ += own.memory_bytes();
-  handlers_.spawn("HTTP handler", run_handler, this, id_of(exchange), &route, std::move(own));
+  handlers_.spawn("HTTP handler", run_handler, this, id_of(exchange), &start.route, std::move(own));
   return leave_handler(connection, stream);
 }
 
@@ -303,7 +313,8 @@ void Server::end_handler(ResponderId id, const OwnedRequest& request, const std:
     Stream* stream = exchange != nullptr ? &stream_of(*exchange) : nullptr;
     log_handler_failure(stream, request.method(), request.path(), *problem);
   }
-  if (exchange == nullptr || exchange->answer == Answer::given) return;
+  if (exchange == nullptr) return;
+  if (exchange->answer == Answer::given || exchange->answer == Answer::handed_over) return;
   exchange->was_logged = problem != nullptr;
   fail_exchange(*exchange, Status::internal_server_error,
                 problem != nullptr ? kHandlerFailed : Server::kNoAnswer);

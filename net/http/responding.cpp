@@ -104,7 +104,13 @@ void Server::drain() noexcept {
       case Wait::piece:
         stream->set_timer(piece_deadline(*connection.exchange));
         break;
-      case Wait::answer:  // it is waited for, and is the last
+      case Wait::answer:  // it is waited for, and is the last; but nobody is let in any more
+        if (connection.exchange->is_upgrade) {
+          fail_exchange(
+              *connection.exchange, Status::service_unavailable,
+              kGoingAway.data());  // NOLINT(bugprone-suspicious-stringview-data-usage): a literal
+        }
+        break;
       case Wait::none:
       case Wait::room:  // its answer is on its way, and is the last
         break;

@@ -224,7 +224,8 @@ Server::Verdict Server::answer(ServerConnection& connection, Stream& stream, con
   if (is_options(request)) return answer_options(connection, stream, context);
   if (route == nullptr || route->run == nullptr) [[unlikely]] {
     if (route != nullptr && route->coroutine != nullptr) {
-      return start_handler(connection, stream, *route, context, BodyKind::whole);
+      return start_handler(connection, stream, {*route, match_, options_.answer_deadline}, context,
+                           BodyKind::whole);
     }
     return refuse_unrouted(connection, stream, request, context);
   }
@@ -239,50 +240,6 @@ Server::Verdict Server::answer(ServerConnection& connection, Stream& stream, con
   if (connection.exchange != nullptr) return leave_handler(connection, stream);
   return refuse(connection, stream, Status::internal_server_error,
                 {.context = context, .reason = kNoAnswer});
-}
-
-// Cheap and generous: what a handshake needs to be looked at by who knows about it, also if a proxy
-// has damaged it.
-bool Server::may_be_upgrade(const Request& request) noexcept {
-  static constexpr std::string_view kPrefix = "sec-websocket-";
-  return std::ranges::any_of(request.fields, [](const Field& field) {
-    const char first = static_cast<char>(field.name.front() | 0x20);
-    if (first == 'u') return field_name_equal(field.name, "upgrade");
-    return first == 's' && field.name.size() > kPrefix.size() &&
-           field_name_equal(field.name.substr(0, kPrefix.size()), kPrefix);
-  });
-}
-
-std::optional<Server::Verdict> Server::try_upgrade(ServerConnection& connection, Stream& stream,
-                                                   const ResponseContext& context,
-                                                   const Input& rest) {
-  const Request& request = connection.parser.request();
-  if (draining_ && request.has_token("upgrade", "websocket")) {
-    return refuse(connection, stream, Status::service_unavailable,
-                  {.context = context, .reason = kGoingAway});
-  }
-  stream.cancel_timer();
-  stream.resume_receiving();
-  const UpgradeOutcome outcome = options_.upgrade(options_.upgrade_context, stream, request);
-  switch (outcome.kind) {
-    case UpgradeOutcome::Kind::not_an_upgrade:
-      break;
-    case UpgradeOutcome::Kind::rejected:
-      return refuse(
-          connection, stream, outcome.status,
-          {.context = context, .reason = outcome.reason, .extra_fields = outcome.extra_fields});
-    case UpgradeOutcome::Kind::taken: {
-      ++counters_.upgrades;
-      RT_ASSERT(stream.owner() != &connection);
-      RT_ASSERT(!stream.receiving_paused() || stream.closing());
-      // A client waits for our 101 before it goes on (RFC 6455 section 4.1), so this is rare.
-      const std::vector<std::byte> kept = std::move(connection.rest);  // `rest` may lie in it
-      release(connection);
-      if (!rest.bytes.empty()) stream.redeliver({.bytes = rest.bytes, .buffer = rest.buffer});
-      return Verdict::gone;
-    }
-  }
-  return std::nullopt;
 }
 
 // --- Going on
@@ -375,7 +332,7 @@ void Server::await(ServerConnection& connection, Stream& stream, Wait wait) noex
       stream.set_timer(options_.idle_timeout);
       break;
     case Wait::answer:
-      stream.set_timer(options_.answer_deadline);
+      stream.set_timer(connection.exchange->deadline);
       break;
     case Wait::piece:
       stream.set_timer(piece_deadline(*connection.exchange));

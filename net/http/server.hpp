@@ -1,7 +1,7 @@
 #pragma once
 // Server: HTTP/1.1 on net::Stream, one a core, made and destroyed there. The interface between a
-// listener, which hands it streams (Server::accept), the routes' handlers, and whoever takes a
-// connection over by an upgrade.
+// listener, which hands it streams (Server::accept), the routes' handlers, and the protocols that
+// take a connection over by an upgrade.
 //
 // The path of a request: Stream -> on_data -> RequestParser -> upgrade function, or route ->
 // handler -> Responder -> the stream's queue. Requests are answered in order; the next one is
@@ -42,18 +42,24 @@ struct UpgradeOutcome {
     not_an_upgrade,  // goes on to the routes
     taken,           // the function has answered and switched the stream's handler and owner
     rejected,        // answered with the rest of this struct; the connection stays in HTTP
+    deferred,        // `handler` decides, and calls DeferredResponder::hand_over() or refuse()
   };
   Kind kind = Kind::not_an_upgrade;
   Status status = Status::bad_request;
   std::string_view reason = {};        // one line for the body; empty: the status' own
   std::string_view extra_fields = {};  // whole field lines, each with CR LF
+  // A coroutine, and what its request has of parameters. Handler and what it points to outlive the
+  // server. Its deadline is as ServerOptions::answer_deadline.
+  const RouteHandler* handler = nullptr;
+  const RouteMatch* match = nullptr;
+  runtime::Nanoseconds deadline = 0;
 };
 
 // Asked before routing about each request with an Upgrade or Sec-WebSocket field. When it takes
 // the stream it must not pause receiving; the bytes behind the head reach the new handler's on_data
-// right after it returns. The stream's timer is off when it is called.
-using UpgradeFunction = UpgradeOutcome (*)(void* context, Stream& stream,
-                                           const Request& request) noexcept;
+// right after it returns. The stream's timer is off when it is called. An exception is 500, as long
+// as it has not taken the stream.
+using UpgradeFunction = UpgradeOutcome (*)(void* context, Stream& stream, const Request& request);
 
 struct ServerOptions {
   Limits limits;
@@ -160,9 +166,6 @@ class Server {
 
   Verdict serve(ServerConnection& connection, Stream& stream, Input& input);
   Verdict answer(ServerConnection& connection, Stream& stream, const Input& rest);
-  // Nothing: it is for the routes.
-  std::optional<Verdict> try_upgrade(ServerConnection& connection, Stream& stream,
-                                     const ResponseContext& context, const Input& rest);
   Verdict on_expect_continue(ServerConnection& connection, Stream& stream);
   ResponseContext context_of(const Request& request) const noexcept;
   bool is_options(const Request& request) const noexcept;
@@ -191,6 +194,12 @@ class Server {
   };
   enum class Cancel : std::uint8_t { no, yes };
   enum class BodyKind : std::uint8_t { whole, in_pieces, awaits_continue };
+  struct HandlerStart {
+    const RouteHandler& route;
+    const RouteMatch& match;
+    runtime::Nanoseconds deadline;
+    bool is_upgrade = false;
+  };
   static Found find(ResponderId id) noexcept;
   void enlist() noexcept;
   void delist() noexcept;
@@ -210,11 +219,19 @@ class Server {
   void on_end_behind(ServerConnection& connection);
   Delivery respond_later(ServerExchange* exchange, Status status, const ResponseOptions& options,
                          std::span<const std::byte> body);
-  Verdict start_handler(ServerConnection& connection, Stream& stream, const RouteHandler& route,
+  Verdict start_handler(ServerConnection& connection, Stream& stream, const HandlerStart& start,
                         const ResponseContext& context, BodyKind body);
   static runtime::Task<void> run_handler(Server* server, ResponderId id, const RouteHandler* route,
                                          OwnedRequest request);
   void end_handler(ResponderId id, const OwnedRequest& request, const std::string* problem);
+
+  // --- Upgrades: upgrading.cpp
+  // Nothing: it is for the routes.
+  std::optional<Verdict> try_upgrade(ServerConnection& connection, Stream& stream,
+                                     const ResponseContext& context, const Input& rest);
+  Verdict leave_http(ServerConnection& connection, Stream& stream, const Input& rest);
+  Delivery hand_over(ServerExchange* exchange, TakeStream take, void* context);
+  Delivery refuse_later(ServerExchange* exchange, Status status, const ErrorOptions& options);
 
   // --- In pieces: streaming.cpp
   struct BodyPart {

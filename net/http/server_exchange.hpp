@@ -19,9 +19,10 @@ struct ServerConnection;
 struct ServerExchange {
   enum class Answer : std::uint8_t {
     none,
-    in_pieces,  // begun, not ended
-    given,      // while the handler runs: its return ends the exchange
-    failed,     // the same, with an answer of ours
+    in_pieces,    // begun, not ended
+    given,        // while the handler runs: its return ends the exchange
+    failed,       // the same, with an answer of ours
+    handed_over,  // the same, and the stream has another owner
   };
   static constexpr std::uint64_t kUnknownLength = UINT64_MAX;
 
@@ -37,6 +38,8 @@ struct ServerExchange {
   const char* failure = "";
   bool in_handler = true;   // the handler has not returned, or not suspended for the first time
   bool was_logged = false;  // the failure
+  bool is_upgrade = false;  // its answer may hand the stream over
+  runtime::Nanoseconds deadline = 0;
   // An answer in pieces.
   bool is_chunked = false;
   std::uint64_t length_left = kUnknownLength;

@@ -69,7 +69,8 @@ void Server::log_refusal(ServerConnection& connection, Stream& stream, Status st
   log_peer(stream, kind.reason, kind.level, [&] {
     std::string text = fmt::format("{} {}{}{}", static_cast<unsigned>(status),
                                    reason_phrase(status), reason.empty() ? "" : ", ", reason);
-    if (status == Status::forbidden) {
+    // One that was decided later has nothing of its request left here.
+    if (status == Status::forbidden && connection.exchange == nullptr) {
       const Request& request = connection.parser.request();
       text += fmt::format(" (Origin: {}, Host: {})",
                           single_value(request.fields, "origin").substr(0, kQuotedBytesMax),

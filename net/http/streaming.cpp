@@ -177,7 +177,7 @@ std::optional<Server::Verdict> Server::begin_body(ServerConnection& connection, 
   input = {.bytes = {}, .buffer = runtime::kNoBuffer, .kept = true};
   if (connection.rest.size() >= kHeldBytes) stream.pause_receiving();
   const Verdict verdict =
-      start_handler(connection, stream, *route, context,
+      start_handler(connection, stream, {*route, match_, options_.answer_deadline}, context,
                     awaits_continue ? BodyKind::awaits_continue : BodyKind::in_pieces);
   if (verdict != Verdict::go_on) return verdict;
   go_on_behind(connection, stream);

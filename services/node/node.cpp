@@ -65,6 +65,11 @@ TcpOptions tcp_options(const NodeOptions& options) noexcept {
   return tcp;
 }
 
+ws::EndpointOptions binary(ws::EndpointOptions options) {
+  options.messages = ws::Messages::binary;
+  return options;
+}
+
 void serve_health(void* context, const net::http::Request&, const net::http::RouteMatch&,
                   net::http::Responder& responder) {
   const auto& node = *static_cast<const CoreNode*>(context);
@@ -106,7 +111,7 @@ CoreNode::CoreNode(const NodeOptions& options, const OpcodeTable& opcodes)
       pubsub_(options.pubsub),
       dispatch_(options.dispatch, opcodes),
       network_(network_options(options)),
-      endpoint_(network_, options.websocket, kHandler, nullptr),
+      endpoint_(network_, binary(options.websocket), kHandler, nullptr),
       routes_(routes(*this, options)),
       http_(network_, http_options(options), routes_),
       tcp_(tcp_options(options)) {
@@ -159,7 +164,7 @@ runtime::Result<runtime::Address> CoreNode::listen(const runtime::Address& addre
 
 // --- WebSocket sessions
 
-void CoreNode::on_open(ws::Connection& connection) noexcept {
+void CoreNode::on_open(ws::Connection& connection, ws::Handshake&) noexcept {
   Session* session = Sessions::local().open(connection);
   connection.set_context(session);
   if (session == nullptr) {
@@ -169,10 +174,6 @@ void CoreNode::on_open(ws::Connection& connection) noexcept {
 
 void CoreNode::on_message(ws::Connection& connection, ws::Message& message) noexcept {
   auto* session = static_cast<Session*>(connection.context());
-  if (message.kind() != ws::MessageKind::binary) {
-    connection.close(ws::CloseCode::unsupported_data, "the protocol is binary");
-    return;
-  }
   Dispatch::local().on_message(*session, message.payload());
 }
 

@@ -83,7 +83,7 @@ class CoreNode {
   bool draining() const noexcept { return draining_; }
 
  private:
-  static void on_open(ws::Connection& connection) noexcept;
+  static void on_open(ws::Connection& connection, ws::Handshake& handshake) noexcept;
   static void on_message(ws::Connection& connection, ws::Message& message) noexcept;
   static void on_close(ws::Connection& connection, ws::CloseCode code,
                        std::string_view reason) noexcept;

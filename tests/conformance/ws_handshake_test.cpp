@@ -308,14 +308,16 @@ TEST(Handshake, OriginRulesForProgramsDoubledFieldsAndOpenEndpoints) {
   EXPECT_EQ(outcome_of(added("Origin: null\n"), open), "101");
 }
 
-TEST(Handshake, TheClientsFirstSubprotocolThatWeOfferIsChosen) {
+TEST(Handshake, OurFirstSubprotocolThatTheClientOffersIsChosen) {
   HandshakePolicy policy;
   policy.subprotocols = {"corelane.v1", "chat"};
   const auto chosen = [&policy](std::string_view lines) {
     const std::string request = added(lines);
     return std::string{upgrade_of(request, policy).subprotocol};
   };
-  EXPECT_EQ(chosen("Sec-WebSocket-Protocol: chat, corelane.v1\n"), "chat");
+  EXPECT_EQ(chosen("Sec-WebSocket-Protocol: chat, corelane.v1\n"), "corelane.v1");
+  EXPECT_EQ(chosen("Sec-WebSocket-Protocol: chat\nSec-WebSocket-Protocol: corelane.v1\n"),
+            "corelane.v1");
   EXPECT_EQ(chosen("Sec-WebSocket-Protocol: corelane.v1 ,chat\n"), "corelane.v1");
   EXPECT_EQ(chosen("Sec-WebSocket-Protocol: x\nSec-WebSocket-Protocol: chat\n"), "chat");
   EXPECT_EQ(chosen("Sec-WebSocket-Protocol: CHAT\n"), "") << "subprotocols have case";
@@ -327,6 +329,24 @@ TEST(Handshake, TheClientsFirstSubprotocolThatWeOfferIsChosen) {
   for (int i = 1; i < 64; ++i) many += ", p" + std::to_string(i);
   EXPECT_EQ(chosen(many + "\n"), "chat") << "64 members";
   EXPECT_EQ(outcome_of(added(many + ", onemore\n"), policy), "400");
+}
+
+TEST(Handshake, ASubprotocolThatIsRequiredMustBeOffered) {
+  HandshakePolicy policy;
+  policy.subprotocols = {"corelane.v1", "chat"};
+  policy.is_subprotocol_required = true;
+  EXPECT_EQ(outcome_of(added("Sec-WebSocket-Protocol: soap, chat\n"), policy), "101");
+  for (const std::string_view lines :
+       {"", "Sec-WebSocket-Protocol:\n", "Sec-WebSocket-Protocol: CHAT\n",
+        "Sec-WebSocket-Protocol: soap\n"}) {
+    const std::string request = added(lines);
+    const ws::Upgrade upgrade = upgrade_of(request, policy);
+    EXPECT_EQ(upgrade.kind, UpgradeKind::rejected) << lines;
+    EXPECT_EQ(upgrade.rejection.status, 400) << lines;
+    EXPECT_EQ(upgrade.rejection.reason,
+              "Sec-WebSocket-Protocol offers none of the subprotocols spoken here")
+        << lines;
+  }
 }
 
 TEST(Handshake, TheAnswerNamesWhatWasChosen) {

@@ -41,7 +41,7 @@ ProtocolClient& ProtocolClient::of(net::Stream& stream) noexcept {
 }
 
 const ws::ConnectionHandler ProtocolClient::kWebSocketHandler{
-    [](ws::Connection& connection) noexcept {
+    [](ws::Connection& connection, ws::Handshake&) noexcept {
       of(connection).connection_ = connection.id();
       of(connection).open_ = true;
     },

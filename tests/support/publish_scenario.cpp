@@ -129,7 +129,7 @@ struct Client {
   static Client& of(ws::Connection& connection) {
     return *static_cast<Client*>(connection.context());
   }
-  static void on_open(ws::Connection& connection) noexcept {
+  static void on_open(ws::Connection& connection, ws::Handshake&) noexcept {
     of(connection).id = connection.id();
     of(connection).open = true;
   }

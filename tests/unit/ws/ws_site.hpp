@@ -46,7 +46,7 @@ struct Witness {
   }
   void wake() { changed.wake_all(runtime::WaitQueue::Outcome::granted); }
 
-  static void on_open(ws::Connection& connection) noexcept {
+  static void on_open(ws::Connection& connection, ws::Handshake&) noexcept {
     Witness& self = of(connection);
     EXPECT_TRUE(self.open.insert(key(connection)).second) << "on_open was called twice";
     ++self.opened;
