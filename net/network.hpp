@@ -256,8 +256,10 @@ class Network {
   bool may_pass_limit(const Stream& stream, std::size_t bytes_after) const noexcept;
   void begin_send(Stream& stream, SendQueue& queue) noexcept;
   [[gnu::noinline]] void begin_send_of_several(Stream& stream, SendQueue& queue) noexcept;
+  [[gnu::noinline]] void begin_transformed_send(Stream& stream, SendQueue& queue) noexcept;
   void on_sends(std::span<const runtime::Completion> row) noexcept;
   void on_send(Stream& stream, std::int32_t result, std::size_t sent) noexcept;
+  void set_transform(Stream& stream, SendTransform* transform);
   SendQueue& take_queue(Stream& stream);
   void give_queue(Stream& stream) noexcept;
   [[gnu::cold, gnu::noinline]] void start_stall_look() noexcept;
@@ -282,7 +284,8 @@ class Network {
   // Of buffers, by mode; that of the next smaller mode where there are none. Ascending but for the
   // last.
   std::array<std::uint16_t, Stream::kReceiveModes> groups_{};
-  runtime::Slab<Stream, 24> streams_;  // as many bits as a ring token carries
+  runtime::Slab<Stream, 24> streams_;       // as many bits as a ring token carries
+  std::vector<SendTransform*> transforms_;  // by slot, of streams that have one
   std::vector<Listener> listeners_;
   std::uint32_t direct_table_ = 0;   // slots for direct descriptors in the ring
   std::uint32_t direct_used_ = 0;    // of these, by what was accepted

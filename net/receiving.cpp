@@ -122,12 +122,12 @@ void Network::on_receive(const Completion& completion) noexcept {
 // fills one after the other, and each costs a completion and a join. It votes for larger ones when
 // a buffer is filled, and for smaller ones when that would have done.
 void Network::choose_mode(Stream& stream, std::uint32_t bytes, std::uint32_t room) noexcept {
-  std::int8_t& votes = stream.mode_votes_;
+  int votes = stream.mode_votes_;
   if (stream.mode_ == Stream::ReceiveMode::small && bytes < room && votes == 0) return;
   const Stream::ReceiveMode up = larger(stream.mode_);
   const Stream::ReceiveMode down = smaller(stream.mode_);
   if (bytes == room) {
-    votes = std::max(votes, std::int8_t{0});
+    votes = std::max(votes, 0);
     if (up != stream.mode_ && votes < kModeVotesMax) votes += 2;
   } else if (votes > 0) {
     --votes;
@@ -136,11 +136,12 @@ void Network::choose_mode(Stream& stream, std::uint32_t bytes, std::uint32_t roo
   } else if (votes < 0) {
     ++votes;
   }
+  stream.mode_votes_ = static_cast<std::int8_t>(votes);
   const bool goes_up = votes >= kModeVotesMax;
   if ((!goes_up && votes > -kModeVotesMax) || stream.cancel_requested_) return;
   if (goes_up && up == Stream::ReceiveMode::large && large_stuck_) return;
   stream.wanted_mode_ = goes_up ? up : down;
-  votes = 0;
+  stream.mode_votes_ = 0;
   cancel_receive(stream);
 }
 

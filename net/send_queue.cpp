@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace corelane::net {
 namespace {
@@ -197,6 +198,16 @@ SendQueue::Operation SendQueue::begin(std::size_t bytes_max) {
   if (has_one() || pieces()[head_].bytes - offset_ >= bytes_max) {
     return {.bytes = begin_one(), .message = nullptr};
   }
+  gather(bytes_max, false);
+  gathered_->message = {};
+  gathered_->message.msg_iov = gathered_->vectors.data();
+  gathered_->message.msg_iovlen = gathered_->vectors.size();
+  return {.bytes = {}, .message = &gathered_->message};
+}
+
+// Puts the pieces of the next operation in flight, and their bytes, which it returns the number of,
+// into `vectors`: at most `bytes_max`, or one piece however large unless that may be cut.
+std::size_t SendQueue::gather(std::size_t bytes_max, bool may_cut) {
   if (gathered_ == nullptr) gathered_ = std::make_unique<Gathered>();
   std::vector<iovec>& vectors = gathered_->vectors;
   vectors.clear();
@@ -204,18 +215,48 @@ SendQueue::Operation SendQueue::begin(std::size_t bytes_max) {
   std::uint32_t skip = offset_;
   for (std::uint32_t i = head_; i < end_ && vectors.size() < kVectorsMax; ++i) {
     const Piece& piece = pieces()[i];
-    const std::size_t bytes = piece.bytes - skip;
-    if (total + bytes > bytes_max && total > 0) break;
+    std::size_t bytes = piece.bytes - skip;
+    if (may_cut) bytes = std::min(bytes, bytes_max - total);
+    if (bytes == 0 || (total + bytes > bytes_max && total > 0)) break;
     vectors.push_back({.iov_base = const_cast<std::byte*>(piece.data) + skip, .iov_len = bytes});
     total += bytes;
     skip = 0;
   }
   in_flight_pieces_ = static_cast<std::uint8_t>(vectors.size());
   block_room_ = 0;  // nothing may be appended to a block that the kernel reads
-  gathered_->message = {};
-  gathered_->message.msg_iov = vectors.data();
-  gathered_->message.msg_iovlen = vectors.size();
-  return {.bytes = {}, .message = &gathered_->message};
+  return total;
+}
+
+std::span<const std::byte> SendQueue::begin_transformed(SendTransform& transform,
+                                                        std::size_t bytes_max, SendPool& pool) {
+  if (!has_transformed()) {
+    RT_ASSERT(!in_flight());
+    RT_ASSERT(!empty());
+    const std::size_t plain_bytes = gather(bytes_max, true);
+    const std::size_t room = transform.bytes_max(transform, plain_bytes);
+    const bool fits_block = room <= SendPool::kBlockBytes;
+    std::byte* const memory = fits_block ? pool.take_block() : new std::byte[room];
+    const std::size_t bytes = transform.apply(transform, gathered_->vectors, {memory, room});
+    RT_ASSERT(bytes > 0);
+    RT_ASSERT(bytes <= room);
+    gathered_->transformed = {.data = memory,
+                              .bytes = static_cast<std::uint32_t>(bytes),
+                              .owner = fits_block ? PieceOwner::block : PieceOwner::heap,
+                              .handle = memory};
+    gathered_->taken = 0;
+    gathered_->plain_bytes = plain_bytes;
+  }
+  return {gathered_->transformed.data + gathered_->taken,
+          gathered_->transformed.bytes - gathered_->taken};
+}
+
+void SendQueue::end_transformed(std::size_t sent, SendPool& pool) noexcept {
+  RT_ASSERT(has_transformed());
+  RT_ASSERT(sent <= gathered_->transformed.bytes - gathered_->taken);
+  gathered_->taken += static_cast<std::uint32_t>(sent);
+  if (gathered_->taken < gathered_->transformed.bytes) return;
+  pool.release(std::exchange(gathered_->transformed, {}));
+  end(gathered_->plain_bytes, pool);
 }
 
 std::size_t SendQueue::begun_bytes() const noexcept {
@@ -264,7 +305,11 @@ std::size_t SendQueue::drop_waiting(SendPool& pool) noexcept {
 }
 
 void SendQueue::drop_all(SendPool& pool) noexcept {
-  RT_ASSERT(!in_flight());
+  if (has_transformed()) {
+    pool.release(std::exchange(gathered_->transformed, {}));
+  } else {
+    RT_ASSERT(!in_flight());
+  }
   for (std::uint32_t i = head_; i < end_; ++i) pool.release(pieces()[i]);
   clear();
   fenced_pieces_ = 0;

@@ -19,6 +19,7 @@
 #include <span>
 #include <vector>
 
+#include "net/send_transform.hpp"
 #include "runtime/assert.hpp"
 #include "runtime/buffer_pool.hpp"
 #include "runtime/cache_line.hpp"
@@ -175,8 +176,15 @@ class alignas(runtime::kCacheLine) SendQueue {
     pool.release(first_);
     clear();
   }
+  // The same through a transform: one operation takes at most `bytes_max` of the queue, in part of
+  // the last piece if need be, or goes on with the rest of what the socket was given before. Pieces
+  // are in flight until the socket has taken all that they became.
+  std::span<const std::byte> begin_transformed(SendTransform& transform, std::size_t bytes_max,
+                                               SendPool& pool);
+  void end_transformed(std::size_t sent, SendPool& pool) noexcept;
   // Releases what waits but is not in flight, sent in part nor fenced; returns the bytes dropped.
   std::size_t drop_waiting(SendPool& pool) noexcept;
+  // No operation may be in flight.
   void drop_all(SendPool& pool) noexcept;
 
   // For Network's look-out for peers that do not read.
@@ -192,10 +200,14 @@ class alignas(runtime::kCacheLine) SendQueue {
  private:
   friend class SendPool;
 
-  // What several pieces are sent with; the kernel reads it while the operation is in flight.
+  // What several pieces, or transformed ones, are sent with; the kernel reads it while the
+  // operation is in flight.
   struct Gathered {
     msghdr message{};
     std::vector<iovec> vectors;
+    Piece transformed{};  // what pieces in flight became; its data null: they are sent as they are
+    std::uint32_t taken = 0;      // of that, by the socket
+    std::size_t plain_bytes = 0;  // of the pieces
   };
   static constexpr std::uint32_t kPiecesKept = 64;  // room that an empty queue keeps
   static_assert(SendPool::kBlockBytes <= UINT16_MAX);
@@ -207,6 +219,10 @@ class alignas(runtime::kCacheLine) SendQueue {
   std::uint32_t first_waiting() const noexcept;
   void push_behind(const Piece& piece);
   void make_room();
+  std::size_t gather(std::size_t bytes_max, bool may_cut);
+  bool has_transformed() const noexcept {
+    return gathered_ != nullptr && gathered_->transformed.data != nullptr;
+  }
   std::byte* append_piece(std::size_t bytes, SendPool& pool);
   std::byte* extend_block(std::size_t bytes) noexcept {
     Piece& block = last();

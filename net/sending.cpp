@@ -98,6 +98,8 @@ void Network::flush_stream(Stream& stream) noexcept {
     if (queue->empty()) {
       give_queue(stream);
       queue = nullptr;
+    } else if (stream.is_transformed_) [[unlikely]] {
+      begin_transformed_send(stream, *queue);
     } else {
       begin_send(stream, *queue);
     }
@@ -138,6 +140,24 @@ void Network::begin_send_of_several(Stream& stream, SendQueue& queue) noexcept {
   }
 }
 
+void Network::begin_transformed_send(Stream& stream, SendQueue& queue) noexcept {
+  stream.send_armed_ = true;
+  ++counters_.sends;
+  const std::span<const std::byte> bytes = queue.begin_transformed(
+      *transforms_[stream.id_.slot], SendQueue::kOperationBytesMax, send_pool_);
+  turn_bytes_ += bytes.size();
+  core_.ring().send(stream.descriptor(), bytes, token(Sink::send, stream));
+}
+
+// By slot and not in the stream, so that it costs one without a transform nothing.
+void Network::set_transform(Stream& stream, SendTransform* transform) {
+  RT_ASSERT(stream.queue_ == nullptr);
+  stream.is_transformed_ = transform != nullptr;
+  if (transform == nullptr) return;
+  if (transforms_.size() <= stream.id_.slot) transforms_.resize(streams_.slots());
+  transforms_[stream.id_.slot] = transform;
+}
+
 // A send that the socket can take whole completes while it is handed over. One that does not has
 // found the socket full, and completes when the peer has taken all of it: so a reader must take an
 // operation (256 KiB, of a burst as much as the limit, or one larger piece) within the patience.
@@ -165,8 +185,7 @@ void Network::on_sends(std::span<const Completion> row) noexcept {
     stream->send_armed_ = false;
     const auto sent = static_cast<std::size_t>(std::max(completion.result, 0));
     counters_.bytes_sent += sent;
-    if (stream->queue_->is_all(sent) && stream->state_ == Stream::State::open && !stream->blocked_)
-        [[likely]] {
+    if (stream->queue_->is_all(sent) && stream->only_sent()) [[likely]] {
       stream->queue_->end_all(send_pool_);
       give_queue(*stream);
     } else {
@@ -177,7 +196,11 @@ void Network::on_sends(std::span<const Completion> row) noexcept {
 
 void Network::on_send(Stream& stream, std::int32_t result, std::size_t sent) noexcept {
   SendQueue& queue = *stream.queue_;
-  queue.end(sent, send_pool_);
+  if (stream.is_transformed_) [[unlikely]] {
+    queue.end_transformed(sent, send_pool_);
+  } else {
+    queue.end(sent, send_pool_);
+  }
   if (stream.state_ == Stream::State::closing) {
     close_if_idle(stream);
     return;

@@ -10,10 +10,19 @@ SendQueue& Stream::queue() {
   return queue_ != nullptr ? *queue_ : network_.take_queue(*this);
 }
 
-bool Stream::room_for(std::size_t bytes, bool is_shared) noexcept {
+// All that is sent comes by here, except control frames and last words, which have no limit; it
+// then lies in the queue, and Network::flush_stream sends from there.
+bool Stream::admit(std::size_t bytes, bool is_shared) noexcept {
   if (!has_room(bytes) && !(is_shared && may_pass_limit(bytes, true))) return false;
   mark_dirty();
   return true;
+}
+
+inline void Stream::push(std::span<const std::byte> bytes, PieceOwner owner, void* handle) {
+  queue().push({.data = bytes.data(),
+                .bytes = static_cast<std::uint32_t>(bytes.size()),
+                .owner = owner,
+                .handle = handle});
 }
 
 bool Stream::has_room(std::size_t bytes) const noexcept {
@@ -51,29 +60,13 @@ bool Stream::send_copy(std::span<const std::byte> bytes) {
 }
 
 bool Stream::send_shared(const runtime::SharedBytes& block, std::span<const std::byte> part) {
-  const bool is_idle = queue_ == nullptr && state_ == State::open && !sealed_ &&
-                       part.size() <= network_.options_.queued_bytes_max;
-  if (!is_idle) return send_shared_behind(block, part);
-  mark_dirty();
-  network_.take_queue(*this).push({.data = part.data(),
-                                   .bytes = static_cast<std::uint32_t>(part.size()),
-                                   .owner = PieceOwner::shared,
-                                   .handle = block.share().release_raw()});
-  return true;
-}
-
-bool Stream::send_shared_behind(const runtime::SharedBytes& block,
-                                std::span<const std::byte> part) {
-  if (!room_for(part.size(), true)) return false;
-  queue().push({.data = part.data(),
-                .bytes = static_cast<std::uint32_t>(part.size()),
-                .owner = PieceOwner::shared,
-                .handle = block.share().release_raw()});
+  if (!admit(part.size(), true)) return false;
+  push(part, PieceOwner::shared, block.share().release_raw());
   return true;
 }
 
 bool Stream::send_in_place(const Received& received, std::span<const std::byte> bytes) {
-  if (!room_for(bytes.size())) return false;
+  if (!admit(bytes.size())) return false;
   if (queue_ != nullptr && queue_->extend_last(received.buffer, bytes)) return true;
   if (received.buffer == runtime::kNoBuffer || network_.is_needed(received.buffer.group)) {
     // A peer that does not read must not keep the last buffers from everybody else.
@@ -89,21 +82,19 @@ bool Stream::send_in_place(const Received& received, std::span<const std::byte> 
 }
 
 bool Stream::send_static(std::span<const std::byte> bytes) {
-  if (!room_for(bytes.size())) return false;
-  queue().push({.data = bytes.data(),
-                .bytes = static_cast<std::uint32_t>(bytes.size()),
-                .owner = PieceOwner::nobody,
-                .handle = nullptr});
+  if (!admit(bytes.size())) return false;
+  push(bytes, PieceOwner::nobody, nullptr);
   return true;
 }
 
 bool Stream::send_foreign(ForeignBytes& owner, std::span<const std::byte> bytes) {
-  if (!room_for(bytes.size())) return false;
-  queue().push({.data = bytes.data(),
-                .bytes = static_cast<std::uint32_t>(bytes.size()),
-                .owner = PieceOwner::foreign,
-                .handle = &owner});
+  if (!admit(bytes.size())) return false;
+  push(bytes, PieceOwner::foreign, &owner);
   return true;
+}
+
+void Stream::set_transform(SendTransform* transform) {
+  network_.set_transform(*this, transform);
 }
 
 void Stream::send_control(ControlKind kind, std::span<const std::byte> bytes) {

@@ -113,6 +113,10 @@ class Stream {
     if (queue_ != nullptr) queue_->fence();
   }
 
+  // From the next operation on, what is queued leaves through `transform`, which lives until
+  // on_closed; null: as it is. Nothing may be queued now.
+  void set_transform(SendTransform* transform);
+
   // From here on only send_control() and send_last() take something.
   void seal() noexcept { sealed_ = true; }
 
@@ -180,11 +184,12 @@ class Stream {
   enum class ReceiveMode : std::uint8_t { small, medium, large, discard };
   static constexpr std::size_t kReceiveModes = 4;
 
-  bool room_for(std::size_t bytes, bool is_shared = false) noexcept;
+  bool admit(std::size_t bytes, bool is_shared = false) noexcept;
+  [[gnu::always_inline]] void push(std::span<const std::byte> bytes, PieceOwner owner,
+                                   void* handle);
   bool has_room(std::size_t bytes) const noexcept;
   [[gnu::cold, gnu::noinline]] bool may_pass_limit(std::size_t bytes, bool is_shared) noexcept;
   [[gnu::cold, gnu::noinline]] std::byte* send_space_beyond(std::size_t bytes);
-  bool send_shared_behind(const runtime::SharedBytes& block, std::span<const std::byte> part);
   SendQueue& queue();
   void mark_dirty() noexcept;
   bool discards() const noexcept { return wanted_mode_ == ReceiveMode::discard; }
@@ -192,14 +197,19 @@ class Stream {
   // The end of the turn has nothing to do for it but to begin a send.
   bool only_sends() const noexcept {
     return state_ == State::open && receive_armed_ && !send_armed_ && !abort_ && !end_pending_ &&
-           held_ == nullptr;
+           !is_transformed_ && held_ == nullptr;
   }
+
+  // A completed send has nothing else to see to.
+  bool only_sent() const noexcept { return state_ == State::open && !blocked_ && !is_transformed_; }
 
   // What a send needs comes first, close to the slab's header.
   SendQueue* queue_ = nullptr;
   StreamId id_;
   std::int32_t descriptor_;
-  std::int8_t mode_votes_ = 0;  // for a larger or (below 0) a smaller mode: Network::choose_mode
+  // For a larger or (below 0) a smaller mode: Network::choose_mode.
+  std::int8_t mode_votes_ : 7 = 0;
+  bool is_transformed_ : 1 = false;  // set_transform(): Network has it
   ReceiveMode mode_ : 2 = ReceiveMode::small;
   ReceiveMode wanted_mode_ : 2 = ReceiveMode::small;
   State state_ : 3 = State::open;

@@ -45,6 +45,18 @@ struct EchoServer {
   }
 };
 
+// What an exchange goes over: the handlers of its two ends, which call those of the echo, and what
+// is done to each stream when it is open.
+struct Wire {
+  const net::StreamHandler& server;
+  const net::StreamHandler& client;
+  void (*attach)(net::Stream& stream) = nullptr;
+
+  void open(net::Stream& stream) const {
+    if (attach != nullptr) attach(stream);
+  }
+};
+
 // Counts what comes, at either end of any number of streams.
 struct CountingPeer {
   std::uint64_t received = 0;
@@ -131,13 +143,15 @@ struct EchoClient {
 
   // Connects, exchanges everything, and ends when the stream is gone.
   static runtime::Task<void> run(net::Network& network, runtime::Address address,
-                                 EchoClient& client) {
-    const auto stream = co_await network.connect(address, kHandler, &client);
+                                 EchoClient& client, const Wire* wire = nullptr) {
+    const net::StreamHandler& handler = wire != nullptr ? wire->client : kHandler;
+    const auto stream = co_await network.connect(address, handler, &client);
     if (!stream) {
       client.closed = true;
       client.why = stream.error();
       co_return;
     }
+    if (wire != nullptr) wire->open(*network.find(*stream));
     client.send_more(*network.find(*stream));
     while (!client.closed && !(client.keep_open && client.received == client.total)) {
       runtime::WaitQueue::Waiter waiter{client.done};
@@ -145,6 +159,8 @@ struct EchoClient {
     }
   }
 };
+
+inline const Wire kPlainWire{.server = EchoServer::kHandler, .client = EchoClient::kHandler};
 
 // The stream that an EchoServer has in this network, one of them if there are several; null before
 // it has accepted.
@@ -171,10 +187,18 @@ inline net::NetworkOptions tiny() {
 
 // Clients of `total` bytes each against an echo server in the same network.
 inline runtime::Task<void> exchange(net::NetworkOptions options, runtime::Address listen_on,
-                                    std::size_t clients, std::uint64_t total,
-                                    std::uint64_t window) {
+                                    std::size_t clients, std::uint64_t total, std::uint64_t window,
+                                    const Wire* wire = &kPlainWire) {
   net::Network network(options);
-  const auto listener = network.listen(listen_on, {}, EchoServer::accept, nullptr);
+  const auto listener = network.listen(
+      listen_on, {},
+      [](void* context, net::Stream& stream) noexcept {
+        const Wire& over = *static_cast<const Wire*>(context);
+        stream.set_handler(over.server, nullptr);
+        over.open(stream);
+        return true;
+      },
+      const_cast<Wire*>(wire));
   EXPECT_TRUE(listener) << describe(listener.error());
   if (!listener) co_return;
   const runtime::Address address = *network.address_of(*listener);
@@ -187,10 +211,9 @@ inline runtime::Task<void> exchange(net::NetworkOptions options, runtime::Addres
     all.back()->window = window;
     group.spawn(
         "client",
-        [](net::Network* on, runtime::Address to, EchoClient* client) -> runtime::Task<void> {
-          co_await EchoClient::run(*on, to, *client);
-        },
-        &network, address, all.back().get());
+        [](net::Network* on, runtime::Address to, EchoClient* client, const Wire* over)
+            -> runtime::Task<void> { co_await EchoClient::run(*on, to, *client, over); },
+        &network, address, all.back().get(), wire);
   }
   co_await group.join();
   for (const auto& client : all) {

@@ -14,6 +14,7 @@
 #include "runtime/task_group.hpp"
 #include "tests/support/echo_streams.hpp"
 #include "tests/support/on_cores.hpp"
+#include "tests/support/xor_records.hpp"
 
 namespace corelane {
 namespace {
@@ -32,31 +33,45 @@ bool server_paused(net::Network& network) {
   return stream != nullptr && stream->receiving_paused();
 }
 
-TEST(Stream, EchoesEveryByteThroughFourBuffersOf64Bytes) {
-  run_on_cores(1, [] { return exchange(tiny(), loopback(), 10, 20'000, 4096); });
+// As the bytes are, and in records of a transform.
+class StreamOver : public ::testing::TestWithParam<const tests::Wire*> {
+ protected:
+  void echo(const net::NetworkOptions& options, const Address& address, std::size_t clients,
+            std::uint64_t total, std::uint64_t window) {
+    run_on_cores(1, [&] { return exchange(options, address, clients, total, window, GetParam()); });
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Wires, StreamOver,
+                         ::testing::Values(&tests::kPlainWire, &tests::kRecordWire),
+                         [](const auto& wire) {
+                           return wire.param == &tests::kPlainWire ? "Plain" : "Records";
+                         });
+
+TEST_P(StreamOver, EchoesEveryByteThroughFourBuffersOf64Bytes) {
+  echo(tiny(), loopback(), 10, 20'000, 4096);
 }
 
-TEST(Stream, EchoesThroughLargeBuffersWhenMuchComes) {
+TEST_P(StreamOver, EchoesThroughLargeBuffersWhenMuchComes) {
   net::NetworkOptions options;
   options.receive_buffers = 16;
   options.large_buffer_bytes = 64 * 1024;
   options.large_buffers = 2;
-  run_on_cores(1, [options] { return exchange(options, loopback(), 4, 2'000'000, 256 * 1024); });
+  echo(options, loopback(), 4, 2'000'000, 256 * 1024);
 }
 
-TEST(Stream, WorksOverIpv6) {
-  run_on_cores(1, [] { return exchange({}, *Address::parse("[::1]:0"), 2, 10'000, 4096); });
+TEST_P(StreamOver, WorksOverIpv6) {
+  echo({}, *Address::parse("[::1]:0"), 2, 10'000, 4096);
 }
 
-TEST(Stream, WorksOverUnixSockets) {
-  const std::string path = "unix:" + ::testing::TempDir() + "corelane_stream_test";
-  run_on_cores(1, [path] { return exchange({}, *Address::parse(path), 2, 100'000, 4096); });
+TEST_P(StreamOver, WorksOverUnixSockets) {
+  echo({}, *Address::parse("unix:" + ::testing::TempDir() + "corelane_stream_test"), 2, 100'000,
+       4096);
 }
 
-TEST(Stream, WorksWithPlainDescriptors) {
+TEST_P(StreamOver, WorksWithPlainDescriptors) {
   net::NetworkOptions options = tiny();
   options.direct_descriptors = false;
-  run_on_cores(1, [options] { return exchange(options, loopback(), 4, 10'000, 1024); });
+  echo(options, loopback(), 4, 10'000, 1024);
 }
 
 TEST(Stream, AClientThatFindsNobodyLearnsWhy) {

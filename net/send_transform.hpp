@@ -1,0 +1,32 @@
+#pragma once
+// SendTransform: what stands between a stream's queue and its socket, for a protocol that wraps all
+// that is sent (the records of TLS, where the kernel does not make them). Owned by the layer that
+// set it (Stream::set_transform), on the stream's core.
+//
+//   queue:   [ pieces in flight: 100 KiB ][ waiting ... ]    as queued: limits count these bytes
+//                      | apply(), when an operation begins
+//   socket:  [ taken ][ rest ............]                   the next operation goes on with the
+//   rest
+//
+// Bytes are transformed when an operation begins, never when they are queued: what is dropped, or
+// overtaken by a control frame, before that has not been transformed, so records leave in the order
+// in which they were made. The pieces stay in flight until the socket has taken all of their
+// records.
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <span>
+
+namespace corelane::net {
+
+struct SendTransform {
+  // Most bytes that apply() writes for so many.
+  std::size_t (*bytes_max)(const SendTransform& self, std::size_t plain_bytes) noexcept;
+  // Writes what the socket gets for `plain` to `to`, which has room for bytes_max(); returns the
+  // bytes written, not 0. Never fails: a transform that cannot go on aborts its stream later.
+  std::size_t (*apply)(SendTransform& self, std::span<const iovec> plain,
+                       std::span<std::byte> to) noexcept;
+};
+
+}  // namespace corelane::net
