@@ -72,7 +72,7 @@ std::optional<Incoming> Incoming::copy_of(std::span<const std::byte> message) {
   return incoming;
 }
 
-const ws::ConnectionHandler Client::kHandler{on_open, on_message, on_close, nullptr};
+const ws::ConnectionHandler Client::kHandler{on_open, on_message, on_close};
 const net::StreamHandler Client::kStreamHandler{"client",  on_data,  on_end,
                                                 on_closed, on_timer, nullptr};
 

@@ -102,7 +102,7 @@ class CoreEcho {
     static_cast<void>(connection.echo(message));
   }
   static void on_close(ws::Connection&, ws::CloseCode, std::string_view) noexcept {}
-  static constexpr ws::ConnectionHandler kHandler{nullptr, on_message, on_close, nullptr};
+  static constexpr ws::ConnectionHandler kHandler{nullptr, on_message, on_close};
 
   static void hello(void*, const net::http::Request&, const net::http::RouteMatch&,
                     net::http::Responder& responder) noexcept {

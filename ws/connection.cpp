@@ -69,9 +69,6 @@ void Connection::consume(const net::Received& received) {
     // The server closes the stream first (RFC 6455 section 7.1.1).
     return stream_.close(linger_of(rest.size()));
   }
-  if (state_ == State::open && endpoint_.handler_.on_batch_end != nullptr) {
-    endpoint_.handler_.on_batch_end(*this);
-  }
   if (state_ != State::open) return skip(rest);
   // Large messages mostly come in rows of one size: the next receive ends where one of them does.
   if (is_large) {

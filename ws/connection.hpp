@@ -48,8 +48,6 @@ struct ConnectionHandler {
   // The last call, once, however it ended: the code of the peer's close frame; without one, ours if
   // we closed; else `abnormal`, the stream ended without either.
   void (*on_close)(Connection& connection, CloseCode code, std::string_view reason) noexcept;
-  // All messages of one receive have been handed over. For whoever gathers. May be null.
-  void (*on_batch_end)(Connection& connection) noexcept;
 
   // --- On a server, about a sound handshake before it is answered (ws/admission.hpp). Without them
   // all are admitted. `context` is the endpoint's.

@@ -51,7 +51,7 @@ class CoreEcho {
     static_cast<void>(connection.echo(message));
   }
   static void on_close(ws::Connection&, ws::CloseCode, std::string_view) noexcept {}
-  static constexpr ws::ConnectionHandler kHandler{nullptr, on_message, on_close, nullptr};
+  static constexpr ws::ConnectionHandler kHandler{nullptr, on_message, on_close};
 
   net::http::ServerOptions upgrading() noexcept {
     net::http::ServerOptions options;

@@ -87,7 +87,7 @@ void serve_welcome(void*, const net::http::Request&, const net::http::RouteMatch
 
 }  // namespace
 
-const ws::ConnectionHandler CoreNode::kHandler{on_open, on_message, on_close, nullptr};
+const ws::ConnectionHandler CoreNode::kHandler{on_open, on_message, on_close};
 
 OpcodeTable opcodes_for(const NodeOptions& options) {
   OpcodeTable table;

@@ -51,8 +51,7 @@ const ws::ConnectionHandler ProtocolClient::kWebSocketHandler{
     [](ws::Connection& connection, ws::CloseCode code, std::string_view) noexcept {
       of(connection).close_code_ = code;
       of(connection).ended();
-    },
-    nullptr};
+    }};
 
 const net::StreamHandler ProtocolClient::kStreamHandler{
     "protocol client",

@@ -146,7 +146,7 @@ struct Client {
     of(connection).open = false;
     of(connection).wake();
   }
-  static constexpr ws::ConnectionHandler kHandler{on_open, on_message, on_close, nullptr};
+  static constexpr ws::ConnectionHandler kHandler{on_open, on_message, on_close};
 
   template <class Body>
   bool send(ws::Endpoint& endpoint, std::uint64_t number, const Body& body) {

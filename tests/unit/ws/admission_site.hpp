@@ -112,11 +112,11 @@ struct Clerk {
     ++self.closed;
     self.wake();
   }
-  static constexpr ws::ConnectionHandler kPlain{on_open, on_message, on_close, nullptr};
-  static constexpr ws::ConnectionHandler kDeciding{on_open, on_message, on_close,
-                                                   nullptr, admit,      admit_later};
-  static constexpr ws::ConnectionHandler kWaiting{on_open, on_message, on_close,
-                                                  nullptr, nullptr,    admit_later};
+  static constexpr ws::ConnectionHandler kPlain{on_open, on_message, on_close};
+  static constexpr ws::ConnectionHandler kDeciding{on_open, on_message, on_close, admit,
+                                                   admit_later};
+  static constexpr ws::ConnectionHandler kWaiting{on_open, on_message, on_close, nullptr,
+                                                  admit_later};
 };
 
 struct AdmissionSite {

@@ -35,7 +35,6 @@ struct Witness {
   std::vector<End> ends;
   std::uint64_t opened = 0;
   std::uint64_t messages = 0;
-  std::uint64_t batches = 0;
   runtime::WaitQueue changed;
 
   static std::pair<std::uint32_t, std::uint32_t> key(ws::Connection& connection) {
@@ -72,12 +71,7 @@ struct Witness {
     self.ends.push_back({.code = code, .reason = std::string{reason}});
     self.wake();
   }
-  static void on_batch_end(ws::Connection& connection) noexcept {
-    Witness& self = of(connection);
-    EXPECT_TRUE(self.open.contains(key(connection)));
-    ++self.batches;
-  }
-  static constexpr ws::ConnectionHandler kHandler{on_open, on_message, on_close, on_batch_end};
+  static constexpr ws::ConnectionHandler kHandler{on_open, on_message, on_close};
 
   runtime::Task<void> until(std::function<bool()> condition) {
     while (!condition()) {
