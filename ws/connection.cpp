@@ -34,6 +34,27 @@ constexpr Opcode opcode_of(MessageKind kind) noexcept {
 
 }  // namespace
 
+// One receive while it is read: the reader's sink, and what an echo in place needs of it.
+struct ReceiveContext {
+  Connection& connection;
+  const net::Received& received;
+  // In these bytes, the end of what was sent in place last. The next frame moves to behind it: each
+  // is 4 bytes shorter than it came, and so a batch leaves as one piece.
+  std::byte* sent_end = nullptr;
+
+  bool on_message(Message message) {
+    message.set_context(*this);
+    return connection.on_message(message);
+  }
+  bool on_ping(std::span<const std::byte> payload) { return connection.on_ping(payload); }
+  bool on_pong(std::span<const std::byte>) { return true; }
+  bool on_close(CloseCode code, std::string_view reason) {
+    return connection.on_close(code, reason);
+  }
+  std::byte* landing() const noexcept { return sent_end; }
+  Inflater& inflater() { return connection.inflater(); }
+};
+
 const net::StreamHandler Connection::kStreamHandler{"websocket", on_data,     on_end,    on_closed,
                                                     on_timer,    on_writable, on_stalled};
 
@@ -51,13 +72,11 @@ void Connection::on_data(net::Stream& stream, const net::Received& received) noe
 void Connection::consume(const net::Received& received) {
   active_ = true;
   if (state_ != State::open) return skip(received.bytes);
-  endpoint_.current_ = &received;
-  endpoint_.landing_ = nullptr;
   // Now, since an echo writes over it.
   const bool is_large = stream_.receives_large();
   const std::uint64_t frame_bytes = is_large ? reader_.frame_bytes(received.bytes) : 0;
-  const ReadResult result = reader_.consume(received.bytes, endpoint_.options_.reader, *this);
-  endpoint_.current_ = nullptr;
+  ReceiveContext context{.connection = *this, .received = received};
+  const ReadResult result = reader_.consume(received.bytes, endpoint_.options_.reader, context);
   const std::span<const std::byte> rest = received.bytes.subspan(result.consumed);
   if (result.status == ReadStatus::failed) {
     fail(result.code, reason_of(result.breach, endpoint_.options_.reader));
@@ -191,7 +210,7 @@ void Connection::watch_unfinished() noexcept {
 
 // --- The reader's side
 
-bool Connection::on_message(Message message) {
+bool Connection::on_message(Message& message) {
   ++endpoint_.counters_.messages_received;
   unfinished_since_ = 0;  // what is unfinished after this has begun in this receive
   if (state_ != State::open) return false;
@@ -225,22 +244,12 @@ bool Connection::on_ping(std::span<const std::byte> payload) {
   return true;
 }
 
-bool Connection::on_pong(std::span<const std::byte>) {
-  return true;
-}
-
 bool Connection::on_close(CloseCode code, std::string_view reason) {
   close_code_ = code;
   send_close_frame(code, "", false);
   state_ = State::ended;
   tell_closed(code, reason);
   return false;
-}
-
-// Behind the frame before, if that was sent in place: each is 4 bytes shorter than it came, and so
-// a batch leaves as one piece.
-std::byte* Connection::landing() const noexcept {
-  return endpoint_.landing_;
 }
 
 Inflater& Connection::inflater() {
@@ -324,7 +333,9 @@ bool Connection::echo(Message& message) {
   if (role_ == Role::client || compression_ != nullptr) {
     return send(message.kind(), message.payload());
   }
-  if (!message.is_owned() && endpoint_.current_ != nullptr) return echo_in_place(message);
+  if (!message.is_owned() && message.context() != nullptr) {
+    return echo_in_place(message, *message.context());
+  }
   if (message.is_owned() && message.payload().size() > kEchoCopiedBytesMax) {
     return echo_owned(message);
   }
@@ -332,7 +343,7 @@ bool Connection::echo(Message& message) {
   return send(copied.kind(), copied.payload());
 }
 
-bool Connection::echo_in_place(Message& message) {
+bool Connection::echo_in_place(Message& message, ReceiveContext& context) {
   const std::span<std::byte> payload = message.payload();
   const std::size_t header = server_header_bytes(payload.size());
   RT_DEBUG_ASSERT(header <= message.header_room());
@@ -340,8 +351,8 @@ bool Connection::echo_in_place(Message& message) {
   // Its place belongs to the queue from here on: a second echo would write into the first.
   message = Message{message.kind(), {}, 0, nullptr};
   write_server_header(frame.data(), {.opcode = opcode_of(message.kind())}, payload.size());
-  endpoint_.landing_ = frame.data() + frame.size();
-  return stream_.send_in_place(*endpoint_.current_, frame) || refused(frame.size());
+  context.sent_end = frame.data() + frame.size();
+  return stream_.send_in_place(context.received, frame) || refused(frame.size());
 }
 
 bool Connection::echo_owned(Message& message) {

@@ -106,7 +106,7 @@ class Connection {
 
  private:
   friend class Endpoint;
-  friend class MessageReader;
+  friend struct ReceiveContext;
 
   enum class State : std::uint8_t {
     open,
@@ -125,13 +125,11 @@ class Connection {
   static void on_stalled(net::Stream& stream) noexcept;
   static const net::StreamHandler kStreamHandler;
 
-  // The reader's side.
-  bool on_message(Message message);
+  // The reader's side, by way of a ReceiveContext.
+  bool on_message(Message& message);
   [[gnu::cold]] void refuse_kind();
   bool on_ping(std::span<const std::byte> payload);
-  bool on_pong(std::span<const std::byte> payload);
   bool on_close(CloseCode code, std::string_view reason);
-  std::byte* landing() const noexcept;
   Inflater& inflater();
 
   void consume(const net::Received& received);
@@ -139,7 +137,7 @@ class Connection {
   void tick();
   void start_timer() noexcept;
   void watch_unfinished() noexcept;
-  bool echo_in_place(Message& message);
+  bool echo_in_place(Message& message, ReceiveContext& context);
   bool echo_owned(Message& message);
   bool send_deflated(MessageKind kind, std::span<const std::byte> payload);
   bool refused(std::size_t frame_bytes);

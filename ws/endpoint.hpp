@@ -113,9 +113,7 @@ class Endpoint {
   void* context_;
   const net::http::RouteHandler deciding_;  // for handshakes that admit_later decides about
   runtime::Slab<Connection> connections_;
-  const net::Received* current_ = nullptr;  // what is being consumed, for sends in place
-  std::byte* landing_ = nullptr;            // in it, the end of what was sent in place last
-  std::unique_ptr<Inflater> inflater_;      // for peers without context takeover
+  std::unique_ptr<Inflater> inflater_;  // for peers without context takeover
   std::unique_ptr<Deflater> deflater_;
   KeptBytes* spare_kept_ = nullptr;  // a list
   std::string response_;             // a handshake's answer while it is written

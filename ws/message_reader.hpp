@@ -49,6 +49,7 @@
 namespace corelane::ws {
 
 class Inflater;
+struct ReceiveContext;
 
 // Shared by all connections of an endpoint. Breaches close with 1009, at the frame header that
 // shows them, before any memory is spent.
@@ -79,6 +80,10 @@ class Message {
   // The number of bytes directly before the payload that may be overwritten.
   std::size_t header_room() const noexcept { return header_room_; }
 
+  // The receive that a message in place lies in, for Connection::echo(); null for one on its own.
+  ReceiveContext* context() const noexcept { return context_; }
+  void set_context(ReceiveContext& context) noexcept { context_ = &context; }
+
   // True if the bytes lie in memory that can be kept without copying.
   bool is_owned() const noexcept { return joined_ != nullptr; }
   // Gives the payload to the caller for good: moved if is_owned(), else copied out of the receive
@@ -92,6 +97,7 @@ class Message {
  private:
   std::span<std::byte> payload_;
   OwnedBytes* joined_ = nullptr;
+  ReceiveContext* context_ = nullptr;
   std::uint32_t header_room_ = 0;
   MessageKind kind_ = MessageKind::binary;
 };
