@@ -285,6 +285,39 @@ TEST(WsTime, APausedPeerIsClosedOnlyIfItReadsNothing) {
   }
 }
 
+// While we do not read, a pong cannot come, so no ping is sent. Once we read again, it has its
+// time.
+TEST(WsTime, APongHasItsTimeOnceThePeerIsReadFromAgain) {
+  for (const Nanoseconds pause : {30 * kSecond, 40 * kSecond, 49 * kSecond, 51 * kSecond}) {
+    WsSiteOptions options;
+    options.network.queued_bytes_max = 64 * 1024;
+    options.network.medium_buffers = 0;
+    options.network.large_buffers = 0;
+    options.network.write_stall_timeout = 0;
+    run_quietly(options, [pause](WsSite& site) -> Task<void> {
+      WsClient client;
+      co_await client.open(site);
+      client.stream()->pause_receiving();
+      const std::string message = frame({.opcode = 2, .payload = std::string(8000, 's')});
+      net::Stream& stream = site.connection().stream();
+      while (!stream.receiving_paused()) {
+        client.send(message);
+        co_await sleep_for(kMillisecond);
+      }
+      co_await sleep_for(pause);
+      client.stream()->resume_receiving();
+      while (stream.receiving_paused()) co_await sleep_for(kMillisecond);
+      const Nanoseconds resumed = now();
+      co_await site.witness.until_ends(1);
+      EXPECT_GE(now() - resumed, 10 * kSecond);
+      EXPECT_LE(now() - resumed, 41 * kSecond);  // up to 25 and 10, and 5 for the close
+      EXPECT_EQ(site.endpoint.counters().pong_timeouts, 1u);
+      client.abort();
+      co_await client.until_closed();
+    });
+  }
+}
+
 // While we do not read, the rest of a message cannot come.
 TEST(WsTime, TheDeadlineOfAMessageBeginsAnewAfterAPause) {
   for (const bool finishes : {false, true}) {
