@@ -1,5 +1,5 @@
 #pragma once
-// A socket address: IPv4, IPv6 or Unix. A value, 128 bytes, owned by whoever holds it.
+// A socket address: IPv4, IPv6 or Unix. A value of 128 bytes.
 
 #include <sys/socket.h>
 #include <sys/un.h>

@@ -10,7 +10,7 @@
 namespace corelane::runtime {
 
 BufferPool::~BufferPool() {
-  // Every lease has gone home: whoever held one was destroyed before.
+  // Every lease has gone home: its holders were destroyed before.
   for (std::size_t number = 0; number < groups_.size(); ++number) {
     const Group& group = groups_[number];
     RT_ASSERT(group.out == 0);

@@ -69,7 +69,7 @@ class BufferPool {
   std::uint32_t out(std::uint16_t group) const noexcept { return groups_[group].out; }
   // The kernel had none left: it gets more from now on, if there are.
   void grow(std::uint16_t group) noexcept;
-  // True if so many are out that none should be kept for long: whoever would keep a lease copies.
+  // True if so many are out that none should be kept for long: copy instead of keeping a lease.
   bool scarce(std::uint16_t group) const noexcept {
     return groups_[group].out * 4 > groups_[group].count * 3;
   }

@@ -36,7 +36,7 @@ void CancelScope::add(Cancellable& listener) noexcept {
 void CancelScope::cancel() noexcept {
   if (cancelled_) return;
   cancelled_ = true;
-  // A listener may unlink others while it is told, so the first one is looked up anew each time.
+  // A listener may unlink others while it is told, so the first one is looked up again each time.
   while (first_ != nullptr) {
     Cancellable& listener = *first_;
     listener.unlink();

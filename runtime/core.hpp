@@ -26,7 +26,7 @@ namespace corelane::runtime {
 class Core;
 class Runtime;
 
-// Names a coroutine that waits for an answer, for whoever answers: see runtime/reply.hpp.
+// Names a coroutine that waits for an answer: see runtime/reply.hpp.
 struct ReplyName {
   CoreId core = kNoCore;
   std::uint32_t slot = 0;
@@ -99,7 +99,7 @@ class Core {
   // now() of the turn before: what was in flight then and still is has not completed in between,
   // however long the core itself was without its CPU since.
   Nanoseconds last_turn() const noexcept { return last_turn_; }
-  // False if this turn may have left completions for the next one: a turn takes so many at most.
+  // False if this turn may have left completions for the next one: a turn takes a bounded number.
   bool reaped_all() const noexcept { return reaped_all_; }
   // Nanoseconds since the epoch, as coarse as now().
   std::uint64_t wall_now() const noexcept {
@@ -190,7 +190,7 @@ class Core {
   // take, and goes on at once. The others see full lanes then.
   void hold_lanes(bool held) noexcept { lanes_held_ = held; }
 
-  // --- For whoever drives the core (Runtime, or the simulation's world)
+  // --- For the driver of the core (Runtime, or the simulation's world)
   void turn() noexcept;
   // On this core: run() returns after this turn, or when all that it runs for others has ended.
   void stop() noexcept {

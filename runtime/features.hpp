@@ -5,7 +5,7 @@
 // Unix listener, and takes it down again: a few milliseconds, at most half a second when a kernel
 // loses completions.
 //
-// The result is a plain value; whoever asked owns it. The words in it are for people: start-up
+// The result is a plain value that the caller owns. The words in it are for people: start-up
 // errors and `corelane doctor`.
 
 #include <array>

@@ -23,8 +23,8 @@
 //
 // A wait for an answer can be given up (runtime/reply.hpp); the request is handled all the same, so
 // it must own what it points to. The thread has no Core::current(); post() is another way from it
-// to a core. What `handle` throws is logged, and the thread goes on with the next batch; who waits
-// for what it has not answered waits until the deadline.
+// to a core. What `handle` throws is logged, and the thread goes on with the next batch; requests
+// of the batch that it has not answered are never answered, so their waits end at their deadlines.
 //
 // In a simulation the same handler is called as an event of the world, after the time that an
 // operation takes; one whose answers wait for room gets nothing new until they have left.

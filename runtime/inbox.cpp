@@ -67,7 +67,7 @@ Posted* Inbox::take_all(Posted* leave) noexcept {
 }
 
 void Inbox::run() noexcept {
-  // Relaxed: who pushes later rings later.
+  // Relaxed: a later push rings the bell again.
   if (first_.load(std::memory_order_relaxed) == nullptr) return;
   for (Posted* posted = take_all(nullptr); posted != nullptr;) {
     Posted* const next = posted->next_;

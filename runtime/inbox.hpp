@@ -2,7 +2,7 @@
 // Inbox: what threads that are no cores have a core run. Any thread pushes without a lock; the core
 // takes all at once when the bell of its ring has been rung, which only the push that finds it
 // empty does. So a core that nobody posts to pays nothing. It belongs to the Runtime and outlives
-// the core: who posts to a core that has ended is told so.
+// the core: a push to a core that has ended is refused.
 
 #include <atomic>
 #include <cstdint>

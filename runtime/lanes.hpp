@@ -8,8 +8,8 @@
 // batch a lane.
 //
 // Backpressure: when a local queue is longer than kBacklogMax, congested() is true until it has
-// drained to half of that, and whoever takes in new work (net's receive path) must pause. Messages
-// that answer messages are still accepted: they are bounded by the work that was let in.
+// drained to half of that, and code that takes in new work (net's receive path) must pause.
+// Messages that answer messages are still accepted: they are bounded by the work that was let in.
 //
 // Threads that are no cores (runtime/foreign.hpp) have lanes to and from each core, too, under
 // numbers behind those of the cores; they are connected when such a thread starts.

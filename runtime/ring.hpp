@@ -189,7 +189,7 @@ class Ring {
   void send(Descriptor socket, std::span<const std::byte> bytes, Token token) noexcept;
   void send_message(Descriptor socket, const msghdr* message, Token token) noexcept;
   // `how` as in shutdown(2). A worker thread of the kernel does it, and looks the descriptor up
-  // only then: do not close it before the completion, or whoever gets its number next is shut down.
+  // only then: do not close it before the completion, or the next owner of its number is shut down.
   void shutdown(Descriptor socket, int how, Token token) noexcept;
 
   // --- Files and anything with a descriptor
@@ -218,7 +218,7 @@ class Ring {
   // --- Counters (for tests and metrics)
 
   struct Counters {
-    std::uint64_t system_calls = 0;  // io_uring_enter and the calls of listen() and its like
+    std::uint64_t system_calls = 0;  // io_uring_enter and the calls of listen() and similar
     std::uint64_t operations = 0;    // prepared
     std::uint64_t completions = 0;   // reaped
     std::uint64_t waits = 0;         // times the core went to sleep

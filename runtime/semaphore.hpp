@@ -20,7 +20,7 @@ class Semaphore {
     WaitQueue::Waiter waiter{waiting_, WaitQueue::OnCancel::wake, nullptr, amount};
     const WaitQueue::Outcome outcome = co_await waiter;
     if (outcome == WaitQueue::Outcome::granted) co_return Result<void>{};
-    // Whoever was queued behind a large request that gave up may go on now.
+    // Requests behind a large one that gave up may go on now.
     release(0);
     co_return fail(ErrorCode::cancelled);
   }

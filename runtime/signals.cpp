@@ -30,7 +30,7 @@ SignalStream::~SignalStream() {
   if (descriptor_.valid()) ::close(descriptor_.number);
 }
 
-// Any signal of the process wakes whoever waits at a signalfd. A read by way of the ring bears 128
+// Any signal of the process wakes all that wait at a signalfd. A read by way of the ring bears 128
 // such wake-ups without a signal of ours and then ends with EAGAIN (Linux 6.18, APOLL_MAX_RETRY); a
 // poll bears any number. The stall monitor alone sends its signal more often than that.
 Task<Result<int>> SignalStream::next() {

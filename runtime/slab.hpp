@@ -125,8 +125,8 @@ class Slab {
     --count_;
   }
 
-  // Calls visit(Id, T&) for each object in slot order. It may erase any object; whether it sees one
-  // that is made meanwhile is open.
+  // Calls visit(Id, T&) for each object in slot order. It may erase any object; an object that it
+  // makes may be visited or not.
   template <class Visit>
   void for_each(Visit&& visit) {
     for (std::uint32_t index = 0; index < used_; ++index) {

@@ -1,6 +1,6 @@
 #pragma once
 // SpscRing<T>: a bounded queue from exactly one producer thread to exactly one consumer thread, the
-// raw material of lanes. Owned by whoever connects the two; it must outlive both sides.
+// raw material of lanes. Its owner connects the two, and it must outlive both sides.
 //
 //        head (consumer)         tail (published)     pending (producer)
 //   ...... [ readable by the consumer ] [ pushed, not published ] ......

@@ -179,7 +179,7 @@ void StallMonitor::on_signal(int) noexcept {
   const int saved_errno = errno;
   // Acquire pairs with the release in want_backtrace(): the monitor has done with the old frames.
   const std::uint64_t wanted = progress->wanted_step_.load(std::memory_order_acquire);
-  // Relaxed: both are stored by this very thread. A step that ended meanwhile is not captured.
+  // Relaxed: both are stored by this very thread. A step that has ended is not captured.
   if (wanted == progress->step_.load(std::memory_order_relaxed) &&
       wanted != progress->captured_step_.load(std::memory_order_relaxed)) {
     const int count = ::backtrace(progress->frames_.data(), CoreProgress::kFramesMax);
@@ -352,7 +352,7 @@ void StallMonitor::deliver(StallReport& report) noexcept {
   options_.sink(report);
 }
 
-// Any minute holds at most so many reports: the one so many before must be a minute old.
+// Any minute holds at most as many reports as reported_at_: its oldest must be a minute old.
 bool StallMonitor::may_report(std::int64_t now_ns) noexcept {
   if (reported_at_.empty()) return false;
   if (now_ns - reported_at_[reported_next_] < kMinuteNs) return false;

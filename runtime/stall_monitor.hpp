@@ -89,7 +89,7 @@ class CoreProgress {
   std::atomic<std::uint64_t> baseline_step_{0};
   std::atomic<std::int64_t> baseline_waiting_ns_{0};
 
-  // The last step counted as a stall; whoever of core and monitor stores it first counts it.
+  // The last step counted as a stall; the first of core and monitor to store it counts it.
   std::atomic<std::uint64_t> counted_step_{0};
 
   // Stored by the signal handler, which runs on the core's thread. The frames belong to the step

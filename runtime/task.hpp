@@ -14,7 +14,7 @@
 // frame's head, and the coroutine never starts; the first suspend point asserts that it did not.
 //
 // The cancel scope is inherited from the awaiting coroutine: see runtime/cancel.hpp. An exception
-// that leaves the coroutine is thrown again in whoever awaits it; at a root (a task of a TaskGroup,
+// that leaves the coroutine is thrown again in the awaiting one; at a root (a task of a TaskGroup,
 // the main task) it is counted and logged, and the process goes on: see runtime/exception.hpp.
 // Only that of a frame that cannot be allocated ends the process.
 
@@ -40,7 +40,7 @@ struct InFramePool {
   }
 };
 
-// What a task has: who continues after it, and the scope it runs in.
+// What a task has: the coroutine that continues after it, and the scope it runs in.
 struct PromiseBase : InFramePool {
   std::coroutine_handle<> continuation{};
   CancelScope* scope = nullptr;
@@ -87,11 +87,11 @@ class [[nodiscard]] Task;
 namespace detail {
 
 // What a task has come to. The check for a value, which there has to be, is the one for an
-// exception, so that those who throw none pay nothing.
+// exception, so that tasks without exceptions pay nothing.
 enum class TaskOutcome : std::uint8_t { none, value, exception };
 
-// Moves it out, so that no destructor of a task has to look for one: who starts a task takes what
-// it has come to.
+// Moves it out, so that no destructor of a task has to look for one: the code that starts a task
+// takes its outcome.
 inline std::exception_ptr move_out(std::exception_ptr& exception) noexcept {
   std::exception_ptr moved = std::move(exception);
   exception.~exception_ptr();  // NOLINT(bugprone-use-after-move): what is left of it

@@ -1,6 +1,6 @@
 #pragma once
 // WaitQueue: coroutines of one core that wait their turn, first come first served. The raw material
-// of Channel and Semaphore: whoever wakes a waiter hands over what it waited for (through the
+// of Channel and Semaphore: the code that wakes a waiter hands over what it waited for (through the
 // waiter's `slot`), so nobody can snatch it in between.
 
 #include <coroutine>
@@ -21,8 +21,8 @@ class WaitQueue {
     ignore,  // for ends that must be awaited: only granted or closed end the wait
   };
 
-  // One wait, living in the frame of the coroutine that waits. `slot` and `amount` are for whoever
-  // wakes it.
+  // One wait, living in the frame of the coroutine that waits. `slot` and `amount` are for the
+  // code that wakes it.
   class Waiter final : private Cancellable {
    public:
     explicit Waiter(WaitQueue& queue, OnCancel on_cancel = OnCancel::wake, void* slot = nullptr,

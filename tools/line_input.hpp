@@ -1,6 +1,6 @@
 #pragma once
 // Standard input for coroutines: lines, or all of it. Waiting for a person to type, or for a
-// program to write, does not hold the core, so that pings are answered meanwhile.
+// program to write, does not hold the core, so that pings are still answered.
 
 #include <cstddef>
 #include <optional>

@@ -1,4 +1,4 @@
-// The handles by which answers come later: each call looks its request up anew.
+// The handles by which answers come later: each call looks its request up again.
 
 #include "net/http/deferred.hpp"
 

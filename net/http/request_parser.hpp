@@ -1,6 +1,6 @@
 #pragma once
 // RequestParser: bytes in, one request out; then reset() and the next one (RFC 9112). The interface
-// between a connection, which feeds it what it received, and whoever serves the request.
+// between a connection, which feeds it what it received, and the code that serves the request.
 //
 // One parser belongs to one connection in HTTP mode and lives on the heap; it is used again for
 // each request of that connection. The head is read by HeadCheck, a chunked body by
@@ -30,7 +30,7 @@ class RequestParser {
   enum class Event : std::uint8_t {
     need_more,        // all of the input is consumed, the request is not whole yet
     expect_continue,  // request() has all but the body, which the client sends after our 100
-    body_follows,     // likewise, if pieces_bytes_max is not 0: take_body() or begin_pieces()
+    body_follows,     // the same if pieces_bytes_max is not 0: take_body() or begin_pieces()
     complete,         // request() is ready
     refused,          // the same, without its body, and status() says why it cannot be served
     error,            // status() is ready; nothing is parsed any more, for good

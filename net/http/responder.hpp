@@ -77,9 +77,9 @@ struct RouteHandler {
   Handler run = nullptr;
   void* context = nullptr;
   CoroutineHandler coroutine = nullptr;
-  // Of coroutines: if not 0 the handler begins when the head is there, and reads the body by
-  // DeferredResponder::read_body(), up to so many bytes (one more is 413). 0: the body is a part of
-  // the request, within Limits::body_bytes_max.
+  // Of coroutines. Not 0: the handler begins when the head is there and reads the body, at most
+  // this many bytes, by DeferredResponder::read_body(); a longer body is 413. 0: the body is a part
+  // of the request, within Limits::body_bytes_max.
   std::uint64_t streamed_bytes_max = 0;
 
   bool is_served() const noexcept { return run != nullptr || coroutine != nullptr; }

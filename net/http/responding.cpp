@@ -14,7 +14,7 @@ using Wait = ServerConnection::Wait;
 namespace {
 
 // A shorter static response is copied behind the one before it: an iovec of its own costs the
-// kernel more than so many bytes.
+// kernel more than the copy.
 constexpr std::size_t kStaticCopyBytesMax = 1024;
 // What a peer must read of a last answer to have all of it: 1 MiB in 64 s.
 constexpr runtime::Nanoseconds kReaderBytesPerSecondMin = 16 * 1024;

@@ -43,7 +43,7 @@ struct ServerExchange {
   // An answer in pieces.
   bool is_chunked = false;
   std::uint64_t length_left = kUnknownLength;
-  runtime::WaitQueue room;  // who writes it
+  runtime::WaitQueue room;  // its writer
   // A body in pieces.
   bool body_comes = false;
   bool awaits_continue = false;  // the client sends its body after our 100
@@ -51,7 +51,7 @@ struct ServerExchange {
   runtime::Nanoseconds awaited_at = 0;
   runtime::Nanoseconds awaited = 0;  // before, together
   std::uint64_t body_bytes = 0;
-  runtime::WaitQueue input;               // who reads it
+  runtime::WaitQueue input;               // its reader
   runtime::CancelScope* scope = nullptr;  // of a coroutine handler that runs
 };
 

@@ -1,6 +1,6 @@
 #pragma once
 // The texts that a head is made of: which characters they may hold, and how lines and targets fall
-// into parts (RFC 9110, RFC 9112). Pure functions over views, for whoever reads or writes a head;
+// into parts (RFC 9110, RFC 9112). Pure functions over views, for the readers and writers of heads;
 // what they return lies in what they were given.
 
 #include <array>

@@ -12,8 +12,8 @@
 
 namespace corelane::net::http {
 
-// Of a text that is scanned so many bytes before its end must be readable: the last block is loaded
-// from its end.
+// Bytes in front of the end of a scanned text that must be readable: the last block is loaded from
+// the end.
 inline constexpr std::size_t kScanBytesMin = 32;
 
 // A set of ASCII characters: a table for one, and rows for 32 at once. Bit h of row l stands for

@@ -19,7 +19,8 @@ constexpr std::uint8_t kToBeSent = 0;
 constexpr std::uint8_t kUnderWay = 1;
 constexpr std::uint8_t kAccepted = 2;
 
-// A full accept queue drops the request; the client tries again like this, so many times.
+// A full accept queue drops the request; the client tries again like this, a bounded number of
+// times.
 constexpr Nanoseconds kRetryAfter = 1 * kSecond;
 constexpr std::uint32_t kAttemptsMax = 7;
 

@@ -14,7 +14,7 @@
 namespace corelane::runtime::sim {
 namespace {
 
-// One send travels in at most so many pieces, so that borders fall anywhere.
+// Pieces that one send travels in, at most, so that borders fall anywhere.
 constexpr std::size_t kSegmentsMax = 3;
 
 // Calls visit(span) for the bytes [from, from + count) of what is sent.

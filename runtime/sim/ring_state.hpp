@@ -1,7 +1,7 @@
 #pragma once
 // RingState: the inside of a simulated Ring: what the core has prepared, what is in its completion
 // queue, its provided buffers and its direct descriptors. Made and destroyed with the Ring; the
-// world's Kernel keeps a pointer to it meanwhile.
+// world's Kernel keeps a pointer to it as long.
 
 #include <array>
 #include <cstddef>
@@ -76,7 +76,7 @@ struct Operation {
 };
 
 // A group of provided buffers. One that the program gives back is poisoned: 0xA5 everywhere, so
-// that whoever kept a view of it sees that; and forbidden to touch under AddressSanitizer.
+// that a view of it that was kept shows it; and forbidden to touch under AddressSanitizer.
 class BufferGroup {
  public:
   static constexpr std::byte kPoison{0xa5};

@@ -22,7 +22,7 @@ void pin_to(int cpu) noexcept {
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(static_cast<std::size_t>(cpu), &set);
-  // A CPU that was taken from us meanwhile costs the pinning, not the program.
+  // A CPU that has been taken from us costs the pinning, not the program.
   pthread_setaffinity_np(pthread_self(), sizeof set, &set);
 }
 

@@ -77,8 +77,8 @@ ConfigResult load_config(const SettingTable& table, const Program& program,
                          const std::vector<std::string>& arguments, const Environment& environment,
                          const FileReader& read_file);
 
-// A configuration of every setting with long lists takes some KiB; whoever names a device or a log
-// by mistake is told at once.
+// A configuration of every setting with long lists takes some KiB; a device or a log that is named
+// by mistake is refused at once.
 inline constexpr std::size_t kConfigFileBytesMax = 1024 * 1024;
 // For a pipe (`--config <(command)`, a FIFO) to bring all of it.
 inline constexpr int kConfigFileSecondsMax = 5;

@@ -1,5 +1,5 @@
 #pragma once
-// IpLimit: at most so many connections of one address, counted exactly over all cores. One a core,
+// IpLimit: a limit of connections from one address, counted exactly over all cores. One a core,
 // only if there is such a limit; needs plain descriptors, as a direct one cannot be asked for its
 // peer.
 //

@@ -194,7 +194,7 @@ Task<void> CoreNode::stop_accepting() {
 }
 
 Task<std::uint32_t> CoreNode::end_sessions(runtime::Nanoseconds until) {
-  // No session is new meanwhile: nobody has been let in since stop_accepting().
+  // No session is new: no connection has been accepted since stop_accepting().
   for (std::uint32_t slot = 0; slot < sessions_.slots(); ++slot) {
     if (slot != 0 && slot % kEndedInATurn == 0) co_await runtime::Yield{};
     Session* session = sessions_.in_slot(slot);

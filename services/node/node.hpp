@@ -73,7 +73,7 @@ class CoreNode {
   // words (the longest of the close timeouts), and not beyond `until`, a point on Core::now().
   // Returns how many were cut off.
   runtime::Task<std::uint32_t> end_sessions(runtime::Nanoseconds until);
-  // Told so many in a turn: 3 to 6 ms with what the turn then sends.
+  // Sessions told in one turn: 3 to 6 ms with what the turn then sends.
   static constexpr std::uint32_t kEndedInATurn = 256;
 
   net::Network& network() noexcept { return network_; }

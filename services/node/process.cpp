@@ -157,7 +157,7 @@ class Process {
     for (;;) {
       const auto signal = co_await signals->next();
       if (!signal) co_return;
-      // Whoever asks twice does not want to wait, and nothing here has to be put in order.
+      // The second signal ends the process at once: nothing here has to be put in order.
       if (*signal == SIGTERM || *signal == SIGINT) std::_Exit(128 + *signal);
     }
   }

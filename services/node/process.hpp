@@ -74,7 +74,7 @@ int run_process(ProcessOptions options, Served& served);
 // The same for a node, on the addresses that it is to listen on.
 int run_node(ProcessOptions options, NodeOptions node);
 
-// A core for each CPU, as far as there may be so many.
+// A core for each CPU, at most the runtime's limit of cores.
 runtime::CoreId cores_for(const std::vector<int>& cpus) noexcept;
 
 // Why `address` cannot be listened on by a process that must have it alone; empty if it can. Our

@@ -131,7 +131,7 @@ void TcpSessions::on_writable(net::Stream& stream) noexcept {
   if (!stream.receiving_paused()) return;
   auto& client = *static_cast<Client*>(stream.owner());
   stream.resume_receiving();
-  // The rest of an unfinished frame could not come: its time begins anew.
+  // The rest of an unfinished frame could not come: its time begins again.
   if (client.gathered.empty()) return;
   client.looked = false;
   stream.set_timer(client.table.options_.message_deadline);

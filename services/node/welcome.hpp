@@ -1,6 +1,6 @@
 #pragma once
-// The page at `/`: what this server is, what it speaks, and where its documents are, for whoever
-// opens its address in a browser. A constant that all cores share.
+// The page that a browser shows at `/`: what this server is, what it speaks, and where its
+// documents are. A constant that all cores share.
 
 #include "net/http/response.hpp"
 

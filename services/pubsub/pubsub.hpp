@@ -54,7 +54,7 @@ struct PubSubOptions {
   std::uint64_t hash_seed = 0;  // the same on all cores of a process, different in each process
 };
 
-// What is published, whoever publishes.
+// What is published: by a session, a coroutine or the server itself.
 struct Publication {
   std::string_view channel;
   protocol::Bytes data;
@@ -89,8 +89,8 @@ class PubSub {
   // A sweep begins this long after the one before has ended, so an unused channel is kept for 60 to
   // 120 s, and for as long as the sweep takes.
   static constexpr runtime::Nanoseconds kRetention = 60 * runtime::kSecond;
-  // A sweep looks at so many channels at a time, and pauses in between: at most about 0.1 ms of a
-  // turn, and a second for a million channels.
+  // Channels that a sweep looks at before it pauses: at most about 0.1 ms of a turn, and a second
+  // for a million channels.
   static constexpr std::uint32_t kSweepStep = 1024;
   static constexpr runtime::Nanoseconds kSweepPause = runtime::kMillisecond;
   // Most channels that one subscribe or unsubscribe may name.

@@ -77,7 +77,7 @@ struct HttpAnswer {
 };
 void answer_http(const ReplyTo& to, const HttpAnswer& answer);
 
-// Gives a completion to whoever `to` names, for the complete() of its type. On core `to.core`.
+// Gives a completion to the target `to`, for the complete() of its type. On core `to.core`.
 // `write(Session&)` sends it as the reply of a session's request, `http()` makes it an HttpAnswer.
 template <class Completion, class Write, class Http>
 void complete_as(const ReplyTo& to, Completion&& completion, const Write& write, const Http& http) {

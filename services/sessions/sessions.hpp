@@ -10,7 +10,7 @@
 // session by guessing. Send goes to the owner over a lane and comes back as an acknowledgement or
 // an error; Broadcast goes to every core, each hands it to its sessions, and the counts come back.
 // What one session sends and broadcasts, another one gets in that order, on any core. A session
-// that ends meanwhile is an unknown session.
+// that ends in between is an unknown session.
 
 #include <cstdint>
 #include <memory>
@@ -30,7 +30,7 @@ namespace corelane::services {
 struct OpcodeRow;  // services/dispatch/opcode_table.hpp
 struct ReplyTo;    // services/reply/reply.hpp
 
-// What a Send says, whoever sends: the session is handed a DirectMessage.
+// A Send, by a session, a coroutine or the server: the receiving session gets a DirectMessage.
 struct DirectSend {
   protocol::Uuid to{};
   protocol::Bytes data;

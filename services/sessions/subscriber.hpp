@@ -1,7 +1,7 @@
 #pragma once
-// Subscriber: whoever holds subscriptions of channels on this core. A session is one kind, and the
-// only one that publishing knows by name: it hands runs to sessions without an indirect call. Every
-// other kind is a Listener (services/pubsub/listener.hpp).
+// Subscriber: holds subscriptions of channels on this core. A session is one kind, and the only one
+// that publishing knows by name: it hands runs to sessions without an indirect call. Every other
+// kind is a Listener (services/pubsub/listener.hpp).
 //
 // Belongs to one core. PubSub::leave_all() must have been called before it goes.
 

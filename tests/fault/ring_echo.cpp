@@ -17,7 +17,7 @@ using runtime::Token;
 struct RingEchoServer::Connection {
   Descriptor socket;
   std::string queue;    // to be sent back; while a send is in flight its bytes stay where they are
-  std::string arrived;  // meanwhile
+  std::string arrived;  // since the last look
   Token receive_token;
   bool receiving = false;
   bool cancelling = false;

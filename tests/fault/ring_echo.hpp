@@ -64,7 +64,7 @@ class RingEchoClient {
                  std::size_t bytes);
 
   bool finished() const noexcept { return finished_; }
-  // Ended by an error, or too early; connecting anew does not count.
+  // Ended by an error, or too early; connecting again does not count.
   bool broken() const noexcept { return broken_; }
   // All that was sent has come back and nothing else; or, if it broke, the beginning of it.
   bool received_rightly() const noexcept;

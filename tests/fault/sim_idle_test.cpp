@@ -56,7 +56,7 @@ class Pairs {
     }
     while (network.stream_count() < 2 * clients_.size()) co_await sleep_for(kMillisecond);
   }
-  // Everybody sends so many more bytes and gets them back.
+  // Every client sends `bytes` more and gets them back.
   Task<void> exchange(std::uint64_t bytes) {
     for (std::size_t i = 0; i < clients_.size(); ++i) {
       clients_[i]->total += bytes;
@@ -81,7 +81,7 @@ class Pairs {
 
 using Body = std::function<Task<void>(net::Network&, Pairs&)>;
 
-// Opens so many pairs, and runs the body when all of them rest.
+// Opens the pairs, and runs the body when all of them rest.
 void run_resting(std::size_t count, const Body& body, const net::NetworkOptions& options = tiny()) {
   run_on_cores(1, [&]() -> Task<void> {
     net::Network network(options);

@@ -71,7 +71,7 @@ struct CountingPeer {
     stream.set_handler(kHandler, context);
     return true;
   }
-  // So many streams within this network, all of their ends open when it returns.
+  // `count` streams within this network, all of their ends open when it returns.
   static runtime::Task<void> connect(net::Network& network, CountingPeer& servers,
                                      CountingPeer& clients, std::size_t count) {
     const auto listener = network.listen(loopback(), {}, accept, &servers);

@@ -99,7 +99,7 @@ class ProtocolClient {
   // What came under no transaction id and has not been taken.
   std::deque<ServerMessage>& events() noexcept { return events_; }
   runtime::Task<ServerMessage> event();
-  // Waits until so many are there; false if the connection ends before.
+  // Waits until `count` are there; false if the connection ends before.
   runtime::Task<bool> has_events(std::size_t count);
   // A round trip: everything that was sent before on the session's own core has been looked at.
   runtime::Task<bool> settle();

@@ -1,5 +1,5 @@
 #pragma once
-// A core that loses its CPU, in the simulation: what happens meanwhile waits for its next turn.
+// A core that is descheduled, in the simulation: all that happens waits for its next turn.
 
 #include "runtime/core.hpp"
 #include "runtime/sim/kernel.hpp"

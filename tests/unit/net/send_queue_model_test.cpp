@@ -169,7 +169,7 @@ class Pair {
     model_.entries.push_back({.bytes = lent->bytes});
     appended_ = false;
   }
-  // Joins the last block if there is room; the model joins its last entry likewise.
+  // Joins the last block if there is room; the model joins its last entry, too.
   void append() {
     const std::vector<std::byte> bytes = fresh(1 + random_.below(3000));
     std::byte* room = queue_.append(bytes.size(), pool_);

@@ -142,7 +142,7 @@ TEST(ReadRequest, AgreesWithFlatBuffersWhereverItIsCut) {
   for_each_request([&]<class Table, class Request>(std::type_identity<Table>, const Request&,
                                                    const std::vector<std::byte>& payload) {
     for (std::size_t bytes = 1; bytes <= payload.size(); ++bytes) {
-      // In memory of its own size, so that a sanitizer sees whoever reads past the cut.
+      // In memory of its own size, so that a sanitizer sees a read past the cut.
       const std::vector<std::byte> cut(payload.begin(),
                                        payload.begin() + static_cast<std::ptrdiff_t>(bytes));
       same_both_ways<Table, Request>(cut);

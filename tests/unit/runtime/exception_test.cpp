@@ -1,6 +1,6 @@
-// Goal: an exception goes from a task to whoever awaits it, through every combination of tasks and
-// between cores; one that reaches the root of a task is counted and logged with the task's name,
-// and nothing else ends. Method: the same program over io_uring and in the simulation.
+// Goal: an exception goes from a task to the one that awaits it, through every combination of tasks
+// and between cores; one that reaches the root of a task is counted and logged with the task's
+// name, and nothing else ends. Method: the same program over io_uring and in the simulation.
 #include "runtime/exception.hpp"
 
 #include <gtest/gtest.h>

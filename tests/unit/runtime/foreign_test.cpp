@@ -1,7 +1,8 @@
 // Goal: a thread that is no core gets what the cores send in batches and in order, answers reach
-// who asked, nothing is lost where lanes are full, and a thread that does not answer holds nobody
-// beyond a deadline; functions that block, and functions posted from outside, run where they
-// should. Method: the same program over io_uring and in the simulation; there also over seeds.
+// the core that asked, nothing is lost where lanes are full, and a thread that does not answer
+// holds nobody beyond a deadline; functions that block, and functions posted from outside, run
+// where they should. Method: the same program over io_uring and in the simulation; there also over
+// seeds.
 #include "runtime/foreign.hpp"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 // Goal: a wait for another core ends at its deadline and with its group, however long that core
-// takes; what was asked for is asked to stop there if it is a task; the block of the request is
-// destroyed once, on the core that sent it, whoever ends first. Method: the same program over
+// takes; a task that was submitted is cancelled there; the block of the request is destroyed once,
+// on the core that sent it, whichever side ends first. Method: the same program over
 // io_uring and in the simulation; there also over seeds.
 #include <gtest/gtest.h>
 

@@ -234,7 +234,7 @@ TEST(FanOut, SlowReadersAmongFiftySubscribersAreClosedAndTheOthersGetEverything)
   });
 }
 
-// So many events of one turn as they can be, from the server's side: 20 of 400 KiB.
+// The largest burst of one turn, from the server's side: 20 events of 400 KiB.
 constexpr int kBurstEvents = 20;
 
 Task<void> publish_burst(NodeUnderTest& test, ProtocolClient* publisher, std::string_view channel) {

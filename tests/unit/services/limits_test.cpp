@@ -47,7 +47,7 @@ Task<ErrorCode> unsubscribe_code(ProtocolClient* client, std::string_view channe
 
 // --- Channels
 
-// Which core owns a name is the server's affair, but all of them together own so many.
+// Which core owns a name is the server's affair, but how many channels all cores own is known.
 TEST(Limits, APublishToOneChannelMoreThanACoreOwnsIsRefusedWithAHint) {
   for (const CoreId cores : {CoreId{1}, CoreId{3}}) {
     with_node(tests::node_cores(cores), few_channels(), [cores](NodeUnderTest& test) -> Task<void> {
@@ -226,8 +226,8 @@ TEST(Limits, AnAddressHasItsConnectionsOnAllCoresTogetherAndNotOneMore) {
   }
 }
 
-// Whoever may choose its address (a /64 of IPv6) must not be able to compute which of them meet in
-// the table.
+// A client that may choose its address (a /64 of IPv6) must not be able to compute which addresses
+// meet in the table.
 TEST(Limits, TheTableOfAddressesIsSeeded) {
   using services::IpLimit;
   IpLimit::Key key{};

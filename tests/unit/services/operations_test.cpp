@@ -1,6 +1,6 @@
 // Goal: what clients ask for by opcodes is there for any code on a core: handlers publish, send and
-// broadcast, coroutines receive from channels, and what comes of it reaches whoever waits for it,
-// or nobody. Method: a whole node whose handlers do so, on several cores.
+// broadcast, coroutines receive from channels, and each completion reaches its reply target, or
+// none. Method: a whole node whose handlers do so, on several cores.
 #include <gtest/gtest.h>
 
 #include <optional>

@@ -111,7 +111,7 @@ TEST(VirtualTime, ATcpFrameThatHasArrivedUnreadByItsDeadlineIsInTime) {
 }
 
 // The server stops reading while its answers pile up, so the rest of a frame cannot come; once it
-// reads again, the time begins anew.
+// reads again, the time starts over.
 TEST(VirtualTime, ATcpFrameIsNotLateWhileTheServerDoesNotReadForItsAnswersToBeTaken) {
   constexpr runtime::Nanoseconds kDeadline = 5 * kSecond;
   runtime::sim::World world(3);
@@ -230,7 +230,7 @@ TEST(VirtualTime, AFullCoreTakesNewChannelsOnceItHasForgottenOldOnes) {
   });
 }
 
-// Whoever makes very many channels must not make the core stand still when they are forgotten.
+// Very many channels must not make the core stand still when they are forgotten.
 TEST(VirtualTime, ASweepForgetsChannelsInSteps) {
   runtime::sim::World world(4);
   with_node(1, [](NodeUnderTest& test) -> Task<void> {

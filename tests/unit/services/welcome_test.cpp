@@ -1,5 +1,5 @@
-// Goal: whoever opens the server's address in a browser sees what it is, without anything else
-// being loaded; WebSocket at the same path works as ever. Method: a whole node, a raw HTTP client
+// Goal: a browser that opens the server's address shows what it is, without anything else being
+// loaded; WebSocket at the same path works as ever. Method: a whole node, a raw HTTP client
 // and one of the protocol.
 #include <gtest/gtest.h>
 
