@@ -84,7 +84,8 @@ ServerExchange& Server::begin_exchange(ServerConnection& connection,
   return *made.value;
 }
 
-// Whoever writes or reads it finds it gone. `cancel`: nobody waits for what its handler makes.
+// Writers and readers of the exchange find it gone. `cancel`: its handler is cancelled too, because
+// nobody waits for its answer.
 void Server::end_exchange(ServerExchange& exchange, Cancel cancel) noexcept {
   exchange.connection.exchange = nullptr;
   runtime::CancelScope* scope = exchange.scope;
@@ -112,7 +113,7 @@ void Server::end_answer(ServerExchange& exchange, const ResponseContext& context
   if (end_request(connection, stream, context) == Verdict::go_on) go_on_behind(connection, stream);
 }
 
-// Behind an answer that came later.
+// When no answer is awaited: serves what has been received behind the last request, or receives.
 void Server::go_on_behind(ServerConnection& connection, Stream& stream) {
   if (connection.rest_at < connection.rest.size() || connection.has_unsent()) {
     go_on_later(connection, stream);
@@ -224,13 +225,17 @@ void Server::on_end_behind(ServerConnection& connection) {
 
 // --- Whole answers
 
+// False for an answer that nobody waits for any more, which is counted.
+bool Server::awaits_answer(const ServerExchange* exchange) noexcept {
+  if (exchange != nullptr && exchange->answer == Answer::none) return true;
+  ++counters_.answers_lost;
+  return false;
+}
+
 Delivery Server::respond_later(ServerExchange* exchange, Status status,
                                const ResponseOptions& options, std::span<const std::byte> body) {
   RT_ASSERT(static_cast<unsigned>(status) >= 200);
-  if (exchange == nullptr || exchange->answer != Answer::none) {
-    ++counters_.answers_lost;
-    return Delivery::gone;
-  }
+  if (!awaits_answer(exchange)) return Delivery::gone;
   ResponseOptions full = options;
   if (full.date.empty()) full.date = date();
   const ResponseContext context = last_context(*exchange);

@@ -285,19 +285,8 @@ void Server::go_on(ServerConnection& connection, Stream& stream) {
     if (verdict == Verdict::waiting) keep_rest(connection, stream, input);
     return;
   }
-  if (!input.bytes.empty() || connection.has_unsent()) {
-    connection.rest_at = connection.rest.size() - input.bytes.size();
-    go_on_later(connection, stream);
-    return;
-  }
-  std::vector<std::byte>{}.swap(connection.rest);
-  connection.rest_at = 0;
-  if (connection.peer_ended) {
-    close(stream);
-    return;
-  }
-  stream.resume_receiving();
-  await_input(connection, stream);
+  connection.rest_at = connection.rest.size() - input.bytes.size();
+  go_on_behind(connection, stream);
 }
 
 void Server::await_input(ServerConnection& connection, Stream& stream) noexcept {

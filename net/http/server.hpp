@@ -217,6 +217,7 @@ class Server {
   void go_on_behind(ServerConnection& connection, Stream& stream);
   void on_late(ServerConnection& connection, ServerConnection::Wait wait);
   void on_end_behind(ServerConnection& connection);
+  bool awaits_answer(const ServerExchange* exchange) noexcept;
   Delivery respond_later(ServerExchange* exchange, Status status, const ResponseOptions& options,
                          std::span<const std::byte> body);
   Verdict start_handler(ServerConnection& connection, Stream& stream, const HandlerStart& start,

@@ -1,6 +1,6 @@
-// Answers and bodies in pieces. A piece waits for the peer, and the peer for who takes the pieces,
-// so that none grows a queue: what is sent waits while the stream's queue is half full, and what is
-// received beyond kHeldBytes is left in the socket.
+// Answers and bodies in pieces, without queues that grow: a handler's write waits while the
+// stream's queue is half full, and received bytes beyond kHeldBytes stay in the socket until the
+// handler reads.
 
 #include <algorithm>
 #include <array>
@@ -19,10 +19,10 @@ using runtime::Result;
 
 namespace {
 
-// Of a body that nobody has asked for yet: beyond it receiving pauses. With what is on its way then
-// a connection holds one receive buffer more.
+// Bytes of a body that its handler has not read yet. Receiving pauses beyond this; a receive that
+// is under way may add one buffer.
 constexpr std::size_t kHeldBytes = 64 * 1024;
-// A peer that sends its body in pieces has a second for so many bytes.
+// The least that a peer must send of a body in pieces.
 constexpr runtime::Nanoseconds kSenderBytesPerSecondMin = 16 * 1024;
 // Around a chunk's data: 16 digits and two line ends (RFC 9112 section 7.1).
 constexpr std::size_t kChunkFrameBytes = 16 + 2 + 2;
@@ -45,10 +45,7 @@ BodyFraming framing_of(const ResponseContext& context, bool has_length) noexcept
 Delivery Server::begin_pieces(ServerExchange* exchange, Status status,
                               const ResponseOptions& options, std::optional<std::uint64_t> length) {
   RT_ASSERT(static_cast<unsigned>(status) >= 200);
-  if (exchange == nullptr || exchange->answer != Answer::none) {
-    ++counters_.answers_lost;
-    return Delivery::gone;
-  }
+  if (!awaits_answer(exchange)) return Delivery::gone;
   ResponseOptions full = options;
   if (full.date.empty()) full.date = date();
   // Whether all of the request's body has come by then is looked at when the answer ends.

@@ -40,9 +40,8 @@ protocol::Uuid Request::session_uuid() const noexcept {
 bool Request::reply(std::span<const std::byte> payload) const {
   Session* session = find();
   return session != nullptr &&
-         session->send(
-             {.transaction_id = header_.transaction_id, .timestamp = Core::current().wall_now()},
-             protocol::RawBody{.kOpcode = opcode_, .payload = payload});
+         session->reply(header_.transaction_id,
+                        protocol::RawBody{.kOpcode = opcode_, .payload = payload});
 }
 
 bool Request::fail(ErrorCode code, std::string_view text, std::uint32_t retry_after_ms) const {

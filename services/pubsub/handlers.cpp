@@ -12,7 +12,6 @@ namespace corelane::services {
 using protocol::ErrorCode;
 using protocol::MessageView;
 using protocol::Opcode;
-using runtime::Core;
 
 namespace {
 
@@ -107,9 +106,9 @@ void complete(const ReplyTo& to, const Published& done) noexcept {
       [&](Session& session) {
         if (done.code != ErrorCode::none)
           return refuse_publish(session, to.transaction_id, done.code);
-        session.send({.transaction_id = to.transaction_id, .timestamp = Core::current().wall_now()},
-                     protocol::AckBody{
-                         .epoch = done.epoch, .offset = done.offset, .delivered = done.delivered});
+        session.reply(to.transaction_id,
+                      protocol::AckBody{
+                          .epoch = done.epoch, .offset = done.offset, .delivered = done.delivered});
       },
       [&]() -> HttpAnswer {
         return {.code = done.code,
@@ -122,12 +121,10 @@ void complete(const ReplyTo& to, SubscriptionsChanged&& done) noexcept {
   complete_as(
       to, std::move(done),
       [&](Session& session) {
-        const protocol::MessageHeader header{.transaction_id = to.transaction_id,
-                                             .timestamp = Core::current().wall_now()};
         if (done.unsubscribed) {
-          session.send(header, protocol::UnsubscribeReplyBody{.results = done.results});
+          session.reply(to.transaction_id, protocol::UnsubscribeReplyBody{.results = done.results});
         } else {
-          session.send(header, protocol::SubscribeReplyBody{.results = done.results});
+          session.reply(to.transaction_id, protocol::SubscribeReplyBody{.results = done.results});
         }
       },
       [&]() -> HttpAnswer { return {.json = json_of(done)}; });

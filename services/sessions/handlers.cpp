@@ -12,7 +12,6 @@ namespace corelane::services {
 using protocol::ErrorCode;
 using protocol::MessageView;
 using protocol::Opcode;
-using runtime::Core;
 
 namespace {
 
@@ -76,9 +75,7 @@ void complete(const ReplyTo& to, const Sent& done) noexcept {
         if (done.code != ErrorCode::none) {
           session.send_error(to.transaction_id, Opcode::Send, done.code, "no session has this id");
         } else {
-          session.send(
-              {.transaction_id = to.transaction_id, .timestamp = Core::current().wall_now()},
-              protocol::AckBody{.delivered = 1});
+          session.reply(to.transaction_id, protocol::AckBody{.delivered = 1});
         }
       },
       [&]() -> HttpAnswer { return {.code = done.code, .json = R"({"delivered":1})"}; });
@@ -88,8 +85,7 @@ void complete(const ReplyTo& to, const BroadcastDone& done) noexcept {
   complete_as(
       to, done,
       [&](Session& session) {
-        session.send({.transaction_id = to.transaction_id, .timestamp = Core::current().wall_now()},
-                     protocol::AckBody{.delivered = done.delivered});
+        session.reply(to.transaction_id, protocol::AckBody{.delivered = done.delivered});
       },
       [&]() -> HttpAnswer {
         return {.json = fmt::format(R"({{"delivered":{}}})", done.delivered)};

@@ -31,7 +31,7 @@ std::uint64_t load_big_endian(const std::uint8_t* from) noexcept {
 constexpr std::size_t kCopiedBytesMax = 4096;  // of an event over TCP
 constexpr std::size_t kErrorTextBytesMax = 4096;
 
-// The longest beginning of so many bytes at most that ends between two characters of UTF-8.
+// The longest beginning of at most `bytes_max` bytes that ends between two characters of UTF-8.
 std::string_view cut(std::string_view text, std::size_t bytes_max) noexcept {
   if (text.size() <= bytes_max) return text;
   while (bytes_max > 0 && (text[bytes_max] & 0xc0) == 0x80) --bytes_max;
@@ -94,8 +94,7 @@ bool Session::send_error(const protocol::Uuid& transaction_id, protocol::Opcode 
   log_error(*stream_, code, text);
   const protocol::ErrorBody body{
       .code = code, .text = text, .failed_opcode = failed, .retry_after_ms = retry_after_ms};
-  return send({.transaction_id = transaction_id, .timestamp = runtime::Core::current().wall_now()},
-              body);
+  return reply(transaction_id, body);
 }
 
 bool Session::send_run_slowly(const EventRun& run) {

@@ -12,6 +12,7 @@
 #include "protocol/message.hpp"
 #include "protocol/opcode.hpp"
 #include "protocol/uuid.hpp"
+#include "runtime/core.hpp"
 #include "runtime/shared_bytes.hpp"
 #include "runtime/types.hpp"
 #include "services/sessions/subscriber.hpp"
@@ -61,6 +62,12 @@ class Session : public Subscriber {
     if (end_frame(space, bytes)) [[likely]]
       return true;
     return cannot_send(header.transaction_id, body.kOpcode, bytes);
+  }
+  // Sends `body` under the transaction id of the request that it answers.
+  template <class Body>
+  bool reply(const protocol::Uuid& transaction_id, const Body& body) {
+    return send(
+        {.transaction_id = transaction_id, .timestamp = runtime::Core::current().wall_now()}, body);
   }
   // `text` is cut to 4 KiB.
   bool send_error(const protocol::Uuid& transaction_id, protocol::Opcode failed,
