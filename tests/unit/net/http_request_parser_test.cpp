@@ -264,6 +264,21 @@ TEST(HttpRequestParser, LimitsTheHeaderBytes) {
 }
 
 // At the first byte after which no line end could come in time, and not before.
+// A client of another protocol waits for an answer to these, and sends no end of a line.
+TEST(HttpRequestParser, RefusesOtherProtocolsBeforeALineEnds) {
+  using namespace std::string_view_literals;
+  for (const std::string_view text : {"\x16\x03\x01"sv, "P\0\0\0"sv, "PRI\xff"sv}) {
+    RequestParser parser;
+    EXPECT_EQ(parser.feed(as_bytes(text)).event, Event::error);
+    RequestParser byte_by_byte;
+    Event last = Event::need_more;
+    for (std::size_t at = 0; at < text.size() && last == Event::need_more; ++at) {
+      last = byte_by_byte.feed(as_bytes(text.substr(at, 1))).event;
+    }
+    EXPECT_EQ(last, Event::error);
+  }
+}
+
 TEST(HttpRequestParser, RefusesALongLineBeforeItEnds) {
   RequestParser line;
   ASSERT_EQ(line.feed(as_bytes("GET /" + std::string(4092, 'x'))).event, Event::need_more);

@@ -6,6 +6,10 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <string>
+#include <vector>
+
 #include "tests/support/hostile_texts.hpp"
 
 namespace corelane::tools {
@@ -107,6 +111,18 @@ TEST(CommandLine, says_what_is_wrong_and_what_to_write) {
   line.add_argument("CHANNEL", channel, "channel");
   EXPECT_NE(line.parse({"a", "b c"}).problem.find("\"b c\" is one argument too many"),
             std::string::npos);
+}
+
+TEST(CommandLine, tells_an_empty_text_from_none) {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{}, {"--time", ""}, {"--time="}, {"--time=5s"}}) {
+    std::optional<std::string> time;
+    CommandLine line("corelane test", "Tests.");
+    line.add_text("-t,--time", "TIME", time, "how long");
+    EXPECT_EQ(line.parse(words).problem, "");
+    EXPECT_EQ(time.has_value(), !words.empty());
+    EXPECT_EQ(time.value_or(""), words == std::vector<std::string>{"--time=5s"} ? "5s" : "");
+  }
 }
 
 TEST(CommandLine, helps_with_every_flag_and_argument) {
