@@ -87,6 +87,7 @@ Network::Network(const NetworkOptions& options)
       flush_hook_{[](void* context) noexcept { static_cast<Network*>(context)->flush(); }, this,
                   false},
       peer_log_(std::make_unique<PeerLog>()) {
+  options_.queued_bytes_max = std::min(options_.queued_bytes_max, SendQueue::kBytesMax);
   std::size_t mode = 0;
   for (const auto& group :
        {small_buffers(options),

@@ -250,10 +250,6 @@ class Network {
   // What arrives must wait.
   bool input_waits() const noexcept { return backlogged_ || core_.lanes().congested(); }
   void flush_stream(Stream& stream) noexcept;
-  bool may_keep_shared() const noexcept {
-    return core_.shared_bytes() <= options_.shared_bytes_max;
-  }
-  bool may_pass_limit(const Stream& stream, std::size_t bytes_after) const noexcept;
   void begin_send(Stream& stream, SendQueue& queue) noexcept;
   [[gnu::noinline]] void begin_send_of_several(Stream& stream, SendQueue& queue) noexcept;
   [[gnu::noinline]] void begin_transformed_send(Stream& stream, SendQueue& queue) noexcept;

@@ -117,22 +117,6 @@ void SendQueue::make_room() {
   end_ = count;
 }
 
-// Counted anew each time that the limit is reached; what has been sent since comes off both kinds
-// at the front, so that copies may be up to what has been sent meanwhile longer.
-bool SendQueue::may_pass(std::size_t bytes, bool is_shared, std::size_t limit) noexcept {
-  if (bytes_ <= limit) {
-    shared_bytes_ = 0;
-    for (std::uint32_t i = head_; i < end_; ++i) {
-      if (pieces()[i].owner == PieceOwner::shared) shared_bytes_ += pieces()[i].bytes;
-    }
-  }
-  if (is_shared) {
-    shared_bytes_ += bytes;
-    return true;
-  }
-  return bytes_ - std::min(shared_bytes_, bytes_) + bytes <= limit;
-}
-
 std::uint32_t SendQueue::first_waiting() const noexcept {
   // A piece that was sent in part must be finished first, whether or not its rest is in flight.
   const std::uint32_t begun = std::max<std::uint32_t>(in_flight_pieces_, offset_ > 0 ? 1 : 0);
@@ -145,8 +129,8 @@ void SendQueue::push_control(const Piece& piece, SendPool& pool) {
   for (; at < end_ && pieces()[at].control != ControlKind::none; ++at) {
     Piece& waiting = pieces()[at];
     if (waiting.control != piece.control) continue;
-    bytes_ += piece.bytes;
-    bytes_ -= waiting.bytes;
+    grow(piece.owner, piece.bytes);
+    shrink(waiting.owner, waiting.bytes);
     pool.release(waiting);
     waiting = piece;
     return;
@@ -160,7 +144,7 @@ void SendQueue::push_control(const Piece& piece, SendPool& pool) {
   const std::uint32_t before = at - head_;
   make_room();
   pieces()[end_++] = piece;
-  bytes_ += piece.bytes;
+  grow(piece.owner, piece.bytes);
   std::rotate(pieces() + head_ + before, pieces() + end_ - 1, pieces() + end_);
 }
 
@@ -188,7 +172,7 @@ bool SendQueue::extend_last(runtime::BufferId buffer, std::span<const std::byte>
   if (piece.owner != PieceOwner::buffer || piece.buffer != buffer) return false;
   if (piece.data + piece.bytes != more.data()) return false;
   piece.bytes += static_cast<std::uint32_t>(more.size());
-  bytes_ += more.size();
+  grow(PieceOwner::buffer, more.size());
   return true;
 }
 
@@ -268,10 +252,10 @@ std::size_t SendQueue::begun_bytes() const noexcept {
 void SendQueue::end(std::size_t sent, SendPool& pool) noexcept {
   RT_ASSERT(sent <= bytes_);
   in_flight_pieces_ = 0;
-  bytes_ -= sent;
   while (sent > 0) {
     const Piece& first = pieces()[head_];
     const std::uint32_t rest = first.bytes - offset_;
+    shrink(first.owner, std::min<std::size_t>(sent, rest));
     if (sent < rest) {
       offset_ += static_cast<std::uint32_t>(sent);
       return;
@@ -295,10 +279,10 @@ std::size_t SendQueue::drop_waiting(SendPool& pool) noexcept {
   std::size_t dropped = 0;
   for (std::uint32_t i = from; i < end_; ++i) {
     dropped += pieces()[i].bytes;
+    shrink(pieces()[i].owner, pieces()[i].bytes);
     pool.release(pieces()[i]);
   }
   end_ = std::min(from, end_);
-  bytes_ -= dropped;
   block_room_ = 0;
   if (empty()) clear();
   return dropped;

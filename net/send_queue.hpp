@@ -108,11 +108,14 @@ class alignas(runtime::kCacheLine) SendQueue {
   static constexpr std::size_t kOperationBytesMax = 256 * 1024;  // and bytes, so that a control
                                                                  // frame waits behind no more, but
                                                                  // for bursts and larger pieces
+  static constexpr std::size_t kBytesMax = UINT32_MAX;  // what it counts: no limit may be larger
   static constexpr std::uint32_t kNoStream = UINT32_MAX;
 
   bool empty() const noexcept { return head_ == end_; }
-  // Bytes not yet taken by the kernel, including those in flight.
+  // Bytes not yet taken by the kernel, including those in flight; and of these, what is kept for
+  // this queue alone: all but shared memory.
   std::size_t bytes() const noexcept { return bytes_; }
+  std::size_t copied_bytes() const noexcept { return bytes_ - shared_bytes_; }
   bool in_flight() const noexcept { return in_flight_pieces_ != 0; }
   // The last operation ended in the middle of a piece.
   bool is_sent_in_part() const noexcept { return offset_ != 0; }
@@ -128,7 +131,7 @@ class alignas(runtime::kCacheLine) SendQueue {
       push_behind(piece);
     }
     ++end_;
-    bytes_ += piece.bytes;
+    grow(piece.owner, piece.bytes);
   }
   // Before everything that waits, behind what has been begun and other control pieces. A piece of
   // the same kind that waits is replaced.
@@ -192,11 +195,6 @@ class alignas(runtime::kCacheLine) SendQueue {
   std::uint32_t stream_slot = kNoStream;
   bool probed : 1 = false;  // the send in flight was asked to end
 
-  // For what would make the queue longer than `limit`, which shared memory may pass for the moment:
-  // copies may, too, as long as they alone stay within it. Otherwise an answer of a few bytes
-  // behind a burst of events would close a peer that reads. True: the caller pushes it.
-  bool may_pass(std::size_t bytes, bool is_shared, std::size_t limit) noexcept;
-
  private:
   friend class SendPool;
 
@@ -229,14 +227,24 @@ class alignas(runtime::kCacheLine) SendQueue {
     std::byte* const start = static_cast<std::byte*>(block.handle) + block.bytes;
     block.bytes += static_cast<std::uint32_t>(bytes);
     block_room_ = static_cast<std::uint16_t>(block_room_ - bytes);
-    bytes_ += bytes;
+    grow(PieceOwner::block, bytes);
     return start;
+  }
+  // What the queue holds is counted by these two, and by clear().
+  void grow(PieceOwner owner, std::size_t bytes) noexcept {
+    bytes_ += bytes;
+    if (owner == PieceOwner::shared) shared_bytes_ += static_cast<std::uint32_t>(bytes);
+  }
+  void shrink(PieceOwner owner, std::size_t bytes) noexcept {
+    bytes_ -= bytes;
+    if (owner == PieceOwner::shared) shared_bytes_ -= static_cast<std::uint32_t>(bytes);
   }
   void clear() noexcept {
     head_ = 0;
     end_ = 0;
     offset_ = 0;
     bytes_ = 0;
+    shared_bytes_ = 0;
     in_flight_pieces_ = 0;
     block_room_ = 0;
     is_elsewhere_ = false;
@@ -248,7 +256,8 @@ class alignas(runtime::kCacheLine) SendQueue {
   std::uint16_t block_room_ = 0;  // bytes free in the last piece, if that may be appended to
   std::uint32_t head_ = 0;
   std::uint32_t end_ = 0;
-  std::uint32_t offset_ = 0;  // bytes of the first piece already sent
+  std::uint32_t offset_ = 0;        // bytes of the first piece already sent
+  std::uint32_t shared_bytes_ = 0;  // of bytes_, in shared memory
   std::size_t bytes_ = 0;
   Piece first_{};
   // Here ends the first cache line.
@@ -256,8 +265,7 @@ class alignas(runtime::kCacheLine) SendQueue {
   std::uint32_t capacity_ = 0;       // of more_
   std::uint32_t fenced_pieces_ = 0;  // of those at the front
   std::unique_ptr<Gathered> gathered_;
-  std::uint32_t index_ = 0;       // in the pool's queues()
-  std::size_t shared_bytes_ = 0;  // while the queue is longer than its limit: of these, shared
+  std::uint32_t index_ = 0;  // in the pool's queues()
 };
 static_assert(sizeof(SendQueue) == 2 * runtime::kCacheLine);
 

@@ -158,19 +158,6 @@ void Network::set_transform(Stream& stream, SendTransform* transform) {
   transforms_[stream.id_.slot] = transform;
 }
 
-// A send that the socket can take whole completes while it is handed over. One that does not has
-// found the socket full, and completes when the peer has taken all of it: so a reader must take an
-// operation (256 KiB, of a burst as much as the limit, or one larger piece) within the patience.
-//
-// Completions that this turn has left in the ring, or the kernel in its own lists while this core
-// was without its CPU, tell nothing yet about their sends. For streams with a queue.
-bool Network::may_pass_limit(const Stream& stream, std::size_t bytes_after) const noexcept {
-  if (bytes_after > NetworkOptions::kBurst * options_.queued_bytes_max) return false;
-  if (!may_keep_shared()) return false;
-  if (!stream.send_armed_ || !core_.reaped_all()) return true;
-  return core_.last_turn() - stream.queue_->progress_at < options_.burst_patience;
-}
-
 // A fan-out brings one for each subscriber in a row, and their memory has left the cache since.
 void Network::on_sends(std::span<const Completion> row) noexcept {
   for (std::size_t i = 0; i < row.size(); ++i) {

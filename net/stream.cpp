@@ -1,5 +1,6 @@
 #include "net/stream.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "net/network.hpp"
@@ -12,10 +13,34 @@ SendQueue& Stream::queue() {
 
 // All that is sent comes by here, except control frames and last words, which have no limit; it
 // then lies in the queue, and Network::flush_stream sends from there.
-bool Stream::admit(std::size_t bytes, bool is_shared) noexcept {
-  if (!has_room(bytes) && !(is_shared && may_pass_limit(bytes, true))) return false;
+inline bool Stream::admit(std::size_t bytes, bool is_shared) noexcept {
+  if (state_ != State::open || sealed_) return false;
+  const bool fits = queued_bytes() + bytes <= network_.options_.queued_bytes_max;
+  if (!fits && !admit_burst(bytes, is_shared)) [[unlikely]]
+    return false;
   mark_dirty();
   return true;
+}
+
+// Past the limit. The rule (NetworkOptions says why): shared memory may pass it, up to kBurst
+// times, as long as the core keeps no more than shared_bytes_max and a send has completed within
+// burst_patience; and so may copies behind it that alone stay within the limit. Otherwise an answer
+// of a few bytes behind a burst of events would close a peer that reads.
+//
+// A send that the socket can take whole completes while it is handed over. One that does not has
+// found the socket full, and completes when the peer has taken all of it: so a reader must take an
+// operation (256 KiB, of a burst as much as the limit, or one larger piece) within the patience.
+bool Stream::admit_burst(std::size_t bytes, bool is_shared) const noexcept {
+  const NetworkOptions& options = network_.options_;
+  const std::size_t copied = queue_ != nullptr ? queue_->copied_bytes() : 0;
+  if (!is_shared && copied + bytes > options.queued_bytes_max) return false;
+  if (network_.core_.shared_bytes() > options.shared_bytes_max) return false;
+  // With nothing queued the peer has taken all there was, and a shared piece costs a handle.
+  if (queue_ == nullptr) return true;
+  const std::size_t most = NetworkOptions::kBurst * options.queued_bytes_max;
+  if (queue_->bytes() + bytes > std::min(most, SendQueue::kBytesMax)) return false;
+  const runtime::Nanoseconds deadline = queue_->progress_at + options.burst_patience;
+  return !send_armed_ || network_.core_.reaped_until() < deadline;
 }
 
 inline void Stream::push(std::span<const std::byte> bytes, PieceOwner owner, void* handle) {
@@ -25,29 +50,8 @@ inline void Stream::push(std::span<const std::byte> bytes, PieceOwner owner, voi
                 .handle = handle});
 }
 
-bool Stream::has_room(std::size_t bytes) const noexcept {
-  return state_ == State::open && !sealed_ &&
-         queued_bytes() + bytes <= network_.options_.queued_bytes_max;
-}
-
-bool Stream::may_pass_limit(std::size_t bytes, bool is_shared) noexcept {
-  if (state_ != State::open || sealed_) return false;
-  // With nothing queued the peer has taken all there was, and a shared piece costs a handle.
-  if (queue_ == nullptr) return is_shared && network_.may_keep_shared();
-  return network_.may_pass_limit(*this, queued_bytes() + bytes) &&
-         queue_->may_pass(bytes, is_shared, network_.options_.queued_bytes_max);
-}
-
 std::byte* Stream::send_space(std::size_t bytes) {
-  if (!has_room(bytes)) [[unlikely]]
-    return send_space_beyond(bytes);
-  mark_dirty();
-  return queue().append(bytes, network_.send_pool_);
-}
-
-std::byte* Stream::send_space_beyond(std::size_t bytes) {
-  if (!may_pass_limit(bytes, false)) return nullptr;
-  mark_dirty();
+  if (!admit(bytes, false)) return nullptr;
   return queue().append(bytes, network_.send_pool_);
 }
 
@@ -66,7 +70,7 @@ bool Stream::send_shared(const runtime::SharedBytes& block, std::span<const std:
 }
 
 bool Stream::send_in_place(const Received& received, std::span<const std::byte> bytes) {
-  if (!admit(bytes.size())) return false;
+  if (!admit(bytes.size(), false)) return false;
   if (queue_ != nullptr && queue_->extend_last(received.buffer, bytes)) return true;
   if (received.buffer == runtime::kNoBuffer || network_.is_needed(received.buffer.group)) {
     // A peer that does not read must not keep the last buffers from everybody else.
@@ -82,13 +86,13 @@ bool Stream::send_in_place(const Received& received, std::span<const std::byte> 
 }
 
 bool Stream::send_static(std::span<const std::byte> bytes) {
-  if (!admit(bytes.size())) return false;
+  if (!admit(bytes.size(), false)) return false;
   push(bytes, PieceOwner::nobody, nullptr);
   return true;
 }
 
 bool Stream::send_foreign(ForeignBytes& owner, std::span<const std::byte> bytes) {
-  if (!admit(bytes.size())) return false;
+  if (!admit(bytes.size(), false)) return false;
   push(bytes, PieceOwner::foreign, &owner);
   return true;
 }

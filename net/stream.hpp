@@ -92,7 +92,7 @@ class Stream {
   [[nodiscard]] std::byte* send_space(std::size_t bytes);
   // Copies.
   [[nodiscard]] bool send_copy(std::span<const std::byte> bytes);
-  // Holds a handle until sent. May pass the limit for a while, see NetworkOptions::burst_patience.
+  // Holds a handle until sent. May pass the limit for a while: admit_burst().
   [[nodiscard]] bool send_shared(const runtime::SharedBytes& block,
                                  std::span<const std::byte> part);
   // Bytes in a receive buffer that on_data brought in this call: holds a lease until sent. Pieces
@@ -184,12 +184,10 @@ class Stream {
   enum class ReceiveMode : std::uint8_t { small, medium, large, discard };
   static constexpr std::size_t kReceiveModes = 4;
 
-  bool admit(std::size_t bytes, bool is_shared = false) noexcept;
+  bool admit(std::size_t bytes, bool is_shared) noexcept;
   [[gnu::always_inline]] void push(std::span<const std::byte> bytes, PieceOwner owner,
                                    void* handle);
-  bool has_room(std::size_t bytes) const noexcept;
-  [[gnu::cold, gnu::noinline]] bool may_pass_limit(std::size_t bytes, bool is_shared) noexcept;
-  [[gnu::cold, gnu::noinline]] std::byte* send_space_beyond(std::size_t bytes);
+  [[gnu::cold, gnu::noinline]] bool admit_burst(std::size_t bytes, bool is_shared) const noexcept;
   SendQueue& queue();
   void mark_dirty() noexcept;
   bool discards() const noexcept { return wanted_mode_ == ReceiveMode::discard; }

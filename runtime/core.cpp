@@ -83,10 +83,11 @@ void Core::on_wake(const Completion& completion) noexcept {
 // Every step is bounded, so that none starves the others.
 void Core::turn() noexcept {
   lanes_.awake();
-  last_turn_ = now_;
+  const Nanoseconds last_turn = now_;
   refresh_clock();
   ++counters_.turns;
   reap_completions();
+  if (reaped_all_) reaped_until_ = last_turn;
   if (timers_.next_deadline() <= now_) {
     progress_.begin("timers");
     timers_.fire_due(now_, kTimersMax);

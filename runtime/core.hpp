@@ -96,9 +96,9 @@ class Core {
 
   // The time at which the turn began: one clock read serves all of it.
   Nanoseconds now() const noexcept { return now_; }
-  // now() of the turn before: what was in flight then and still is has not completed in between,
-  // however long the core itself was without its CPU since.
-  Nanoseconds last_turn() const noexcept { return last_turn_; }
+  // Completions up to this time have all been taken. An operation that was begun before it and is
+  // still in flight has not completed in between, however long this core was descheduled.
+  Nanoseconds reaped_until() const noexcept { return reaped_until_; }
   // False if this turn may have left completions for the next one: a turn takes a bounded number.
   bool reaped_all() const noexcept { return reaped_all_; }
   // Nanoseconds since the epoch, as coarse as now().
@@ -257,7 +257,7 @@ class Core {
   FramePool frame_pool_;
   std::unique_ptr<Ring> ring_;
   Nanoseconds now_ = 0;
-  Nanoseconds last_turn_ = 0;
+  Nanoseconds reaped_until_ = 0;
   Nanoseconds wall_offset_ = 0;
   Nanoseconds wall_checked_ = 0;
   Nanoseconds lanes_active_ = -kSecond;  // when a lane last brought something
