@@ -28,17 +28,16 @@ void Network::arm_discard(Stream& stream, bool is_ready) noexcept {
     discards_waiting_.push_back(stream.id_);
     return;
   }
-  stream.receive_armed_ = true;
   const Token receive = token(Sink::receive, stream);
   if (is_ready) {
     ++discards_armed_;
     ++counters_.receives;
-    stream.mode_ = Stream::ReceiveMode::discard;
-    core_.ring().receive_selected(stream.descriptor(), group_of(stream.mode_), receive);
+    stream.receiving_.begin_receive();
+    core_.ring().receive_selected(stream.descriptor(), group_of(BufferSize::discard), receive);
   } else {
     ++counters_.polls;
-    stream.mode_ = Stream::ReceiveMode::small;
-    stream.resting_ = true;
+    stream.receiving_.begin_poll();
+    stream.receiving_.rest();
     core_.ring().poll(stream.descriptor(), POLLIN, receive);
   }
 }
@@ -48,7 +47,7 @@ void Network::discard_next() noexcept {
   while (discards_armed_ < kDiscardsMax && !discards_waiting_.empty()) {
     Stream* stream = find(discards_waiting_.front());
     discards_waiting_.pop_front();
-    if (stream != nullptr && !stream->receive_armed_) arm_receive(*stream, true);
+    if (stream != nullptr && !stream->receiving_.in_flight()) arm_receive(*stream, true);
   }
 }
 
@@ -67,7 +66,7 @@ void Network::discard(Stream& stream, runtime::BufferId buffer, std::uint32_t by
   if (has_discarded_enough(stream)) {
     // More is left in the socket: the peer can still read what we sent, until the deadline.
     stream.pause_receiving();
-  } else if (stream.mode_ != Stream::ReceiveMode::discard) {
+  } else if (stream.receiving_.size() != BufferSize::discard) {
     cancel_receive(stream);  // armed before: from now on with a poll
   }
 }

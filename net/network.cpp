@@ -88,20 +88,20 @@ Network::Network(const NetworkOptions& options)
                   false},
       peer_log_(std::make_unique<PeerLog>()) {
   options_.queued_bytes_max = std::min(options_.queued_bytes_max, SendQueue::kBytesMax);
-  std::size_t mode = 0;
+  std::size_t size = 0;
   for (const auto& group :
        {small_buffers(options),
         {.buffer_bytes = options.medium_buffer_bytes, .count = options.medium_buffers},
         {.buffer_bytes = options.large_buffer_bytes, .count = options.large_buffers}}) {
-    groups_[mode] = mode == 0 ? 0 : groups_[mode - 1];
+    if (size > 0) set_buffers(size, receive_buffers_.groups[size - 1]);
     if (group.count != 0) {
       const auto added = buffers_.add_group(group);
       require(added, "receive buffers");
-      groups_[mode] = *added;
+      set_buffers(size, *added);
     }
-    ++mode;
+    ++size;
   }
-  groups_[mode] = group_of(Stream::ReceiveMode::medium);  // discard
+  set_buffers(size, group_of(BufferSize::medium));  // discard
   direct_table_ = core_.runtime().options().ring.direct_descriptors;
   if (direct_table_ == 0) options_.direct_descriptors = false;
   core_.set_sink(Sink::accept, call<Network, &Network::on_accept>, this, "accept");
@@ -128,6 +128,11 @@ Network::~Network() {
   core_.timers().cancel(flush_rest_);
   set_backlogged(false);
   core_.timers().cancel(idle_look_);
+}
+
+void Network::set_buffers(std::size_t size, std::uint16_t group) {
+  receive_buffers_.groups[size] = group;
+  receive_buffers_.bytes[size] = buffers_.buffer_bytes(group);
 }
 
 Token Network::token(Sink sink, const Stream& stream) const noexcept {
@@ -170,17 +175,17 @@ void Network::begin_closing(Stream& stream) noexcept {
   stream.state_ = Stream::State::closing;
   cancel_timer(stream);
   drop_held(stream);
-  stream.starved_ = false;
-  stream.held_up_ = false;
+  stream.receiving_.leave_buffers();
+  stream.receiving_.set_waits_for_turn(false);
   // By token: to find the operations of a descriptor the kernel looks at all that are armed, which
   // is one for each open connection.
-  if (stream.receive_armed_) core_.ring().cancel(token(Sink::receive, stream));
+  if (stream.receiving_.in_flight()) core_.ring().cancel(token(Sink::receive, stream));
   if (stream.send_armed_) core_.ring().cancel(token(Sink::send, stream));
   close_if_idle(stream);
 }
 
 void Network::close_if_idle(Stream& stream) noexcept {
-  if (stream.receive_armed_ || stream.send_armed_ || stream.shutdown_armed_) return;
+  if (stream.receiving_.in_flight() || stream.send_armed_ || stream.shutdown_armed_) return;
   if (stream.queue_ != nullptr) {
     stream.queue_->drop_all(send_pool_);
     give_queue(stream);

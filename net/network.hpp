@@ -194,10 +194,10 @@ class Network {
   void resume_accepting() noexcept;
   Stream* make_stream(runtime::Descriptor descriptor);
 
+  void set_buffers(std::size_t size, std::uint16_t group);
   // `is_ready`: a poll has just seen something to receive.
   void arm_receive(Stream& stream, bool is_ready = false) noexcept;
   std::uint32_t most_bytes(const Stream& stream) const noexcept;
-  void note_heard(Stream& stream) noexcept;
   void keep_looking() noexcept;
   [[gnu::cold, gnu::noinline]] void start_idle_look() noexcept;
   void look_for_idle() noexcept;
@@ -211,10 +211,9 @@ class Network {
                                             std::uint32_t bytes) noexcept;
   [[gnu::cold, gnu::noinline]] void discard_next() noexcept;
   bool has_discarded_enough(const Stream& stream) const noexcept {
-    return stream.discards() && stream.receive_bytes_ > options_.discard_bytes_max;
+    return stream.receiving_.discards() && stream.receive_bytes_ > options_.discard_bytes_max;
   }
   void starve(Stream& stream) noexcept;
-  void choose_mode(Stream& stream, std::uint32_t bytes, std::uint32_t room) noexcept;
   void hold(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept;
   void deliver_held(Stream& stream) noexcept;
   void deliver_held_up() noexcept;
@@ -223,25 +222,21 @@ class Network {
   void drop_held(Stream& stream) noexcept;
   void deliver_end(Stream& stream) noexcept;
   void feed_starved() noexcept;
-  void feed_one(Stream::ReceiveMode mode) noexcept;
+  void feed_one(BufferSize size) noexcept;
   void await_buffers() noexcept;
   void go_small(Stream& stream) noexcept;
   void on_large_wait() noexcept;
-  std::uint16_t group_of(Stream::ReceiveMode mode) const noexcept {
-    return groups_[static_cast<std::size_t>(mode)];
+  std::uint16_t group_of(BufferSize size) const noexcept { return receive_buffers_.group_of(size); }
+  std::deque<StreamId>& starved(BufferSize size) noexcept {
+    return starved_[static_cast<std::size_t>(size)];
   }
-  std::deque<StreamId>& starved(Stream::ReceiveMode mode) noexcept {
-    return starved_[static_cast<std::size_t>(mode)];
+  bool has_room(BufferSize size) const noexcept {
+    return buffers_.out(group_of(size)) < buffers_.count(group_of(size));
   }
-  bool has_room(Stream::ReceiveMode mode) const noexcept {
-    return buffers_.out(group_of(mode)) < buffers_.count(group_of(mode));
-  }
-  Stream::ReceiveMode larger(Stream::ReceiveMode mode) const noexcept;
-  Stream::ReceiveMode smaller(Stream::ReceiveMode mode) const noexcept;
   // So few of them are left that none may wait for a peer that does not read. Large ones may: who
   // wants one can do without.
   bool is_needed(std::uint16_t group) const noexcept {
-    return group <= group_of(Stream::ReceiveMode::medium) && buffers_.scarce(group);
+    return group <= group_of(BufferSize::medium) && buffers_.scarce(group);
   }
 
   void flush() noexcept;
@@ -277,9 +272,7 @@ class Network {
   runtime::Core& core_;
   runtime::BufferPool buffers_;
   SendPool send_pool_;
-  // Of buffers, by mode; that of the next smaller mode where there are none. Ascending but for the
-  // last.
-  std::array<std::uint16_t, Stream::kReceiveModes> groups_{};
+  ReceiveBuffers receive_buffers_;
   runtime::Slab<Stream, 24> streams_;       // as many bits as a ring token carries
   std::vector<SendTransform*> transforms_;  // by slot, of streams that have one
   std::vector<Listener> listeners_;
@@ -302,8 +295,8 @@ class Network {
   bool backlogged_ = false;  // the last flush has left some of them
   std::uint64_t flushed_turn_ = 0;
   std::size_t turn_bytes_ = 0;  // handed over in that turn
-  // Without a buffer of their mode, the longest waiting first.
-  std::array<std::deque<StreamId>, Stream::kReceiveModes> starved_;
+  // Without a buffer of their size, the longest waiting first.
+  std::array<std::deque<StreamId>, kBufferSizes> starved_;
   bool large_stuck_ = false;      // no large buffer has come home for kLargeWait
   std::deque<StreamId> held_up_;  // hold what came while input_waits()
   std::uint32_t discards_armed_ = 0;
@@ -318,7 +311,7 @@ class Network {
   OwnTimer large_wait_;
   OwnTimer stall_look_;
   OwnTimer flush_rest_;
-  OwnTimer idle_look_;  // queued while any stream is heard_ or has a receive armed at length
+  OwnTimer idle_look_;               // queued while any stream does not rest
   std::size_t stalls_unlooked_ = 0;  // queues in use that this look has not come to
   std::uint32_t idle_looked_ = 0;    // slots that this look has come past
   bool any_busy_ = false;            // there will be another look

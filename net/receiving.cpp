@@ -29,7 +29,6 @@ using runtime::Token;
 namespace {
 
 constexpr runtime::Nanoseconds kHeldRetry = 50 * runtime::kMicrosecond;
-constexpr int kModeVotesMax = 16;
 // Far longer than a large buffer is out while its peer reads: a turn or two.
 constexpr runtime::Nanoseconds kLargeWait = runtime::kMillisecond;
 // Between two looks for idle streams, so that one rests after one to two of these.
@@ -39,23 +38,24 @@ constexpr std::uint32_t kIdleLookMax = 256;  // slots in one go: each may cost a
 }  // namespace
 
 void Network::arm_receive(Stream& stream, bool is_ready) noexcept {
-  RT_ASSERT(!stream.receive_armed_);
-  if (stream.paused_ || stream.ended_ || stream.starved_) return;
+  RT_ASSERT(!stream.receiving_.in_flight());
+  if (stream.paused_ || stream.ended_ || stream.receiving_.wants_buffer()) return;
   if (stream.held_ != nullptr && stream.state_ == Stream::State::open) return;
   if (stream.state_ == Stream::State::closing || stream.state_ == Stream::State::closed) return;
-  if (stream.discards()) return arm_discard(stream, is_ready);
-  stream.receive_armed_ = true;
+  if (stream.receiving_.discards()) return arm_discard(stream, is_ready);
   const Token receive = token(Sink::receive, stream);
-  if (stream.resting_ && !is_ready) {
+  if (stream.receiving_.rests() && !is_ready) {
     ++counters_.polls;
+    stream.receiving_.begin_poll();
     core_.ring().poll(stream.descriptor(), POLLIN, receive);
     return;
   }
   keep_looking();
-  stream.mode_ = stream.wanted_mode_;
+  stream.receiving_.begin_receive();
   ++counters_.receives;
-  const std::uint16_t group = group_of(stream.mode_);
-  if (stream.mode_ != Stream::ReceiveMode::large && !stream.resting_) {
+  const BufferSize size = stream.receiving_.size();
+  const std::uint16_t group = group_of(size);
+  if (size != BufferSize::large && !stream.receiving_.rests()) {
     core_.ring().receive_multishot(stream.descriptor(), group, receive);
   } else {
     core_.ring().receive_selected(stream.descriptor(), group, receive, most_bytes(stream));
@@ -65,13 +65,13 @@ void Network::arm_receive(Stream& stream, bool is_ready) noexcept {
 // Of its next receive, 0: as many as the buffer holds.
 inline std::uint32_t Network::most_bytes(const Stream& stream) const noexcept {
   const bool is_limited =
-      stream.mode_ == Stream::ReceiveMode::large && stream.state_ == Stream::State::open;
+      stream.receiving_.size() == BufferSize::large && stream.state_ == Stream::State::open;
   return is_limited ? stream.receive_bytes_ : 0;
 }
 
 void Stream::end_receives_at(std::uint64_t missing, std::uint64_t unit) noexcept {
-  if (state_ != State::open || discards()) return;
-  const std::uint64_t room = network_.buffers_.buffer_bytes(network_.group_of(ReceiveMode::large));
+  if (state_ != State::open || receiving_.discards()) return;
+  const std::uint64_t room = network_.receive_buffers_.bytes_of(BufferSize::large);
   std::uint64_t bytes = 0;
   if (missing <= room && unit > 0) bytes = missing + (room - missing) / unit * unit;
   receive_bytes_ = static_cast<std::uint32_t>(bytes);
@@ -79,31 +79,33 @@ void Stream::end_receives_at(std::uint64_t missing, std::uint64_t unit) noexcept
 
 // It ends by its own completion.
 void Network::cancel_receive(Stream& stream) noexcept {
-  if (!stream.receive_armed_ || stream.cancel_requested_) return;
-  stream.cancel_requested_ = true;
-  core_.ring().cancel(token(Sink::receive, stream));
+  if (stream.receiving_.begin_end()) core_.ring().cancel(token(Sink::receive, stream));
 }
 
 void Network::on_receive(const Completion& completion) noexcept {
   Stream* stream = streams_.get(completion.token.slot(), completion.token.generation());
   RT_ASSERT(stream != nullptr);  // a stream outlives its operations
+  ReceivePolicy& receiving = stream->receiving_;
   if (!completion.more) {
-    stream->receive_armed_ = false;
-    stream->cancel_requested_ = false;
-    if (stream->mode_ == Stream::ReceiveMode::discard) [[unlikely]]
+    const bool discarded =
+        receiving.wait() == ReceivePolicy::Wait::receive && receiving.size() == BufferSize::discard;
+    if (discarded) [[unlikely]]
       --discards_armed_;
+    receiving.end();
   }
   const std::uint32_t bytes =
       completion.result > 0 ? static_cast<std::uint32_t>(completion.result) : 0;
   if (completion.has_buffer) {
-    const runtime::BufferId buffer{.group = group_of(stream->mode_), .buffer = completion.buffer};
+    const runtime::BufferId buffer{.group = group_of(receiving.size()),
+                                   .buffer = completion.buffer};
     buffers_.taken(buffer, bytes);
-    if (bytes > 0 && stream->discards()) [[unlikely]] {
+    if (bytes > 0 && receiving.discards()) [[unlikely]] {
       discard(*stream, buffer, bytes);
     } else if (bytes > 0) {
-      note_heard(*stream);
+      if (receiving.note_received()) keep_looking();
       const std::uint32_t most = most_bytes(*stream);
-      choose_mode(*stream, bytes, most != 0 ? most : buffers_.buffer_bytes(buffer.group));
+      const std::uint32_t room = most != 0 ? most : receive_buffers_.bytes_of(receiving.size());
+      if (receiving.vote(bytes, room, receive_buffers_, !large_stuck_)) cancel_receive(*stream);
       on_bytes(*stream, buffer, bytes);
     } else {
       buffers_.release(buffer);
@@ -116,49 +118,6 @@ void Network::on_receive(const Completion& completion) noexcept {
   on_receive_ended(*stream, completion.result, bytes > 0 && !completion.has_buffer);
   if (!discards_waiting_.empty()) [[unlikely]]
     discard_next();
-}
-
-// Small buffers serve many streams and stay in the cache; a stream in the middle of something large
-// fills one after the other, and each costs a completion and a join. It votes for larger ones when
-// a buffer is filled, and for smaller ones when that would have done.
-void Network::choose_mode(Stream& stream, std::uint32_t bytes, std::uint32_t room) noexcept {
-  int votes = stream.mode_votes_;
-  if (stream.mode_ == Stream::ReceiveMode::small && bytes < room && votes == 0) return;
-  const Stream::ReceiveMode up = larger(stream.mode_);
-  const Stream::ReceiveMode down = smaller(stream.mode_);
-  if (bytes == room) {
-    votes = std::max(votes, 0);
-    if (up != stream.mode_ && votes < kModeVotesMax) votes += 2;
-  } else if (votes > 0) {
-    --votes;
-  } else if (down != stream.mode_ && bytes < buffers_.buffer_bytes(group_of(down))) {
-    if (votes > -kModeVotesMax) votes -= 2;
-  } else if (votes < 0) {
-    ++votes;
-  }
-  stream.mode_votes_ = static_cast<std::int8_t>(votes);
-  const bool goes_up = votes >= kModeVotesMax;
-  if ((!goes_up && votes > -kModeVotesMax) || stream.cancel_requested_) return;
-  if (goes_up && up == Stream::ReceiveMode::large && large_stuck_) return;
-  stream.wanted_mode_ = goes_up ? up : down;
-  stream.mode_votes_ = 0;
-  cancel_receive(stream);
-}
-
-// The next mode with buffers of its own; the same if there is none.
-Stream::ReceiveMode Network::larger(Stream::ReceiveMode mode) const noexcept {
-  constexpr auto kLargest = static_cast<std::size_t>(Stream::ReceiveMode::large);
-  for (auto at = static_cast<std::size_t>(mode) + 1; at <= kLargest; ++at) {
-    if (groups_[at] != group_of(mode)) return static_cast<Stream::ReceiveMode>(at);
-  }
-  return mode;
-}
-
-Stream::ReceiveMode Network::smaller(Stream::ReceiveMode mode) const noexcept {
-  for (auto at = static_cast<std::size_t>(mode); at > 0; --at) {
-    if (groups_[at - 1] != group_of(mode)) return static_cast<Stream::ReceiveMode>(at - 1);
-  }
-  return mode;
 }
 
 void Network::on_bytes(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept {
@@ -199,20 +158,9 @@ void Network::on_receive_ended(Stream& stream, std::int32_t result, bool is_read
 
 // --- Idle streams
 
-// An armed receive holds 860 bytes in the kernel (request, watch, message header), a poll 300. So a
-// stream that has been silent from one look to the next rests: it waits with a poll, and what that
-// sees is received with a single receive. One that receives twice between two looks is busy: its
-// receives stay armed, so that steady traffic costs no operation more. So do those of a new stream:
-// one that comes and goes never rests.
-inline void Network::note_heard(Stream& stream) noexcept {
-  if (!stream.heard_) {
-    stream.heard_ = true;
-    keep_looking();
-  } else {
-    stream.resting_ = false;
-  }
-}
-
+// One that rests waits with a poll, and what that sees is received with a single receive; the
+// receives of others stay armed, so that steady traffic costs no operation more
+// (ReceivePolicy::Activity).
 // The look may have come past the stream already.
 inline void Network::keep_looking() noexcept {
   any_busy_ = true;
@@ -229,11 +177,10 @@ void Network::look_for_idle() noexcept {
   for (; idle_looked_ < end; ++idle_looked_) {
     Stream* stream = streams_.in_slot(idle_looked_);
     if (stream == nullptr || stream->state_ != Stream::State::open) continue;
-    if (stream->heard_) {
-      stream->heard_ = false;
+    const bool rested = stream->receiving_.rests();
+    if (stream->receiving_.look()) {
       any_busy_ = true;
-    } else if (stream->receive_armed_ && !stream->resting_) {
-      stream->resting_ = true;
+    } else if (!rested && stream->receiving_.rests()) {
       cancel_receive(*stream);
     }
   }
@@ -258,26 +205,26 @@ void Network::deliver_end(Stream& stream) noexcept {
 
 void Network::starve(Stream& stream) noexcept {
   ++counters_.buffers_missing;
-  stream.resting_ = false;  // it has waited for its turn: not for a poll's as well
-  const bool large = stream.mode_ == Stream::ReceiveMode::large;
+  stream.receiving_.wake();  // it has waited for its turn: not for a poll's as well
+  const BufferSize size = stream.receiving_.size();
+  const bool large = size == BufferSize::large;
   if (large && large_stuck_) {
     go_small(stream);
     return;
   }
-  buffers_.grow(group_of(stream.mode_));
-  if (has_room(stream.mode_)) {
+  buffers_.grow(group_of(size));
+  if (has_room(size)) {
     arm_receive(stream);  // some have come back meanwhile
     return;
   }
-  stream.starved_ = true;
-  starved(stream.mode_).push_back(stream.id_);
+  stream.receiving_.want_buffer();
+  starved(size).push_back(stream.id_);
   if (large && !large_wait_.queued()) core_.timers().add(large_wait_, core_.now() + kLargeWait);
   await_buffers();
 }
 
 void Network::go_small(Stream& stream) noexcept {
-  if (!stream.discards()) stream.wanted_mode_ = Stream::ReceiveMode::small;
-  stream.mode_votes_ = 0;
+  stream.receiving_.go_small();
   arm_receive(stream);
 }
 
@@ -289,41 +236,40 @@ void Network::await_buffers() noexcept {
 // One buffer has come home: one stream may try again, so that the others do not fail in vain. What
 // it receives comes home, too, and feeds the next.
 void Network::feed_starved() noexcept {
-  if (has_room(Stream::ReceiveMode::large)) {
+  if (has_room(BufferSize::large)) {
     large_stuck_ = false;
-    feed_one(Stream::ReceiveMode::large);
+    feed_one(BufferSize::large);
     if (large_wait_.queued()) core_.timers().reschedule(large_wait_, core_.now() + kLargeWait);
   }
-  using enum Stream::ReceiveMode;
-  for (const auto mode : {medium, small, discard}) {
-    if (has_room(mode)) feed_one(mode);
+  for (const auto size : {BufferSize::medium, BufferSize::small, BufferSize::discard}) {
+    if (has_room(size)) feed_one(size);
   }
   const bool anyone = std::ranges::any_of(starved_, [](const auto& list) { return !list.empty(); });
   if (anyone || large_stuck_) await_buffers();
 }
 
-void Network::feed_one(Stream::ReceiveMode mode) noexcept {
-  std::deque<StreamId>& waiting = starved(mode);
+void Network::feed_one(BufferSize size) noexcept {
+  std::deque<StreamId>& waiting = starved(size);
   while (!waiting.empty()) {
     Stream* stream = find(waiting.front());
     waiting.pop_front();
-    if (stream == nullptr || !stream->starved_) continue;
-    stream->starved_ = false;
+    if (stream == nullptr || !stream->receiving_.wants_buffer()) continue;
+    stream->receiving_.leave_buffers();
     arm_receive(*stream);
-    if (stream->receive_armed_) return;
+    if (stream->receiving_.in_flight()) return;
   }
 }
 
 // All large buffers wait for peers that do not read. Whoever wanted one goes on with small ones.
 void Network::on_large_wait() noexcept {
-  std::deque<StreamId>& waiting = starved(Stream::ReceiveMode::large);
+  std::deque<StreamId>& waiting = starved(BufferSize::large);
   if (waiting.empty()) return;
   large_stuck_ = true;
   while (!waiting.empty()) {
     Stream* stream = find(waiting.front());
     waiting.pop_front();
-    if (stream == nullptr || !stream->starved_) continue;
-    stream->starved_ = false;
+    if (stream == nullptr || !stream->receiving_.wants_buffer()) continue;
+    stream->receiving_.leave_buffers();
     go_small(*stream);
   }
   await_buffers();
@@ -347,8 +293,8 @@ void Network::hold(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes
 }
 
 void Network::await_turn(Stream& stream) noexcept {
-  if (!stream.held_up_) {
-    stream.held_up_ = true;
+  if (!stream.receiving_.waits_for_turn()) {
+    stream.receiving_.set_waits_for_turn(true);
     held_up_.push_back(stream.id_);
   }
   if (!held_retry_.queued()) core_.timers().add(held_retry_, core_.now() + kHeldRetry);
@@ -384,7 +330,7 @@ void Network::deliver_held(Stream& stream) noexcept {
     drop_held(stream);
   } else if (!stream.paused_) {
     if (stream.end_pending_) deliver_end(stream);
-    if (!stream.receive_armed_) arm_receive(stream);
+    if (!stream.receiving_.in_flight()) arm_receive(stream);
   }
 }
 
@@ -393,10 +339,10 @@ void Network::deliver_held_up() noexcept {
   for (std::size_t left = held_up_.size(); left > 0 && !input_waits(); --left) {
     Stream* stream = find(held_up_.front());
     held_up_.pop_front();
-    if (stream == nullptr || !stream->held_up_) continue;
-    stream->held_up_ = false;
+    if (stream == nullptr || !stream->receiving_.waits_for_turn()) continue;
+    stream->receiving_.set_waits_for_turn(false);
     deliver_held(*stream);
-    if (!stream->receive_armed_ && stream->linger_) arm_receive(*stream);
+    if (!stream->receiving_.in_flight() && stream->linger_) arm_receive(*stream);
   }
   if (!held_up_.empty() && !held_retry_.queued()) {
     core_.timers().add(held_retry_, core_.now() + kHeldRetry);

@@ -92,7 +92,7 @@ void Network::flush_stream(Stream& stream) noexcept {
       return;
     }
   }
-  if (!stream.receive_armed_ && stream.wants_receive()) arm_receive(stream);
+  if (!stream.receiving_.in_flight() && stream.wants_receive()) arm_receive(stream);
   SendQueue* queue = stream.queue_;
   if (queue != nullptr && !stream.send_armed_) {
     if (queue->empty()) {

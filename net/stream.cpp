@@ -155,8 +155,8 @@ void Stream::close(runtime::Nanoseconds linger) noexcept {
 }
 
 void Stream::discard_input() noexcept {
-  if (state_ != State::open || discards()) return;
-  wanted_mode_ = ReceiveMode::discard;  // what is armed goes on until more comes: mostly nothing
+  if (state_ != State::open || receiving_.discards()) return;
+  receiving_.discard();
   receive_bytes_ = 0;
 }
 
@@ -176,7 +176,7 @@ void Stream::set_timer(runtime::Nanoseconds after) noexcept {
 // Paused ones, too: what they have not read is not their peers' fault.
 bool Stream::may_have_unread() const noexcept {
   if (ended_) return held_ != nullptr;
-  return !receive_armed_ || held_ != nullptr || !network_.core_.reaped_all();
+  return !receiving_.in_flight() || held_ != nullptr || !network_.core_.reaped_all();
 }
 
 bool Stream::look_again(bool looked) noexcept {

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <span>
 
+#include "net/receive_policy.hpp"
 #include "net/send_queue.hpp"
 #include "runtime/coarse_timer.hpp"
 #include "runtime/result.hpp"
@@ -133,7 +134,7 @@ class Stream {
   void resume_receiving() noexcept;
   bool receiving_paused() const noexcept { return paused_; }
   // True if so much comes at once that large buffers are filled: then it pays to say where to end.
-  bool receives_large() const noexcept { return wanted_mode_ == ReceiveMode::large; }
+  bool receives_large() const noexcept { return receiving_.next_size() == BufferSize::large; }
   // A hint for the next large receive: it ends after `missing` bytes and as many times `unit` as
   // fit. Who knows the sizes of what is to come has fewer of them cut by the end of a buffer. It
   // holds until the next such call; a wrong one costs a cut.
@@ -180,9 +181,6 @@ class Stream {
     closing,    // waiting for operations to end
     closed,     // the descriptor is being closed
   };
-  // Into which buffers. `discard`: medium ones, after discard_input() (receiving.cpp).
-  enum class ReceiveMode : std::uint8_t { small, medium, large, discard };
-  static constexpr std::size_t kReceiveModes = 4;
 
   bool admit(std::size_t bytes, bool is_shared) noexcept;
   [[gnu::always_inline]] void push(std::span<const std::byte> bytes, PieceOwner owner,
@@ -190,12 +188,11 @@ class Stream {
   [[gnu::cold, gnu::noinline]] bool admit_burst(std::size_t bytes, bool is_shared) const noexcept;
   SendQueue& queue();
   void mark_dirty() noexcept;
-  bool discards() const noexcept { return wanted_mode_ == ReceiveMode::discard; }
   bool wants_receive() const noexcept { return state_ == State::open || linger_; }
   // The end of the turn has nothing to do for it but to begin a send.
   bool only_sends() const noexcept {
-    return state_ == State::open && receive_armed_ && !send_armed_ && !abort_ && !end_pending_ &&
-           !is_transformed_ && held_ == nullptr;
+    return state_ == State::open && !send_armed_ && !abort_ && !end_pending_ && !is_transformed_ &&
+           receiving_.in_flight() && held_ == nullptr;
   }
 
   // A completed send has nothing else to see to.
@@ -205,29 +202,20 @@ class Stream {
   SendQueue* queue_ = nullptr;
   StreamId id_;
   std::int32_t descriptor_;
-  // For a larger or (below 0) a smaller mode: Network::choose_mode.
-  std::int8_t mode_votes_ : 7 = 0;
-  bool is_transformed_ : 1 = false;  // set_transform(): Network has it
-  ReceiveMode mode_ : 2 = ReceiveMode::small;
-  ReceiveMode wanted_mode_ : 2 = ReceiveMode::small;
+  ReceivePolicy receiving_;
   State state_ : 3 = State::open;
-  bool direct_ : 1;                 // what kind of descriptor
-  bool receive_armed_ : 1 = false;  // an operation is in flight
-  bool cancel_requested_ : 1 = false;
+  bool direct_ : 1;  // what kind of descriptor
   bool send_armed_ : 1 = false;
   bool shutdown_armed_ : 1 = false;
-  bool dirty_ : 1 = false;  // in the network's list for the end of the turn
+  bool dirty_ : 1 = false;    // in the network's list for the end of the turn
+  bool blocked_ : 1 = false;  // writable() was false
   bool paused_ : 1 = false;
-  bool blocked_ : 1 = false;      // writable() was false
-  bool ended_ : 1 = false;        // the peer's FIN has come
-  bool end_pending_ : 1 = false;  // on_end not yet delivered (paused)
-  bool linger_ : 1 = false;       // close() asked to wait for the peer's end
-  bool abort_ : 1 = false;        // abort() was called: no flush
-  bool starved_ : 1 = false;      // in the list of those that found no buffer
-  bool held_up_ : 1 = false;      // in the list of those that wait for the lanes
-  bool sealed_ : 1 = false;       // seal() was called
-  bool heard_ : 1 = true;         // it has received since the last look for idle streams, or is new
-  bool resting_ : 1 = false;      // waits with a poll, which is cheaper to hold than a receive
+  bool ended_ : 1 = false;           // the peer's FIN has come
+  bool end_pending_ : 1 = false;     // on_end not yet delivered (paused)
+  bool linger_ : 1 = false;          // close() asked to wait for the peer's end
+  bool abort_ : 1 = false;           // abort() was called: no flush
+  bool sealed_ : 1 = false;          // seal() was called
+  bool is_transformed_ : 1 = false;  // set_transform(): Network has it
   Network& network_;
   HeldPiece* held_ = nullptr;  // received but not delivered: the last of a circular list
   const StreamHandler* handler_ = nullptr;
