@@ -3,10 +3,12 @@
 // buffer at whatever address the bytes before it left, so that wire bytes are never read through a
 // cast pointer.
 
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "protocol/assert.hpp"
 
@@ -16,15 +18,25 @@ static_assert(std::endian::native == std::endian::little,
               "loads and stores copy bytes as they are; a big-endian host needs swaps here");
 
 template <class T>
-T load(const std::byte* from) noexcept {
+constexpr T load(const std::byte* from) noexcept {
+  if (std::is_constant_evaluated()) {
+    std::array<std::byte, sizeof(T)> bytes{};
+    for (std::size_t i = 0; i < sizeof(T); ++i) bytes[i] = from[i];
+    return std::bit_cast<T>(bytes);
+  }
   T value;
   std::memcpy(&value, from, sizeof value);
   return value;
 }
 
 template <class T>
-void store(std::byte* to, T value) noexcept {
-  std::memcpy(to, &value, sizeof value);
+constexpr void store(std::byte* to, T value) noexcept {
+  if (std::is_constant_evaluated()) {
+    const auto bytes = std::bit_cast<std::array<std::byte, sizeof(T)>>(value);
+    for (std::size_t i = 0; i < sizeof(T); ++i) to[i] = bytes[i];
+  } else {
+    std::memcpy(to, &value, sizeof value);
+  }
 }
 
 // alignment is a power of two.

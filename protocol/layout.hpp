@@ -1,5 +1,5 @@
 #pragma once
-// Forward writer of FlatBuffers, private to message.cpp. FlatBuffers' builder writes from the end
+// Forward writer of FlatBuffers, private to this folder. FlatBuffers' builder writes from the end
 // to the start into memory of its own, which costs a second copy of the data and a third for a
 // payload inside a Message. The format itself only asks that offsets point forward, and every shape
 // we send is known, so that it can be written from the start in the place where it will be sent
@@ -34,54 +34,68 @@ namespace corelane::protocol::layout {
 template <bool kStore>
 class Writer {
  public:
-  explicit Writer(std::byte* base) noexcept : base_(base) {}
+  constexpr explicit Writer(std::byte* base) noexcept : base_(base) {}
 
-  std::size_t at() const noexcept { return at_; }
+  constexpr std::size_t at() const noexcept { return at_; }
 
   template <class T>
-  void set(std::size_t position, T value) noexcept {
+  constexpr void set(std::size_t position, T value) noexcept {
     if constexpr (kStore) store(base_ + position, value);
   }
   template <class T>
-  void append(T value) noexcept {
+  constexpr void append(T value) noexcept {
     set(at_, value);
     at_ += sizeof(T);
   }
-  void append_bytes(const void* from, std::size_t bytes) noexcept {
+  template <class T>
+  constexpr void append_bytes(const T* from, std::size_t bytes) noexcept {
     if constexpr (kStore) {
-      if (bytes != 0) std::memcpy(base_ + at_, from, bytes);
+      if (std::is_constant_evaluated()) {
+        static_assert(std::is_trivially_copyable_v<T>);
+        for (std::size_t i = 0; i < bytes / sizeof(T); ++i) {
+          store(base_ + at_ + i * sizeof(T), from[i]);
+        }
+      } else if (bytes != 0) {
+        std::memcpy(base_ + at_, from, bytes);
+      }
     }
     at_ += bytes;
   }
-  void append_zeros(std::size_t bytes) noexcept {
-    if constexpr (kStore) std::memset(base_ + at_, 0, bytes);
+  constexpr void append_zeros(std::size_t bytes) noexcept {
+    if constexpr (kStore) {
+      if (std::is_constant_evaluated()) {
+        for (std::size_t i = 0; i < bytes; ++i) base_[at_ + i] = std::byte{0};
+      } else {
+        std::memset(base_ + at_, 0, bytes);
+      }
+    }
     at_ += bytes;
   }
   // Pads until the position is `phase` past a multiple of `alignment`.
-  void align(std::size_t alignment, std::size_t phase = 0) noexcept {
+  constexpr void align(std::size_t alignment, std::size_t phase = 0) noexcept {
     PROTOCOL_DEBUG_ASSERT(phase < alignment);
     append_zeros(align_up(at_ + alignment - phase, alignment) + phase - alignment - at_);
   }
 
   // Pads to a multiple of `alignment` with what is there already.
-  void skip_to(std::size_t alignment) noexcept { at_ = align_up(at_, alignment); }
+  constexpr void skip_to(std::size_t alignment) noexcept { at_ = align_up(at_, alignment); }
 
   // Each of these fills the slot that Table::add_offset() left for it, and pads to 4.
-  void string(std::size_t slot, std::string_view text) noexcept {
+  constexpr void string(std::size_t slot, std::string_view text) noexcept {
     begin_vector(slot, text.size());
     pad_ahead(text.size() + 1);
     append_bytes(text.data(), text.size());
     ++at_;  // the terminator
     skip_to(sizeof(std::uint32_t));
   }
-  void bytes(std::size_t slot, std::span<const std::byte> data) noexcept {
+  constexpr void bytes(std::size_t slot, std::span<const std::byte> data) noexcept {
     begin_vector(slot, data.size());
     if (data.empty()) return;
     pad_ahead(data.size());
     append_bytes(data.data(), data.size());
     skip_to(sizeof(std::uint32_t));
   }
-  void strings(std::size_t slot, std::span<const std::string_view> texts) noexcept {
+  constexpr void strings(std::size_t slot, std::span<const std::string_view> texts) noexcept {
     begin_vector(slot, texts.size());
     std::size_t text_slot = at_;
     append_zeros(texts.size() * sizeof(std::uint32_t));
@@ -91,12 +105,12 @@ class Writer {
     }
   }
   template <class Struct>
-  void structs(std::size_t slot, std::span<const Struct> items) noexcept {
+  constexpr void structs(std::size_t slot, std::span<const Struct> items) noexcept {
     align(8, sizeof(std::uint32_t));  // the elements follow the count
     begin_vector(slot, items.size());
     append_bytes(items.data(), items.size_bytes());
   }
-  void begin_vector(std::size_t slot, std::size_t count) noexcept {
+  constexpr void begin_vector(std::size_t slot, std::size_t count) noexcept {
     PROTOCOL_DEBUG_ASSERT(slot < at_);  // offsets point forward
     PROTOCOL_DEBUG_ASSERT(at_ % sizeof(std::uint32_t) == 0);
     set(slot, static_cast<std::uint32_t>(at_ - slot));
@@ -105,7 +119,7 @@ class Writer {
 
  private:
   // Clears the last 4 of the bytes that `bytes` (not 0) will take with their padding.
-  void pad_ahead(std::size_t bytes) noexcept {
+  constexpr void pad_ahead(std::size_t bytes) noexcept {
     set(align_up(at_ + bytes, sizeof(std::uint32_t)) - sizeof(std::uint32_t), std::uint32_t{0});
   }
 
@@ -120,7 +134,8 @@ class Table {
  public:
   // Writes the root offset at the current position, then the vtable. last_field is the highest
   // field that will be added (a generated VT_ constant); 0 for a table without fields.
-  Table(Writer<kStore>& writer, flatbuffers::voffset_t last_field) noexcept : writer_(writer) {
+  constexpr Table(Writer<kStore>& writer, flatbuffers::voffset_t last_field) noexcept
+      : writer_(writer) {
     const std::size_t root = writer_.at();
     PROTOCOL_DEBUG_ASSERT(root % sizeof(std::uint32_t) == 0);
     vtable_bytes_ =
@@ -136,31 +151,31 @@ class Table {
   }
 
   template <class T>
-  void add(flatbuffers::voffset_t field, T value) noexcept {
+  constexpr void add(flatbuffers::voffset_t field, T value) noexcept {
     static_assert(std::is_integral_v<T>);
     PROTOCOL_DEBUG_ASSERT(writer_.at() % sizeof(T) == 0);  // widest first
     note(field);
     writer_.append(value);
   }
-  void add(flatbuffers::voffset_t field, const Uuid& uuid) noexcept {
+  constexpr void add(flatbuffers::voffset_t field, const Uuid& uuid) noexcept {
     note(field);
     writer_.append_bytes(uuid.data, sizeof uuid.data);
   }
   // Returns the slot for Writer::string() and its like.
-  std::size_t add_offset(flatbuffers::voffset_t field) noexcept {
+  constexpr std::size_t add_offset(flatbuffers::voffset_t field) noexcept {
     note(field);
     const std::size_t slot = writer_.at();
     writer_.append(std::uint32_t{0});
     return slot;
   }
-  void close() noexcept {
+  constexpr void close() noexcept {
     writer_.set(vtable_, static_cast<std::uint16_t>(vtable_bytes_));
     writer_.set(vtable_ + 2, static_cast<std::uint16_t>(writer_.at() - table_));
     writer_.align(sizeof(std::uint32_t));
   }
 
  private:
-  void note(flatbuffers::voffset_t field) noexcept {
+  constexpr void note(flatbuffers::voffset_t field) noexcept {
     PROTOCOL_DEBUG_ASSERT(field + sizeof(std::uint16_t) <= vtable_bytes_);
     writer_.set(vtable_ + field, static_cast<std::uint16_t>(writer_.at() - table_));
   }

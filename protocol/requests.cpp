@@ -4,42 +4,44 @@
 
 #include "protocol/assert.hpp"
 #include "protocol/bytes.hpp"
+#include "protocol/usual.hpp"
 
 namespace corelane::protocol {
 namespace {
 
-using Bytes = std::span<const std::byte>;
-
-// How a payload begins that write_frame() has built, up to the end of the table's way back to its
-// vtable: root offset, vtable, padding, way back. The tests hold these numbers, and the positions
-// below, against frames of write_frame(), which does not know them.
+// The table of a request, and the body that write_frame() builds it from.
 template <class Request>
-struct Usual;
-
+struct Wire;
 template <>
-struct Usual<PingRequest> {
+struct Wire<PingRequest> {
   using Table = fbs::PingRequest;
-  static constexpr std::uint32_t kFront[] = {12, 0x0008'0006, 4, 8};
-  static constexpr std::size_t kTableEnd = 20;
+  using Body = PingBody;
 };
 template <>
-struct Usual<PublishRequest> {
+struct Wire<PublishRequest> {
   using Table = fbs::PublishRequest;
-  static constexpr std::uint32_t kFront[] = {20, 0x000d'000a, 0x0008'0004, 12, 0, 16};
-  static constexpr std::size_t kTableEnd = 33;
+  using Body = PublishBody;
 };
 template <>
-struct Usual<SendRequest> {
+struct Wire<SendRequest> {
   using Table = fbs::SendRequest;
-  static constexpr std::uint32_t kFront[] = {20, 0x0019'000a, 0x0004'0008, 24, 0, 16};
-  static constexpr std::size_t kTableEnd = 45;
+  using Body = SendBody;
 };
 template <>
-struct Usual<BroadcastRequest> {
+struct Wire<BroadcastRequest> {
   using Table = fbs::BroadcastRequest;
-  static constexpr std::uint32_t kFront[] = {20, 0x000a'000a, 0x0008'0004, 9, 0, 16};
-  static constexpr std::size_t kTableEnd = 30;
+  using Body = BroadcastBody;
 };
+
+template <class Request>
+constexpr auto kUsual = layout::laid<layout::LayBody<typename Wire<Request>::Body>>();
+template <class Request>
+constexpr auto kUsualFront = layout::front_of<kUsual<Request>>();
+template <class Request>
+constexpr std::size_t kUsualTableEnd = kUsual<Request>.table_end();
+// Where a field of the usual table is.
+template <class Request, auto kField>
+constexpr std::size_t kAt = kUsual<Request>.at(kField);
 
 // The vector of bytes that the offset in `slot` points at, by the verifier's rules.
 bool find_bytes(Bytes payload, std::size_t slot, Bytes& found) noexcept {
@@ -69,21 +71,25 @@ bool flag(Bytes payload, std::size_t at) noexcept {
 
 // The fields of a table that is known to be the usual one.
 bool read_fields(Bytes payload, PingRequest& request) noexcept {
-  return find_bytes(payload, 16, request.data);
+  return find_bytes(payload, kAt<PingRequest, fbs::PingRequest::VT_DATA>, request.data);
 }
 bool read_fields(Bytes payload, PublishRequest& request) noexcept {
-  request.requires_ack = flag(payload, 32);
-  return find_text(payload, 24, request.channel) && find_bytes(payload, 28, request.data);
+  using T = fbs::PublishRequest;
+  request.requires_ack = flag(payload, kAt<PublishRequest, T::VT_REQUIRES_ACK>);
+  return find_text(payload, kAt<PublishRequest, T::VT_CHANNEL>, request.channel) &&
+         find_bytes(payload, kAt<PublishRequest, T::VT_DATA>, request.data);
 }
 bool read_fields(Bytes payload, SendRequest& request) noexcept {
-  request.session = load<Uuid>(&payload[28]);
-  request.requires_ack = flag(payload, 44);
-  return find_bytes(payload, 24, request.data);
+  using T = fbs::SendRequest;
+  request.session = load<Uuid>(&payload[kAt<SendRequest, T::VT_SESSION>]);
+  request.requires_ack = flag(payload, kAt<SendRequest, T::VT_REQUIRES_ACK>);
+  return find_bytes(payload, kAt<SendRequest, T::VT_DATA>, request.data);
 }
 bool read_fields(Bytes payload, BroadcastRequest& request) noexcept {
-  request.requires_ack = flag(payload, 28);
-  request.include_self = flag(payload, 29);
-  return find_bytes(payload, 24, request.data);
+  using T = fbs::BroadcastRequest;
+  request.requires_ack = flag(payload, kAt<BroadcastRequest, T::VT_REQUIRES_ACK>);
+  request.include_self = flag(payload, kAt<BroadcastRequest, T::VT_INCLUDE_SELF>);
+  return find_bytes(payload, kAt<BroadcastRequest, T::VT_DATA>, request.data);
 }
 
 // The same of any table that has been verified.
@@ -108,7 +114,7 @@ void take_fields(const fbs::BroadcastRequest& table, BroadcastRequest& request) 
 
 template <class Request>
 [[gnu::noinline]] ErrorCode read_any(Bytes payload, AlignedScratch& scratch, Request& request) {
-  const auto verified = verify_payload<typename Usual<Request>::Table>(payload, scratch);
+  const auto verified = verify_payload<typename Wire<Request>::Table>(payload, scratch);
   if (verified) take_fields(*verified.table, request);
   return verified.code;
 }
@@ -117,10 +123,10 @@ template <class Request>
 
 template <class Request>
 bool detail::read_usual(Bytes payload, Request& request) noexcept {
-  using Layout = Usual<Request>;
-  static_assert(Layout::kTableEnd > sizeof Layout::kFront);
-  if (payload.size() < Layout::kTableEnd || payload.size() > kBufferBytesMax) return false;
-  return std::memcmp(payload.data(), Layout::kFront, sizeof Layout::kFront) == 0 &&
+  constexpr auto& kFront = kUsualFront<Request>;
+  static_assert(kUsualTableEnd<Request> > kFront.size());
+  if (payload.size() < kUsualTableEnd<Request> || payload.size() > kBufferBytesMax) return false;
+  return std::memcmp(payload.data(), kFront.data(), kFront.size()) == 0 &&
          read_fields(payload, request);
 }
 

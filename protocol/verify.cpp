@@ -1,6 +1,7 @@
 #include "protocol/verify.hpp"
 
 #include "protocol/assert.hpp"
+#include "protocol/usual.hpp"
 
 namespace corelane::protocol {
 namespace {
@@ -68,15 +69,16 @@ class TableReader {
   std::size_t vtable_bytes_ = 0;
 };
 
-// How a message begins that write_frame() has built for a request or a reply (a transaction id, no
-// trace), up to the end of the table's way back to its vtable, and where its fields are. The tests
-// hold these numbers against frames of write_frame(), which does not know them.
-constexpr std::uint32_t kUsualFront[] = {16, 0x0022'000c, 0x0010'0020, 0x0004'000c, 12};
-constexpr std::size_t kUsualTimestampAt = 20;
-constexpr std::size_t kUsualPayloadAt = 28;
-constexpr std::size_t kUsualTransactionIdAt = 32;
-constexpr std::size_t kUsualOpcodeAt = 48;
-constexpr std::size_t kUsualTableEnd = 50;
+// A message that write_frame() has built for a request or a reply: a transaction id, no trace.
+using T = fbs::Message;
+constexpr auto kUsual =
+    layout::laid_message_of<layout::Carries{.transaction_id = true, .trace = false}>();
+constexpr auto kUsualFront = layout::front_of<kUsual>();
+constexpr std::size_t kUsualPayloadAt = kUsual.at(T::VT_PAYLOAD);
+constexpr std::size_t kUsualOpcodeAt = kUsual.at(T::VT_OPCODE);
+constexpr std::size_t kUsualTimestampAt = kUsual.at(T::VT_TIMESTAMP);
+constexpr std::size_t kUsualTransactionIdAt = kUsual.at(T::VT_TRANSACTION_ID);
+constexpr std::size_t kUsualTableEnd = kUsual.table_end();
 
 // Verifies a table with one list of strings, and its length before its strings.
 struct ChannelListTable : flatbuffers::Table {
@@ -98,20 +100,13 @@ struct ChannelListTable : flatbuffers::Table {
   using Channels = flatbuffers::Vector<flatbuffers::Offset<flatbuffers::String>>;
 };
 
-alignas(16) constexpr std::byte kEmptyTable[] = {
-    std::byte{8}, std::byte{0},
-    std::byte{0}, std::byte{0},  // the root: 8 bytes on
-    std::byte{4}, std::byte{0},
-    std::byte{4}, std::byte{0},  // vtable: 4 bytes, of a table of 4 bytes
-    std::byte{4}, std::byte{0},
-    std::byte{0}, std::byte{0},  // the table: its vtable is 4 bytes back
-};
+alignas(16) constexpr auto kEmptyTable = layout::laid<layout::LayBody<WhoAmIBody>>().bytes;
 
 }  // namespace
 
 bool detail::verify_usual(std::span<const std::byte> message, MessageView& view) noexcept {
   if (message.size() < kUsualTableEnd || message.size() > kBufferBytesMax) return false;
-  if (std::memcmp(message.data(), kUsualFront, sizeof kUsualFront) != 0) return false;
+  if (std::memcmp(message.data(), kUsualFront.data(), kUsualFront.size()) != 0) return false;
   const std::size_t offset = load<std::uint32_t>(&message[kUsualPayloadAt]);
   const std::size_t vector = kUsualPayloadAt + offset;
   if (offset == 0 || vector > message.size() - sizeof(std::uint32_t)) return false;
