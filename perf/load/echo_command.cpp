@@ -33,6 +33,8 @@ void add_echo(CLI::App& app, CommandLine& line) {
   add_interval(*echo, line);
   const auto text = std::make_shared<bool>(false);
   echo->add_flag("--text", *text, "text messages instead of binary ones");
+  echo->add_flag("--batch", line.settings.batched,
+                 "messages leave --depth at a time, in one write, once all before have come back");
   echo->add_flag("--compressed", line.settings.compressed,
                  "text messages through permessage-deflate, each compressed on its own");
   echo->callback([&line, text] {
@@ -41,6 +43,9 @@ void add_echo(CLI::App& app, CommandLine& line) {
       const Settings& settings = chosen.settings;
       if (settings.compressed && settings.target.scheme != Scheme::ws) {
         return wrong_usage("--compressed is WebSocket's: give a ws:// URL");
+      }
+      if (settings.batched && settings.is_open_loop()) {
+        return wrong_usage("--batch is a closed loop: it has no --rate");
       }
       const std::size_t message_bytes =
           settings.payload_bytes + ws::client_header_bytes(settings.payload_bytes);

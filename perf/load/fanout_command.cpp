@@ -52,6 +52,8 @@ void add_fanout(CLI::App& app, CommandLine& line) {
   fanout->add_option("--publishers", options->publishers, "connections that publish, a channel")
       ->check(CLI::Range(1U, 10'000U))
       ->capture_default_str();
+  fanout->add_flag("--one-by-one", options->one_by_one,
+                   "each publish leaves in a write of its own");
   fanout->add_option("--stalled", options->stalled, "more that never read")->capture_default_str();
   fanout->add_option("--slow", options->slow, "more that read slowly")->capture_default_str();
   fanout->add_option("--slow-rate", options->slow_bytes_per_second, "bytes a second, each of them")

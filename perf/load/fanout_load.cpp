@@ -189,7 +189,9 @@ FanoutLoad::FanoutLoad(LoadContext& context, const FanoutOptions& options, const
   };
 }
 
-FanoutLoad::~FanoutLoad() = default;
+FanoutLoad::~FanoutLoad() {
+  context_.network.core().timers().cancel(next_write_);
+}
 
 // --- Opening
 
@@ -267,6 +269,21 @@ runtime::Task<runtime::Result<void>> FanoutLoad::open() {
 // --- The loop
 
 void FanoutLoad::publish(Nanoseconds at) {
+  if (!options_.one_by_one) return write(at);
+  postponed_.push(at);
+  runtime::Core& core = context_.network.core();
+  if (!next_write_.queued()) core.timers().add(next_write_, core.now());
+}
+
+// A stream sends once a turn.
+void FanoutLoad::write_next() {
+  if (postponed_.size() == 0) return;  // stopped
+  write(postponed_.pop());
+  runtime::Core& core = context_.network.core();
+  if (postponed_.size() > 0) core.timers().add(next_write_, core.now() + 1);
+}
+
+void FanoutLoad::write(Nanoseconds at) {
   const std::uint64_t number = published_++;
   Channel& channel = channels_[number % channels_.size()];
   slot(number) = {.at = at, .remaining = channel.subscribers};
@@ -284,7 +301,7 @@ void FanoutLoad::start() {
 }
 
 void FanoutLoad::offer(Nanoseconds due) {
-  if (published_ - completed_ < context_.settings.depth) {
+  if (in_flight() < context_.settings.depth) {
     publish(due);
   } else {
     waiting_.push(due);
@@ -323,7 +340,7 @@ void FanoutLoad::on_completed(Channel& channel, std::uint64_t count, Nanoseconds
     for (; count > 0; --count) publish(now);
     return;
   }
-  while (waiting_.size() > 0 && published_ - completed_ < context_.settings.depth) {
+  while (waiting_.size() > 0 && in_flight() < context_.settings.depth) {
     publish(waiting_.pop());
   }
 }

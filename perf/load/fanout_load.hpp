@@ -28,6 +28,7 @@ struct FanoutOptions {
   std::uint32_t stalled = 0;
   std::uint32_t slow = 0;
   std::uint32_t slow_bytes_per_second = 10'000;  // each
+  bool one_by_one = false;                       // each publish leaves in a write of its own
 };
 
 class FanoutLoad final : public Load {
@@ -41,10 +42,8 @@ class FanoutLoad final : public Load {
   runtime::Task<runtime::Result<void>> open() override;
   void start() override;
   void offer(runtime::Nanoseconds due) override;
-  void stop() override { waiting_ = TimeQueue(); }
-  std::uint64_t outstanding() const noexcept override {
-    return published_ - completed_ + waiting_.size();
-  }
+  void stop() override { waiting_ = postponed_ = TimeQueue(); }
+  std::uint64_t outstanding() const noexcept override { return in_flight() + waiting_.size(); }
   std::string describe_lost() const override;
   void on_interval(bool begins) override;
   runtime::Task<void> background() override;
@@ -69,6 +68,9 @@ class FanoutLoad final : public Load {
   runtime::Task<runtime::Result<void>> open_all();
   void greet(const Channel& channel, net::StreamId id, FanoutProtocol::Role role);
   void publish(runtime::Nanoseconds at);
+  void write(runtime::Nanoseconds at);
+  void write_next();
+  std::uint64_t in_flight() const noexcept { return published_ + postponed_.size() - completed_; }
   void on_delivered(Channel& channel, std::uint64_t first, std::uint64_t end,
                     runtime::Nanoseconds now);
   void on_completed(Channel& channel, std::uint64_t count, runtime::Nanoseconds now);
@@ -82,6 +84,15 @@ class FanoutLoad final : public Load {
   bool publishing_ = false;
   std::vector<Slot> slots_;  // a power of two
   TimeQueue waiting_;        // open loop: due, beyond the depth
+  TimeQueue postponed_;      // one by one: published with the next turns
+  struct NextWrite : runtime::Timer {
+    explicit NextWrite(FanoutLoad& owner) noexcept
+        : Timer([](runtime::Timer& timer) noexcept {
+            static_cast<NextWrite&>(timer).load.write_next();
+          }),
+          load(owner) {}
+    FanoutLoad& load;
+  } next_write_{*this};
   std::uint64_t published_ = 0;
   std::uint64_t completed_ = 0;
   std::uint32_t confirmed_ = 0;  // connections that are ready

@@ -63,6 +63,14 @@ class Load(unittest.TestCase):
             self.assertLessEqual(latency['p50'], latency['p99'])
             self.assertLessEqual(latency['p99'], latency['max'])
 
+    def test_sends_whole_batches_once_the_one_before_is_back(self):
+        process, port = self.start_raw_echo()
+        status, report = self.echo(port, '--depth', '8', '--batch', '--server-pid', str(process.pid))
+        self.assertEqual(status, 0)
+        self.assertEqual(report['errors'], {'wrong': 0, 'closed': 0, 'lost': 0})
+        self.assertGreater(report['messages_total'], 0)
+        self.assertEqual(report['messages_total'] % 8, 0, 'a batch was cut')
+
     def test_reads_the_memory_of_a_server_with_idle_connections(self):
         process, port = self.start_raw_echo()
         status, report = self.run_load('idle', '--url', f'tcp://127.0.0.1:{port}', '--connections',
@@ -279,6 +287,17 @@ class Load(unittest.TestCase):
         pieces, segments_in = max(proxy.clients)  # the other one is the publisher
         self.assertGreaterEqual(pieces, report['messages_total'])
         self.assertGreater(segments_in, 0.9 * pieces)  # of a conversation: half as many
+
+    def test_publishes_one_by_one_in_writes_of_their_own(self):
+        _, (port,) = self.start_corelane('serve', '--cores', '1', '--listen', '127.0.0.1:0')
+        proxy = lying_servers.Proxy(port)
+        status, report = self.run_load('fanout', '--protocol', 'opcode', '--url', f'ws://127.0.0.1:{proxy.port}/',
+                                       '--subscribers', '1', '--size', str(SIZE), '--in-flight', '8', '--one-by-one',
+                                       '--seconds', '0.3', '--warmup', '0')
+        proxy.close()
+        self.assertEqual(status, 0, report)
+        _, segments_in = min(proxy.clients)  # of the publisher; eight in one write: an eighth
+        self.assertGreater(segments_in, 0.7 * report['messages_total'])
 
     def test_refuses_channels_and_publishers_that_a_protocol_cannot_tell_apart(self):
         for arguments in (('--channels', '2'), ('--publishers', '2'),

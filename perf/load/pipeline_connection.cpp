@@ -78,6 +78,10 @@ void PipelineConnection::refill(std::size_t messages, runtime::Nanoseconds now) 
     if (next != 0) send(next);
     return;
   }
+  if (shared_.context.settings.batched) {
+    if (in_flight_ != 0) return;
+    messages = depth();
+  }
   for (std::size_t i = 0; i < messages; ++i) sent_at_.push(now);
   shared_.offered += messages;
   send(messages);

@@ -46,6 +46,7 @@ struct Settings {
   std::uint32_t first_source = 0;      // which of them the first connection has
   int cpu = -1;                        // -1: not pinned
   pid_t server_pid = 0;                // 0: the server's side is not measured
+  bool batched = false;                // the next `depth` messages once all of these have come back
   bool compressed = false;             // permessage-deflate is asked for, and insisted on
   bool counts_system_calls = false;    // of the server
   bool shows_progress = false;
