@@ -13,7 +13,10 @@ namespace {
 
 constinit LogReason kEscaped("exceptions of tasks");
 
+}  // namespace
+
 bool is_cancelled(const std::exception_ptr& exception) noexcept {
+  if (exception == nullptr) return false;
   try {
     std::rethrow_exception(exception);
   } catch (const Cancelled&) {
@@ -23,13 +26,11 @@ bool is_cancelled(const std::exception_ptr& exception) noexcept {
   }
 }
 
-}  // namespace
-
 std::string describe(const std::exception_ptr& exception) {
   try {
     std::rethrow_exception(exception);
   } catch (const std::exception& error) {
-    return error.what();
+    return *error.what() != '\0' ? error.what() : "an exception without a text";
   } catch (...) {
     return "an exception of unknown type";
   }

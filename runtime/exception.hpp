@@ -21,8 +21,10 @@ class Cancelled : public std::exception {
   const char* what() const noexcept override { return "the wait was given up"; }
 };
 
-// what() of it, or that its type is unknown.
+// what() of it, or that it has no text, or that its type is unknown.
 std::string describe(const std::exception_ptr& exception);
+// False for a null pointer, too.
+bool is_cancelled(const std::exception_ptr& exception) noexcept;
 
 namespace detail {
 

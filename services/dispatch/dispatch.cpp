@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "net/network.hpp"
+#include "runtime/exception.hpp"
 #include "runtime/log.hpp"
 #include "services/sessions/sessions.hpp"
 #include "ws/frame.hpp"
@@ -152,18 +153,6 @@ void Dispatch::on_frame(Session& session, std::span<const std::byte> message) {
 
 // --- Handlers of the application
 
-namespace {
-
-std::string text_of(const std::exception& error) {
-  return *error.what() != '\0' ? error.what() : "an exception without a text";
-}
-
-std::string text_of_unknown() {
-  return "an exception of an unknown type";
-}
-
-}  // namespace
-
 void Dispatch::run(const CustomHandler& handler, Session& session, const MessageView& message) {
   Request request(session.id(), message);
   if (!handler.plain) {
@@ -172,10 +161,8 @@ void Dispatch::run(const CustomHandler& handler, Session& session, const Message
   }
   try {
     handler.plain(request);
-  } catch (const std::exception& error) {
-    fail(request, handler, text_of(error));
   } catch (...) {
-    fail(request, handler, text_of_unknown());
+    fail(request, handler, runtime::describe(std::current_exception()));
   }
 }
 
@@ -223,15 +210,17 @@ void Dispatch::start(Session& session, const CustomHandler& handler, const Reque
         const SessionId from = own.session();
         const std::size_t bytes = own.payload().size();
         const Request failed = own.without_payload();
-        std::string what;
+        std::exception_ptr thrown;
         try {
           co_await serves->coroutine(std::move(own));
-        } catch (const std::exception& error) {
-          what = text_of(error);
         } catch (...) {
-          what = text_of_unknown();
+          thrown = std::current_exception();
         }
-        if (!what.empty()) dispatch->fail(failed, *serves, what);
+        // A handler that waits when the server stops ends as it was asked to.
+        const bool is_stopped = dispatch->running_.cancelled() && runtime::is_cancelled(thrown);
+        if (thrown != nullptr && !is_stopped) {
+          dispatch->fail(failed, *serves, runtime::describe(thrown));
+        }
         dispatch->end_handler(from, bytes);
       },
       this, &handler, request.copy());

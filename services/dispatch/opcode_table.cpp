@@ -47,25 +47,26 @@ void serve_custom(Dispatch& dispatch, Session& session, const MessageView& messa
   dispatch.run(*handler, session, message);
 }
 
-void serve_gated(Dispatch& dispatch, Session& session, const MessageView& message) {
-  const OpcodeRow& row = dispatch.table().row(message.opcode);
-  if (!pass_gates(dispatch, session, message, row)) return;
-  if (const CustomHandler* handler = dispatch.table().handler(message.opcode)) {
-    return dispatch.run(*handler, session, message);
-  }
-  row.serve(dispatch, session, message);
+// What the gates are told of an opcode that only the application serves.
+OpcodeRow row_of(const CustomHandler& handler, Opcode opcode) noexcept {
+  return {.opcode = opcode,
+          .name = handler.name.c_str(),
+          .request = "",
+          .right = Right::application,
+          .cost = CostClass::memory,
+          .serve = serve_custom};
 }
 
-void serve_custom_gated(Dispatch& dispatch, Session& session, const MessageView& message) {
-  const CustomHandler* handler = dispatch.table().handler(message.opcode);
-  if (handler == nullptr) return dispatch.refuse_opcode(session, message);
-  const OpcodeRow row{.opcode = message.opcode,
-                      .name = handler->name.c_str(),
-                      .request = "",
-                      .right = Right::application,
-                      .cost = CostClass::memory,
-                      .serve = serve_custom};
-  if (pass_gates(dispatch, session, message, row)) dispatch.run(*handler, session, message);
+void serve_gated(Dispatch& dispatch, Session& session, const MessageView& message) {
+  OpcodeRow row = dispatch.table().row(message.opcode);
+  const CustomHandler* const handler = dispatch.table().handler(message.opcode);
+  if (row.serve == nullptr) {
+    if (handler == nullptr) return dispatch.refuse_opcode(session, message);
+    row = row_of(*handler, message.opcode);
+  }
+  if (!pass_gates(dispatch, session, message, row)) return;
+  if (handler != nullptr) return dispatch.run(*handler, session, message);
+  row.serve(dispatch, session, message);
 }
 
 }  // namespace
@@ -123,7 +124,7 @@ void OpcodeTable::set_gates(const RequestGates& gates) noexcept {
   for (std::size_t number = 0; number < kBuiltIns; ++number) {
     if (entries_[number] != serve_unknown) entries_[number] = serve_gated;
   }
-  serve_custom_ = serve_custom_gated;
+  serve_custom_ = serve_gated;
 }
 
 }  // namespace corelane::services

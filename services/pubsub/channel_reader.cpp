@@ -1,7 +1,6 @@
 #include "services/pubsub/channel_reader.hpp"
 
 #include "services/reply/reply.hpp"
-#include "ws/frame.hpp"
 
 namespace corelane::services {
 
@@ -10,16 +9,6 @@ using runtime::Result;
 using runtime::Task;
 
 namespace {
-
-// Takes the first protocol frame out of its WebSocket frame.
-std::span<const std::byte> take_frame(std::span<const std::byte>& run) {
-  ws::FrameHeader header;
-  const auto status = ws::parse_frame_header(run, {.receiver = ws::Role::client}, header);
-  RT_ASSERT(status == ws::HeaderStatus::complete);
-  const auto frame = run.subspan(header.header_bytes, header.payload_bytes);
-  run = run.subspan(header.header_bytes + header.payload_bytes);
-  return frame;
-}
 
 Result<ChannelResult> result_of(const Result<SubscriptionsChanged>& changed) {
   if (!changed) return runtime::Unexpected{changed.error()};
@@ -70,7 +59,7 @@ Task<Result<ChannelEvent>> ChannelReader::next() {
   }
   Run& run = runs_.front();
   const std::size_t before = run.rest.size();
-  const auto frame = take_frame(run.rest);
+  const auto frame = take_event(run.rest);
   queued_bytes_ -= before - run.rest.size();
   co_return read_event(frame);
 }

@@ -102,23 +102,27 @@ bool Session::send_run_slowly(const EventRun& run) {
   return send_run_unframed(run);
 }
 
-// Takes the protocol frames out of their WebSocket frames again: for TCP, and for compression.
-// Small ones are gathered by copying, which costs less than a handle each, as far as they fit.
+std::span<const std::byte> take_event(std::span<const std::byte>& run) noexcept {
+  ws::FrameHeader header;
+  const auto status = ws::parse_frame_header(run, {.receiver = ws::Role::client}, header);
+  RT_ASSERT(status == ws::HeaderStatus::complete);
+  const auto event = run.subspan(header.header_bytes, header.payload_bytes);
+  run = run.subspan(header.header_bytes + event.size());
+  return event;
+}
+
+// For TCP, and for compression. Small ones are gathered by copying, which costs less than a handle
+// each, as far as they fit.
 bool Session::send_run_unframed(const EventRun& run) {
   std::span<const std::byte> rest = run.bytes;
   while (!rest.empty()) {
-    ws::FrameHeader header;
-    const ws::FrameRules rules{.receiver = ws::Role::client};
-    const auto status = ws::parse_frame_header(rest, rules, header);
-    RT_ASSERT(status == ws::HeaderStatus::complete);
-    const auto frame = rest.subspan(header.header_bytes, header.payload_bytes);
+    const auto frame = take_event(rest);
     if (connection_ != nullptr) {
       if (!connection_->send(ws::MessageKind::binary, frame)) return false;
     } else if (!(frame.size() < kCopiedBytesMax && stream_->send_copy(frame)) &&
                !stream_->send_shared(run.block, frame)) {
       return slow_reader();
     }
-    rest = rest.subspan(header.header_bytes + frame.size());
   }
   return true;
 }

@@ -21,6 +21,9 @@ struct EventRun {
   std::uint32_t events = 0;
 };
 
+// Takes the first event off a run that is not empty: a protocol frame, out of its WebSocket frame.
+std::span<const std::byte> take_event(std::span<const std::byte>& run) noexcept;
+
 class Subscriber {
  public:
   enum class Kind : std::uint8_t { session, listener };

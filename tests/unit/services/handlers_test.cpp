@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/await.hpp"
+#include "runtime/submit.hpp"
 #include "tests/support/prng.hpp"
 #include "tests/unit/services/node_under_test.hpp"
 
@@ -305,6 +306,37 @@ TEST(Handlers, MoreThanTheLimitAreRefusedWithAHintAndStoppingCancelsThem) {
   });
   EXPECT_EQ(running, 0);
   EXPECT_EQ(cancelled, 3);
+}
+
+TEST(Handlers, OneThatWaitsWhenTheServerStopsHasNotFailed) {
+  std::atomic<int> running = 0;
+  services::HandlerTable handlers;
+  handlers.add(200, {.name = "waits", .plain = {}, .coroutine = [&](Request) -> Task<void> {
+                       ++running;
+                       co_await runtime::submit_to(0, []() -> Task<void> {
+                         (void)co_await runtime::sleep_for(3600 * runtime::kSecond);
+                       });
+                     }});
+  handlers.add(
+      201,
+      {.name = "fails when it is stopped", .plain = {}, .coroutine = [&](Request) -> Task<void> {
+         ++running;
+         (void)co_await runtime::sleep_for(3600 * runtime::kSecond);
+         throw std::runtime_error("stopped");
+       }});
+  services::NodeOptions options;
+  options.handlers = &handlers;
+  with_node(tests::node_cores(1), options, [&](NodeUnderTest& test) -> Task<void> {
+    ProtocolClient* client = co_await test.connect(Via::websocket);
+    for (const std::uint16_t opcode : {std::uint16_t{200}, std::uint16_t{201}}) {
+      client->send(protocol::RawBody{.kOpcode = custom(opcode), .payload = {}});
+    }
+    const bool both_run = co_await becomes(running, 2);
+    EXPECT_TRUE(both_run);
+    services::Dispatch& dispatch = services::Dispatch::local();
+    co_await dispatch.stop();
+    EXPECT_EQ(dispatch.counters().failures, 1u);
+  });
 }
 
 TEST(Handlers, AnOpcodeOfOursOrOneThatIsTakenIsNotForHandlers) {

@@ -209,6 +209,12 @@ TEST(OpcodeTable, GatesArePassedInTheirOrderByEveryRequestThatIsKnown) {
       8, {.name = "no broadcast",
           .plain = [](Request& request) { request.fail(ErrorCode::unavailable, "none"); },
           .coroutine = {}});
+  // A built-in that no service has a row for.
+  handlers.override_built_in(
+      protocol::number(Opcode::CacheGet),
+      {.name = "own cache",
+       .plain = [](Request& request) { request.fail(ErrorCode::unavailable, "none"); },
+       .coroutine = {}});
   services::NodeOptions options;
   options.handlers = &handlers;
   options.gates = writing_gates();
@@ -232,6 +238,11 @@ TEST(OpcodeTable, GatesArePassedInTheirOrderByEveryRequestThatIsKnown) {
     const ServerMessage overridden = co_await call(client, 8, "x");
     tests::expect_error(overridden, ErrorCode::unavailable, Opcode::Broadcast);
     EXPECT_EQ(passed.size(), 4u);
+    passed.clear();
+    const ServerMessage rowless = co_await call(client, protocol::number(Opcode::CacheGet), "x");
+    tests::expect_error(rowless, ErrorCode::rate_limited, Opcode::CacheGet);
+    EXPECT_EQ(passed,
+              (Names{"count own cache", "trace own cache", "right own cache", "quota own cache"}));
     passed.clear();
     const ServerMessage unknown = co_await call(client, 201, "x");
     tests::expect_error(unknown, ErrorCode::unknown_opcode, static_cast<Opcode>(201));
