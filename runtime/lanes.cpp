@@ -66,7 +66,41 @@ void Lanes::push(CoreId to, const LaneMessage& message) noexcept {
   ++counters_.sent;
 }
 
+// What waits for this peer, after a look at how far it has come.
+std::uint64_t Lanes::weigh(CoreId to) noexcept {
+  Outgoing& out = outgoing_[to];
+  if (to == self_ || matrix_.word(to).gone.load(std::memory_order_relaxed)) {
+    // The own lane is empty after a turn; a peer that has left takes nothing, and what is in front
+    // of its lane is dropped.
+    out.bytes_taken = out.bytes;
+    return 0;
+  }
+  const SpscRing<LaneMessage>& lane = matrix_.lane(self_, to);
+  if (lane.consumed() >= out.mark) {
+    out.bytes_taken = out.bytes_marked;
+    out.bytes_marked = out.bytes;
+    out.mark = lane.pushed() + waiting_for(to);
+  }
+  return out.bytes_waiting();
+}
+
+void Lanes::note_heavy(CoreId to) noexcept {
+  if (is_heavy_ || weigh(to) <= kBytesMax) return;
+  is_heavy_ = true;
+  congested_ = true;
+  ++counters_.heavy;
+}
+
+bool Lanes::is_any_heavy() noexcept {
+  for (CoreId to = 0; to < peers_; ++to) {
+    if (outgoing_[to].bytes_waiting() > kBytesMax / 2 && weigh(to) > kBytesMax / 2) return true;
+  }
+  return false;
+}
+
 void Lanes::flush() noexcept {
+  if (is_heavy_) is_heavy_ = is_any_heavy();
+  congested_ = is_long_ || is_heavy_;
   if (dirty_.empty()) return;
   std::size_t kept = 0;
   backlog_total_ = 0;
@@ -85,7 +119,8 @@ void Lanes::flush() noexcept {
     over_half = over_half || waiting > kBacklogMax / 2;
   }
   dirty_.resize(kept);
-  congested_ = over || (congested_ && over_half);
+  is_long_ = over || (is_long_ && over_half);
+  congested_ = is_long_ || is_heavy_;
 }
 
 void Lanes::flush_to(CoreId to) noexcept {
@@ -98,6 +133,8 @@ void Lanes::flush_to(CoreId to) noexcept {
   } else {
     keep_rest(to);
   }
+  if (out.bytes_waiting() > kBytesMax / 4) [[unlikely]]
+    weigh(to);
   if (lane.publish()) wake_if_asleep(to);
 }
 

@@ -7,9 +7,11 @@
 // order sent; there is no order between lanes. What was sent in a turn leaves at its end, in one
 // batch a lane.
 //
-// Backpressure: when a local queue is longer than kBacklogMax, congested() is true until it has
-// drained to half of that, and code that takes in new work (net's receive path) must pause.
-// Messages that answer messages are still accepted: they are bounded by the work that was let in.
+// Backpressure: when a local queue is longer than kBacklogMax, or when the memory that messages to
+// one peer hold until it takes them is more than kBytesMax, congested() is true until half of that
+// is left, and the code that takes in new work (net's receive path) must pause. Messages that
+// answer messages are still accepted: they are bounded by the work that was let in.
+// A message that holds memory says how much by a member `std::size_t lane_bytes() const`.
 //
 // Threads that are no cores (runtime/foreign.hpp) have lanes to and from each core, too, under
 // numbers behind those of the cores; they are connected when such a thread starts.
@@ -124,7 +126,9 @@ class alignas(kCacheLine) LaneMatrix {
 class Lanes {
  public:
   static constexpr std::size_t kBacklogMax = 4096;  // messages waiting in front of one lane
-  static constexpr std::size_t kBatchMax = 256;     // messages taken from one lane in a turn
+  // Held by messages to one peer. A running core takes it in 1 to 4 ms (copies of 1 to 4 GB/s).
+  static constexpr std::size_t kBytesMax = 4 * 1024 * 1024;
+  static constexpr std::size_t kBatchMax = 256;  // messages taken from one lane in a turn
 
   Lanes(LaneMatrix& matrix, CoreId self, Ring& ring);
 
@@ -132,6 +136,12 @@ class Lanes {
   template <LaneMessageBody Body>
   void send(CoreId to, const Body& body) noexcept {
     push(to, make_lane_message(body));
+    if constexpr (requires { body.lane_bytes(); }) {
+      Outgoing& out = outgoing_[to];
+      out.bytes += body.lane_bytes();
+      if (out.bytes_waiting() > kBytesMax) [[unlikely]]
+        note_heavy(to);
+    }
   }
   // The same for one whose `deliver` the receiver does not call: a thread's request.
   void push(CoreId to, const LaneMessage& message) noexcept;
@@ -160,14 +170,27 @@ class Lanes {
     std::uint64_t received = 0;
     std::uint64_t wakes = 0;      // sleeping peers signalled
     std::uint64_t lane_full = 0;  // turns in which a lane had no room for all
+    std::uint64_t heavy = 0;      // times that kBytesMax was reached
   };
   const Counters& counters() const noexcept { return counters_; }
 
  private:
+  // Bytes are counted from the first message on, and only ever up. A peer that has consumed the
+  // ring up to the mark has taken the mark's bytes; then the mark moves to the end. So the peer's
+  // index is read only while much seems to wait, and bytes_waiting() may be too high by what the
+  // peer has taken behind the mark before.
   struct Outgoing {
     std::vector<LaneMessage> queue;  // [sent, size) waits for room
     std::size_t sent = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t bytes_taken = 0;
+    std::uint64_t bytes_marked = 0;
+    std::uint64_t mark = 0;  // count of messages
+    std::uint64_t bytes_waiting() const noexcept { return bytes - bytes_taken; }
   };
+  std::uint64_t weigh(CoreId to) noexcept;
+  [[gnu::cold, gnu::noinline]] void note_heavy(CoreId to) noexcept;
+  [[gnu::cold, gnu::noinline]] bool is_any_heavy() noexcept;
   void flush_to(CoreId to) noexcept;
   void keep_rest(CoreId to) noexcept;
   void wake_if_asleep(CoreId to) noexcept;
@@ -179,7 +202,9 @@ class Lanes {
   CoreId self_;
   CoreId peers_;  // that this core knows: all cores, and threads
   bool congested_ = false;
-  CoreId first_ = 0;  // whose lane is looked at first: rotates, so that none starves
+  bool is_long_ = false;   // congested by messages
+  bool is_heavy_ = false;  // by bytes
+  CoreId first_ = 0;       // whose lane is looked at first: rotates, so that none starves
   std::size_t backlog_total_ = 0;
   std::vector<Outgoing> outgoing_;
   std::vector<CoreId> dirty_;

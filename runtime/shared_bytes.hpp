@@ -19,6 +19,14 @@
 namespace corelane::runtime {
 
 class SharedBytes {
+  struct Block {
+    std::byte* data;
+    std::size_t capacity;
+    std::uint64_t count;
+    Block* origin;  // a proxy's block at home; nullptr at home
+    CoreId home;
+  };
+
  public:
   SharedBytes() = default;
   SharedBytes(SharedBytes&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
@@ -58,18 +66,12 @@ class SharedBytes {
   // For a lane message: `lend()` on the home core, `adopt()` exactly once on the other.
   struct Loan {
     void* block;
+    std::size_t capacity() const noexcept { return static_cast<Block*>(block)->capacity; }
   };
   Loan lend() const noexcept;
   static SharedBytes adopt(Loan loan);
 
  private:
-  struct Block {
-    std::byte* data;
-    std::size_t capacity;
-    std::uint64_t count;
-    Block* origin;  // a proxy's block at home; nullptr at home
-    CoreId home;
-  };
   struct GoHome;
 
   explicit SharedBytes(Block* block) noexcept : block_(block) {}

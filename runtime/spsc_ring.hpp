@@ -98,6 +98,14 @@ class SpscRing {
     return pending_ - tail_.load(std::memory_order_relaxed);
   }
 
+  // Producer only. Elements pushed so far, and of these, those given back: the latter moves a line
+  // between the cores.
+  std::uint64_t pushed() const noexcept { return pending_; }
+  std::uint64_t consumed() const noexcept {
+    // Acquire pairs with the release in consume().
+    return head_.load(std::memory_order_acquire);
+  }
+
   // Consumer only. The oldest readable elements, at most `max`, as far as they lie in one piece;
   // empty if there are none. They belong to the consumer, also for writing, until consume().
   std::span<T> peek(std::size_t max) noexcept {

@@ -55,6 +55,7 @@ struct PubSub::PublishRecord {
 
 struct PubSub::PublishAsk {
   runtime::SharedBytes::Loan block;
+  std::size_t lane_bytes() const noexcept { return block.capacity(); }
   void deliver(runtime::CoreId) const;
 };
 
@@ -66,6 +67,7 @@ struct PubSub::RunMessage {
   std::uint32_t acks_slot;  // who counts, at the owner; kNoAcks: nobody
   std::uint32_t acks_generation;
   static constexpr std::uint32_t kNoAcks = UINT32_MAX;
+  std::size_t lane_bytes() const noexcept { return block.capacity(); }
   void deliver(runtime::CoreId owner) const { PubSub::local().fan_out(*this, owner); }
 };
 

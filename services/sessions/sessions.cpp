@@ -64,6 +64,7 @@ struct Sessions::FenceAsk {
 struct Sessions::DirectAsk {
   SharedBytes::Loan block;
   Named target;
+  std::size_t lane_bytes() const noexcept { return block.capacity(); }
   void deliver(CoreId) const {
     const SharedBytes held = SharedBytes::adopt(block);
     DirectRecord record;
@@ -88,6 +89,7 @@ struct Sessions::BroadcastAsk {
   SessionId except;
   std::uint32_t pending_slot;
   std::uint32_t pending_generation;
+  std::size_t lane_bytes() const noexcept { return block.capacity(); }
   void deliver(CoreId home) const {
     const SharedBytes held = SharedBytes::adopt(block);
     const std::uint32_t count = Sessions::local().deliver_broadcast(

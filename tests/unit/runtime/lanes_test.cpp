@@ -57,6 +57,75 @@ struct Numbered {
   }
 };
 
+// A message that holds memory until its receiver has come to it.
+std::atomic<std::uint64_t> weights_taken = 0;
+
+struct Weight {
+  std::size_t bytes;
+  std::size_t lane_bytes() const noexcept { return bytes; }
+  void deliver(CoreId) const { weights_taken += bytes; }
+};
+
+constexpr std::size_t kMiB = 1024 * 1024;
+
+Task<bool> becomes_free(const Lanes* lanes) {
+  for (int look = 0; look < 60'000 && lanes->congested(); ++look) co_await sleep_for(kMillisecond);
+  co_return !lanes->congested();
+}
+
+TEST(Lanes, MemoryThatAPeerDoesNotTakeCongestsItsSenderUntilHalfOfItIsTaken) {
+  std::atomic<bool> holds = false;
+  std::atomic<bool> takes = false;
+  weights_taken = 0;
+  run_on_cores(2, [&]() -> Task<void> {
+    TaskGroup group("receiver");
+    group.spawn(
+        "receiver",
+        [](std::atomic<bool>* holding, std::atomic<bool>* goes_on) -> Task<void> {
+          co_await submit_to(1, [holding, goes_on]() -> Task<void> {
+            Core::current().hold_lanes(true);
+            *holding = true;
+            while (!*goes_on) co_await sleep_for(kMillisecond);
+            Core::current().hold_lanes(false);
+          });
+        },
+        &holds, &takes);
+    while (!holds) co_await sleep_for(kMillisecond);
+    Lanes& lanes = Core::current().lanes();
+    for (std::size_t sent = 0; sent < Lanes::kBytesMax; sent += kMiB) {
+      lanes.send(1, Weight{.bytes = kMiB});
+      co_await Yield{};
+    }
+    EXPECT_FALSE(lanes.congested());
+    lanes.send(1, Weight{.bytes = 1});
+    EXPECT_TRUE(lanes.congested()) << "at once: a turn may take in hundreds of large messages";
+    for (int turn = 0; turn < 20; ++turn) co_await Yield{};
+    EXPECT_TRUE(lanes.congested());
+    EXPECT_EQ(weights_taken, 0u);
+    EXPECT_EQ(lanes.counters().heavy, 1u);
+    takes = true;
+    const bool is_free = co_await becomes_free(&lanes);
+    EXPECT_TRUE(is_free);
+    EXPECT_GT(weights_taken, Lanes::kBytesMax / 4);
+    co_await group.join();
+    EXPECT_EQ(weights_taken, Lanes::kBytesMax + 1);
+    lanes.send(1, Weight{.bytes = kMiB});
+    EXPECT_FALSE(lanes.congested());
+  });
+}
+
+TEST(Lanes, APeerThatKeepsUpNeverCongestsItsSenderHoweverMuchMemoryPasses) {
+  run_on_cores(2, []() -> Task<void> {
+    Lanes& lanes = Core::current().lanes();
+    for (int round = 0; round < 100; ++round) {
+      for (int message = 0; message < 4; ++message) lanes.send(1, Weight{.bytes = kMiB / 4});
+      co_await submit_to(1, [] {});
+      EXPECT_FALSE(lanes.congested());
+    }
+    EXPECT_EQ(lanes.counters().heavy, 0u);
+  });
+}
+
 TEST(Lanes, DeliverEveryMessageOnceInOrderThroughLanesOfSixteenSlots) {
   constexpr std::uint64_t kMessages = 20'000;
   Sharded<Received> shards;
