@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "net/memory_holders.hpp"
 #include "net/send_queue.hpp"
 #include "net/stream.hpp"
 #include "runtime/address.hpp"
@@ -126,6 +127,9 @@ class Network {
   // Aborts every stream and waits until all are gone. Before destruction.
   runtime::Task<void> shutdown();
 
+  // Adds the queues of all streams. Those of streams that are being closed are aborted.
+  void list(MemoryHolders& holders);
+
   // Called for each stream that is gone, after its on_closed, however often its handler changed:
   // for who counts streams. One observer at a time.
   using GoneFunction = void (*)(void* context, StreamId stream) noexcept;
@@ -152,6 +156,7 @@ class Network {
     std::uint64_t flushes_cut = 0;      // turns whose sends were more than kTurnBytesMax
     std::uint64_t buffers_missing = 0;  // receives that found no buffer
     std::uint64_t slow_readers = 0;     // streams that stalled (write_stall_timeout)
+    std::uint64_t memory_short = 0;     // ended while the core held too much memory
   };
   const Counters& counters() const noexcept { return counters_; }
 
@@ -254,6 +259,7 @@ class Network {
   SendQueue& take_queue(Stream& stream);
   void give_queue(Stream& stream) noexcept;
   [[gnu::cold, gnu::noinline]] void start_stall_look() noexcept;
+  static void end_holder(void* network, std::uint32_t slot) noexcept;
   [[gnu::cold, gnu::noinline]] void make_dirty_room();
   void look_for_stalls() noexcept;
   void on_stall(Stream& stream) noexcept;

@@ -10,15 +10,16 @@
 #include <utility>
 
 #include "net/network.hpp"
+#include "runtime/accounted_allocator.hpp"
 
 namespace corelane::net {
 
 // Received while its stream was paused or input_waits().
 struct HeldPiece {
-  HeldPiece* next;
-  runtime::BufferId buffer;  // runtime::kNoBuffer: the bytes are in `copy`
-  std::uint32_t bytes;
-  std::unique_ptr<std::byte[]> copy;
+  HeldPiece* next = nullptr;
+  runtime::BufferId buffer = runtime::kNoBuffer;  // then: the bytes are in `copy`
+  std::uint32_t bytes = 0;
+  runtime::AccountedBytes<runtime::MemoryKind::messages> copy;
 };
 
 using runtime::Completion;
@@ -279,10 +280,12 @@ void Network::on_large_wait() noexcept {
 // need; a congested lane or a backlog of sends is over soon. Nothing more is asked for until all
 // that is held has been delivered, so it is no more than was on its way already.
 void Network::hold(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept {
-  HeldPiece* piece = std::make_unique<HeldPiece>(nullptr, buffer, bytes, nullptr).release();
+  HeldPiece* piece = std::make_unique<HeldPiece>().release();
+  piece->buffer = buffer;
+  piece->bytes = bytes;
   if (stream.paused_ || buffers_.scarce(buffer.group)) {
-    piece->copy = std::make_unique_for_overwrite<std::byte[]>(bytes);
-    std::memcpy(piece->copy.get(), buffers_.bytes(buffer, bytes).data(), bytes);
+    const std::span<const std::byte> received = buffers_.bytes(buffer, bytes);
+    piece->copy.assign(received.begin(), received.end());
     piece->buffer = runtime::kNoBuffer;
     buffers_.release(buffer);
   }
@@ -319,11 +322,11 @@ void Network::deliver_held(Stream& stream) noexcept {
       return;
     }
     const std::unique_ptr<HeldPiece> piece(take_held(stream));
-    if (piece->copy == nullptr) {
+    if (piece->copy.empty()) {
       deliver(stream, piece->buffer, piece->bytes);
     } else {
       stream.handler_->on_data(
-          stream, {.bytes = {piece->copy.get(), piece->bytes}, .buffer = piece->buffer});
+          stream, {.bytes = {piece->copy.data(), piece->bytes}, .buffer = piece->buffer});
     }
   }
   if (stream.state_ != Stream::State::open) {
@@ -352,7 +355,7 @@ void Network::deliver_held_up() noexcept {
 void Network::drop_held(Stream& stream) noexcept {
   while (stream.held_ != nullptr) {
     const std::unique_ptr<HeldPiece> piece(take_held(stream));
-    if (piece->copy == nullptr) buffers_.release(piece->buffer);
+    if (piece->copy.empty()) buffers_.release(piece->buffer);
   }
 }
 

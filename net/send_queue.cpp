@@ -4,8 +4,12 @@
 #include <cstring>
 #include <utility>
 
+#include "runtime/core.hpp"
+
 namespace corelane::net {
 namespace {
+
+using runtime::MemoryKind;
 
 constexpr std::uint32_t kCrowd = 16;  // pieces of a queue that hardly moves
 
@@ -16,12 +20,18 @@ void shrink_block(Piece& piece) {
   auto* const memory = new std::byte[piece.bytes];
   std::memcpy(memory, piece.data, piece.bytes);
   delete[] static_cast<std::byte*>(piece.handle);
+  runtime::MemoryAccount& account = runtime::Core::current().memory();
+  account.add(MemoryKind::queued, piece.bytes);
+  account.remove(MemoryKind::queued, SendPool::kBlockBytes);
   piece.data = memory;
   piece.owner = PieceOwner::heap;
   piece.handle = memory;
 }
 
 }  // namespace
+
+SendPool::SendPool(runtime::BufferPool& buffers) noexcept
+    : buffers_(buffers), memory_(runtime::Core::current().memory()) {}
 
 SendPool::~SendPool() {
   RT_ASSERT(!any_in_use());
@@ -51,6 +61,7 @@ void SendPool::give_over(SendQueue* queue) noexcept {
 }
 
 std::byte* SendPool::take_block() {
+  memory_.add(MemoryKind::queued, kBlockBytes);
   if (spare_blocks_.empty()) return new std::byte[kBlockBytes];
   std::byte* block = spare_blocks_.back();
   spare_blocks_.pop_back();
@@ -58,6 +69,7 @@ std::byte* SendPool::take_block() {
 }
 
 void SendPool::give_block(std::byte* block) noexcept {
+  memory_.remove(MemoryKind::queued, kBlockBytes);
   if (spare_blocks_.size() < kSpareBlocksMax) {
     spare_blocks_.push_back(block);
   } else {
@@ -76,6 +88,7 @@ void SendPool::release_unshared(const Piece& piece) noexcept {
       RT_ASSERT(false);
       break;
     case PieceOwner::heap:
+      memory_.remove(MemoryKind::queued, piece.bytes);
       delete[] static_cast<std::byte*>(piece.handle);
       break;
     case PieceOwner::foreign: {
@@ -150,7 +163,7 @@ void SendQueue::push_control(const Piece& piece, SendPool& pool) {
 
 std::byte* SendQueue::append_piece(std::size_t bytes, SendPool& pool) {
   if (bytes > SendPool::kBlockBytes) {
-    auto* memory = new std::byte[bytes];
+    std::byte* const memory = pool.allocate(bytes);
     push({.data = memory,
           .bytes = static_cast<std::uint32_t>(bytes),
           .owner = PieceOwner::heap,
@@ -223,6 +236,7 @@ std::span<const std::byte> SendQueue::begin_transformed(SendTransform& transform
     const std::size_t bytes = transform.apply(transform, gathered_->vectors, {memory, room});
     RT_ASSERT(bytes > 0);
     RT_ASSERT(bytes <= room);
+    if (!fits_block) pool.count_heap(bytes);
     gathered_->transformed = {.data = memory,
                               .bytes = static_cast<std::uint32_t>(bytes),
                               .owner = fits_block ? PieceOwner::block : PieceOwner::heap,

@@ -23,6 +23,7 @@
 #include "runtime/assert.hpp"
 #include "runtime/buffer_pool.hpp"
 #include "runtime/cache_line.hpp"
+#include "runtime/memory_account.hpp"
 #include "runtime/shared_bytes.hpp"
 #include "runtime/types.hpp"
 
@@ -67,7 +68,8 @@ class SendPool {
   static constexpr std::size_t kSpareQueuesMax = 4096;  // kept: half a MiB
   static constexpr std::size_t kSpareBlocksMax = 1024;  // and 4 MiB
 
-  explicit SendPool(runtime::BufferPool& buffers) noexcept : buffers_(buffers) {}
+  // On the core whose memory() what is queued counts in.
+  explicit SendPool(runtime::BufferPool& buffers) noexcept;
   ~SendPool();
   SendPool(const SendPool&) = delete;
   SendPool& operator=(const SendPool&) = delete;
@@ -76,6 +78,15 @@ class SendPool {
   void give_queue(SendQueue* queue) noexcept;
   std::byte* take_block();
   void give_block(std::byte* block) noexcept;
+  // For what is larger, or stays long, in memory of its own: that of a piece with PieceOwner::heap,
+  // which takes it back. What was made elsewhere is counted before it becomes such a piece.
+  std::byte* allocate(std::size_t bytes) {
+    count_heap(bytes);
+    return new std::byte[bytes];
+  }
+  void count_heap(std::size_t piece_bytes) noexcept {
+    memory_.add(runtime::MemoryKind::queued, piece_bytes);
+  }
   void release(const Piece& piece) noexcept;
   runtime::BufferPool& buffers() noexcept { return buffers_; }
   // All there are, in no order, spare ones too: these are of no stream.
@@ -94,6 +105,7 @@ class SendPool {
   void release_unshared(const Piece& piece) noexcept;
 
   runtime::BufferPool& buffers_;
+  runtime::MemoryAccount& memory_;
   std::vector<SendQueue*> queues_;
   std::vector<SendQueue*> spare_queues_;  // room for so many, of which spare_count_ are there
   std::size_t spare_count_ = 0;

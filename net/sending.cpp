@@ -258,6 +258,32 @@ void Network::look_for_stalls() noexcept {
   }
 }
 
+// --- Too much memory
+
+// What is in flight of an open stream cannot be dropped: it counts once the stream is aborted.
+void Network::list(MemoryHolders& holders) {
+  for (const SendQueue* queue : send_pool_.queues()) {
+    if (queue->stream_slot == SendQueue::kNoStream) continue;
+    const Stream& stream = streams_.at(queue->stream_slot);
+    if (stream.state_ == Stream::State::closing || stream.abort_) continue;
+    const bool is_open = stream.state_ == Stream::State::open;
+    holders.add(queue->bytes() - (is_open ? queue->begun_bytes() : 0),
+                core_.now() - queue->progress_at, end_holder, this, queue->stream_slot);
+  }
+}
+
+void Network::end_holder(void* network, std::uint32_t slot) noexcept {
+  auto& self = *static_cast<Network*>(network);
+  Stream* const stream = self.streams_.in_slot(slot);
+  if (stream == nullptr) return;
+  ++self.counters_.memory_short;
+  if (stream->state_ == Stream::State::open && stream->handler_->on_memory_short != nullptr) {
+    stream->handler_->on_memory_short(*stream);
+  } else {
+    stream->abort({ErrorCode::limit_exceeded, 0});
+  }
+}
+
 void Network::on_stall(Stream& stream) noexcept {
   ++counters_.slow_readers;
   if (stream.handler_->on_stalled != nullptr) {

@@ -57,6 +57,9 @@ struct StreamHandler {
   void (*on_writable)(Stream& stream) noexcept;
   // The peer has taken nothing for NetworkOptions::write_stall_timeout: end it. Null: aborted.
   void (*on_stalled)(Stream& stream) noexcept = nullptr;
+  // The core holds too much memory, and this peer does not take what is queued for it: end it, and
+  // drop what has not been begun. Null: aborted.
+  void (*on_memory_short)(Stream& stream) noexcept = nullptr;
 };
 
 class Stream {

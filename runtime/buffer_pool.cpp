@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "runtime/core.hpp"
 #include "runtime/sanitizer.hpp"
 
 namespace corelane::runtime {
@@ -21,6 +22,7 @@ BufferPool::~BufferPool() {
     const std::size_t bytes = std::size_t{group.buffer_bytes} * group.count;
     unpoison_memory(group.memory, bytes);
     munmap(group.memory, bytes);
+    Core::current().memory().remove(MemoryKind::receive_buffers, bytes);
   }
 }
 
@@ -36,6 +38,7 @@ Result<std::uint16_t> BufferPool::add_group(const GroupOptions& options) {
     munmap(memory, bytes);
     return Unexpected{registered.error()};
   }
+  Core::current().memory().add(MemoryKind::receive_buffers, bytes);
   groups_.push_back({.memory = static_cast<std::byte*>(memory),
                      .buffer_bytes = options.buffer_bytes,
                      .count = options.count,

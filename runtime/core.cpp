@@ -20,6 +20,7 @@ Core::Core(Runtime& runtime, LaneMatrix& lanes, std::unique_ptr<Ring> ring, cons
     : options_(options),
       runtime_(runtime),
       ring_(std::move(ring)),
+      memory_(options.memory_bytes_max),
       random_(options.seed != 0 ? options.seed + options.id : ring_->entropy()),
       lanes_(lanes, options.id, *ring_),
       batch_(options.completions_max) {
@@ -147,6 +148,8 @@ void Core::resume_ready() noexcept {
 }
 
 void Core::flush() noexcept {
+  if (memory_.is_over()) [[unlikely]]
+    memory_.relieve();
   // A hook may request others, also of an earlier phase: they run in this turn too.
   for (std::size_t phase = 0; phase < kFlushPhases;) {
     if (hooks_[phase].empty()) {

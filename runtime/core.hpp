@@ -13,6 +13,7 @@
 #include "runtime/cancel.hpp"
 #include "runtime/frame_pool.hpp"
 #include "runtime/lanes.hpp"
+#include "runtime/memory_account.hpp"
 #include "runtime/operation.hpp"
 #include "runtime/random.hpp"
 #include "runtime/ring.hpp"
@@ -74,6 +75,7 @@ class Core {
     std::uint64_t seed = 0;               // of random(); 0 takes the ring's entropy
     Nanoseconds lane_poll = 0;            // how long to poll the lanes before sleeping
     std::uint32_t completions_max = 256;  // taken from the ring in one turn
+    std::size_t memory_bytes_max = 0;     // the budget of memory(); 0: none
   };
   Core(Runtime& runtime, LaneMatrix& lanes, std::unique_ptr<Ring> ring, const Options& options);
   ~Core();
@@ -182,9 +184,11 @@ class Core {
     hooks_[static_cast<std::size_t>(phase)].push_back(&hook);
   }
 
+  // What this core holds for its peers. Its budget is the core's share of the runtime's.
+  MemoryAccount& memory() noexcept { return memory_; }
   // Memory of SharedBytes that this core keeps: of its own ones those that any core still holds, of
-  // others those that it holds itself, each counted once. Only SharedBytes changes it.
-  std::size_t shared_bytes() const noexcept { return shared_bytes_; }
+  // others those that it holds itself, each counted once.
+  std::size_t shared_bytes() const noexcept { return memory_.held(MemoryKind::shared); }
 
   // While held, the core takes nothing from its lanes: for who has more to do than a turn should
   // take, and goes on at once. The others see full lanes then.
@@ -227,8 +231,6 @@ class Core {
   CoreProgress& progress() noexcept { return progress_; }
 
  private:
-  friend class SharedBytes;
-
   struct SinkEntry {
     SinkFunction function = nullptr;
     RowFunction row = nullptr;
@@ -261,7 +263,7 @@ class Core {
   Nanoseconds wall_offset_ = 0;
   Nanoseconds wall_checked_ = 0;
   Nanoseconds lanes_active_ = -kSecond;  // when a lane last brought something
-  std::size_t shared_bytes_ = 0;
+  MemoryAccount memory_;
   bool stopping_ = false;
   bool reaped_all_ = true;
   bool lanes_held_ = false;

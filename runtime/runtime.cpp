@@ -42,7 +42,9 @@ detail::RootCoroutine run_main(Runtime& runtime, RuntimeDriver::Main main, int& 
 Core::Options RuntimeDriver::core_options(const Runtime& runtime, CoreId core) noexcept {
   return {.id = core,
           .seed = runtime.options_.seed,
-          .lane_poll = runtime.options_.cores > 1 ? runtime.options_.lane_poll : 0};
+          .lane_poll = runtime.options_.cores > 1 ? runtime.options_.lane_poll : 0,
+          .memory_bytes_max =
+              static_cast<std::size_t>(runtime.options_.memory_bytes_max / runtime.options_.cores)};
 }
 
 void RuntimeDriver::make_core(Runtime& runtime, CoreId core, std::unique_ptr<Ring> ring) {

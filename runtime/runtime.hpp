@@ -48,6 +48,9 @@ struct RuntimeOptions {
   // all cores together.
   std::uint32_t blocking_threads = 2;
   std::uint32_t blocking_queue_max = 1024;
+  // Of what the cores hold for their peers (runtime/memory_account.hpp), each its share. 0: no
+  // limit.
+  std::uint64_t memory_bytes_max = 0;
   Nanoseconds lane_poll = 20 * kMicrosecond;
   std::uint64_t seed = 0;                          // 0: from entropy
   Nanoseconds stall_threshold = 5 * kMillisecond;  // 0: no stall detector

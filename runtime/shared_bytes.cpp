@@ -16,7 +16,7 @@ SharedBytes SharedBytes::allocate(std::size_t capacity) {
   void* memory = ::operator new(sizeof(Block) + capacity);
   auto* data = static_cast<std::byte*>(memory) + sizeof(Block);
   Core& core = Core::current();
-  core.shared_bytes_ += capacity;
+  core.memory().add(MemoryKind::shared, capacity);
   return SharedBytes{::new (memory) Block{
       .data = data, .capacity = capacity, .count = 1, .origin = nullptr, .home = core.id()}};
 }
@@ -41,7 +41,7 @@ SharedBytes SharedBytes::adopt(Loan loan) {
   // A lane to the own core brings the handle itself.
   if (origin->home == core.id()) return SharedBytes{origin};
   // data, capacity and home were written before the lane was published and never change.
-  core.shared_bytes_ += origin->capacity;
+  core.memory().add(MemoryKind::shared, origin->capacity);
   return SharedBytes{new Block{.data = origin->data,
                                .capacity = origin->capacity,
                                .count = 1,
@@ -51,8 +51,7 @@ SharedBytes SharedBytes::adopt(Loan loan) {
 
 void SharedBytes::release(Block* block) noexcept {
   Core& core = Core::current();
-  RT_DEBUG_ASSERT(core.shared_bytes_ >= block->capacity);
-  core.shared_bytes_ -= block->capacity;
+  core.memory().remove(MemoryKind::shared, block->capacity);
   if (block->origin == nullptr) {
     RT_DEBUG_ASSERT(block->home == core.id());
     ::operator delete(static_cast<void*>(block));

@@ -55,8 +55,8 @@ struct ReceiveContext {
   Inflater& inflater() { return connection.inflater(); }
 };
 
-const net::StreamHandler Connection::kStreamHandler{"websocket", on_data,     on_end,    on_closed,
-                                                    on_timer,    on_writable, on_stalled};
+const net::StreamHandler Connection::kStreamHandler{
+    "websocket", on_data, on_end, on_closed, on_timer, on_writable, on_stalled, on_memory_short};
 
 Connection::Connection(Endpoint& endpoint, net::Stream& stream, Role role, bool deflated) noexcept
     : endpoint_(endpoint), stream_(stream), reader_(role, deflated), role_(role) {}
@@ -126,6 +126,12 @@ void Connection::on_stalled(net::Stream& stream) noexcept {
   const runtime::Nanoseconds timeout = stream.network().options().write_stall_timeout;
   self.close_now(CloseCode::policy_violation,
                  with_time("slow reader: nothing taken for limits.write_stall_timeout", timeout));
+}
+
+void Connection::on_memory_short(net::Stream& stream) noexcept {
+  auto& self = *static_cast<Connection*>(stream.owner());
+  self.close_now(CloseCode::try_again_later, "overloaded: limits.memory_bytes_max");
+  self.reader_.drop_unfinished();
 }
 
 void Connection::on_timer(net::Stream& stream) noexcept {

@@ -123,6 +123,7 @@ class Connection {
   static void on_timer(net::Stream& stream) noexcept;
   static void on_writable(net::Stream& stream) noexcept;
   static void on_stalled(net::Stream& stream) noexcept;
+  static void on_memory_short(net::Stream& stream) noexcept;
   static const net::StreamHandler kStreamHandler;
 
   // The reader's side, by way of a ReceiveContext.

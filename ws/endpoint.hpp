@@ -74,6 +74,9 @@ class Endpoint {
     connections_.for_each([&](auto, Connection& connection) { visit(connection); });
   }
 
+  // Adds the connections that hold a message that is not whole yet.
+  void list(net::MemoryHolders& holders);
+
   struct Counters {
     std::uint64_t opened = 0;
     std::uint64_t closed = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "runtime/core.hpp"
 #include "ws/deflate.hpp"
 
 namespace corelane::ws {
@@ -27,6 +28,18 @@ struct MessageReader::Partial {
   std::uint8_t control_bytes = 0;
   std::array<std::byte, kClientHeaderBytesMax> header;
   std::array<std::byte, kControlPayloadBytesMax> control;
+
+  std::size_t weighed = 0;  // in the core's account, of `joined`
+
+  // After what changes the capacity of `joined`. A reader that is on no core is of a test.
+  void weigh() noexcept {
+    if (joined.capacity() == weighed) return;
+    if (runtime::Core* const core = runtime::Core::current_or_null()) {
+      core->memory().add_unfinished(joined.capacity());
+      core->memory().remove_unfinished(weighed);
+    }
+    weighed = joined.capacity();
+  }
 
   bool is_idle() const noexcept { return !in_message && !in_frame && header_bytes == 0; }
   static Partial* acquire();
@@ -76,6 +89,7 @@ MessageReader::Partial* MessageReader::Partial::acquire() {
 
 void MessageReader::Partial::release(Partial* partial) noexcept {
   partial->joined.reset();
+  partial->weigh();
   FreeList& list = FreeList::of_thread;
   if (list.is_closed || list.count >= FreeList::kKeptMax) {
     delete partial;
@@ -91,6 +105,10 @@ void MessageReader::Partial::release(Partial* partial) noexcept {
 
 bool MessageReader::unfinished() const noexcept {
   return partial_ != nullptr && !is_done_ && !partial_->is_idle();
+}
+
+std::size_t MessageReader::unfinished_bytes() const noexcept {
+  return partial_ != nullptr ? partial_->joined.capacity() : 0;
 }
 
 std::uint64_t MessageReader::bytes_missing() const noexcept {
@@ -230,6 +248,7 @@ std::size_t MessageReader::take_payload(std::span<std::byte> bytes, Event& event
   if (taken > 0) {
     std::byte* const to = partial.joined.grow(taken);
     copy_masked(piece, to, frame.mask_key, offset);
+    partial.weigh();
     const bool is_text = partial.kind == MessageKind::text && !partial.is_compressed;
     if (is_text && !partial.utf8.consume({to, taken})) {
       set_fault(event, Breach::text);
@@ -284,9 +303,10 @@ void MessageReader::after_event(const Event& event) noexcept {
   const bool can_skip = event.kind == EventKind::fault && is_framed(event.fault);
   if (partial_->is_idle() || (is_done_ && !can_skip)) {
     release_partial();
-  } else if (is_done_) {
-    partial_->joined.reset();
+    return;
   }
+  if (is_done_) partial_->joined.reset();
+  partial_->weigh();
 }
 
 // --- After our close frame
@@ -295,6 +315,7 @@ SkipResult MessageReader::skip(std::span<const std::byte> bytes) noexcept {
   is_done_ = true;
   if (partial_ == nullptr) partial_ = Partial::acquire();
   partial_->joined.reset();
+  partial_->weigh();
   SkipResult result;
   while (result.status == SkipStatus::going_on && result.consumed < bytes.size()) {
     const std::span<const std::byte> rest = bytes.subspan(result.consumed);

@@ -152,6 +152,10 @@ class MessageReader {
 
   // In the middle of a frame or of a fragmented message: the connection runs a deadline.
   bool unfinished() const noexcept;
+  // What it holds of a message that is not whole yet.
+  std::size_t unfinished_bytes() const noexcept;
+  // Gives it back; after our close frame, as skip().
+  void drop_unfinished() noexcept { skip({}); }
   // Payload bytes of the current frame that have not arrived. 0 between frames and inside a header.
   // For who looks from outside, tests above all: receives are sized by how full they come.
   std::uint64_t bytes_missing() const noexcept;

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "runtime/assert.hpp"
+#include "runtime/core.hpp"
 
 namespace corelane::ws {
 namespace {
@@ -71,7 +72,14 @@ struct PoolGuard {
 };
 thread_local PoolGuard pool_guard;
 
+// Readers and compressors that run on no core are of tests.
+runtime::MemoryAccount* account() noexcept {
+  runtime::Core* const core = runtime::Core::current_or_null();
+  return core != nullptr ? &core->memory() : nullptr;
+}
+
 std::byte* allocate_block(std::size_t capacity) {
+  if (auto* memory = account()) memory->add(runtime::MemoryKind::messages, capacity);
   if (capacity <= kPooledCapacityMax) {
     FreeBlock*& first = pool.free[class_of(capacity)];
     if (FreeBlock* block = first) {
@@ -84,6 +92,7 @@ std::byte* allocate_block(std::size_t capacity) {
 }
 
 void release_block(std::byte* block, std::size_t capacity) noexcept {
+  if (auto* memory = account()) memory->remove(runtime::MemoryKind::messages, capacity);
   const bool is_poolable = capacity <= kPooledCapacityMax && !pool.is_closed;
   if (!is_poolable || pool.pooled_bytes + capacity > kPooledBytesMax) {
     free_block(block, capacity);

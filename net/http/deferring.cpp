@@ -119,7 +119,7 @@ void Server::go_on_behind(ServerConnection& connection, Stream& stream) {
     go_on_later(connection, stream);
     return;
   }
-  std::vector<std::byte>{}.swap(connection.rest);
+  release_memory(connection.rest);
   connection.rest_at = 0;
   if (connection.peer_ended) {
     close(stream);
@@ -280,6 +280,7 @@ Server::Verdict Server::start_handler(ServerConnection& connection, Stream& stre
   exchange.deadline = start.deadline;
   OwnedRequest own = OwnedRequest::copy(request, start.match);
   handler_bytes_ += own.memory_bytes();
+  network_.core().memory().add(runtime::MemoryKind::handlers, own.memory_bytes());
   handlers_.spawn("HTTP handler", run_handler, this, id_of(exchange), &start.route, std::move(own));
   return leave_handler(connection, stream);
 }
@@ -312,6 +313,7 @@ void Server::end_handler(ResponderId id, const OwnedRequest& request, const std:
   const std::size_t bytes = request.memory_bytes();
   RT_ASSERT(handler_bytes_ >= bytes);
   handler_bytes_ -= bytes;
+  network_.core().memory().remove(runtime::MemoryKind::handlers, bytes);
   ServerExchange* exchange = exchanges_.get(id.slot, id.generation);
   if (problem != nullptr) {
     ++counters_.handlers_failed;

@@ -46,6 +46,10 @@ class HeadGatherer {
     return text_.empty() ? input.substr(0, end) : std::string_view{text_};
   }
   std::string_view gathered() const noexcept { return text_; }
+  // Beside the object, in which a short text lies.
+  std::size_t memory_bytes() const noexcept {
+    return text_.capacity() == std::string().capacity() ? 0 : text_.capacity();
+  }
   // Keeps at most `kept_bytes` of memory.
   void reset(std::size_t kept_bytes) noexcept {
     text_.clear();

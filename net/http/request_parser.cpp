@@ -215,6 +215,14 @@ void RequestParser::reset() noexcept {
   stage_ = Stage::head;
 }
 
+void RequestParser::release() noexcept {
+  stage_ = Stage::failed;
+  request_ = {};
+  fields_.clear();
+  head_.reset(0);
+  std::vector<std::byte>{}.swap(body_);
+}
+
 bool RequestParser::is_idle() const noexcept {
   return stage_ == Stage::head && (head_.gathered().empty() || head_.gathered() == "\r\n");
 }

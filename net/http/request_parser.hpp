@@ -79,6 +79,11 @@ class RequestParser {
   // Ends the request and prepares for the next; gives big buffers back. An error stays.
   void reset() noexcept;
 
+  // Memory of a head and a body that do not lie in the input.
+  std::size_t held_bytes() const noexcept { return head_.memory_bytes() + body_.capacity(); }
+  // Gives it back; nothing is parsed any more.
+  void release() noexcept;
+
   // No byte of a request has come since reset(), but for an empty line: an idle deadline applies.
   bool is_idle() const noexcept;
   // The head has been read and the body has not: the header deadline is over.

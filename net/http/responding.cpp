@@ -33,6 +33,7 @@ void Server::send(ServerConnection& connection, Stream& stream, std::span<const 
   // An answer that is larger than the queue's room leaves in parts.
   if (memory == Memory::copied) {
     connection.unsent_memory.assign(bytes.begin(), bytes.end());
+    connection.unsent_since = network_.core().now();
     connection.unsent = connection.unsent_memory;
   } else {
     connection.unsent = bytes;
@@ -49,7 +50,7 @@ void Server::send_unsent(ServerConnection& connection, Stream& stream) {
   const std::span<const std::byte> part = connection.unsent.first(bytes);
   if (bytes != 0 && !(is_static ? stream.send_static(part) : stream.send_copy(part))) return;
   connection.unsent = connection.unsent.subspan(bytes);
-  if (!connection.has_unsent()) std::vector<std::byte>{}.swap(connection.unsent_memory);
+  if (!connection.has_unsent()) release_memory(connection.unsent_memory);
 }
 
 // The last answer has been given. Closes when it is in the queue.

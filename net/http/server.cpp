@@ -70,6 +70,8 @@ bool Server::accept(void* context, Stream& stream) noexcept {
 }
 
 void Server::release(ServerConnection& connection) noexcept {
+  connection.parser.release();
+  weigh(connection);
   connections_.erase(connection.slot);
 }
 
@@ -290,8 +292,13 @@ void Server::go_on(ServerConnection& connection, Stream& stream) {
 }
 
 void Server::await_input(ServerConnection& connection, Stream& stream) noexcept {
+  weigh(connection);
   if (connection.parser.is_in_body()) {
     await(connection, stream, Wait::body);
+    const bool is_needed = connection.weighed > kBodyBytesAlways;
+    if (is_needed && network_.core().memory().reached(runtime::MemoryPressure::no_memory)) {
+      end_for_memory(connection, stream);
+    }
   } else if (draining_) {
     end_unbegun(connection, stream);
   } else if (connection.answered && connection.parser.is_idle()) {

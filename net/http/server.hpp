@@ -113,6 +113,9 @@ class Server {
   // servers with such routes.
   runtime::Task<void> stop();
 
+  // Adds the connections that hold a part of a request, or of an answer.
+  void list(MemoryHolders& holders);
+
   std::uint32_t connection_count() const noexcept { return connections_.count(); }
   // Requests whose answer has not been given, or not all of it: what a drain waits for.
   std::uint32_t waiting_count() const noexcept { return exchanges_.count(); }
@@ -137,6 +140,8 @@ class Server {
   // Requests of one connection in one go: at about a microsecond each a tenth of what a handler
   // may hold the core.
   static constexpr std::size_t kRequestsPerTurn = 256;
+  // A body of at most so much is always taken, however little memory is left.
+  static constexpr std::size_t kBodyBytesAlways = 4096;
 
   // Bytes to parse, and the receive buffer they lie in; kNoBuffer if it is gone.
   struct Input {
@@ -274,6 +279,9 @@ class Server {
   Verdict finish(ServerConnection& connection, Stream& stream) noexcept;
   void close(Stream& stream) noexcept;
   void release(ServerConnection& connection) noexcept;
+  void weigh(ServerConnection& connection) noexcept;
+  static void end_holder(void* server, std::uint32_t slot) noexcept;
+  [[gnu::cold]] void end_for_memory(ServerConnection& connection, Stream& stream) noexcept;
   std::vector<std::byte>& empty_scratch();
   std::string_view date() noexcept;
 

@@ -18,6 +18,8 @@
 
 #include "net/http/request_parser.hpp"
 #include "net/stream.hpp"
+#include "runtime/accounted_allocator.hpp"
+#include "runtime/types.hpp"
 
 namespace corelane::net::http {
 
@@ -47,10 +49,15 @@ struct ServerConnection {
   std::uint32_t slot = 0;  // in the server's slab
   RequestParser parser;
   ServerExchange* exchange = nullptr;  // its request waits for an answer, or is read in pieces
-  std::vector<std::byte> rest;
+  runtime::AccountedBytes<runtime::MemoryKind::http> rest;
   std::size_t rest_at = 0;
   std::span<const std::byte> unsent;  // in unsent_memory, or static
-  std::vector<std::byte> unsent_memory;
+  runtime::AccountedBytes<runtime::MemoryKind::http> unsent_memory;
+  runtime::Nanoseconds unsent_since = 0;
+  // Of the parser's memory, in the core's account; and of that, of a request that is not whole.
+  std::size_t weighed = 0;
+  std::size_t unfinished = 0;
+  runtime::Nanoseconds unfinished_since = 0;
   Wait wait = Wait::none;
   bool looked = false;      // its deadline seems to be missed: Stream::look_again()
   bool answered = false;    // at least one request: an idle connection may close silently

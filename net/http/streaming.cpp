@@ -134,7 +134,7 @@ Delivery Server::end_pieces(ServerExchange& exchange) {
 }
 
 void Server::append_unsent(ServerConnection& connection, std::span<const std::byte> bytes) {
-  std::vector<std::byte> all(connection.unsent.begin(), connection.unsent.end());
+  decltype(connection.unsent_memory) all(connection.unsent.begin(), connection.unsent.end());
   all.insert(all.end(), bytes.begin(), bytes.end());
   connection.unsent_memory = std::move(all);
   connection.unsent = connection.unsent_memory;
@@ -183,11 +183,11 @@ std::optional<Server::Verdict> Server::begin_body(ServerConnection& connection, 
 
 // What has not been looked at: in the buffer that was received, or in `rest` already.
 void Server::keep(ServerConnection& connection, std::span<const std::byte> bytes) {
-  std::vector<std::byte>& rest = connection.rest;
+  auto& rest = connection.rest;
   const bool is_there =
       bytes.data() >= rest.data() && bytes.data() <= rest.data() + rest.size() && !rest.empty();
   if (bytes.empty()) {
-    std::vector<std::byte>{}.swap(rest);
+    release_memory(rest);
     connection.rest_at = 0;
   } else if (is_there) {
     connection.rest_at = static_cast<std::size_t>(bytes.data() - rest.data());
@@ -201,7 +201,7 @@ void Server::keep(ServerConnection& connection, std::span<const std::byte> bytes
 void Server::on_data_behind(ServerConnection& connection, Stream& stream,
                             std::span<const std::byte> bytes) {
   ServerExchange& exchange = *connection.exchange;
-  std::vector<std::byte>& rest = connection.rest;
+  auto& rest = connection.rest;
   rest.erase(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(connection.rest_at));
   connection.rest_at = 0;
   rest.insert(rest.end(), bytes.begin(), bytes.end());

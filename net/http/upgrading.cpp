@@ -65,7 +65,7 @@ Server::Verdict Server::leave_http(ServerConnection& connection, Stream& stream,
   RT_ASSERT(stream.owner() != &connection);
   RT_ASSERT(!stream.receiving_paused() || stream.closing());
   // A WebSocket client waits for our 101 before it goes on (RFC 6455 section 4.1), so this is rare.
-  const std::vector<std::byte> kept = std::move(connection.rest);  // `rest` may lie in it
+  const auto kept = std::move(connection.rest);  // `rest` may lie in it
   release(connection);
   if (!rest.bytes.empty()) stream.redeliver({.bytes = rest.bytes, .buffer = rest.buffer});
   return Verdict::gone;

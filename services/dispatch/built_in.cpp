@@ -13,6 +13,9 @@ using runtime::Core;
 
 namespace {
 
+// However little memory is left: a client's look whether the server is there.
+constexpr std::size_t kPongBytesAlways = 1024;
+
 void reply_who_am_i(const DispatchOptions& options, Session& session,
                     const protocol::Uuid& transaction_id, std::string_view address) {
   session.reply(
@@ -56,6 +59,7 @@ void serve_ping(Dispatch& dispatch, Session& session, const MessageView& message
                                        .timestamp = Core::current().wall_now()};
   const protocol::PongBody pong{.data = request.data, .server_time = header.timestamp};
   const std::size_t bytes = protocol::frame_bytes(header, pong);
+  if (bytes > kPongBytesAlways && !dispatch.has_memory(session, message)) return;
   if (dispatch.can_be_sent(session, message, bytes)) session.send(header, pong, bytes);
 }
 

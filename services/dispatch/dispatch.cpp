@@ -22,6 +22,7 @@ using runtime::Core;
 namespace {
 
 constexpr std::uint32_t kRetryAfterMs = 100;  // a handler has probably ended by then
+constexpr std::uint32_t kMemoryRetryAfterMs = 1000;
 
 constinit runtime::LogReason kHandlerFailed("a handler ended with an exception");
 
@@ -94,7 +95,7 @@ Request Request::copy() const {
 // --- Frames
 
 Dispatch::Dispatch(DispatchOptions options, const OpcodeTable& table)
-    : options_(std::move(options)), table_(table) {
+    : options_(std::move(options)), table_(table), memory_(Core::current().memory()) {
   set_local(ServiceSlot::dispatch, this);
 }
 
@@ -176,7 +177,13 @@ void Dispatch::fail(const Request& request, const CustomHandler& handler,
   request.fail(ErrorCode::internal, "the handler failed");
 }
 
+void Dispatch::refuse_for_memory(Session& session, const MessageView& message) {
+  refuse(session, message, ErrorCode::overloaded, "limits.memory_bytes_max is nearly reached",
+         kMemoryRetryAfterMs);
+}
+
 bool Dispatch::has_room_for(Session& session, const MessageView& message) {
+  if (!has_memory(session, message)) return false;
   if (session.handlers_running() >= options_.handlers_per_session_max) {
     refuse(session, message, ErrorCode::limit_exceeded,
            fmt::format("more than {} requests of the session are being served",
@@ -202,6 +209,7 @@ bool Dispatch::has_room_for(Session& session, const MessageView& message) {
 
 void Dispatch::start(Session& session, const CustomHandler& handler, const Request& request) {
   handler_bytes_ += request.payload().size();
+  memory_.add(runtime::MemoryKind::handlers, request.payload().size());
   ++session.handlers_running();
   session.expect_answer();
   running_.spawn(
@@ -229,6 +237,7 @@ void Dispatch::start(Session& session, const CustomHandler& handler, const Reque
 void Dispatch::end_handler(const SessionId& id, std::size_t bytes) noexcept {
   RT_ASSERT(handler_bytes_ >= bytes);
   handler_bytes_ -= bytes;
+  memory_.remove(runtime::MemoryKind::handlers, bytes);
   Session* session = Sessions::local().find(id);
   if (session == nullptr) return;
   RT_ASSERT(session->handlers_running() > 0);

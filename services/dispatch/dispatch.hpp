@@ -86,6 +86,14 @@ class Dispatch {
   // Refuses a request whose data would be sent on in a frame larger than the server itself takes,
   // or than anyone's outgoing queue.
   bool can_be_sent(Session& session, const protocol::MessageView& message, std::size_t frame_bytes);
+  // For requests of CostClass::memory: refuses them with `overloaded` near the end of the core's
+  // memory budget.
+  bool has_memory(Session& session, const protocol::MessageView& message) {
+    if (!memory_.reached(runtime::MemoryPressure::no_memory)) [[likely]]
+      return true;
+    refuse_for_memory(session, message);
+    return false;
+  }
   [[gnu::cold]] void refuse(Session& session, const protocol::MessageView& message,
                             protocol::ErrorCode code, std::string_view text,
                             std::uint32_t retry_after_ms = 0);
@@ -110,6 +118,7 @@ class Dispatch {
 
  private:
   void on_frame(Session& session, std::span<const std::byte> message);
+  [[gnu::cold]] void refuse_for_memory(Session& session, const protocol::MessageView& message);
   bool has_room_for(Session& session, const protocol::MessageView& message);
   void start(Session& session, const CustomHandler& handler, const Request& request);
   void end_handler(const SessionId& id, std::size_t bytes) noexcept;
@@ -121,6 +130,7 @@ class Dispatch {
 
   DispatchOptions options_;
   const OpcodeTable& table_;
+  runtime::MemoryAccount& memory_;
   protocol::AlignedScratch scratch_;
   std::vector<std::string_view> names_;  // of the request that is being served
   runtime::TaskGroup running_{"handlers"};

@@ -56,6 +56,9 @@ net::NetworkOptions network_options(const NodeOptions& options) noexcept {
   net::NetworkOptions network = options.network;
   network.streams_max =
       static_cast<std::uint32_t>(streams_for(options.connections_max, Core::current().cores()));
+  // Bursts are no reason to close anybody for want of memory.
+  const std::size_t budget = Core::current().memory().budget();
+  if (budget != 0) network.shared_bytes_max = std::min(network.shared_bytes_max, budget / 4);
   return network;
 }
 
@@ -120,10 +123,14 @@ CoreNode::CoreNode(const NodeOptions& options, const OpcodeTable& opcodes)
                                                  .hash_seed = options.pubsub.hash_seed});
   }
   set_local(ServiceSlot::node, this);
+  Core& core = Core::current();
+  core.memory().set_relief(relieve, this,
+                           static_cast<std::size_t>(options.unfinished_bytes_max / core.cores()));
 }
 
 CoreNode::~CoreNode() {
   set_local(ServiceSlot::node, nullptr);
+  Core::current().memory().set_relief(nullptr, nullptr, SIZE_MAX);
 }
 
 net::http::ServerOptions CoreNode::http_options(const NodeOptions& options) noexcept {

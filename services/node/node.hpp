@@ -38,6 +38,9 @@ struct NodeOptions {
   std::uint32_t connections_max = 1'000'000;
   // Of one address; 0: no limit. With a limit, network.direct_descriptors must be false.
   std::uint32_t connections_per_ip_max = 0;
+  // Of messages, frames and bodies that are not whole yet, on all cores together. With one byte
+  // more those are closed that hold most and have sent nothing for longest.
+  std::uint64_t unfinished_bytes_max = 256 * 1024 * 1024;
   runtime::ListenOptions socket;           // rights of the files of Unix sockets
   const HandlerTable* handlers = nullptr;  // of the application; must outlive the node
   RequestGates gates;
@@ -88,6 +91,7 @@ class CoreNode {
   static void on_close(ws::Connection& connection, ws::CloseCode code,
                        std::string_view reason) noexcept;
   static const ws::ConnectionHandler kHandler;
+  static void relieve(void* node) noexcept;
   net::http::ServerOptions http_options(const NodeOptions& options) noexcept;
   static net::http::Routes routes(CoreNode& self, const NodeOptions& options);
 

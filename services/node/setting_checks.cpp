@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string>
 
 #include "runtime/address.hpp"
+#include "runtime/host.hpp"
 #include "services/config/value.hpp"
 #include "services/node/settings.hpp"
 
@@ -25,6 +27,7 @@ class CrossCheck {
   void at_most(std::string_view small, std::string_view large);
   void check_listeners();
   void check_buffers();
+  void check_memory();
 
   ConfigResult& result_;
   const Configuration& config_;
@@ -81,9 +84,32 @@ void CrossCheck::check_buffers() {
   check("runtime.large_buffer_bytes", "runtime.large_buffers");
 }
 
+// Receive buffers alone must not bring a core near the end of its share.
+void CrossCheck::check_memory() {
+  const std::uint64_t budget = config_.number("limits.memory_bytes_max");
+  if (budget == 0) return;
+  constexpr std::uint64_t kRoomBytes = std::uint64_t{8} << 20;
+  std::uint64_t buffers = 0;
+  for (const std::string size : {"receive", "medium", "large"}) {
+    buffers += config_.number("runtime." + size + "_buffer_bytes") *
+               config_.number("runtime." + size + "_buffers");
+  }
+  std::uint64_t cores = config_.number("server.cores");
+  if (cores == 0) cores = cores_for(runtime::allowed_cpus());
+  const std::uint64_t least = cores * (2 * buffers + kRoomBytes);
+  if (budget >= least) return;
+  result_.errors.push_back(
+      {"configuration", shown("limits.memory_bytes_max"),
+       fmt::format("is too little for {} cores, whose receive buffers take {} each", cores,
+                   config::format_bytes(buffers)),
+       fmt::format("at least {}", config::format_bytes(least)),
+       "raise limits.memory_bytes_max, or lower server.cores or runtime.medium_buffers"});
+}
+
 void CrossCheck::run() {
   check_listeners();
   check_buffers();
+  check_memory();
   // A second ping while the first is unanswered would hide which one the pong belongs to.
   if (config_.number("limits.ping_interval") != 0) {
     at_most("limits.pong_timeout", "limits.ping_interval");

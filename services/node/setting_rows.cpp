@@ -220,6 +220,12 @@ constexpr ServerRow kLimitRows[] = {
         {"limits", "write_stall_timeout", "write-stall-timeout"},
         {100 * kMillisecond, kHour, kZeroToo},
         "who takes nothing of what waits for it this long is closed; 0 is never"),
+    config::bytes<kProcess, kRuntime, &runtime::RuntimeOptions::memory_bytes_max>(
+        {"limits", "memory_bytes_max", "max-memory"}, {kMiB, 1024 * 1024 * kGiB, kZeroToo},
+        "most memory held for peers, of all cores; 0 is half of what the host or cgroup has"),
+    config::bytes<kNode, &NodeOptions::unfinished_bytes_max>(
+        {"limits", "unfinished_bytes_max", "max-unfinished"}, {kMiB, 1024 * 1024 * kGiB},
+        "most memory of messages and bodies that are not whole yet, of all cores"),
 };
 
 // Behind the limits of the services.

@@ -30,6 +30,14 @@ std::string host_name() {
   return name.data();
 }
 
+std::uint64_t allowed_memory() {
+  const runtime::HostFacts host = runtime::read_host_facts();
+  const std::uint64_t limit = host.memory_limit_bytes;
+  return limit == 0 ? host.memory_bytes : std::min(host.memory_bytes, limit);
+}
+
+constexpr std::uint64_t kUnfinishedMessagesMin = 4;
+
 }  // namespace
 
 config::SettingTable settings_of(ServerOptions& options, ServedBy served_by) {
@@ -48,7 +56,8 @@ config::SettingTable settings_of(ServerOptions& options, ServedBy served_by) {
   return table;
 }
 
-void resolve(ServerOptions& options, const std::vector<int>& cpus, const std::string& host_name) {
+void resolve(ServerOptions& options, const std::vector<int>& cpus, const std::string& host_name,
+             std::uint64_t memory_bytes) {
   NodeOptions& node = options.node;
   ProcessOptions& process = options.process;
   if (process.runtime.cores == 0) process.runtime.cores = cores_for(cpus);
@@ -62,6 +71,11 @@ void resolve(ServerOptions& options, const std::vector<int>& cpus, const std::st
   if (node.connections_per_ip_max != 0) node.network.direct_descriptors = false;
   const std::uint32_t cores = process.runtime.cores;
   node.network.streams_max = (node.connections_max + cores - 1) / cores;
+  if (process.runtime.memory_bytes_max == 0) process.runtime.memory_bytes_max = memory_bytes / 2;
+  // Each core's share must have room for a few messages of the largest size.
+  node.unfinished_bytes_max =
+      std::max(node.unfinished_bytes_max, std::uint64_t{cores} * kUnfinishedMessagesMin *
+                                              node.websocket.reader.message_bytes_max);
   process.connections_max = node.connections_max;
   process.direct_descriptors = node.network.direct_descriptors;
 }
@@ -79,7 +93,7 @@ std::optional<int> read_settings(ServerOptions& options, ServedBy served_by, boo
   table.store(result.config);
   options.process.warns_if_fewer =
       result.origin_of(table.at("limits.connections_max")) != "default";
-  resolve(options, runtime::allowed_cpus(), host_name());
+  resolve(options, runtime::allowed_cpus(), host_name(), allowed_memory());
   return std::nullopt;
 }
 

@@ -39,9 +39,10 @@ void check_settings(config::ConfigResult& result, ServedBy served_by, bool has_h
 void warn_of_ineffective_settings(config::ConfigResult& result, ServedBy served_by,
                                   bool has_huge_pages);
 
-// What is left open is the host's: the number of cores, the node's name. And options that follow
-// from several settings.
-void resolve(ServerOptions& options, const std::vector<int>& cpus, const std::string& host_name);
+// What is left open is the host's: the number of cores, the node's name, the budget of memory (half
+// of `memory_bytes`). And options that follow from several settings.
+void resolve(ServerOptions& options, const std::vector<int>& cpus, const std::string& host_name,
+             std::uint64_t memory_bytes);
 
 // All of it for a program, from its command line, the environment and files: `options` are filled
 // in, and errors, warnings and what was asked for printed. The exit code, if nothing more is to be

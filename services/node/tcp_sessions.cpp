@@ -19,8 +19,8 @@ constexpr std::uint32_t kRetryAfterMs = 1000;  // for who finds no room
 
 }  // namespace
 
-const net::StreamHandler TcpSessions::kHandler{"tcp session", on_data,  on_end,
-                                               on_closed,     on_timer, on_writable};
+const net::StreamHandler TcpSessions::kHandler{
+    "tcp session", on_data, on_end, on_closed, on_timer, on_writable, nullptr, on_memory_short};
 
 const net::StreamHandler TcpSessions::kRefusedHandler{
     "tcp session, refused",       [](net::Stream&, const net::Received&) noexcept {},
@@ -36,8 +36,13 @@ bool TcpSessions::accept_unix(void* context, net::Stream& stream) noexcept {
 }
 
 bool TcpSessions::open(net::Stream& stream, protocol::Transport transport) {
+  const runtime::MemoryAccount& memory = runtime::Core::current().memory();
   if (stream.network().stream_count() > options_.streams_max) {
-    refuse(stream);
+    refuse(stream, "the server has as many connections as it may have");
+    return true;
+  }
+  if (memory.reached(runtime::MemoryPressure::no_sessions)) {
+    refuse(stream, "limits.memory_bytes_max is nearly reached");
     return true;
   }
   const auto made = clients_.emplace(Client{.table = *this, .gathered = {}});
@@ -48,10 +53,10 @@ bool TcpSessions::open(net::Stream& stream, protocol::Transport transport) {
   return made.value->session != nullptr;
 }
 
-void TcpSessions::refuse(net::Stream& stream) noexcept {
+void TcpSessions::refuse(net::Stream& stream, std::string_view why) noexcept {
   stream.set_handler(kRefusedHandler, nullptr);
   const protocol::ErrorBody body{.code = protocol::ErrorCode::overloaded,
-                                 .text = "the server has as many connections as it may have",
+                                 .text = why,
                                  .failed_opcode = protocol::Opcode::None,
                                  .retry_after_ms = kRetryAfterMs};
   std::byte frame[256];
@@ -92,6 +97,7 @@ void TcpSessions::consume(Client& client, std::span<const std::byte> bytes) {
       if (client.gathered.capacity() > kGatheredBytesKept) client.gathered.shrink_to_fit();
       stream.cancel_timer();
     }
+    weigh(client);
   }
   if (bytes.empty()) return;
   const auto progress = dispatch.on_stream(*client.session, bytes);
@@ -100,6 +106,8 @@ void TcpSessions::consume(Client& client, std::span<const std::byte> bytes) {
   const auto rest = bytes.subspan(progress.consumed);
   if (rest.empty()) return;
   client.gathered.assign(rest.begin(), rest.end());
+  client.gathered_since = runtime::Core::current().now();
+  weigh(client);
   client.needed = progress.needed;
   client.looked = false;
   stream.set_timer(options_.message_deadline);
@@ -113,6 +121,39 @@ std::span<const std::byte> TcpSessions::finish_frame(Client& client,
   client.gathered.insert(client.gathered.end(), bytes.begin(),
                          bytes.begin() + static_cast<std::ptrdiff_t>(take));
   return bytes.subspan(take);
+}
+
+// After what changes the memory of the unfinished frame.
+void TcpSessions::weigh(Client& client) noexcept {
+  const std::size_t bytes = client.gathered.capacity();
+  if (bytes == client.weighed) return;
+  runtime::MemoryAccount& memory = runtime::Core::current().memory();
+  memory.add(runtime::MemoryKind::messages, bytes);
+  memory.remove(runtime::MemoryKind::messages, client.weighed);
+  memory.add_unfinished(bytes);
+  memory.remove_unfinished(client.weighed);
+  client.weighed = bytes;
+}
+
+void TcpSessions::list(net::MemoryHolders& holders) {
+  const auto end = [](void* table, std::uint32_t slot) noexcept {
+    Client* client = static_cast<TcpSessions*>(table)->clients_.in_slot(slot);
+    if (client != nullptr) on_memory_short(client->session->stream());
+  };
+  const runtime::Nanoseconds now = runtime::Core::current().now();
+  clients_.for_each([&](auto id, Client& client) {
+    if (client.gathered.empty()) return;
+    holders.add(client.weighed, now - client.gathered_since, end, this, id.slot);
+  });
+}
+
+void TcpSessions::on_memory_short(net::Stream& stream) noexcept {
+  auto& client = *static_cast<Client*>(stream.owner());
+  if (stream.closing()) return;
+  client.session->end_at_once(protocol::ErrorCode::overloaded,
+                              "overloaded: limits.memory_bytes_max");
+  std::vector<std::byte>{}.swap(client.gathered);
+  weigh(client);
 }
 
 void TcpSessions::lose(Client& client) noexcept {
@@ -155,6 +196,8 @@ void TcpSessions::on_closed(net::Stream& stream, runtime::Error) noexcept {
     PubSub::local().leave_all(*client.session);
     Sessions::local().erase(*client.session);
   }
+  std::vector<std::byte>{}.swap(client.gathered);
+  weigh(client);
   client.table.clients_.erase(client.slot);
 }
 

@@ -5,8 +5,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
+#include "net/memory_holders.hpp"
 #include "net/network.hpp"
 #include "runtime/slab.hpp"
 #include "services/sessions/sessions.hpp"
@@ -33,6 +35,8 @@ class TcpSessions {
   static bool accept_unix(void* context, net::Stream& stream) noexcept;
   // A frame of it has begun to come. False for sessions on WebSocket.
   static bool is_unfinished(Session& session) noexcept;
+  // Adds the clients whose frame is not whole yet.
+  void list(net::MemoryHolders& holders);
 
  private:
   struct Client {
@@ -40,9 +44,11 @@ class TcpSessions {
     Session* session = nullptr;
     std::uint32_t slot = 0;
     std::vector<std::byte> gathered;  // the beginning of a frame
-    std::size_t needed = 0;           // bytes of that frame, as far as known
-    bool is_ended = false;            // the peer sends nothing more; it waits for its answers
-    bool looked = false;              // the deadline seems to be missed: net::Stream::look_again()
+    std::size_t weighed = 0;          // in the core's account, of `gathered`
+    runtime::Nanoseconds gathered_since = 0;
+    std::size_t needed = 0;  // bytes of that frame, as far as known
+    bool is_ended = false;   // the peer sends nothing more; it waits for its answers
+    bool looked = false;     // the deadline seems to be missed: net::Stream::look_again()
   };
 
   static void on_data(net::Stream& stream, const net::Received& received) noexcept;
@@ -50,11 +56,13 @@ class TcpSessions {
   static void on_closed(net::Stream& stream, runtime::Error why) noexcept;
   static void on_timer(net::Stream& stream) noexcept;
   static void on_writable(net::Stream& stream) noexcept;
+  static void on_memory_short(net::Stream& stream) noexcept;
   static const net::StreamHandler kHandler;
   static const net::StreamHandler kRefusedHandler;
 
   bool open(net::Stream& stream, protocol::Transport transport);
-  void refuse(net::Stream& stream) noexcept;
+  void refuse(net::Stream& stream, std::string_view why) noexcept;
+  static void weigh(Client& client) noexcept;
   void consume(Client& client, std::span<const std::byte> bytes);
   std::span<const std::byte> finish_frame(Client& client, std::span<const std::byte> bytes);
   void lose(Client& client) noexcept;

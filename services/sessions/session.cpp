@@ -131,11 +131,14 @@ bool Session::send_run_unframed(const EventRun& run) {
 bool Session::slow_reader() {
   if (stream_->closing()) return false;
   ++Sessions::local().counters().slow_readers;
-  stream_->drop_unsent();
-  end_stream(protocol::ErrorCode::slow_reader,
-             "slow reader: limits.outgoing_queue_bytes_max reached",
-             Sessions::local().close_timeout());
+  end_at_once(protocol::ErrorCode::slow_reader,
+              "slow reader: limits.outgoing_queue_bytes_max reached");
   return false;
+}
+
+void Session::end_at_once(protocol::ErrorCode code, std::string_view text) {
+  stream_->drop_unsent();
+  end_stream(code, text, Sessions::local().close_timeout());
 }
 
 // TCP has no close codes: the last frame says why, whatever room the queue has.

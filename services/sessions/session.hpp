@@ -90,6 +90,9 @@ class Session : public Subscriber {
   void close(ws::CloseCode code, std::string_view reason);
   void close(ws::CloseCode code, std::string_view reason, runtime::Nanoseconds linger);
 
+  // TCP: throws away what is queued, and says why.
+  void end_at_once(protocol::ErrorCode code, std::string_view text);
+
   // Answers that are still on their way, from other cores or from handlers that run: each request
   // that will be answered later is counted until then.
   void expect_answer() noexcept { ++answers_awaited_; }

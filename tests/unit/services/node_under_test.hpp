@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "runtime/sharded.hpp"
+#include "runtime/submit.hpp"
 #include "services/node/node.hpp"
 #include "tests/support/on_cores.hpp"
 #include "tests/support/protocol_client.hpp"
@@ -117,6 +118,9 @@ class NodeUnderTest {
   runtime::Task<void> stop_at_once() {
     clients_.reset();
     co_await node_.stop();
+    for (runtime::CoreId core = 0; core < runtime::Core::current().cores(); ++core) {
+      co_await runtime::submit_to(core, expect_nothing_held);
+    }
   }
   runtime::Task<void> stop() {
     if (!drained_) {
@@ -132,6 +136,12 @@ class NodeUnderTest {
   }
 
  private:
+  // But for shared memory, whose last handle may be on its way home.
+  static void expect_nothing_held() {
+    const runtime::MemoryAccount& memory = runtime::Core::current().memory();
+    EXPECT_EQ(memory.total() - memory.held(runtime::MemoryKind::shared), 0u);
+    EXPECT_EQ(memory.unfinished(), 0u);
+  }
   // Addresses of its own, and compression for the clients that ask for it.
   static services::NodeOptions prepared(services::NodeOptions options) {
     const auto any_port = *runtime::Address::parse("127.0.0.1:0");

@@ -51,6 +51,8 @@ TEST(Config, TheDefaultsAreTheLimitsOfTheDesign) {
   EXPECT_EQ(config.number("limits.pong_timeout"), std::uint64_t{10 * runtime::kSecond});
   EXPECT_EQ(config.number("limits.outgoing_queue_bytes_max"), 1u << 20);
   EXPECT_EQ(config.number("limits.write_stall_timeout"), std::uint64_t{30 * runtime::kSecond});
+  EXPECT_EQ(config.number("limits.memory_bytes_max"), 0u);
+  EXPECT_EQ(config.number("limits.unfinished_bytes_max"), 256u << 20);
   EXPECT_EQ(config.number("limits.subscriptions_per_session_max"), 1000u);
   EXPECT_EQ(config.number("limits.channel_name_bytes_max"), 255u);
   EXPECT_EQ(config.number("limits.channels_max"), 1'000'000u);

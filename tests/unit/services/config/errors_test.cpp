@@ -85,6 +85,14 @@ TEST(ConfigErrors, UnknownNamesAreRefusedWithTheNearestOne) {
             "command line: extra: is an argument that nothing takes; fix: delete it");
 }
 
+TEST(ConfigErrors, ABudgetThatReceiveBuffersAloneNearlyFillIsRefused) {
+  EXPECT_EQ(
+      one_error(load({{"--cores", "2", "--max-memory", "32MiB"}, {}, {}})),
+      "configuration: limits.memory_bytes_max = \"32MiB\" (--max-memory 32MiB): is too little "
+      "for 2 cores, whose receive buffers take 7424KiB each; allowed: at least 46080KiB; fix: "
+      "raise limits.memory_bytes_max, or lower server.cores or runtime.medium_buffers");
+}
+
 TEST(ConfigErrors, AVariableThatIsNoSettingIsAWarning) {
   const ConfigResult result = load({{},
                                     {{"CORELANE_LIMITS_FRAGMENT_MAX", "5"},

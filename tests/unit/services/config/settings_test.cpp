@@ -35,6 +35,8 @@ ping_interval = "112s"
 pong_timeout = "111s"
 outgoing_queue_bytes_max = 112000
 write_stall_timeout = "117s"
+memory_bytes_max = 120000000
+unfinished_bytes_max = 1200000
 subscriptions_per_session_max = 113
 channel_name_bytes_max = 114
 channels_max = 118
@@ -75,7 +77,7 @@ ServerOptions options_of(const std::string& toml) {
                   [&](const std::string&) -> runtime::Result<std::string> { return toml; });
   EXPECT_EQ(tests::errors_of(result), "");
   table.store(result.config);
-  resolve(options, {4, 5, 6}, "host-1");
+  resolve(options, {4, 5, 6}, "host-1", std::uint64_t{6} << 30);
   return options;
 }
 
@@ -107,6 +109,7 @@ TEST(ServerOptions, limits_reach_the_services) {
   EXPECT_EQ(node.pubsub.channels_max, 118u);
   EXPECT_EQ(node.connections_max, 115u);
   EXPECT_EQ(node.connections_per_ip_max, 16u);
+  EXPECT_EQ(node.unfinished_bytes_max, 1'200'000u);
   EXPECT_EQ(node.dispatch.node_name, "node-7");
 }
 
@@ -146,6 +149,7 @@ TEST(ServerOptions, the_runtime_section_reaches_rings_and_buffers) {
   EXPECT_EQ(process.runtime.lane_slots, 64u);
   EXPECT_EQ(process.runtime.lane_poll, 5 * kMicrosecond);
   EXPECT_EQ(process.runtime.stall_threshold, 6 * kSecond);
+  EXPECT_EQ(process.runtime.memory_bytes_max, 120'000'000u);
   EXPECT_EQ(process.connections_max, 115u);
   EXPECT_EQ(process.drain_deadline, 11 * kSecond);
   EXPECT_EQ(process.log_level, services::LogLevel::warning);
@@ -170,10 +174,17 @@ TEST(ServerOptions, a_limit_of_connections_an_address_takes_plain_descriptors) {
   EXPECT_FALSE(with.process.direct_descriptors);
 }
 
+TEST(ServerOptions, each_core_has_room_for_four_unfinished_messages) {
+  const ServerOptions options =
+      options_of("[server]\ncores = 3\n[limits]\nunfinished_bytes_max = \"2MiB\"\n");
+  EXPECT_EQ(options.node.unfinished_bytes_max, 12u << 20);
+}
+
 TEST(ServerOptions, what_is_left_open_comes_from_the_host) {
   const ServerOptions open = options_of("");
   EXPECT_EQ(open.process.runtime.cores, 3u);
   EXPECT_EQ(open.node.dispatch.node_name, "host-1");
+  EXPECT_EQ(open.process.runtime.memory_bytes_max, std::uint64_t{3} << 30) << "half of it";
   const ServerOptions given = options_of("[server]\ncores = 2\nnode_name = \"a\"\n");
   EXPECT_EQ(given.process.runtime.cores, 2u);
   EXPECT_EQ(given.node.dispatch.node_name, "a");

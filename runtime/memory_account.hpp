@@ -1,0 +1,112 @@
+#pragma once
+// MemoryAccount: what one core holds for its peers, by kind, against the core's budget. Each place
+// that allocates memory whose amount a peer decides adds it here, and takes it off when it frees
+// it; the layers above ask pressure() before they take on more. Belongs to one core
+// (Core::memory()); plain counters, no locks, no allocation.
+//
+//   0 ........ 3/4 .............. 7/8 .............. 15/16 ......... budget
+//   [  none  ] [ no new sessions ] [ no new memory   ] [ holders are closed ]
+//
+// What gives way at which level: see services/README.md.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "runtime/assert.hpp"
+
+namespace corelane::runtime {
+
+enum class MemoryKind : std::uint8_t {
+  receive_buffers,  // the groups of the buffer pool, whole
+  queued,           // copies that wait to be sent
+  shared,           // SharedBytes: those of this core, and those of others that it holds
+  messages,         // joined, unfinished or whole, and answers that are kept until sent
+  http,             // bodies of requests
+  handlers,         // what requests hold that handlers of the application serve
+};
+inline constexpr std::size_t kMemoryKinds = 6;
+
+// Each level includes those before it.
+enum class MemoryPressure : std::uint8_t {
+  none,
+  no_sessions,  // new sessions are refused
+  no_memory,    // so are requests that need memory
+  shedding,     // those who hold most and take least are closed
+};
+
+class MemoryAccount {
+ public:
+  // 0: no limit, there is never pressure.
+  explicit MemoryAccount(std::size_t budget_bytes = 0) noexcept : budget_(budget_bytes) {
+    const std::size_t sixteenth = budget_bytes / 16;
+    for (std::size_t i = 0; i < kSixteenths.size(); ++i) {
+      levels_[i] = budget_bytes == 0 ? SIZE_MAX : sixteenth * kSixteenths[i];
+    }
+  }
+
+  void add(MemoryKind kind, std::size_t bytes) noexcept {
+    held_[index(kind)] += bytes;
+    total_ += bytes;
+  }
+  void remove(MemoryKind kind, std::size_t bytes) noexcept {
+    RT_DEBUG_ASSERT(held_[index(kind)] >= bytes);
+    held_[index(kind)] -= bytes;
+    total_ -= bytes;
+  }
+
+  // Of what is held as `messages` and `http`: what is not whole yet. It has a limit of its own.
+  void add_unfinished(std::size_t bytes) noexcept { unfinished_ += bytes; }
+  void remove_unfinished(std::size_t bytes) noexcept {
+    RT_DEBUG_ASSERT(unfinished_ >= bytes);
+    unfinished_ -= bytes;
+  }
+  std::size_t unfinished() const noexcept { return unfinished_; }
+  // SIZE_MAX: none.
+  std::size_t unfinished_max() const noexcept { return unfinished_max_; }
+
+  // What is called at the end of each turn while the core holds too much (is_over()): it has to
+  // close some of those who hold it. `unfinished_bytes_max`: see add_unfinished().
+  using Relief = void (*)(void* context) noexcept;
+  void set_relief(Relief function, void* context, std::size_t unfinished_bytes_max) noexcept {
+    relief_ = function;
+    relief_context_ = context;
+    unfinished_max_ = unfinished_bytes_max;
+  }
+  bool is_over() const noexcept { return total_ > levels_.back() || unfinished_ > unfinished_max_; }
+  void relieve() noexcept {
+    if (relief_ != nullptr) relief_(relief_context_);
+  }
+
+  std::size_t budget() const noexcept { return budget_; }
+  std::size_t total() const noexcept { return total_; }
+  std::size_t held(MemoryKind kind) const noexcept { return held_[index(kind)]; }
+
+  // True at this level and above it. `none` is always reached.
+  bool reached(MemoryPressure pressure) const noexcept {
+    return pressure == MemoryPressure::none ||
+           total_ > levels_[static_cast<std::size_t>(pressure) - 1];
+  }
+  // Bytes to give back until `pressure` is not reached any more.
+  std::size_t excess(MemoryPressure pressure) const noexcept {
+    return reached(pressure) ? total_ - levels_[static_cast<std::size_t>(pressure) - 1] : 0;
+  }
+
+ private:
+  static constexpr std::array<std::size_t, 3> kSixteenths{12, 14, 15};
+
+  static constexpr std::size_t index(MemoryKind kind) noexcept {
+    return static_cast<std::size_t>(kind);
+  }
+
+  std::size_t total_ = 0;
+  std::size_t unfinished_ = 0;
+  std::size_t unfinished_max_ = SIZE_MAX;
+  std::array<std::size_t, 3> levels_{};
+  std::array<std::size_t, kMemoryKinds> held_{};
+  std::size_t budget_ = 0;
+  Relief relief_ = nullptr;
+  void* relief_context_ = nullptr;
+};
+
+}  // namespace corelane::runtime

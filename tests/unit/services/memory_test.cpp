@@ -1,0 +1,272 @@
+// Goal: near the end of a core's memory budget the documented things give way, in their order, and
+// nothing else does: no new sessions, then no requests that need memory, then those are closed that
+// hold most and take least. Method: whole nodes with a small budget, most of which the test holds
+// itself, so that the levels are exact.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/await.hpp"
+#include "tests/support/http_site.hpp"
+#include "tests/unit/services/requests.hpp"
+
+namespace corelane {
+namespace {
+
+using protocol::ErrorCode;
+using protocol::Opcode;
+using runtime::Core;
+using runtime::MemoryAccount;
+using runtime::MemoryKind;
+using runtime::MemoryPressure;
+using runtime::Task;
+using services::Request;
+using tests::bytes_of;
+using tests::expect_error;
+using tests::HttpClient;
+using tests::NodeUnderTest;
+using tests::ProtocolClient;
+using tests::ServerMessage;
+using tests::Via;
+using tests::with_node;
+
+constexpr std::size_t kBudget = 64 << 20;
+
+runtime::RuntimeOptions with_budget() {
+  runtime::RuntimeOptions options = tests::node_cores(1);
+  options.memory_bytes_max = kBudget;
+  return options;
+}
+
+// Holds so much of this core's budget that a level is reached with some room to the next.
+class Held {
+ public:
+  explicit Held(MemoryPressure level) {
+    const std::size_t sixteenths[] = {0, 12, 14, 15};
+    const std::size_t wanted =
+        kBudget / 16 * sixteenths[static_cast<std::size_t>(level)] + kBudget / 64;
+    bytes_ = wanted - memory().total();
+    memory().add(MemoryKind::queued, bytes_);
+    EXPECT_TRUE(memory().reached(level));
+  }
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+  ~Held() { memory().remove(MemoryKind::queued, bytes_); }
+
+ private:
+  static MemoryAccount& memory() { return Core::current().memory(); }
+  std::size_t bytes_ = 0;
+};
+
+Task<std::string> answer_to(NodeUnderTest& test, std::string request) {
+  HttpClient client;
+  co_await client.connect(test.node().cores()->network(), test.address(Via::websocket));
+  client.send(request);
+  co_await client.until_closed();
+  co_return client.received;
+}
+
+std::size_t queues_longer_than(NodeUnderTest& test, std::size_t bytes) {
+  std::size_t longer = 0;
+  test.node().cores()->network().for_each([&](auto, net::Stream& stream) {
+    if (stream.queued_bytes() > bytes) ++longer;
+  });
+  return longer;
+}
+
+Task<bool> becomes(std::function<bool()> condition) {
+  for (int look = 0; look < 60'000 && !condition(); ++look) {
+    co_await runtime::sleep_for(runtime::kMillisecond);
+  }
+  co_return condition();
+}
+
+constexpr std::string_view kHealth =
+    "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+constexpr std::string_view kHandshake =
+    "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+TEST(Memory, FirstNoSessionBeginsAndTheOthersGoOn) {
+  with_node(with_budget(), {}, [](NodeUnderTest& test) -> Task<void> {
+    ProtocolClient* client = co_await test.connect(Via::websocket);
+    {
+      const Held held(MemoryPressure::no_sessions);
+      const std::string refused = co_await answer_to(test, std::string(kHandshake));
+      EXPECT_EQ(refused.substr(0, 12), "HTTP/1.1 503");
+      EXPECT_NE(refused.find("Retry-After: "), std::string::npos);
+      EXPECT_NE(refused.find("limits.memory_bytes_max"), std::string::npos);
+      ProtocolClient* tcp = co_await test.connect(Via::tcp, test.address(Via::tcp));
+      EXPECT_FALSE(tcp->open());
+      const ServerMessage error = co_await tcp->event();
+      EXPECT_EQ(error.error, ErrorCode::overloaded);
+      EXPECT_GT(error.retry_after_ms, 0u);
+      const std::string health = co_await answer_to(test, std::string(kHealth));
+      EXPECT_EQ(health.substr(0, 12), "HTTP/1.1 200");
+      const ServerMessage ack = co_await publish(client, "channel", "data");
+      EXPECT_EQ(ack.opcode, Opcode::Ack);
+    }
+    ProtocolClient* fits = co_await test.connect(Via::tcp);
+    EXPECT_TRUE(fits->open());
+  });
+}
+
+// A request of each row of CostClass::memory, whatever rows there are.
+TEST(Memory, ThenRequestsThatNeedMemoryAreRefusedWithAHint) {
+  services::HandlerTable handlers;
+  handlers.add(200, {.name = "answers at once",
+                     .plain = [](Request& request) { request.reply("done"); },
+                     .coroutine = {}});
+  handlers.add(
+      201, {.name = "answers later", .plain = {}, .coroutine = [](Request request) -> Task<void> {
+              co_await runtime::Yield{};
+              request.reply("done");
+            }});
+  services::NodeOptions options;
+  options.handlers = &handlers;
+  with_node(with_budget(), options, [](NodeUnderTest& test) -> Task<void> {
+    ProtocolClient* client = co_await test.connect(Via::websocket);
+    const services::OpcodeTable& table = services::Dispatch::local().table();
+    const protocol::RawBody later{.kOpcode = static_cast<Opcode>(201), .payload = {}};
+    {
+      const Held held(MemoryPressure::no_memory);
+      const ServerMessage published = co_await publish(client, "channel", "data");
+      expect_error(published, ErrorCode::overloaded, Opcode::Publish);
+      EXPECT_GT(published.retry_after_ms, 0u);
+      const ServerMessage subscribed = co_await subscribe(client, "channel");
+      expect_error(subscribed, ErrorCode::overloaded, Opcode::ClientSubscribe);
+      const protocol::SendBody send{.session = client->uuid(), .data = bytes_of("x")};
+      const ServerMessage sent = co_await client->request(send);
+      expect_error(sent, ErrorCode::overloaded, Opcode::Send);
+      const protocol::BroadcastBody broadcast{.data = bytes_of("x")};
+      const ServerMessage told = co_await client->request(broadcast);
+      expect_error(told, ErrorCode::overloaded, Opcode::Broadcast);
+      const ServerMessage refused = co_await client->request(later);
+      expect_error(refused, ErrorCode::overloaded, static_cast<Opcode>(201));
+      std::size_t rows = 0;
+      for (std::uint16_t number = 0; number < protocol::kCustomOpcodeMin; ++number) {
+        const services::OpcodeRow& row = table.row(static_cast<Opcode>(number));
+        if (row.serve != nullptr && row.cost == services::CostClass::memory) ++rows;
+      }
+      EXPECT_EQ(rows, 4u) << "a row of CostClass::memory has to be asked for above";
+      const std::string large(2000, 'x');
+      const protocol::PingBody ping{.data = bytes_of(large)};
+      const ServerMessage pong = co_await client->request(ping);
+      expect_error(pong, ErrorCode::overloaded, Opcode::Ping);
+      // What costs nothing is served.
+      const bool works = co_await client->settle();
+      EXPECT_TRUE(works);
+      const ServerMessage left = co_await unsubscribe(client, "channel");
+      EXPECT_EQ(left.opcode, Opcode::UnsubscribeReply);
+      const std::string health = co_await answer_to(test, std::string(kHealth));
+      EXPECT_EQ(health.substr(0, 12), "HTTP/1.1 200");
+      const std::string body = co_await answer_to(
+          test, "POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" +
+                    std::string(50'000, 'b'));
+      EXPECT_EQ(body.substr(0, 12), "HTTP/1.1 503");
+    }
+    const ServerMessage ack = co_await publish(client, "channel", "data");
+    EXPECT_EQ(ack.opcode, Opcode::Ack);
+    const ServerMessage done = co_await client->request(later);
+    EXPECT_EQ(done.data, "done");
+  });
+}
+
+TEST(Memory, ThenThoseAreClosedThatHoldMostAndTakeLeast) {
+  with_node(with_budget(), {}, [](NodeUnderTest& test) -> Task<void> {
+    ProtocolClient* deaf = co_await test.connect(Via::websocket);
+    ProtocolClient* deaf_tcp = co_await test.connect(Via::tcp);
+    ProtocolClient* reader = co_await test.connect(Via::websocket);
+    for (ProtocolClient* client : {deaf, deaf_tcp}) {
+      co_await subscribe(client, "stream");
+      client->pause_receiving();
+    }
+    // Until the kernel takes no more of it.
+    const std::string data(16'000, 'd');
+    while (queues_longer_than(test, 100'000) < 2) {
+      const ServerMessage ack = co_await publish(reader, "stream", data);
+      EXPECT_EQ(ack.delivered, 2u);
+      if (ack.delivered != 2) co_return;
+    }
+    {
+      const Held held(MemoryPressure::shedding);
+      co_await runtime::Yield{};
+    }
+    EXPECT_EQ(test.node().cores()->network().counters().memory_short, 2u);
+    const bool works = co_await reader->settle();
+    EXPECT_TRUE(works);
+    deaf->resume_receiving();
+    const bool ended = co_await deaf->closed();
+    EXPECT_TRUE(ended);
+    EXPECT_EQ(deaf->close_code(), ws::CloseCode::try_again_later);
+    deaf_tcp->resume_receiving();
+    const bool ended_too = co_await deaf_tcp->closed();
+    EXPECT_TRUE(ended_too);
+    EXPECT_FALSE(deaf_tcp->events().empty());
+    if (!deaf_tcp->events().empty()) {
+      EXPECT_EQ(deaf_tcp->events().back().error, ErrorCode::overloaded);
+    }
+  });
+}
+
+// The beginning of a binary message of 100,000 bytes, masked with zeros.
+std::string unfinished_message(std::size_t bytes) {
+  std::string frame{"\x82\xff\x00\x00\x00\x00\x00\x01\x86\xa0\x00\x00\x00\x00", 14};
+  return frame + std::string(bytes, 'm');
+}
+
+constexpr std::size_t kUnfinishedMax = 200 * 1024;
+
+TEST(Memory, WhatIsNotWholeYetIsBoundedByItself) {
+  services::NodeOptions options;
+  options.unfinished_bytes_max = kUnfinishedMax;
+  with_node(with_budget(), options, [](NodeUnderTest& test) -> Task<void> {
+    MemoryAccount& memory = Core::current().memory();
+    std::vector<std::unique_ptr<HttpClient>> clients;
+    net::Network& network = test.node().cores()->network();
+    for (int i = 0; i < 9; ++i) {
+      clients.push_back(std::make_unique<HttpClient>());
+      HttpClient& client = *clients.back();
+      co_await client.connect(network, test.address(i % 3 == 2 ? Via::tcp : Via::websocket));
+      if (i % 3 == 0) {
+        client.send(std::string("GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n") +
+                    "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
+                    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+        co_await client.until_contains("\r\n\r\n");
+        client.send(unfinished_message(60'000));
+      } else if (i % 3 == 1) {
+        client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" +
+                    std::string(60'000, 'b'));
+      } else {
+        client.send(std::string{"\xa0\x86\x01\x00", 4} + std::string(60'000, 't'));
+      }
+      const std::uint64_t before = network.counters().bytes_received;
+      const bool has_come =
+          co_await becomes([&] { return network.counters().bytes_received >= before + 60'000; });
+      EXPECT_TRUE(has_come) << i;
+      co_await runtime::Yield{};
+      EXPECT_LE(memory.unfinished(), kUnfinishedMax);
+    }
+    EXPECT_GT(memory.unfinished(), kUnfinishedMax / 2) << "no more are ended than needed";
+    std::size_t told = 0;
+    for (auto& client : clients) {
+      if (client->received.find("overloaded: limits.memory_bytes_max") != std::string::npos) {
+        ++told;
+      }
+    }
+    EXPECT_GE(told, 6u) << "three of 60,000 bytes fit";
+    for (auto& client : clients) {
+      if (client->stream() != nullptr) client->stream()->abort();
+      co_await client->until_closed();
+    }
+    const bool is_given_back = co_await becomes([&] { return memory.unfinished() == 0; });
+    EXPECT_TRUE(is_given_back) << memory.unfinished();
+  });
+}
+
+}  // namespace
+}  // namespace corelane
