@@ -23,7 +23,7 @@ bool ReceivePolicy::count_vote(std::uint32_t bytes, std::uint32_t room,
                                const ReceiveBuffers& buffers, bool may_grow_large) noexcept {
   const BufferSize up = buffers.larger(size_);
   const BufferSize down = buffers.smaller(size_);
-  int votes = votes_;
+  int votes = votes_ - kNoVotes;
   if (bytes == room) {
     votes = std::max(votes, 0);
     if (up != size_) votes += 2;
@@ -35,12 +35,12 @@ bool ReceivePolicy::count_vote(std::uint32_t bytes, std::uint32_t room,
     ++votes;
   }
   votes = std::clamp(votes, -kVotesMax, kVotesMax);
-  votes_ = static_cast<std::int8_t>(votes);
+  votes_ = static_cast<std::uint8_t>(votes + kNoVotes) & 0x3fU;
   const bool goes_up = votes == kVotesMax;
   if ((!goes_up && votes > -kVotesMax) || is_ending_) return false;
   if (goes_up && up == BufferSize::large && !may_grow_large) return false;
   next_size_ = goes_up ? up : down;
-  votes_ = 0;
+  votes_ = kNoVotes;
   return true;
 }
 

@@ -105,13 +105,13 @@ class ReceivePolicy {
   void discard() noexcept { next_size_ = BufferSize::discard; }
   void go_small() noexcept {
     if (!discards()) next_size_ = BufferSize::small;
-    votes_ = 0;
+    votes_ = kNoVotes;
   }
   // `bytes` came where `room` was. True: the next receive has another size, so the one in flight is
   // to end. `may_grow_large`: no stream waits in vain for a large buffer.
   bool vote(std::uint32_t bytes, std::uint32_t room, const ReceiveBuffers& buffers,
             bool may_grow_large) noexcept {
-    if (size_ == BufferSize::small && bytes < room && votes_ == 0) return false;
+    if (size_ == BufferSize::small && bytes < room && votes_ == kNoVotes) return false;
     return count_vote(bytes, room, buffers, may_grow_large);
   }
 
@@ -154,7 +154,10 @@ class ReceivePolicy {
   bool count_vote(std::uint32_t bytes, std::uint32_t room, const ReceiveBuffers& buffers,
                   bool may_grow_large) noexcept;
 
-  std::int8_t votes_ : 6 = 0;  // for a larger or (below 0) a smaller size
+  // For a larger size above kNoVotes, for a smaller one below. (g++ 12 has no signed bit-field that
+  // is assigned without -Wconversion.)
+  static constexpr std::uint8_t kNoVotes = 16;
+  std::uint8_t votes_ : 6 = kNoVotes;
   BufferSize size_ : 2 = BufferSize::small;
   BufferSize next_size_ : 2 = BufferSize::small;
   Wait wait_ : 2 = Wait::nothing;
