@@ -56,7 +56,7 @@ enum class FeatureNeed : std::uint8_t {
 
 struct Feature {
   FeatureId id{};
-  std::string_view name;  // "multishot accept"
+  std::string_view name;  // "multishot receive"
   FeatureNeed need{};
   std::string_view since;    // the first kernel of kernel.org that has it, "5.19"
   std::string_view purpose;  // what it gives us

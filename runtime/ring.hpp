@@ -164,13 +164,10 @@ class Ring {
 
   // --- Sockets: operations
 
-  // Completes with a descriptor for each connection; direct ones if `direct`.
-  // Errors: ENFILE/EMFILE (direct table full/process limit), ECONNABORTED, ENOMEM, ECANCELED.
-  //
-  // It takes what waits in one go, as fast as it comes: a direct table that then fills costs
-  // connections, which the kernel takes from the backlog first and then finds no slot for.
-  void accept_multishot(Descriptor listener, bool direct, Token token) noexcept;
-  // The same for one connection. Several may be in flight on a listener, each of which takes one.
+  // Completes with the descriptor of one connection, a direct one if `direct`. Several may be in
+  // flight on a listener, each of which takes one. (ARCHITECTURE.md says why there is no
+  // multishot.) Errors: ENFILE/EMFILE (direct table full/process limit), ECONNABORTED, ENOMEM,
+  // ECANCELED.
   void accept(Descriptor listener, bool direct, Token token) noexcept;
   void connect(Descriptor socket, const Address& address, Token token) noexcept;
   // Completes with bytes in a provided buffer each time some arrive; result 0 is end of stream.

@@ -90,7 +90,6 @@ class Kernel {
   Operation* find_operation(OperationId id) noexcept;
   void take_over(RingState& ring, const Operation& prepared);
   void claim(const Operation& operation);
-  void claim_listener(const Operation& operation);
   void schedule(Operation& operation, Nanoseconds delay);
   void wake(OperationId id, Nanoseconds delay);
   Nanoseconds step_delay();

@@ -226,12 +226,7 @@ void Kernel::step_accept(Operation& operation) {
     return complete(operation, -ENFILE, false);
   }
   listener.queue.pop_front();
-  const bool more =
-      operation.kind == OperationKind::accept_multishot && !world_.roll(Fault::multishot_end);
-  const bool waiting = !listener.queue.empty();
-  const OperationId id = operation.id;
-  complete(operation, number, more);
-  if (more && waiting) wake(id, step_delay());
+  complete(operation, number, false);
 }
 
 void Kernel::fail_accept(Operation& operation, Listener& listener, bool direct) {

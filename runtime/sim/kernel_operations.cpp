@@ -46,10 +46,6 @@ bool is_send(OperationKind kind) noexcept {
   return kind == OperationKind::send || kind == OperationKind::send_message;
 }
 
-bool is_accept(OperationKind kind) noexcept {
-  return kind == OperationKind::accept_multishot || kind == OperationKind::accept;
-}
-
 bool is_receive(OperationKind kind) noexcept {
   return kind == OperationKind::receive_multishot || kind == OperationKind::receive_selected ||
          kind == OperationKind::receive;
@@ -97,7 +93,10 @@ void Kernel::take_over(RingState& ring, const Operation& prepared) {
 
 // Two receives or two sends in flight on one stream could swap its bytes: a bug of the program.
 void Kernel::claim(const Operation& operation) {
-  if (is_accept(operation.kind)) return claim_listener(operation);
+  if (operation.kind == OperationKind::accept) {
+    object_of<Listener>(operation).accepting.push_back(operation.id);
+    return;
+  }
   OperationId* place = nullptr;
   if (operation.kind == OperationKind::poll) {
     auto* stream = find<Stream>(operation.object);
@@ -116,19 +115,6 @@ void Kernel::claim(const Operation& operation) {
   *place = operation.id;
 }
 
-// A multishot accept takes what comes; others beside it would take connections by chance.
-void Kernel::claim_listener(const Operation& operation) {
-  std::vector<OperationId>& accepting = object_of<Listener>(operation).accepting;
-  const bool multishot = operation.kind == OperationKind::accept_multishot;
-  if (!accepting.empty() &&
-      (multishot || find_operation(accepting.front())->kind == OperationKind::accept_multishot)) {
-    world_.fail(fmt::format("{} on descriptor {}, on which a {} is in flight",
-                            name_of(operation.kind), operation.descriptor.number,
-                            name_of(find_operation(accepting.front())->kind)));
-  }
-  accepting.push_back(operation.id);
-}
-
 void Kernel::schedule(Operation& operation, Nanoseconds delay) {
   if (operation.scheduled) return;
   operation.scheduled = true;
@@ -144,7 +130,6 @@ void Kernel::step(Operation& operation) {
   check_memory(operation);
   if (outside(operation.descriptor)) return step_outside(operation);
   switch (operation.kind) {
-    case OperationKind::accept_multishot:
     case OperationKind::accept:
       return step_accept(operation);
     case OperationKind::connect:
@@ -299,7 +284,6 @@ void Kernel::request_cancel(RingState& ring, const Operation& request) {
 // False: this kind runs to its end.
 bool Kernel::cancel_later(Operation& operation) {
   switch (operation.kind) {
-    case OperationKind::accept_multishot:
     case OperationKind::accept:
     case OperationKind::connect:
     case OperationKind::receive_multishot:

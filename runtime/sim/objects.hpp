@@ -43,8 +43,8 @@ struct Listener final : Object {
   Address address;
   std::size_t backlog = 0;
   bool reuse_port = false;
-  std::deque<ObjectId> queue;          // streams that wait to be accepted, each with a reference
-  std::vector<OperationId> accepting;  // one multishot accept, or any number of single ones
+  std::deque<ObjectId> queue;  // streams that wait to be accepted, each with a reference
+  std::vector<OperationId> accepting;
 };
 
 // Bytes in order, taken from the front: one vector that is compacted when half of it is free.

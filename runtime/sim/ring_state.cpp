@@ -12,8 +12,6 @@ namespace corelane::runtime::sim {
 
 const char* name_of(OperationKind kind) noexcept {
   switch (kind) {
-    case OperationKind::accept_multishot:
-      return "accept_multishot";
     case OperationKind::accept:
       return "accept";
     case OperationKind::connect:

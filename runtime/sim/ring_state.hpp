@@ -20,7 +20,6 @@ namespace corelane::runtime::sim {
 class World;
 
 enum class OperationKind : std::uint8_t {
-  accept_multishot,
   accept,
   connect,
   receive_multishot,

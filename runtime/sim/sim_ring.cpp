@@ -199,10 +199,6 @@ void Ring::close_now(Descriptor descriptor) noexcept {
 
 // --- Sockets: operations
 
-void Ring::accept_multishot(Descriptor listener, bool direct, Token token) noexcept {
-  impl_->prepare(OperationKind::accept_multishot, listener, token).flags = direct ? 1 : 0;
-}
-
 void Ring::accept(Descriptor listener, bool direct, Token token) noexcept {
   impl_->prepare(OperationKind::accept, listener, token).flags = direct ? 1 : 0;
 }

@@ -313,16 +313,6 @@ void Ring::close_now(Descriptor descriptor) noexcept {
   ::close(descriptor.number);
 }
 
-void Ring::accept_multishot(Descriptor listener, bool direct, Token token) noexcept {
-  io_uring_sqe* sqe = impl_->entry(token);
-  if (direct) {
-    io_uring_prep_multishot_accept_direct(sqe, listener.number, nullptr, nullptr, 0);
-  } else {
-    io_uring_prep_multishot_accept(sqe, listener.number, nullptr, nullptr, SOCK_CLOEXEC);
-  }
-  Impl::finish(sqe, token, listener);
-}
-
 void Ring::accept(Descriptor listener, bool direct, Token token) noexcept {
   io_uring_sqe* sqe = impl_->entry(token);
   io_uring_prep_accept(sqe, listener.number, nullptr, nullptr, direct ? 0 : SOCK_CLOEXEC);

@@ -45,7 +45,7 @@ void RingEchoServer::accept() {
   accepting_ = true;
   accept_paused_ = false;
   accept_token_ = loop_.on([this](const Completion& completion) { on_accept(completion); });
-  loop_.ring().accept_multishot(listener_, direct_, accept_token_);
+  loop_.ring().accept(listener_, direct_, accept_token_);
 }
 
 void RingEchoServer::on_accept(const Completion& completion) {
@@ -55,7 +55,6 @@ void RingEchoServer::on_accept(const Completion& completion) {
     connections_.back()->socket = {.number = completion.result, .direct = direct_};
     receive(*connections_.back());
   }
-  if (completion.more) return;
   accepting_ = false;
   const bool no_descriptor = completion.result == -EMFILE || completion.result == -ENFILE;
   if (stopping_) {

@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -41,7 +42,7 @@ struct Pair {
     where = *loop.ring().local_address(listener);
     client = *loop.ring().open_socket(AF_INET);
     bool connected = false;
-    loop.ring().accept_multishot(listener, false, loop.on([&](const Completion& completion) {
+    loop.ring().accept(listener, false, loop.on([&](const Completion& completion) {
       if (completion.result >= 0) server = {.number = completion.result};
     }));
     loop.ring().connect(client, where, loop.on([&](const Completion& completion) {
@@ -286,9 +287,11 @@ TEST(SimulatedRing, GivesOutTheLowestFreeDescriptorAndReportsAFullTable) {
   const Descriptor listener = *loop.ring().listen(address("127.0.0.1:80"), {});
   const Address where = address("127.0.0.1:80");
   std::vector<std::int32_t> accepted;
-  const auto accept = [&] {
-    loop.ring().accept_multishot(
-        listener, true, loop.on([&](const Completion& c) { accepted.push_back(c.result); }));
+  const std::function<void()> accept = [&] {
+    loop.ring().accept(listener, true, loop.on([&](const Completion& c) {
+      accepted.push_back(c.result);
+      if (c.result >= 0) accept();
+    }));
   };
   accept();
   std::array<Descriptor, 3> clients;
@@ -321,8 +324,15 @@ TEST(SimulatedRing, SharesAnAddressBetweenReusePortListenersOnly) {
     ASSERT_FALSE(alone);
     EXPECT_EQ(alone.error(), Error::from_errno(EADDRINUSE));
     int taken[2] = {0, 0};
-    first.ring().accept_multishot(one, false, first.on([&](const Completion&) { ++taken[0]; }));
-    second.ring().accept_multishot(two, false, second.on([&](const Completion&) { ++taken[1]; }));
+    const std::function<void(RingLoop&, Descriptor, int&)> accept =
+        [&accept](RingLoop& loop, Descriptor listener, int& count) {
+          loop.ring().accept(listener, false, loop.on([&, listener](const Completion&) {
+            ++count;
+            accept(loop, listener, count);
+          }));
+        };
+    accept(first, one, taken[0]);
+    accept(second, two, taken[1]);
     const Address target = address("127.0.0.1:80");
     for (int i = 0; i < 40; ++i) {
       const Descriptor client = *first.ring().open_socket(AF_INET);
