@@ -14,6 +14,7 @@
 #include "runtime/sim/world.hpp"
 #include "tests/support/echo_streams.hpp"
 #include "tests/support/on_cores.hpp"
+#include "tests/support/stall.hpp"
 
 namespace corelane {
 namespace {
@@ -371,6 +372,43 @@ TEST(SimNetwork, WithoutAWriteStallTimeoutAPeerMayTakeNothing) {
   const Patience patience = patience_with_reader_of(0, 0);
   EXPECT_EQ(patience.slow_readers, 0u);
   EXPECT_GE(patience.ended_after, 200 * kSecond);
+}
+
+// What has completed while the core was away may not have been taken yet: the time does not count
+// until a turn has had its completions.
+TEST(SimNetwork, AReaderIsNotJudgedByTheTimeThatItsCoreWasDescheduled) {
+  sim::Faults faults = sim::Faults::none();
+  faults.socket_buffer_bytes = 16 * 1024;
+  sim::World world(1, faults);
+  run_on_cores(1, [&world]() -> Task<void> {
+    const net::NetworkOptions options = tiny();
+    net::Network network(options);
+    CountingPeer servers;
+    CountingPeer clients;
+    co_await CountingPeer::connect(network, servers, clients, 1);
+    net::Stream* sender = nullptr;
+    network.for_each([&](auto, net::Stream& each) {
+      if (each.owner() == &servers) {
+        sender = &each;
+      } else {
+        each.pause_receiving();
+      }
+    });
+    constexpr std::size_t kBytes = 10'000;
+    const auto block = SharedBytes::copy(std::vector<std::byte>(kBytes));
+    const auto send = [&] { return sender->send_shared(block, {block.data(), kBytes}); };
+    for (int i = 0; i < 5; ++i) {
+      EXPECT_TRUE(send());
+      co_await sleep_for(kMillisecond);
+    }
+    EXPECT_GT(sender->queued_bytes(), options.queued_bytes_max);
+    tests::lose_cpu(world, 4 * options.burst_patience);
+    co_await sleep_for(kMillisecond);
+    EXPECT_TRUE(send()) << "what its peer has taken since is not known yet";
+    co_await sleep_for(kMillisecond);
+    EXPECT_FALSE(send()) << "it is known to have taken nothing";
+    co_await network.shutdown();
+  });
 }
 
 }  // namespace
