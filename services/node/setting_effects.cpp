@@ -39,6 +39,7 @@ class EffectCheck {
   void check_command();
   void check_listeners();
   void check_buffers();
+  void check_handlers();
   void check_origins();
   void check_header_limits();
   void check_sizes();
@@ -82,6 +83,9 @@ void EffectCheck::check_listeners() {
   if (listen.empty()) {
     constexpr std::string_view kBecause = "server.listen is empty, so nobody speaks WebSocket";
     warn_section("websocket", "", kBecause);
+    if (served_by_ == ServedBy::application) {
+      warn_section("http", "", "server.listen is empty, so nobody speaks HTTP");
+    }
     for (const std::string_view path :
          {"limits.fragments_max", "limits.request_line_bytes_max", "limits.header_bytes_max",
           "limits.header_fields_max", "limits.header_deadline", "limits.http_body_bytes_max",
@@ -124,6 +128,19 @@ void EffectCheck::check_buffers() {
   }
   if (!has_huge_pages_) {
     warn("runtime.huge_pages", "this build has an allocator without them");
+  }
+}
+
+void EffectCheck::check_handlers() {
+  if (served_by_ == ServedBy::application) {
+    if (config_.number("limits.http_body_bytes_max") >= config_.number("http.handler_bytes_max")) {
+      result_.warnings.push_back(fmt::format(
+          "{} is not above {}: a coroutine handler gets no request with a body of that size (503)",
+          result_.shown(config_.table().at("http.handler_bytes_max")),
+          result_.shown(config_.table().at("limits.http_body_bytes_max"))));
+    }
+  } else {
+    warn_section("http", "", "this server has no HTTP handlers but its own, which answer at once");
   }
 }
 
@@ -173,6 +190,7 @@ void EffectCheck::run() {
   check_command();
   check_listeners();
   check_buffers();
+  check_handlers();
   check_origins();
   check_header_limits();
   check_sizes();

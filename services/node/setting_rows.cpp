@@ -279,6 +279,18 @@ constexpr ServerRow kWebSocketRows[] = {
         {"websocket", "deflate_memory_level"}, {1, 9}, "memory of a compressor, as in zlib"),
 };
 
+constexpr ServerRow kHttpRows[] = {
+    config::duration<kNode, kHttp, &Http::answer_deadline>(
+        {"http", "answer_deadline", "answer-timeout"}, {kMillisecond, kHour},
+        "how long a handler may take for its answer, or its first piece"),
+    config::count<kNode, kHttp, &Http::handlers_max>({"http", "handlers_max", "max-http-handlers"},
+                                                     {1, 10'000'000},
+                                                     "most coroutine handlers that run on a core"),
+    config::bytes<kNode, kHttp, &Http::handler_bytes_max>(
+        {"http", "handler_bytes_max", "max-http-handler-bytes"}, {16 * kKiB, 1024 * kGiB},
+        "most bytes of requests that the handlers of a core hold"),
+};
+
 constexpr ServerRow kRuntimeRows[] = {
     config::power<kProcess, kRuntime, kRing, &runtime::RingOptions::entries>(
         {"runtime", "ring_entries"}, {4, 32'768}, "submission queue of a core, a power of two"),
@@ -336,6 +348,9 @@ ServerRows connection_rows() noexcept {
 }
 ServerRows websocket_rows() noexcept {
   return kWebSocketRows;
+}
+ServerRows http_rows() noexcept {
+  return kHttpRows;
 }
 ServerRows runtime_rows() noexcept {
   return kRuntimeRows;

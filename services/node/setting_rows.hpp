@@ -15,6 +15,7 @@ ServerRows server_rows() noexcept;
 ServerRows limit_rows() noexcept;
 ServerRows connection_rows() noexcept;  // the rest of the limits, behind those of the services
 ServerRows websocket_rows() noexcept;
+ServerRows http_rows() noexcept;
 ServerRows runtime_rows() noexcept;
 ServerRows log_rows() noexcept;
 

@@ -51,6 +51,7 @@ config::SettingTable settings_of(ServerOptions& options, ServedBy served_by) {
   }
   table.add(connection_rows(), options);
   table.add(websocket_rows(), options);
+  table.add(http_rows(), options);
   table.add(runtime_rows(), options);
   table.add(log_rows(), options);
   return table;

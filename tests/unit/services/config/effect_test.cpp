@@ -82,6 +82,10 @@ const Ineffective kIneffective[] = {
      "at least 5 fields",
      {"--max-header-fields=5"}},
     {"no WebSocket can be opened", {"--max-header=121"}, "122 bytes", {"--max-header=122"}},
+    {"http.handler_bytes_max",
+     {"--max-http-handler-bytes=1MiB"},
+     "gets no request with a body of that size",
+     {"--max-http-handler-bytes=1MiB", "--max-body=512KiB"}},
     {"limits.channel_name_bytes_max",
      {"--max-channel-name=300", "--max-message=299"},
      "limits.message_bytes_max",
@@ -102,6 +106,26 @@ TEST(ConfigEffect, ASettingWithoutEffectIsNamedWithTheReason) {
     const ConfigResult mended = load({one.mended, {}, {}});
     EXPECT_EQ(mended.warnings, std::vector<std::string>{}) << one.path;
   }
+}
+
+TEST(ConfigEffect, LimitsOfHandlersAreNamedWhereThereAreNone) {
+  const Arguments arguments = {"--answer-timeout=5s", "--max-http-handlers=5",
+                               "--max-http-handler-bytes=2MiB"};
+  for (const ServedBy served_by : {ServedBy::serve, ServedBy::echo}) {
+    ServerOptions options;
+    const SettingTable table = settings_of(options, served_by);
+    const Program program{.command = "c", .check = [&](ConfigResult& result) {
+                            check_settings(result, served_by, true);
+                          }};
+    const ConfigResult result = load_config(table, program, arguments, {}, read_whole_file);
+    ASSERT_EQ(result.warnings.size(), 3u);
+    EXPECT_EQ(
+        result.warnings[0],
+        "http.answer_deadline = \"5s\" (flag --answer-timeout) has no effect: this server has "
+        "no HTTP handlers but its own, which answer at once");
+    EXPECT_EQ(table.find("limits.handlers_max"), nullptr);
+  }
+  EXPECT_EQ(load({arguments, {}, {}}).warnings, std::vector<std::string>{});
 }
 
 TEST(ConfigEffect, WithoutAListenerForWebSocketItsSettingsAreNamed) {

@@ -22,14 +22,15 @@ struct ConfigInputs {
   std::map<std::string, std::string> files;
 };
 
-// The table of `corelane serve`, and the options that it is bound to.
+// The settings of a program with handlers: all that there are. And the options that they are bound
+// to.
 inline services::ServerOptions& server_options() {
   static services::ServerOptions options;
   return options;
 }
 inline const services::config::SettingTable& table() {
   static const services::config::SettingTable kTable =
-      services::settings_of(server_options(), services::ServedBy::serve);
+      services::settings_of(server_options(), services::ServedBy::application);
   return kTable;
 }
 
@@ -39,7 +40,7 @@ inline services::config::ConfigResult load(const ConfigInputs& inputs) {
       {.command = "corelane serve",
        .check =
            [](services::config::ConfigResult& result) {
-             services::check_settings(result, services::ServedBy::serve, true);
+             services::check_settings(result, services::ServedBy::application, true);
            }},
       inputs.arguments, inputs.environment,
       [&](const std::string& path) -> runtime::Result<std::string> {

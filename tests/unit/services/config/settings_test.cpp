@@ -52,6 +52,10 @@ deflate_client_window_bits = 11
 deflate_server_no_context_takeover = true
 deflate_level = 7
 deflate_memory_level = 6
+[http]
+answer_deadline = "121s"
+handlers_max = 122
+handler_bytes_max = 123000
 [runtime]
 ring_entries = 8
 completion_entries = 32
@@ -95,6 +99,9 @@ TEST(ServerOptions, limits_reach_the_websocket_and_the_http_server) {
   EXPECT_EQ(node.http.header_deadline, 107 * kSecond);
   EXPECT_EQ(node.http.limits.body_bytes_max, 108u);
   EXPECT_EQ(node.http.linger, 109 * kSecond);
+  EXPECT_EQ(node.http.answer_deadline, 121 * kSecond);
+  EXPECT_EQ(node.http.handlers_max, 122u);
+  EXPECT_EQ(node.http.handler_bytes_max, 123'000u);
   EXPECT_EQ(node.network.discard_bytes_max, 119u);
 }
 
