@@ -9,7 +9,9 @@
 
 namespace corelane::services {
 
-enum class ServiceSlot : std::uint8_t { sessions, pubsub, dispatch, node, ip_limit };
+// `application` is the first of those that no service of the server has; they go on to the last.
+enum class ServiceSlot : std::uint8_t { sessions, pubsub, dispatch, node, ip_limit, application };
+static_assert(static_cast<std::size_t>(ServiceSlot::application) < runtime::Core::kServicesMax);
 
 inline void set_local(ServiceSlot slot, void* instance) noexcept {
   runtime::Core::current().set_service(static_cast<std::size_t>(slot), instance);

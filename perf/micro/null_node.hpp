@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "perf/micro/null_core.hpp"
@@ -25,7 +26,8 @@ class NullNode {
     options.websocket.ping_interval = 0;  // nobody would answer
     options.pubsub.hash_seed = kSeed;
     options.dispatch.subscriptions_per_session_max = 1000;
-    node_.emplace(options, opcodes_);
+    plan_.emplace(std::move(options));
+    node_.emplace(*plan_);
     RT_ASSERT(node_->listen(*runtime::Address::parse("127.0.0.1:0"), false).has_value());
     for (std::size_t i = 0; i < clients; ++i) connect();
     RT_ASSERT(sessions().count() == clients);
@@ -38,7 +40,7 @@ class NullNode {
   NullNode& operator=(const NullNode&) = delete;
 
   services::Sessions& sessions() noexcept { return node_->sessions(); }
-  services::PubSub& pubsub() noexcept { return node_->pubsub(); }
+  services::PubSub& pubsub() noexcept { return services::PubSub::local(); }
   const services::Dispatch& dispatch() const noexcept { return services::Dispatch::local(); }
   NullPeer& peer() noexcept { return core_.peer(); }
   runtime::Core& core() noexcept { return core_.core(); }
@@ -92,7 +94,7 @@ class NullNode {
   }
 
   NullCore core_;
-  const services::OpcodeTable opcodes_ = services::opcodes_for({});
+  std::optional<services::NodePlan> plan_;
   std::optional<services::CoreNode> node_;
   std::vector<int> sockets_;
 };

@@ -184,7 +184,8 @@ void Dispatch::refuse_for_memory(Session& session, const MessageView& message) {
 
 bool Dispatch::has_room_for(Session& session, const MessageView& message) {
   if (!has_memory(session, message)) return false;
-  if (session.handlers_running() >= options_.handlers_per_session_max) {
+  const SessionExtension* extension = session.extension();
+  if (extension != nullptr && extension->handlers_running >= options_.handlers_per_session_max) {
     refuse(session, message, ErrorCode::limit_exceeded,
            fmt::format("more than {} requests of the session are being served",
                        options_.handlers_per_session_max),
@@ -210,7 +211,7 @@ bool Dispatch::has_room_for(Session& session, const MessageView& message) {
 void Dispatch::start(Session& session, const CustomHandler& handler, const Request& request) {
   handler_bytes_ += request.payload().size();
   memory_.add(runtime::MemoryKind::handlers, request.payload().size());
-  ++session.handlers_running();
+  ++session.extend().handlers_running;
   session.expect_answer();
   running_.spawn(
       handler.name.c_str(),
@@ -240,8 +241,9 @@ void Dispatch::end_handler(const SessionId& id, std::size_t bytes) noexcept {
   memory_.remove(runtime::MemoryKind::handlers, bytes);
   Session* session = Sessions::local().find(id);
   if (session == nullptr) return;
-  RT_ASSERT(session->handlers_running() > 0);
-  --session->handlers_running();
+  RT_ASSERT(session->extension() != nullptr);
+  RT_ASSERT(session->extension()->handlers_running > 0);
+  --session->extension()->handlers_running;
   session->answered();
 }
 

@@ -24,11 +24,6 @@
 
 namespace corelane::services {
 
-namespace config {
-template <class Options>
-struct Row;  // services/config/rows.hpp
-}
-
 struct DispatchOptions {
   std::string node_name;
   std::string server_version;
@@ -42,13 +37,11 @@ struct DispatchOptions {
   std::size_t handler_bytes_max = 64 * 1024 * 1024;
 };
 
-class Dispatch {
+class Dispatch : public Service {
  public:
   // The table must outlive it.
   Dispatch(DispatchOptions options, const OpcodeTable& table);
-  ~Dispatch();
-  Dispatch(const Dispatch&) = delete;
-  Dispatch& operator=(const Dispatch&) = delete;
+  ~Dispatch() override;
 
   static Dispatch& local() noexcept { return services::local<Dispatch>(ServiceSlot::dispatch); }
 
@@ -64,7 +57,7 @@ class Dispatch {
   StreamProgress on_stream(Session& session, std::span<const std::byte> bytes);
 
   // Cancels the coroutines of handlers and waits for them.
-  runtime::Task<void> stop();
+  runtime::Task<void> stop() override;
 
   const DispatchOptions& options() const noexcept { return options_; }
   const OpcodeTable& table() const noexcept { return table_; }

@@ -47,11 +47,6 @@ Task<void> end_sessions_of(CoreNode& node, runtime::Nanoseconds until, std::uint
   cut_off = co_await node.end_sessions(until);
 }
 
-std::uint32_t share_of(std::uint32_t total) noexcept {
-  const std::uint32_t cores = Core::current().cores();
-  return std::max(1u, (total + cores - 1) / cores);
-}
-
 net::NetworkOptions network_options(const NodeOptions& options) noexcept {
   net::NetworkOptions network = options.network;
   network.streams_max =
@@ -92,27 +87,34 @@ void serve_welcome(void*, const net::http::Request&, const net::http::RouteMatch
 
 const ws::ConnectionHandler CoreNode::kHandler{on_open, on_message, on_close};
 
-OpcodeTable opcodes_for(const NodeOptions& options) {
-  OpcodeTable table;
-  for (const auto rows : {Dispatch::opcodes(), Sessions::opcodes(), PubSub::opcodes()}) {
-    table.add(rows);
-  }
-  if (options.handlers != nullptr) table.add(*options.handlers);
-  table.set_gates(options.gates);
-  return table;
+std::uint32_t share_of(std::uint32_t total) noexcept {
+  const std::uint32_t cores = Core::current().cores();
+  return std::max(1u, (total + cores - 1) / cores);
 }
 
 std::uint64_t streams_for(std::uint64_t connections_max, std::uint32_t cores) noexcept {
   return (connections_max + cores - 1) / cores + kRefusedAtOnce;
 }
 
-CoreNode::CoreNode(const NodeOptions& options, const OpcodeTable& opcodes)
+CoreNode::Services::Services(const NodePlan& plan) {
+  for (const ServiceEntry& entry : plan.services) {
+    all.push_back(
+        entry.make({.node = plan.options, .opcodes = plan.opcodes, .options = entry.options}));
+  }
+}
+
+CoreNode::Services::~Services() {
+  while (!all.empty()) all.pop_back();
+}
+
+CoreNode::CoreNode(const NodePlan& plan) : CoreNode(plan, plan.options) {}
+
+CoreNode::CoreNode(const NodePlan& plan, const NodeOptions& options)
     : socket_(options.socket),
       close_timeout_(std::max(
           {options.websocket.close_timeout, options.tcp.close_timeout, options.http.linger})),
-      sessions_(share_of(options.connections_max), options.tcp.close_timeout),
-      pubsub_(options.pubsub),
-      dispatch_(options.dispatch, opcodes),
+      services_(plan),
+      sessions_(Sessions::local()),
       network_(network_options(options)),
       endpoint_(network_, binary(options.websocket), kHandler, nullptr),
       routes_(routes(*this, options)),
@@ -146,6 +148,7 @@ net::http::Routes CoreNode::routes(CoreNode& self, const NodeOptions& options) {
   routes.add("GET", "/", {.run = serve_welcome});
   routes.add("GET", "/healthz", {.run = serve_health, .context = &self});
   routes.add("GET", "/ws", {});  // WebSocket only; any path may be upgraded
+  for (const auto& service : self.services_.all) service->add_routes(routes);
   for (const NodeOptions::HttpRoute& route : options.http_routes) {
     routes.add(route.method, route.pattern, route.handler);
   }
@@ -188,7 +191,6 @@ void CoreNode::on_close(ws::Connection& connection, ws::CloseCode, std::string_v
   auto* session = static_cast<Session*>(connection.context());
   if (session == nullptr) return;
   connection.set_context(nullptr);
-  PubSub::local().leave_all(*session);
   Sessions::local().erase(*session);
 }
 
@@ -197,6 +199,7 @@ void CoreNode::on_close(ws::Connection& connection, ws::CloseCode, std::string_v
 Task<void> CoreNode::stop_accepting() {
   draining_ = true;
   http_.drain();
+  for (const auto& service : services_.all) service->drain();
   co_await network_.stop_listening();
 }
 
@@ -226,22 +229,23 @@ Task<std::uint32_t> CoreNode::end_sessions(runtime::Nanoseconds until) {
   const std::uint32_t cut_off = network_.stream_count();
   co_await network_.shutdown();
   co_await http_.stop();
-  co_await dispatch_.stop();
+  for (std::size_t i = services_.all.size(); i-- > 0;) co_await services_.all[i]->stop();
   co_return cut_off;
 }
 
 // --- The node on all cores
 
 Task<std::string> Node::start() {
-  if (options_.pubsub.hash_seed == 0) options_.pubsub.hash_seed = Core::current().ring().entropy();
-  co_return co_await cores_.try_start(std::cref(options_), std::cref(opcodes_));
+  std::uint64_t& hash_seed = plan_.options.pubsub.hash_seed;
+  if (hash_seed == 0) hash_seed = Core::current().ring().entropy();
+  co_return co_await cores_.try_start(std::cref(plan_));
 }
 
 Task<std::optional<Node::ListenError>> Node::listen() {
-  for (const runtime::Address& address : options_.listen) {
+  for (const runtime::Address& address : plan_.options.listen) {
     if (auto error = co_await listen_on(address, false)) co_return error;
   }
-  for (const runtime::Address& address : options_.tcp_listen) {
+  for (const runtime::Address& address : plan_.options.tcp_listen) {
     if (auto error = co_await listen_on(address, true)) co_return error;
   }
   co_return std::nullopt;

@@ -44,6 +44,9 @@ struct NodeOptions {
   runtime::ListenOptions socket;           // rights of the files of Unix sockets
   const HandlerTable* handlers = nullptr;  // of the application; must outlive the node
   RequestGates gates;
+  // Of the application, behind the server's own (services/service.hpp). Their options outlive the
+  // node.
+  std::vector<ServiceEntry> services;
   // Of the application, beside the server's own. What a route points at outlives the node; it is
   // called on all cores.
   struct HttpRoute {
@@ -54,9 +57,21 @@ struct NodeOptions {
   std::vector<HttpRoute> http_routes;
 };
 
-// The table of opcodes by which a node with these options serves: the rows of all services, and the
-// application's handlers, which must outlive it.
-OpcodeTable opcodes_for(const NodeOptions& options);
+// What the cores of a node have in common: its options, the list of its services, bound to them
+// (services/node/services.hpp), and the opcodes of these and of the application's handlers.
+struct NodePlan {
+  explicit NodePlan(NodeOptions with);
+  ~NodePlan();
+  NodePlan(const NodePlan&) = delete;
+  NodePlan& operator=(const NodePlan&) = delete;
+
+  NodeOptions options;
+  const std::vector<ServiceEntry> services;
+  OpcodeTable opcodes;
+};
+
+// Of one core, of what all cores have together.
+std::uint32_t share_of(std::uint32_t total) noexcept;
 
 // What a core's network must have room for: its share of the connections, and some that are told
 // that there is no room for them. More than those wait to be accepted.
@@ -65,7 +80,7 @@ std::uint64_t streams_for(std::uint64_t connections_max, std::uint32_t cores) no
 // One core's part.
 class CoreNode {
  public:
-  CoreNode(const NodeOptions& options, const OpcodeTable& opcodes);
+  explicit CoreNode(const NodePlan& plan);
   ~CoreNode();
 
   runtime::Result<runtime::Address> listen(const runtime::Address& address, bool tcp);
@@ -81,11 +96,11 @@ class CoreNode {
 
   net::Network& network() noexcept { return network_; }
   Sessions& sessions() noexcept { return sessions_; }
-  PubSub& pubsub() noexcept { return pubsub_; }
   ws::Endpoint& endpoint() noexcept { return endpoint_; }
   bool draining() const noexcept { return draining_; }
 
  private:
+  CoreNode(const NodePlan& plan, const NodeOptions& options);
   static void on_open(ws::Connection& connection, ws::Handshake& handshake) noexcept;
   static void on_message(ws::Connection& connection, ws::Message& message) noexcept;
   static void on_close(ws::Connection& connection, ws::CloseCode code,
@@ -98,9 +113,14 @@ class CoreNode {
   const runtime::ListenOptions socket_;
   bool draining_ = false;
   const runtime::Nanoseconds close_timeout_;
-  Sessions sessions_;
-  PubSub pubsub_;
-  Dispatch dispatch_;
+  // In the order of the list. Made by the first that it is a member of, destroyed last.
+  struct Services {
+    explicit Services(const NodePlan& plan);
+    ~Services();
+    std::vector<std::unique_ptr<Service>> all;
+  };
+  Services services_;
+  Sessions& sessions_;
   net::Network network_;
   ws::Endpoint endpoint_;
   net::http::Routes routes_;
@@ -111,8 +131,7 @@ class CoreNode {
 
 class Node {
  public:
-  explicit Node(NodeOptions options)
-      : options_(std::move(options)), opcodes_(opcodes_for(options_)) {}
+  explicit Node(NodeOptions options) : plan_(std::move(options)) {}
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
@@ -145,8 +164,7 @@ class Node {
   static runtime::Task<void> settle_lanes(unsigned hops);
   runtime::Task<std::optional<ListenError>> listen_on(runtime::Address address, bool tcp);
 
-  NodeOptions options_;
-  const OpcodeTable opcodes_;
+  NodePlan plan_;
   runtime::Sharded<CoreNode> cores_;
   std::vector<runtime::Address> addresses_;
   std::vector<runtime::Address> tcp_addresses_;

@@ -242,10 +242,6 @@ class ServedNode final : public Served {
 
 }  // namespace
 
-runtime::CoreId cores_for(const std::vector<int>& cpus) noexcept {
-  return static_cast<runtime::CoreId>(std::clamp<std::size_t>(cpus.size(), 1, runtime::kCoresMax));
-}
-
 std::optional<runtime::Error> address_taken(const runtime::Address& address) {
   // Ephemeral ports are never shared.
   if (address.family() == AF_UNIX) return unix_address_taken(address);

@@ -74,9 +74,6 @@ int run_process(ProcessOptions options, Served& served);
 // The same for a node, on the addresses that it is to listen on.
 int run_node(ProcessOptions options, NodeOptions node);
 
-// A core for each CPU, at most the runtime's limit of cores.
-runtime::CoreId cores_for(const std::vector<int>& cpus) noexcept;
-
 // Why `address` cannot be listened on by a process that must have it alone; empty if it can. Our
 // listeners share ports among cores (SO_REUSEPORT), so that the kernel would let a second server
 // in and split the connections between both. Another one that starts at the very same time can

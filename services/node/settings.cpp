@@ -8,21 +8,12 @@
 #include "runtime/assert.hpp"
 #include "runtime/host.hpp"
 #include "services/config/answer.hpp"
+#include "services/node/services.hpp"
 #include "services/node/setting_rows.hpp"
 #include "services/version.hpp"
 
 namespace corelane::services {
 namespace {
-
-template <class Options>
-void add_service(config::SettingTable& table, std::span<const config::Row<Options>> rows,
-                 Options& options, ServedBy served_by) {
-  if (served_by == ServedBy::echo) {
-    table.add_without_effect<Options>(rows);
-  } else {
-    table.add(rows, options);
-  }
-}
 
 std::string host_name() {
   std::array<char, 65> name{};
@@ -40,12 +31,18 @@ constexpr std::uint64_t kUnfinishedMessagesMin = 4;
 
 }  // namespace
 
+runtime::CoreId cores_for(const std::vector<int>& cpus) noexcept {
+  return static_cast<runtime::CoreId>(std::clamp<std::size_t>(cpus.size(), 1, runtime::kCoresMax));
+}
+
 config::SettingTable settings_of(ServerOptions& options, ServedBy served_by) {
   config::SettingTable table;
   table.add(server_rows(), options);
   table.add(limit_rows(), options);
-  add_service(table, PubSub::settings(), options.node.pubsub, served_by);
-  add_service(table, Dispatch::settings(), options.node.dispatch, served_by);
+  for (const ServiceEntry& service : services_of(options.node)) {
+    if (service.add_settings == nullptr) continue;
+    service.add_settings(table, service.options, served_by != ServedBy::echo);
+  }
   if (served_by == ServedBy::application) {
     table.add(Dispatch::handler_settings(), options.node.dispatch);
   }

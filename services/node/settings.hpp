@@ -51,6 +51,9 @@ std::optional<int> read_settings(ServerOptions& options, ServedBy served_by, boo
                                  config::Program program, const std::vector<std::string>& arguments,
                                  const config::Environment& environment);
 
+// A core for each CPU, at most the runtime's limit of cores.
+runtime::CoreId cores_for(const std::vector<int>& cpus) noexcept;
+
 std::vector<runtime::Address> parse_addresses(const std::vector<std::string>& texts);
 
 }  // namespace corelane::services

@@ -8,7 +8,6 @@
 
 #include "net/http/server.hpp"
 #include "services/dispatch/dispatch.hpp"
-#include "services/pubsub/pubsub.hpp"
 #include "services/sessions/sessions.hpp"
 
 namespace corelane::services {
@@ -192,10 +191,7 @@ void TcpSessions::on_timer(net::Stream& stream) noexcept {
 
 void TcpSessions::on_closed(net::Stream& stream, runtime::Error) noexcept {
   auto& client = *static_cast<Client*>(stream.owner());
-  if (client.session != nullptr) {
-    PubSub::local().leave_all(*client.session);
-    Sessions::local().erase(*client.session);
-  }
+  if (client.session != nullptr) Sessions::local().erase(*client.session);
   std::vector<std::byte>{}.swap(client.gathered);
   weigh(client);
   client.table.clients_.erase(client.slot);

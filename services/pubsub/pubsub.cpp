@@ -33,6 +33,7 @@ PubSub::PubSub(const PubSubOptions& options)
       sweep_timer_(*this),
       flush_hook_{[](void* context) noexcept { static_cast<PubSub*>(context)->flush(); }, this,
                   false} {
+  Sessions::local().tell_ended(*this);
   set_local(ServiceSlot::pubsub, this);
 }
 

@@ -39,11 +39,6 @@
 
 namespace corelane::services {
 
-namespace config {
-template <class Options>
-struct Row;  // services/config/rows.hpp
-}
-
 struct PubSubOptions {
   std::size_t channel_name_bytes_max = 255;
   std::size_t subscriptions_per_session_max = 1000;
@@ -82,9 +77,7 @@ struct SubscriptionsChanged {
 };
 void complete(const ReplyTo& to, SubscriptionsChanged&& done) noexcept;
 
-struct OpcodeRow;  // services/dispatch/opcode_table.hpp
-
-class PubSub {
+class PubSub : public Service {
  public:
   // A sweep begins this long after the one before has ended, so an unused channel is kept for 60 to
   // 120 s, and for as long as the sweep takes.
@@ -99,9 +92,7 @@ class PubSub {
   static constexpr std::uint32_t kRetryAfterMs = 10'000;
 
   explicit PubSub(const PubSubOptions& options);
-  ~PubSub();
-  PubSub(const PubSub&) = delete;
-  PubSub& operator=(const PubSub&) = delete;
+  ~PubSub() override;
 
   static PubSub& local() noexcept { return services::local<PubSub>(ServiceSlot::pubsub); }
   static std::span<const OpcodeRow> opcodes() noexcept;
@@ -119,6 +110,7 @@ class PubSub {
   void publish(const Publication& what, const ReplyTo& to);
   // The subscriber ends: takes it out of all its channels.
   void leave_all(Subscriber& subscriber) noexcept;
+  void session_ended(Session& session) noexcept override { leave_all(session); }
 
   const PubSubOptions& options() const noexcept { return options_; }
 

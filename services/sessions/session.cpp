@@ -40,9 +40,22 @@ std::string_view cut(std::string_view text, std::size_t bytes_max) noexcept {
 
 }  // namespace
 
+protocol::Transport Session::transport() const noexcept {
+  switch (wire_) {
+    case Wire::websocket:
+    case Wire::deflated:
+      break;
+    case Wire::tcp:
+      return protocol::Transport::tcp;
+    case Wire::unix_stream:
+      return protocol::Transport::unix_stream;
+  }
+  return protocol::Transport::websocket;
+}
+
 protocol::Uuid Session::uuid() const noexcept {
-  const std::uint64_t named = std::uint64_t{id_.slot} << 32 | std::uint64_t{id_.core} << 16 |
-                              std::uint64_t{kVersion} << 8 | (id_.generation & kGenerationMask);
+  const std::uint64_t named = std::uint64_t{slot_} << 32 | std::uint64_t{core_} << 16 |
+                              std::uint64_t{kVersion} << 8 | (generation_ & kGenerationMask);
   protocol::Uuid uuid;
   store_big_endian(uuid.data, named);
   store_big_endian(uuid.data + 8, secret_);
@@ -98,7 +111,7 @@ bool Session::send_error(const protocol::Uuid& transaction_id, protocol::Opcode 
 }
 
 bool Session::send_run_slowly(const EventRun& run) {
-  if (is_websocket_direct()) return connection_->send_frames(run.block, run.bytes);
+  if (wire_ == Wire::websocket) return connection_->send_frames(run.block, run.bytes);
   return send_run_unframed(run);
 }
 
@@ -157,11 +170,12 @@ void Session::end_stream(protocol::ErrorCode code, std::string_view text,
 
 void Session::answered() noexcept {
   RT_ASSERT(answers_awaited_ > 0);
-  if (--answers_awaited_ == 0 && closes_when_answered_) stream_->close(0);
+  if (--answers_awaited_ > 0 || extension_ == nullptr) return;
+  if (extension_->closes_when_answered) stream_->close(0);
 }
 
 void Session::close_when_answered() noexcept {
-  closes_when_answered_ = true;
+  extend().closes_when_answered = true;
   if (answers_awaited_ == 0) stream_->close(0);
 }
 

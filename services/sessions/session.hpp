@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "net/stream.hpp"
@@ -28,17 +29,30 @@ struct SessionId {
   friend bool operator==(const SessionId&, const SessionId&) = default;
 };
 
+// What few sessions need: made with the first need, gone with the session.
+struct SessionExtension {
+  std::uint32_t handlers_running = 0;  // coroutines of handlers that serve it (services/dispatch)
+  bool closes_when_answered = false;   // its client has ended its direction
+};
+
 class Session : public Subscriber {
  public:
   Session(ws::Connection& connection) noexcept
-      : Subscriber(Kind::session), stream_(&connection.stream()), connection_(&connection) {}
+      : Subscriber(Kind::session),
+        wire_(connection.is_deflated() ? Wire::deflated : Wire::websocket),
+        stream_(&connection.stream()),
+        connection_(&connection) {}
   Session(net::Stream& stream, protocol::Transport transport) noexcept
-      : Subscriber(Kind::session), transport_(transport), stream_(&stream) {}
+      : Subscriber(Kind::session),
+        wire_(transport == protocol::Transport::tcp ? Wire::tcp : Wire::unix_stream),
+        stream_(&stream) {}
 
-  SessionId id() const noexcept { return id_; }
+  SessionId id() const noexcept {
+    return {.core = core_, .slot = slot_, .generation = generation_};
+  }
   // How clients name it: not to be guessed, and never used again.
   protocol::Uuid uuid() const noexcept;
-  protocol::Transport transport() const noexcept { return transport_; }
+  protocol::Transport transport() const noexcept;
   net::Stream& stream() noexcept { return *stream_; }
   // From its close on nothing it sends takes effect.
   bool closing() const noexcept {
@@ -77,7 +91,7 @@ class Session : public Subscriber {
   // out.
   bool send_run(const EventRun& run) {
     // Without a look at the connection: a fan-out finds neither in the cache.
-    if (is_websocket_direct() && stream_->send_shared(run.block, run.bytes)) [[likely]]
+    if (wire_ == Wire::websocket && stream_->send_shared(run.block, run.bytes)) [[likely]]
       return true;
     return send_run_slowly(run);
   }
@@ -100,25 +114,29 @@ class Session : public Subscriber {
   // The client has ended its direction: the session is closed once it has all its answers.
   void close_when_answered() noexcept;
 
-  // For services/dispatch: coroutines of handlers that serve it.
-  std::uint32_t& handlers_running() noexcept { return handlers_running_; }
+  // Null if it needs none.
+  SessionExtension* extension() noexcept { return extension_.get(); }
+  SessionExtension& extend() {
+    if (extension_ == nullptr) extension_ = std::make_unique<SessionExtension>();
+    return *extension_;
+  }
 
  private:
   friend class Sessions;
 
+  // WebSocket without compression: frames go to the stream as they are.
+  enum class Wire : std::uint8_t { websocket, deflated, tcp, unix_stream };
+
   std::byte* frame_space(std::size_t bytes) {
-    if (connection_ != nullptr && direct_) [[likely]]
+    if (wire_ == Wire::websocket) [[likely]]
       return connection_->send_space(ws::MessageKind::binary, bytes);
     return indirect_space(bytes);
   }
   bool end_frame(const std::byte* space, std::size_t bytes) {
-    return direct_ || send_deflated(space, bytes);
+    return wire_ != Wire::deflated || send_deflated(space, bytes);
   }
   std::byte* indirect_space(std::size_t bytes);
   bool send_deflated(const std::byte* space, std::size_t bytes);
-  bool is_websocket_direct() const noexcept {
-    return direct_ && transport_ == protocol::Transport::websocket;
-  }
   bool send_run_slowly(const EventRun& run);
   bool send_run_unframed(const EventRun& run);
   [[gnu::cold]] bool cannot_send(const protocol::Uuid& transaction_id, protocol::Opcode opcode,
@@ -127,17 +145,17 @@ class Session : public Subscriber {
   bool slow_reader();
   void end_stream(protocol::ErrorCode code, std::string_view text, runtime::Nanoseconds linger);
 
-  // The first lie in what pads the base.
-  protocol::Transport transport_ = protocol::Transport::websocket;
-  bool direct_ = true;  // WebSocket without compression: frames go to the stream as they are
-  bool closes_when_answered_ = false;
-  std::uint32_t handlers_running_ = 0;
-  net::Stream* stream_;
-  ws::Connection* connection_ = nullptr;  // null: TCP
-  std::uint64_t secret_ = 0;
-  SessionId id_;
+  // The first three lie in what pads the base.
+  const Wire wire_;
+  runtime::CoreId core_ = runtime::kNoCore;
   std::uint32_t answers_awaited_ = 0;
+  net::Stream* const stream_;
+  ws::Connection* const connection_ = nullptr;  // null: TCP
+  std::uint64_t secret_ = 0;
+  std::unique_ptr<SessionExtension> extension_;
+  std::uint32_t slot_ = UINT32_MAX;
+  std::uint32_t generation_ = 0;
 };
-static_assert(sizeof(Session) <= 72, "a part of what an idle connection costs");
+static_assert(sizeof(Session) <= 64, "a part of what an idle connection costs");
 
 }  // namespace corelane::services

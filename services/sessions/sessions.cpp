@@ -117,7 +117,9 @@ Session* Sessions::add(Arguments&&... arguments) {
   const auto made = sessions_.emplace(std::forward<Arguments>(arguments)...);
   if (made.value == nullptr) return nullptr;
   Core& core = Core::current();
-  made.value->id_ = {.core = core.id(), .slot = made.id.slot, .generation = made.id.generation};
+  made.value->core_ = core.id();
+  made.value->slot_ = made.id.slot;
+  made.value->generation_ = made.id.generation;
   // The two highest bits are the UUID's variant.
   made.value->secret_ = (core.ring().entropy() >> 2) | std::uint64_t{1} << 63;
   ++counters_.opened;
@@ -125,9 +127,7 @@ Session* Sessions::add(Arguments&&... arguments) {
 }
 
 Session* Sessions::open(ws::Connection& connection) {
-  Session* session = add(connection);
-  if (session != nullptr) session->direct_ = !connection.is_deflated();
-  return session;
+  return add(connection);
 }
 
 Session* Sessions::open(net::Stream& stream, protocol::Transport transport) {
@@ -135,9 +135,10 @@ Session* Sessions::open(net::Stream& stream, protocol::Transport transport) {
 }
 
 void Sessions::erase(Session& session) noexcept {
+  for (Service* service : told_ended_) service->session_ended(session);
   RT_ASSERT(session.subscriptions().empty());
   ++counters_.closed;
-  sessions_.erase(session.id_.slot);
+  sessions_.erase(session.slot_);
 }
 
 Session* Sessions::find(const SessionId& id) noexcept {
@@ -198,7 +199,7 @@ Sent Sessions::deliver_direct(const Named& target, const DirectRecord& record,
   constexpr Sent kUnknown{.code = protocol::ErrorCode::unknown_session};
   Session* session = sessions_.in_slot(target.id.slot);
   if (session == nullptr || session->secret_ != target.secret ||
-      (session->id_.generation & kUuidGenerationMask) != target.id.generation) {
+      (session->generation_ & kUuidGenerationMask) != target.id.generation) {
     ++counters_.unknown;
     return kUnknown;
   }

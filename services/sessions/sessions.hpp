@@ -16,6 +16,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "protocol/verify.hpp"
 #include "runtime/core.hpp"
@@ -23,12 +24,12 @@
 #include "runtime/slab.hpp"
 #include "runtime/task.hpp"
 #include "services/local.hpp"
+#include "services/service.hpp"
 #include "services/sessions/session.hpp"
 
 namespace corelane::services {
 
-struct OpcodeRow;  // services/dispatch/opcode_table.hpp
-struct ReplyTo;    // services/reply/reply.hpp
+struct ReplyTo;  // services/reply/reply.hpp
 
 // A Send, by a session, a coroutine or the server: the receiving session gets a DirectMessage.
 struct DirectSend {
@@ -63,17 +64,21 @@ void complete(const ReplyTo& to, const BroadcastDone& done) noexcept;
 // client has done at info, what may be quite in order (an unknown session) at debug.
 [[gnu::cold]] void log_error(net::Stream& stream, protocol::ErrorCode code, std::string_view text);
 
-class Sessions {
+class Sessions : public Service {
  public:
   // `close_timeout`: how long a TCP peer may take to read why its session ends.
   explicit Sessions(std::uint32_t sessions_max,
                     runtime::Nanoseconds close_timeout = 5 * runtime::kSecond);
-  ~Sessions();
+  ~Sessions() override;
 
   // nullptr: the table is full. The session must be erased before its connection is gone.
   Session* open(ws::Connection& connection);
   Session* open(net::Stream& stream, protocol::Transport transport);
+  // Tells the services that have asked for it, in the order in which they have, and forgets it.
   void erase(Session& session) noexcept;
+  // Service::session_ended() of this core's instance is called for every session from now on. It
+  // lives as long as the table.
+  void tell_ended(Service& service) { told_ended_.push_back(&service); }
   // Its client sends nothing more, but still reads: closes it once every answer is there, Errors to
   // requests that asked for none included. Costs two messages a core.
   void end(Session& session);
@@ -149,6 +154,7 @@ class Sessions {
                                   std::span<const std::byte> frame, const SessionId& except);
 
   runtime::Slab<Session> sessions_;
+  std::vector<Service*> told_ended_;
   runtime::Nanoseconds close_timeout_;
   std::vector<std::byte> scratch_;
   std::unique_ptr<runtime::Slab<PendingBroadcast>> pending_;

@@ -12,7 +12,9 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 #include "runtime/assert.hpp"
@@ -34,6 +36,7 @@ struct Subscription {
   bool listed() const noexcept { return position != kNotListed; }
 };
 static_assert(sizeof(Subscription) == 12);
+static_assert(std::is_trivially_copyable_v<Subscription>);
 
 class Subscriptions {
  public:
@@ -44,17 +47,17 @@ class Subscriptions {
   bool empty() const noexcept { return count_ == 0; }
   Subscription& operator[](std::size_t index) noexcept {
     RT_DEBUG_ASSERT(index < count_);
-    return entries_[index];
+    return entries()[index];
   }
   const Subscription& operator[](std::size_t index) const noexcept {
     RT_DEBUG_ASSERT(index < count_);
-    return entries_[index];
+    return entries()[index];
   }
 
   // Without those that the session is leaving. Looks at each.
   std::size_t count_wanted() const noexcept {
     std::size_t wanted = 0;
-    for (std::uint32_t i = 0; i < count_; ++i) wanted += entries_[i].wanted;
+    for (std::uint32_t i = 0; i < count_; ++i) wanted += entries()[i].wanted;
     return wanted;
   }
   // The channel's index, or kNone. `seed` is the same in all calls.
@@ -69,21 +72,21 @@ class Subscriptions {
   void add(const Subscription& subscription, std::uint64_t seed) {
     RT_DEBUG_ASSERT(find(subscription.channel, seed) == kNone);
     if (count_ == room_) grow(seed);
-    entries_[count_++] = subscription;
-    if (places_ != nullptr) note(count_ - 1, seed);
+    entries()[count_++] = subscription;
+    if (has_places()) note(count_ - 1, seed);
   }
   // The last one takes its index.
   void remove(std::size_t index, std::uint64_t seed) noexcept {
     RT_ASSERT(index < count_);
     const std::uint32_t last = count_ - 1;
     std::uint32_t free_place = 0;
-    if (places_ != nullptr) {
-      free_place = look_for(entries_[index].channel, seed).place;
-      places_[look_for(entries_[last].channel, seed).place] = static_cast<std::uint32_t>(index);
+    if (has_places()) {
+      free_place = look_for(entries()[index].channel, seed).place;
+      places()[look_for(entries()[last].channel, seed).place] = static_cast<std::uint32_t>(index);
     }
-    entries_[index] = entries_[last];
-    if (places_ != nullptr) {
-      places_[free_place] = kNone;
+    entries()[index] = entries()[last];
+    if (has_places()) {
+      places()[free_place] = kNone;
       close_gap(free_place, seed);
     }
     --count_;
@@ -93,68 +96,78 @@ class Subscriptions {
   struct Found {
     std::uint32_t index;
     std::uint32_t steps;
-    std::uint32_t place;  // in places_, where it is or would be
+    std::uint32_t place;  // in places(), where it is or would be
   };
 
+  Subscription* entries() const noexcept { return reinterpret_cast<Subscription*>(memory_.get()); }
+  bool has_places() const noexcept { return room_ > kScanned; }
+  // Indices, behind the entries.
+  std::uint32_t* places() const noexcept {
+    // tidy: allow banned_call: no wire bytes, but memory that operator new has aligned
+    return reinterpret_cast<std::uint32_t*>(memory_.get() + room_ * sizeof(Subscription));
+  }
+
   Found look_for(std::uint32_t channel, std::uint64_t seed) const noexcept {
-    if (places_ == nullptr) {
+    if (!has_places()) {
       std::uint32_t index = 0;
-      while (index < count_ && entries_[index].channel != channel) ++index;
+      while (index < count_ && entries()[index].channel != channel) ++index;
       return {index < count_ ? index : kNone, index, 0};
     }
     std::uint32_t place = home(channel, seed);
     for (std::uint32_t steps = 1;; ++steps) {
-      const std::uint32_t index = places_[place];
-      if (index == kNone || entries_[index].channel == channel) return {index, steps, place};
+      const std::uint32_t index = places()[place];
+      if (index == kNone || entries()[index].channel == channel) return {index, steps, place};
       place = next(place);
     }
   }
 
-  std::uint32_t places() const noexcept { return 2 * room_; }
-  std::uint32_t next(std::uint32_t place) const noexcept { return (place + 1) & (places() - 1); }
+  std::uint32_t place_count() const noexcept { return 2 * room_; }
+  std::uint32_t next(std::uint32_t place) const noexcept {
+    return (place + 1) & (place_count() - 1);
+  }
   // Two rounds: one leaves slots that share their lower bits close together.
   std::uint32_t home(std::uint32_t channel, std::uint64_t seed) const noexcept {
     constexpr std::uint64_t kGolden = 0x9e37'79b9'7f4a'7c15;
     std::uint64_t hash = (channel ^ seed) * kGolden;
     hash = (hash ^ (hash >> 32)) * kGolden;
-    return static_cast<std::uint32_t>(hash >> (64 - std::countr_zero(places())));
+    return static_cast<std::uint32_t>(hash >> (64 - std::countr_zero(place_count())));
   }
 
   void note(std::uint32_t index, std::uint64_t seed) noexcept {
-    std::uint32_t place = home(entries_[index].channel, seed);
-    while (places_[place] != kNone) place = next(place);
-    places_[place] = index;
+    std::uint32_t place = home(entries()[index].channel, seed);
+    while (places()[place] != kNone) place = next(place);
+    places()[place] = index;
   }
 
   // A search ends at the first free place, so what follows one moves up unless that is before its
   // home.
   void close_gap(std::uint32_t gap, std::uint64_t seed) noexcept {
-    for (std::uint32_t place = next(gap); places_[place] != kNone; place = next(place)) {
+    for (std::uint32_t place = next(gap); places()[place] != kNone; place = next(place)) {
       const std::uint32_t from_home =
-          (place - home(entries_[places_[place]].channel, seed)) & (places() - 1);
-      if (from_home < ((place - gap) & (places() - 1))) continue;
-      places_[gap] = places_[place];
-      places_[place] = kNone;
+          (place - home(entries()[places()[place]].channel, seed)) & (place_count() - 1);
+      if (from_home < ((place - gap) & (place_count() - 1))) continue;
+      places()[gap] = places()[place];
+      places()[place] = kNone;
       gap = place;
     }
   }
 
   void grow(std::uint64_t seed) {
     room_ = std::max<std::uint32_t>(2 * room_, 1);
-    auto larger = std::make_unique<Subscription[]>(room_);
-    std::copy_n(entries_.get(), count_, larger.get());
-    entries_ = std::move(larger);
-    if (room_ <= kScanned) return;
-    places_ = std::make_unique_for_overwrite<std::uint32_t[]>(places());
-    std::fill_n(places_.get(), places(), kNone);
+    std::size_t bytes = room_ * sizeof(Subscription);
+    if (has_places()) bytes += place_count() * sizeof(std::uint32_t);
+    auto larger = std::make_unique_for_overwrite<std::byte[]>(bytes);
+    if (count_ > 0) std::memcpy(larger.get(), memory_.get(), count_ * sizeof(Subscription));
+    memory_ = std::move(larger);
+    if (!has_places()) return;
+    std::fill_n(places(), place_count(), kNone);
     for (std::uint32_t index = 0; index < count_; ++index) note(index, seed);
   }
 
-  std::unique_ptr<Subscription[]> entries_;
-  std::unique_ptr<std::uint32_t[]> places_;  // indices; only if there is room for > kScanned
+  std::unique_ptr<std::byte[]> memory_;  // entries, and places if there is room for > kScanned
   std::uint32_t count_ = 0;
   std::uint32_t room_ = 0;  // a power of two
 };
-static_assert(sizeof(Subscriptions) <= 24, "a part of what an idle connection costs");
+static_assert(sizeof(Subscriptions) <= 16, "a part of what an idle connection costs");
 
 }  // namespace corelane::services

@@ -186,7 +186,10 @@ bool ProtocolClient::decode(const protocol::MessageView& view, ServerMessage& me
                   });
     default:
       message.data = text_of(view.payload);
-      return protocol::classify(view.opcode) == protocol::OpcodeClass::custom;
+      // Of an application: custom ones, and those of further services.
+      return protocol::classify(view.opcode) == protocol::OpcodeClass::custom ||
+             (protocol::classify(view.opcode) == protocol::OpcodeClass::request &&
+              protocol::opcode_name(view.opcode).empty());
   }
 }
 

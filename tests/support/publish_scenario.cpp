@@ -323,7 +323,7 @@ Task<void> run_publish_scenario(const PublishScenario& scenario, PublishOutcome&
   }
   for (CoreId core = 0; core < Core::current().cores(); ++core) {
     const auto seen = co_await runtime::submit_to(core, [&run] {
-      return std::pair{run.node.cores()->pubsub().counters().published,
+      return std::pair{services::PubSub::local().counters().published,
                        run.node.cores()->sessions().count()};
     });
     outcome.ordered += seen.first;

@@ -227,11 +227,11 @@ Task<void> check_holders(Walk& walk) {
     }
   }
   const std::uint64_t delivered = co_await walk.test.total(
-      [](services::CoreNode& node) { return node.pubsub().counters().delivered; });
+      [](services::CoreNode&) { return services::PubSub::local().counters().delivered; });
   const std::uint64_t not_delivered = co_await walk.test.total(
-      [](services::CoreNode& node) { return node.pubsub().counters().not_delivered; });
+      [](services::CoreNode&) { return services::PubSub::local().counters().not_delivered; });
   const std::uint64_t published = co_await walk.test.total(
-      [](services::CoreNode& node) { return node.pubsub().counters().published; });
+      [](services::CoreNode&) { return services::PubSub::local().counters().published; });
   EXPECT_EQ(published, walk.publishes.size());
   EXPECT_EQ(acked, delivered);
   std::uint64_t seen = 0;
@@ -278,12 +278,12 @@ Task<void> random_walk(NodeUnderTest& test, std::uint64_t seed, bool closes) {
   }
   const bool left = co_await test.sessions_are((walk.models.size() / 2) + 1);
   EXPECT_TRUE(left);
-  const std::uint64_t local =
-      co_await test.total([](services::CoreNode& node) { return node.pubsub().local_channels(); });
+  const std::uint64_t local = co_await test.total(
+      [](services::CoreNode&) { return services::PubSub::local().local_channels(); });
   EXPECT_EQ(local, 0u);
   co_await runtime::sleep_for(2 * services::PubSub::kRetention + 5 * runtime::kSecond);
-  const std::uint64_t owned =
-      co_await test.total([](services::CoreNode& node) { return node.pubsub().owned_channels(); });
+  const std::uint64_t owned = co_await test.total(
+      [](services::CoreNode&) { return services::PubSub::local().owned_channels(); });
   EXPECT_EQ(owned, 0u);
 }
 

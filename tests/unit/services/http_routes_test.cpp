@@ -65,7 +65,7 @@ Task<void> until_begun(int count) {
 Task<void> slow(void*, const OwnedRequest&, DeferredResponder to) {
   ++begun;
   while (!to.draining()) co_await sleep_for(kMillisecond);
-  const bool slept = co_await sleep_for(300 * kMillisecond);
+  const bool slept = co_await sleep_for(150 * kMillisecond);
   EXPECT_TRUE(slept);
   EXPECT_EQ(to.respond(Status::ok, "text/plain", "slow"), Delivery::queued);
 }

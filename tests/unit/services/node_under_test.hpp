@@ -129,8 +129,8 @@ class NodeUnderTest {
     }
     const std::uint64_t sessions_left = co_await sessions();
     EXPECT_EQ(sessions_left, 0u);
-    const std::uint64_t channels_left =
-        co_await total([](services::CoreNode& node) { return node.pubsub().local_channels(); });
+    const std::uint64_t channels_left = co_await total(
+        [](services::CoreNode&) { return services::PubSub::local().local_channels(); });
     EXPECT_EQ(channels_left, 0u);
     co_await stop_at_once();
   }

@@ -87,11 +87,10 @@ TEST(ConfigErrors, UnknownNamesAreRefusedWithTheNearestOne) {
 }
 
 TEST(ConfigErrors, ABudgetThatReceiveBuffersAloneNearlyFillIsRefused) {
-  EXPECT_EQ(
-      one_error(load({{"--cores", "2", "--max-memory", "32MiB"}, {}, {}})),
-      "configuration: limits.memory_bytes_max = \"32MiB\" (--max-memory 32MiB): is too little "
-      "for 2 cores, whose receive buffers take 7424KiB each; allowed: at least 46080KiB; fix: "
-      "raise limits.memory_bytes_max, or lower server.cores or runtime.medium_buffers");
+  EXPECT_EQ(one_error(load({{"--cores", "2", "--max-memory", "32MiB"}, {}, {}})),
+            "configuration: limits.memory_bytes_max = \"32MiB\" (flag --max-memory): is too little "
+            "for 2 cores, whose receive buffers take 7424KiB each; allowed: at least 45MiB; fix: "
+            "raise limits.memory_bytes_max, or lower server.cores or runtime.medium_buffers");
 }
 
 TEST(ConfigErrors, AVariableThatIsNoSettingIsAWarning) {

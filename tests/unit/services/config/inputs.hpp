@@ -73,9 +73,11 @@ inline std::string other_value(const services::config::Setting& setting) {
     default:
       break;
   }
-  if (setting.zero_too) return "0";
-  // The largest size would be refused for the memory it takes, the smallest never is.
-  const std::uint64_t value = setting.key == "completion_entries" ? setting.max : setting.min;
+  if (setting.zero_too && default_text() != "0") return "0";
+  const bool is_least = setting.key == "completion_entries" || setting.key == "memory_bytes_max";
+  // The largest size would be refused for the memory it takes, the smallest never is,
+  // but where it has to hold what others ask for.
+  const std::uint64_t value = is_least ? setting.max : setting.min;
   const std::uint64_t used = fmt::format("{}", value) == default_text() ? setting.min + 1 : value;
   return setting.kind == Kind::duration ? fmt::format("{}ns", used) : fmt::format("{}", used);
 }

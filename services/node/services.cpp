@@ -1,0 +1,44 @@
+#include "services/node/services.hpp"
+
+#include <algorithm>
+
+namespace corelane::services {
+namespace {
+
+std::unique_ptr<Service> make_sessions(const ServiceStart& start) {
+  return std::make_unique<Sessions>(share_of(start.node.connections_max),
+                                    start.node.tcp.close_timeout);
+}
+
+std::unique_ptr<Service> make_dispatch(const ServiceStart& start) {
+  return std::make_unique<Dispatch>(start.node.dispatch, start.opcodes);
+}
+
+}  // namespace
+
+std::vector<ServiceEntry> services_of(NodeOptions& options) {
+  std::vector<ServiceEntry> all{
+      {.name = "sessions", .opcodes = Sessions::opcodes(), .make = make_sessions},
+      service<PubSub>("pubsub", options.pubsub),
+      {.name = "dispatch",
+       .opcodes = Dispatch::opcodes(),
+       .make = make_dispatch,
+       .add_settings =
+           [](config::SettingTable& table, void* to, bool has_effect) {
+             add_settings_to<DispatchOptions>(table, Dispatch::settings(), to, has_effect);
+           },
+       .options = &options.dispatch},
+  };
+  all.insert(all.end(), options.services.begin(), options.services.end());
+  return all;
+}
+
+NodePlan::NodePlan(NodeOptions with) : options(std::move(with)), services(services_of(options)) {
+  for (const ServiceEntry& service : services) opcodes.add(service.opcodes);
+  if (options.handlers != nullptr) opcodes.add(*options.handlers);
+  opcodes.set_gates(options.gates);
+}
+
+NodePlan::~NodePlan() = default;
+
+}  // namespace corelane::services

@@ -1,0 +1,86 @@
+#pragma once
+// What a node knows of a service. A service is one instance a core, made, used and destroyed there;
+// the node has a list of them (services/node/services.hpp) and calls none by name. Requests go to
+// the functions of its opcode rows, which find the instance by local() (services/local.hpp).
+//
+//   made on each core, in the order of the list (its options hold their settings by then)
+//   drain()          no more connections are let in
+//   session_ended()  for each session of the core that ends
+//   stop()           all connections are gone; the last of the list first
+//   destroyed, the last of the list first, when no core has a message on its way any more
+
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "net/http/responder.hpp"
+#include "runtime/task.hpp"
+#include "services/config/table.hpp"
+#include "services/dispatch/opcode_table.hpp"
+
+namespace corelane::services {
+
+class Session;
+struct NodeOptions;  // services/node/node.hpp
+
+class Service {
+ public:
+  Service() = default;
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+  virtual ~Service();
+
+  // Adds its HTTP routes to those of the core, which it outlives.
+  virtual void add_routes(net::http::Routes& routes);
+  virtual void drain() noexcept;
+  // Of a service that has asked for it (Sessions::tell_ended). The session's memory is there until
+  // this returns; it takes nothing more.
+  virtual void session_ended(Session& session) noexcept;
+  // Ends what it still runs, and waits for it.
+  virtual runtime::Task<void> stop();
+};
+
+// With what a core's instance is made.
+struct ServiceStart {
+  const NodeOptions& node;
+  const OpcodeTable& opcodes;
+  const void* options;  // of the service
+};
+
+struct ServiceEntry {
+  std::string_view name;
+  std::span<const OpcodeRow> opcodes;
+  std::unique_ptr<Service> (*make)(const ServiceStart& start);
+  // Puts the rows of its settings into a table, bound to `options`; null: it has none. Without
+  // effect if the program does not run the service.
+  void (*add_settings)(config::SettingTable& table, void* options, bool has_effect) = nullptr;
+  void* options = nullptr;
+};
+
+template <class Options>
+void add_settings_to(config::SettingTable& table, std::span<const config::Row<Options>> rows,
+                     void* options, bool has_effect) {
+  if (has_effect) {
+    table.add(rows, *static_cast<Options*>(options));
+  } else {
+    table.add_without_effect(rows);
+  }
+}
+
+// The entry of a service with constructor S(const Options&), S::opcodes() and S::settings().
+// `options` outlive it.
+template <class S, class Options>
+ServiceEntry service(std::string_view name, Options& options) {
+  return {.name = name,
+          .opcodes = S::opcodes(),
+          .make = [](const ServiceStart& start) -> std::unique_ptr<Service> {
+            return std::make_unique<S>(*static_cast<const Options*>(start.options));
+          },
+          .add_settings =
+              [](config::SettingTable& table, void* to, bool has_effect) {
+                add_settings_to<Options>(table, S::settings(), to, has_effect);
+              },
+          .options = &options};
+}
+
+}  // namespace corelane::services
