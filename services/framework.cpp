@@ -1,9 +1,16 @@
 #include "services/framework.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <exception>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
+#include "net/http/router.hpp"
+#include "runtime/exception.hpp"
+#include "runtime/log.hpp"
 #include "services/node/process.hpp"
 #include "services/node/settings.hpp"
 
@@ -39,7 +46,84 @@ std::vector<Preset> presets_of(const options& settings) {
   return presets;
 }
 
+// --- WebSocket endpoints: their functions, with what they throw caught
+
+namespace ws = corelane::ws;
+
+const websocket_endpoint& functions_of(websocket& peer) noexcept {
+  return *static_cast<const websocket_endpoint*>(peer.endpoint().context());
+}
+
+template <class Call>
+void guarded(websocket& peer, const char* what, Call call) noexcept {
+  try {
+    call();
+  } catch (...) {
+    corelane::runtime::log(corelane::runtime::LogLevel::warning,
+                           fmt::format("{} of a WebSocket endpoint has thrown: {}", what,
+                                       corelane::runtime::describe(std::current_exception())));
+    peer.close(close_code::internal_error, "the handler has failed");
+  }
+}
+
+void on_open(websocket& peer, handshake& asked) noexcept {
+  const websocket_endpoint& endpoint = functions_of(peer);
+  if (endpoint.on_open == nullptr) return;
+  guarded(peer, "on_open", [&] { endpoint.on_open(peer, asked); });
+}
+
+void on_message(websocket& peer, ws::Message& message) noexcept {
+  const websocket_endpoint& endpoint = functions_of(peer);
+  const auto payload = message.payload();
+  if (message.kind() == ws::MessageKind::text) {
+    const std::string_view text{reinterpret_cast<const char*>(payload.data()), payload.size()};
+    guarded(peer, "on_text", [&] { endpoint.on_text(peer, text); });
+  } else {
+    guarded(peer, "on_binary", [&] { endpoint.on_binary(peer, payload); });
+  }
+}
+
+void on_close(websocket& peer, close_code code, std::string_view reason) noexcept {
+  const websocket_endpoint& endpoint = functions_of(peer);
+  if (endpoint.on_close == nullptr) return;
+  guarded(peer, "on_close", [&] { endpoint.on_close(peer, code, reason); });
+}
+
+task<admission> admit(void* context, const handshake& asked) {
+  return static_cast<const websocket_endpoint*>(context)->admit(asked);
+}
+
 }  // namespace
+
+namespace detail {
+
+services::NodeOptions::WebSocketRoute route_of(const std::string& pattern,
+                                               websocket_endpoint& endpoint,
+                                               const ws::EndpointOptions& common) {
+  services::NodeOptions::WebSocketRoute route{.pattern = pattern,
+                                              .options = common,
+                                              .handler = {on_open, on_message, on_close},
+                                              .context = &endpoint};
+  if (endpoint.admit != nullptr) route.handler.admit_later = admit;
+  route.options.handshake.subprotocols = endpoint.subprotocols;
+  route.options.handshake.is_subprotocol_required = endpoint.subprotocol_required;
+  route.options.admit_deadline = endpoint.admit_deadline;
+  route.options.messages = endpoint.on_binary == nullptr ? ws::Messages::text
+                           : endpoint.on_text == nullptr ? ws::Messages::binary
+                                                         : ws::Messages::any;
+  return route;
+}
+
+}  // namespace detail
+
+app& app::on_websocket(std::string pattern, websocket_endpoint endpoint) {
+  corelane::net::http::Router<int>{}.add("GET", pattern, 0);  // throws
+  if (endpoint.on_text == nullptr && endpoint.on_binary == nullptr) {
+    throw std::invalid_argument("the endpoint at " + pattern + " takes no messages");
+  }
+  endpoints_.push_back({std::move(pattern), std::move(endpoint)});
+  return *this;
+}
 
 app::app(options settings) : options_(std::move(settings)) {}
 
@@ -64,6 +148,10 @@ int app::serve(const std::string& command, const std::vector<std::string>& argum
                                                      /*has_huge_pages=*/false, std::move(program),
                                                      arguments, environment)) {
     return *exit_code;
+  }
+  for (raw_endpoint& endpoint : endpoints_) {
+    server.node.websocket_routes.push_back(
+        detail::route_of(endpoint.pattern, endpoint.functions, server.node.websocket));
   }
   return services::run_node(std::move(server.process), std::move(server.node));
 }

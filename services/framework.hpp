@@ -39,7 +39,7 @@
 //   while (const auto event = co_await reader.next()) use(event->data);
 //
 // Beside your opcodes the server speaks everything that `corelane serve` does: the built-ins
-// (WhoAmI, Ping, Subscribe, Publish, Send, Broadcast), GET /healthz, WebSocket on any path. A
+// (WhoAmI, Ping, Subscribe, Publish, Send, Broadcast) over WebSocket at / and /ws, GET /healthz. A
 // built-in can be overridden; the original stays callable (request::serve_original).
 //
 // The names of this namespace are in lower case, unlike the rest of the project: it is meant to be
@@ -48,6 +48,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <span>
 #include <string>
 #include <string_view>
@@ -161,6 +162,49 @@ inline auto broadcast_and_wait(std::string_view text) {
   return broadcast_and_wait(bytes_of(text));
 }
 
+// --- WebSocket endpoints with a protocol of their own (ws/connection.hpp, ws/admission.hpp)
+
+using websocket = corelane::ws::Connection;
+using websocket_id = corelane::ws::ConnectionId;
+using handshake = corelane::ws::Handshake;
+using admission = corelane::ws::Admission;
+using close_code = corelane::ws::CloseCode;
+
+// Messages to one peer; on its core. False: it is closing, was closed as a slow reader just now, or
+// the message is larger than an outgoing queue.
+inline bool send_text(websocket& to, std::string_view text) {
+  return to.send(corelane::ws::MessageKind::text, bytes_of(text));
+}
+inline bool send_binary(websocket& to, bytes data) {
+  return to.send(corelane::ws::MessageKind::binary, data);
+}
+
+// What is spoken on a path: functions or lambdas without captures, on the core of the peer. A
+// websocket& is valid during the call; websocket::id() may be kept, and endpoint().find(id) looks
+// it up. An exception of `admit` is 500, of on_open, on_text and on_binary 1011, and costs the log
+// a line.
+struct websocket_endpoint {
+  std::vector<std::string> subprotocols{};  // those that it speaks, the preferred one first
+  bool subprotocol_required = false;        // a client that offers none of them is refused
+  // Decides before the handshake is answered. May wait, for `admit_deadline`; it is cancelled when
+  // the client goes away. Null: everybody is admitted.
+  task<admission> (*admit)(const handshake& asked) = nullptr;
+  void (*on_open)(websocket& peer, handshake& asked) = nullptr;
+  // A message of a kind without a function is refused with 1003. It is a loan.
+  void (*on_text)(websocket& peer, std::string_view text) = nullptr;
+  void (*on_binary)(websocket& peer, bytes data) = nullptr;
+  // The last call for this peer, however it ended.
+  void (*on_close)(websocket& peer, close_code code, std::string_view reason) = nullptr;
+  corelane::runtime::Nanoseconds admit_deadline = 10 * corelane::runtime::kSecond;
+};
+
+namespace detail {
+// What a node serves by these functions, which outlive it; `common` has everything else.
+corelane::services::NodeOptions::WebSocketRoute route_of(
+    const std::string& pattern, websocket_endpoint& functions,
+    const corelane::ws::EndpointOptions& common);
+}  // namespace detail
+
 struct options {
   // WebSocket and HTTP: "host:port" in numbers, "[v6]:port", "unix:/path"; port 0 is an ephemeral
   // one. run() prints what it became.
@@ -219,6 +263,13 @@ class app {
     return *this;
   }
 
+  // Speaks a protocol of your own over WebSocket, beside the opcode protocol, on the paths of
+  // `pattern` ("/chat", "/rooms/:room", "/files/*path"). Limits, compression and origins are those
+  // of the opcode protocol. Several endpoints may share a pattern, told apart by subprotocols. One
+  // that takes neither text nor binary, or a malformed pattern, throws std::invalid_argument; one
+  // that cannot be told from another is an error of run().
+  app& on_websocket(std::string pattern, websocket_endpoint endpoint);
+
   // Serves until SIGTERM or SIGINT, then drains. Returns the exit code for main(): 0; 1 if an
   // address cannot be listened on; 2 if the options cannot be used; 6 if the host lacks io_uring.
   // From the main thread, once.
@@ -255,6 +306,11 @@ class app {
   options options_;
   corelane::services::HandlerTable handlers_;
   std::vector<corelane::services::NodeOptions::HttpRoute> routes_;
+  struct raw_endpoint {
+    std::string pattern;
+    websocket_endpoint functions;
+  };
+  std::deque<raw_endpoint> endpoints_;  // nodes point at them
 };
 
 }  // namespace framework

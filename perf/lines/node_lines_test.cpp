@@ -40,7 +40,7 @@ class Node {
     const auto error = co_await node_.listen();
     EXPECT_FALSE(error) << error->address << ": " << describe(error->error);
   }
-  const Address& address() const noexcept { return node_.addresses().at(0); }
+  Address address() const noexcept { return node_.address(); }
   Task<void> stop() {
     const std::uint32_t cut_off = co_await node_.drain(10 * runtime::kSecond);
     EXPECT_EQ(cut_off, 0u);
@@ -50,7 +50,7 @@ class Node {
  private:
   static services::NodeOptions options() {
     services::NodeOptions options;
-    options.listen = {*Address::parse("127.0.0.1:0")};
+    options.listeners = {{*Address::parse("127.0.0.1:0")}};
     options.pubsub.hash_seed = 1;  // the same core owns the channel in each run
     return options;
   }

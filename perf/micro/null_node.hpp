@@ -28,7 +28,7 @@ class NullNode {
     options.dispatch.subscriptions_per_session_max = 1000;
     plan_.emplace(std::move(options));
     node_.emplace(*plan_);
-    RT_ASSERT(node_->listen(*runtime::Address::parse("127.0.0.1:0"), false).has_value());
+    RT_ASSERT(node_->listen({*runtime::Address::parse("127.0.0.1:0")}).has_value());
     for (std::size_t i = 0; i < clients; ++i) connect();
     RT_ASSERT(sessions().count() == clients);
   }

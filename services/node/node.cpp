@@ -18,6 +18,7 @@ using runtime::Task;
 
 namespace {
 
+constexpr std::string_view kGoingAway = net::http::Server::kGoingAway;
 constexpr runtime::Nanoseconds kDrainLook = 10 * runtime::kMillisecond;
 // Streams in which connections beyond the limit are told so, for each core.
 constexpr std::uint32_t kRefusedAtOnce = 256;
@@ -120,6 +121,7 @@ CoreNode::CoreNode(const NodePlan& plan, const NodeOptions& options)
       routes_(routes(*this, options)),
       http_(network_, http_options(options), routes_),
       tcp_(tcp_options(options)) {
+  add_endpoints(options);
   if (options.connections_per_ip_max != 0) {
     ip_limit_.emplace(network_, IpLimit::Options{.connections_max = options.connections_per_ip_max,
                                                  .hash_seed = options.pubsub.hash_seed});
@@ -138,38 +140,58 @@ CoreNode::~CoreNode() {
 net::http::ServerOptions CoreNode::http_options(const NodeOptions& options) noexcept {
   net::http::ServerOptions http = options.http;
   http.streams_max = share_of(options.connections_max);
-  http.upgrade = ws::Endpoint::upgrade;
-  http.upgrade_context = &endpoint_;
+  http.upgrade = ws::EndpointRoutes::upgrade;
+  http.upgrade_context = &upgrades_;
   return http;
+}
+
+void CoreNode::add_endpoints(const NodeOptions& options) {
+  for (const std::string& pattern : options.websocket_paths) upgrades_.add(pattern, endpoint_);
+  for (const NodeOptions::WebSocketRoute& route : options.websocket_routes) {
+    endpoints_.push_back(
+        std::make_unique<ws::Endpoint>(network_, route.options, route.handler, route.context));
+    upgrades_.add(route.pattern, *endpoints_.back());
+  }
 }
 
 net::http::Routes CoreNode::routes(CoreNode& self, const NodeOptions& options) {
   net::http::Routes routes;
-  routes.add("GET", "/", {.run = serve_welcome});
+  std::vector<std::string> served{"/healthz"};
   routes.add("GET", "/healthz", {.run = serve_health, .context = &self});
-  routes.add("GET", "/ws", {});  // WebSocket only; any path may be upgraded
   for (const auto& service : self.services_.all) service->add_routes(routes);
   for (const NodeOptions::HttpRoute& route : options.http_routes) {
     routes.add(route.method, route.pattern, route.handler);
+    if (route.method == "GET") served.push_back(route.pattern);
   }
+  const auto add = [&](const std::string& pattern, const net::http::RouteHandler& handler) {
+    if (std::ranges::find(served, pattern) != served.end()) return;
+    routes.add("GET", pattern, handler);
+    served.push_back(pattern);
+  };
+  add("/", {.run = serve_welcome});
+  // Plain HTTP is told what is spoken there.
+  for (const std::string& pattern : options.websocket_paths) add(pattern, {});
+  for (const NodeOptions::WebSocketRoute& route : options.websocket_routes) add(route.pattern, {});
   return routes;
 }
 
-runtime::Result<runtime::Address> CoreNode::listen(const runtime::Address& address, bool tcp) {
-  const bool is_unix = address.family() == AF_UNIX;
-  net::AcceptFunction accept = net::http::Server::accept;
+net::AcceptFunction CoreNode::accept_of(const NodeListener& listener) noexcept {
+  if (listener.spoken == Spoken::http) return net::http::Server::accept;
+  const bool is_unix = listener.address.family() == AF_UNIX;
+  return is_unix ? TcpSessions::accept_unix : TcpSessions::accept;
+}
+
+runtime::Result<runtime::Address> CoreNode::listen(const NodeListener& listener) {
+  net::AcceptFunction accept = accept_of(listener);
   void* context = &http_;
-  if (tcp) {
-    accept = is_unix ? TcpSessions::accept_unix : TcpSessions::accept;
-    context = &tcp_;
-  }
-  if (ip_limit_ && !is_unix) {
+  if (listener.spoken == Spoken::tcp) context = &tcp_;
+  if (ip_limit_ && listener.address.family() != AF_UNIX) {
     context = &ip_limit_->gate(accept, context);
     accept = IpLimit::accept;
   }
-  const auto listener = network_.listen(address, socket_, accept, context);
-  if (!listener) return runtime::Unexpected{listener.error()};
-  return network_.address_of(*listener);
+  const auto bound = network_.listen(listener.address, socket_, accept, context);
+  if (!bound) return runtime::Unexpected{bound.error()};
+  return network_.address_of(*bound);
 }
 
 // --- WebSocket sessions
@@ -203,20 +225,30 @@ Task<void> CoreNode::stop_accepting() {
   co_await network_.stop_listening();
 }
 
+Task<void> CoreNode::close_endpoints() {
+  for (const auto& endpoint : endpoints_) {
+    for (std::uint32_t slot = 0; slot < endpoint->slots(); ++slot) {
+      if (slot != 0 && slot % kEndedInATurn == 0) co_await runtime::Yield{};
+      ws::Connection* connection = endpoint->in_slot(slot);
+      if (connection != nullptr) connection->close(ws::CloseCode::going_away, kGoingAway);
+    }
+  }
+}
+
 Task<std::uint32_t> CoreNode::end_sessions(runtime::Nanoseconds until) {
   // No session is new: no connection has been accepted since stop_accepting().
   for (std::uint32_t slot = 0; slot < sessions_.slots(); ++slot) {
     if (slot != 0 && slot % kEndedInATurn == 0) co_await runtime::Yield{};
     Session* session = sessions_.in_slot(slot);
     if (session == nullptr) continue;
-    constexpr std::string_view kReason = "the server is going away";
     if (TcpSessions::is_unfinished(*session)) {
       // What it is sending will not be served, so its end is not waited for.
-      session->close(ws::CloseCode::going_away, kReason, net::http::Server::kDrainLinger);
+      session->close(ws::CloseCode::going_away, kGoingAway, net::http::Server::kDrainLinger);
     } else {
-      session->close(ws::CloseCode::going_away, kReason);
+      session->close(ws::CloseCode::going_away, kGoingAway);
     }
   }
+  co_await close_endpoints();
   runtime::Nanoseconds last_waited = Core::current().now();
   while (network_.stream_count() > 0) {
     const runtime::Nanoseconds now = Core::current().now();
@@ -241,28 +273,31 @@ Task<std::string> Node::start() {
   co_return co_await cores_.try_start(std::cref(plan_));
 }
 
+runtime::Address Node::address(Spoken spoken) const noexcept {
+  const auto found = std::ranges::find(listening_, spoken, &NodeListener::spoken);
+  RT_ASSERT(found != listening_.end());
+  return found->address;
+}
+
 Task<std::optional<Node::ListenError>> Node::listen() {
-  for (const runtime::Address& address : plan_.options.listen) {
-    if (auto error = co_await listen_on(address, false)) co_return error;
-  }
-  for (const runtime::Address& address : plan_.options.tcp_listen) {
-    if (auto error = co_await listen_on(address, true)) co_return error;
+  for (const NodeListener& listener : plan_.options.listeners) {
+    if (auto error = co_await listen_on(listener)) co_return error;
   }
   co_return std::nullopt;
 }
 
-Task<std::optional<Node::ListenError>> Node::listen_on(runtime::Address address, bool tcp) {
+Task<std::optional<Node::ListenError>> Node::listen_on(NodeListener listener) {
   // Core 0 turns port 0 into a number, on which the others listen too.
-  const auto first = cores_->listen(address, tcp);
-  if (!first) co_return ListenError{first.error(), address.text()};
-  const runtime::Address bound = *first;
-  (tcp ? tcp_addresses_ : addresses_).push_back(bound);
-  files_.add(bound);
-  if (address.family() == AF_UNIX) co_return std::nullopt;  // has no SO_REUSEPORT
+  const auto first = cores_->listen(listener);
+  if (!first) co_return ListenError{first.error(), listener.address.text()};
+  listener.address = *first;
+  listening_.push_back(listener);
+  files_.add(listener.address);
+  if (listener.address.family() == AF_UNIX) co_return std::nullopt;  // has no SO_REUSEPORT
   for (CoreId core = 1; core < Core::current().cores(); ++core) {
     const auto other =
-        co_await runtime::call_on(core, [this, bound, tcp] { return cores_->listen(bound, tcp); });
-    if (!other) co_return ListenError{other.error(), bound.text()};
+        co_await runtime::call_on(core, [this, listener] { return cores_->listen(listener); });
+    if (!other) co_return ListenError{other.error(), listener.address.text()};
   }
   co_return std::nullopt;
 }

@@ -22,15 +22,29 @@
 #include "services/pubsub/pubsub.hpp"
 #include "services/sessions/sessions.hpp"
 #include "ws/endpoint.hpp"
+#include "ws/endpoint_routes.hpp"
 
 namespace corelane::services {
 
+// What is spoken on the connections of a listener.
+enum class Spoken : std::uint8_t {
+  http,  // HTTP, and WebSocket where a request asks for it
+  tcp,   // the opcode protocol without WebSocket
+};
+
+struct NodeListener {
+  runtime::Address address;  // port 0 is an ephemeral one
+  Spoken spoken = Spoken::http;
+  const char* note = "";  // for people, where the address is told
+};
+
 struct NodeOptions {
-  std::vector<runtime::Address> listen;      // HTTP and WebSocket; port 0 is an ephemeral one
-  std::vector<runtime::Address> tcp_listen;  // the opcode protocol without WebSocket
+  std::vector<NodeListener> listeners;
   net::NetworkOptions network;
   net::http::ServerOptions http;
-  ws::EndpointOptions websocket;
+  ws::EndpointOptions websocket;  // of the opcode protocol
+  // Where it is spoken over WebSocket: patterns of ws/endpoint_routes.hpp.
+  std::vector<std::string> websocket_paths{"/", "/ws"};
   TcpOptions tcp;
   PubSubOptions pubsub;
   DispatchOptions dispatch;
@@ -54,7 +68,16 @@ struct NodeOptions {
     std::string pattern;  // net/http/router.hpp
     net::http::RouteHandler handler;
   };
-  std::vector<HttpRoute> http_routes;
+  std::vector<HttpRoute> http_routes;  // "GET /" takes the place of our page
+  // WebSocket endpoints of the application. What `handler` and `context` point at outlives the node
+  // and is used on all cores; a connection finds `context` by endpoint().
+  struct WebSocketRoute {
+    std::string pattern;
+    ws::EndpointOptions options;
+    ws::ConnectionHandler handler;
+    void* context = nullptr;
+  };
+  std::vector<WebSocketRoute> websocket_routes;
 };
 
 // What the cores of a node have in common: its options, the list of its services, bound to them
@@ -83,7 +106,8 @@ class CoreNode {
   explicit CoreNode(const NodePlan& plan);
   ~CoreNode();
 
-  runtime::Result<runtime::Address> listen(const runtime::Address& address, bool tcp);
+  // The address that was bound.
+  runtime::Result<runtime::Address> listen(const NodeListener& listener);
   // Draining, in two steps (Node::drain). First: no more connections, no more requests over HTTP.
   runtime::Task<void> stop_accepting();
   // Second: says 1001 to every WebSocket and Error draining to TCP sessions, and waits until all
@@ -96,7 +120,7 @@ class CoreNode {
 
   net::Network& network() noexcept { return network_; }
   Sessions& sessions() noexcept { return sessions_; }
-  ws::Endpoint& endpoint() noexcept { return endpoint_; }
+  ws::Endpoint& endpoint() noexcept { return endpoint_; }  // of the opcode protocol
   bool draining() const noexcept { return draining_; }
 
  private:
@@ -107,6 +131,9 @@ class CoreNode {
                        std::string_view reason) noexcept;
   static const ws::ConnectionHandler kHandler;
   static void relieve(void* node) noexcept;
+  static net::AcceptFunction accept_of(const NodeListener& listener) noexcept;
+  void add_endpoints(const NodeOptions& options);
+  runtime::Task<void> close_endpoints();
   net::http::ServerOptions http_options(const NodeOptions& options) noexcept;
   static net::http::Routes routes(CoreNode& self, const NodeOptions& options);
 
@@ -123,6 +150,8 @@ class CoreNode {
   Sessions& sessions_;
   net::Network network_;
   ws::Endpoint endpoint_;
+  std::vector<std::unique_ptr<ws::Endpoint>> endpoints_;  // of the application
+  ws::EndpointRoutes upgrades_;
   net::http::Routes routes_;
   net::http::Server http_;
   TcpSessions tcp_;
@@ -146,8 +175,9 @@ class Node {
   // Listens on all addresses on all cores; Unix sockets on core 0. The first failure, if any.
   runtime::Task<std::optional<ListenError>> listen();
   // What listen() bound, in the order of the options, ephemeral ports resolved.
-  const std::vector<runtime::Address>& addresses() const noexcept { return addresses_; }
-  const std::vector<runtime::Address>& tcp_addresses() const noexcept { return tcp_addresses_; }
+  const std::vector<NodeListener>& listening() const noexcept { return listening_; }
+  // The first of them.
+  runtime::Address address(Spoken spoken = Spoken::http) const noexcept;
 
   // All cores at once. What the server has taken in by then is still handed over: an event that was
   // published reaches its subscribers ahead of their close frame. Returns how many connections had
@@ -162,12 +192,11 @@ class Node {
   // Waits until chains of `hops` messages from core to core that exist now have come to their end:
   // lanes keep order, so a round of messages between all cores is behind what was sent before.
   static runtime::Task<void> settle_lanes(unsigned hops);
-  runtime::Task<std::optional<ListenError>> listen_on(runtime::Address address, bool tcp);
+  runtime::Task<std::optional<ListenError>> listen_on(NodeListener listener);
 
   NodePlan plan_;
   runtime::Sharded<CoreNode> cores_;
-  std::vector<runtime::Address> addresses_;
-  std::vector<runtime::Address> tcp_addresses_;
+  std::vector<NodeListener> listening_;
   UnixSocketFiles files_;
 };
 

@@ -42,7 +42,7 @@ constexpr int kTakenLookMs = 10;
 
 constinit runtime::LogReason kHangup("SIGHUP is ignored");
 
-// What was logged is written out at every end of run_process(), but nobody is waited for long.
+// What was logged is written out at every end of run_node(), but nobody is waited for long.
 struct LogEnd {
   LogEnd() = default;
   LogEnd(const LogEnd&) = delete;
@@ -84,8 +84,8 @@ std::string cannot_listen(const std::string& address, const runtime::Error& erro
 
 class Process {
  public:
-  Process(const ProcessOptions& options, Served& served, const runtime::BlockedSignals& blocked)
-      : options_(options), served_(served), blocked_(blocked) {}
+  Process(const ProcessOptions& options, Node& node, const runtime::BlockedSignals& blocked)
+      : options_(options), node_(node), blocked_(blocked) {}
 
   Task<int> main() {
     runtime::SignalStream signals(blocked_);
@@ -95,31 +95,31 @@ class Process {
           fmt::format("cannot receive signals: {}{}", describe(error), advice_for(false, error)));
       co_return kExitFailed;
     }
-    const std::string problem = co_await served_.start();
+    const std::string problem = co_await node_.start();
     if (!problem.empty()) {
       log(LogLevel::error, explain_no_memory(problem));
       co_return kExitFailed;
     }
-    const auto failure = co_await served_.listen();
+    const auto failure = co_await node_.listen();
     if (failure) {
       log(LogLevel::error, cannot_listen(failure->address, failure->error));
-      co_await served_.drain(0);
-      co_await served_.stop();
+      co_await node_.drain(0);
+      co_await node_.stop();
       co_return kExitFailed;
     }
     start_is_over();
     tell_listening();
     co_await until_stop_signal(signals);
     co_await drain(signals);
-    co_await served_.stop();
+    co_await node_.stop();
     co_return kExitOk;
   }
 
  private:
   void tell_listening() const {
     const runtime::CoreId cores = options_.runtime.cores;
-    for (const Served::Listening& one : served_.listening()) {
-      const std::string_view note = one.note;
+    for (const NodeListener& one : node_.listening()) {
+      const std::string_view note = one.spoken == Spoken::tcp ? "tcp" : one.note;
       runtime::print_line(fmt::format("listening on {} ({} core{}{}{})", one.address.text(), cores,
                                       cores == 1 ? "" : "s", note.empty() ? "" : ", ", note));
     }
@@ -143,7 +143,7 @@ class Process {
     log(LogLevel::info, "stopping: no more connections, telling clients");
     runtime::TaskGroup watch("signals");
     watch.spawn("signals", end_at_second_signal, &signals);
-    const std::uint32_t cut_off = co_await served_.drain(options_.drain_deadline);
+    const std::uint32_t cut_off = co_await node_.drain(options_.drain_deadline);
     watch.cancel();
     co_await watch.join();
     if (cut_off != 0) {
@@ -163,7 +163,7 @@ class Process {
   }
 
   const ProcessOptions& options_;
-  Served& served_;
+  Node& node_;
   const runtime::BlockedSignals& blocked_;
 };
 
@@ -218,27 +218,6 @@ std::optional<runtime::Error> taken_for_good(const runtime::Address& address) {
     ::poll(nullptr, 0, kTakenLookMs);
   }
 }
-
-class ServedNode final : public Served {
- public:
-  explicit ServedNode(NodeOptions options) : node_(std::move(options)) {}
-
-  Task<std::string> start() override { return node_.start(); }
-  Task<std::optional<Node::ListenError>> listen() override { return node_.listen(); }
-  std::vector<Listening> listening() const override {
-    std::vector<Listening> all;
-    for (const runtime::Address& address : node_.addresses()) all.push_back({address});
-    for (const runtime::Address& address : node_.tcp_addresses()) all.push_back({address, "tcp"});
-    return all;
-  }
-  Task<std::uint32_t> drain(runtime::Nanoseconds deadline) override {
-    return node_.drain(deadline);
-  }
-  Task<void> stop() override { return node_.stop(); }
-
- private:
-  Node node_;
-};
 
 }  // namespace
 
@@ -299,7 +278,7 @@ int tell_not_started(const runtime::Runtime& runtime, const runtime::Error& erro
 
 }  // namespace
 
-int run_process(ProcessOptions options, Served& served) {
+int run_node(ProcessOptions options, NodeOptions node_options) {
   runtime::set_log_level(options.log_level);
   runtime::start_log();
   guard_start();
@@ -308,28 +287,22 @@ int run_process(ProcessOptions options, Served& served) {
   if (!features.has_all_required()) {
     return tell_unavailable(features);
   }
-  for (const runtime::Address& address : options.listen) {
-    if (const auto error = taken_for_good(address)) {
-      log(LogLevel::error, cannot_listen(address.text(), *error));
+  for (const NodeListener& listener : node_options.listeners) {
+    if (const auto error = taken_for_good(listener.address)) {
+      log(LogLevel::error, cannot_listen(listener.address.text(), *error));
       return kExitFailed;
     }
   }
+  Node node(std::move(node_options));
   take_descriptors(options);
   const runtime::BlockedSignals blocked({SIGTERM, SIGINT, SIGHUP});
   runtime::Runtime runtime(options.runtime);
-  Process process(options, served, blocked);
+  Process process(options, node, blocked);
   const auto code = runtime.run([&process] { return process.main(); });
   if (!code) {
     return tell_not_started(runtime, code.error(), features);
   }
   return *code;
-}
-
-int run_node(ProcessOptions options, NodeOptions node) {
-  options.listen = node.listen;
-  options.listen.insert(options.listen.end(), node.tcp_listen.begin(), node.tcp_listen.end());
-  ServedNode served(std::move(node));
-  return run_process(std::move(options), served);
 }
 
 }  // namespace corelane::services

@@ -1,6 +1,6 @@
 #pragma once
-// What a server process does around the servers on its cores: it looks whether the host can run
-// them, takes the descriptors they need, refuses addresses that another process listens on, says
+// What a server process does around its node: it looks whether the host can run
+// it, takes the descriptors they need, refuses addresses that another process listens on, says
 // what it listens on, and ends as signals ask:
 //
 //   SIGTERM, SIGINT   drains: no more connections, 1001 to every client, flush, exit 0 within the
@@ -36,8 +36,7 @@ inline constexpr int kExitFailed = 1;  // could not start: an address is taken, 
 inline constexpr int kExitUnavailable = runtime::kCpuExitCode;
 
 struct ProcessOptions {
-  runtime::RuntimeOptions runtime;       // direct descriptors are filled in by run_process
-  std::vector<runtime::Address> listen;  // what must not be taken; run_node fills it in
+  runtime::RuntimeOptions runtime;  // direct descriptors are filled in by run_node
   std::uint64_t connections_max = 1'000'000;
   bool warns_if_fewer = false;  // connections_max is somebody's wish, not a default
   bool direct_descriptors = true;
@@ -46,32 +45,8 @@ struct ProcessOptions {
   LogLevel log_level = LogLevel::info;
 };
 
-// The servers, seen from the main task on core 0.
-class Served {
- public:
-  Served() = default;
-  Served(const Served&) = delete;
-  Served& operator=(const Served&) = delete;
-  virtual ~Served() = default;
-
-  // What could not be made, for a line of the log; empty if all could.
-  virtual runtime::Task<std::string> start() = 0;
-  virtual runtime::Task<std::optional<Node::ListenError>> listen() = 0;
-  struct Listening {
-    runtime::Address address;
-    const char* note = "";  // for people, "tcp"; may be empty
-  };
-  virtual std::vector<Listening> listening() const = 0;
-  // Ends all connections, politely until the deadline. Returns how many had to be cut off.
-  virtual runtime::Task<std::uint32_t> drain(runtime::Nanoseconds deadline) = 0;
-  // After drain(), also when listen() failed; not when start() did.
-  virtual runtime::Task<void> stop() = 0;
-};
-
-// Runs until a signal has ended it. Prints "listening on ADDRESS (N cores)" to stdout for each
-// address once all of them accept, everything else to stderr. Returns the exit code.
-int run_process(ProcessOptions options, Served& served);
-// The same for a node, on the addresses that it is to listen on.
+// Serves a node until a signal has ended it. Prints "listening on ADDRESS (N cores)" to stdout for
+// each address once all of them accept, everything else to stderr. Returns the exit code.
 int run_node(ProcessOptions options, NodeOptions node);
 
 // Why `address` cannot be listened on by a process that must have it alone; empty if it can. Our

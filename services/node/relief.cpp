@@ -26,6 +26,8 @@ void CoreNode::relieve(void* node) noexcept {
     excess = memory.unfinished() - memory.unfinished_max() / 8 * 7;
   }
   self.endpoint_.list(holders);
+  for (const auto& endpoint : self.endpoints_) endpoint->list(holders);
+  for (const auto& endpoint : self.endpoints_) endpoint->list(holders);
   self.http_.list(holders);
   self.tcp_.list(holders);
   if (memory.reached(runtime::MemoryPressure::shedding)) {

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <stdexcept>
 #include <string>
 
+#include "net/http/router.hpp"
 #include "runtime/address.hpp"
 #include "runtime/host.hpp"
 #include "services/config/value.hpp"
@@ -26,6 +28,7 @@ class CrossCheck {
   std::string shown(std::string_view path) const { return result_.shown(config_.table().at(path)); }
   void at_most(std::string_view small, std::string_view large);
   void check_listeners();
+  void check_paths();
   void check_buffers();
   void check_memory();
 
@@ -69,6 +72,19 @@ void CrossCheck::check_listeners() {
   }
 }
 
+void CrossCheck::check_paths() {
+  net::http::Router<int> router;
+  for (const std::string& path : config_.list("websocket.paths")) {
+    try {
+      router.add("GET", path, 0);
+    } catch (const std::invalid_argument&) {
+      result_.errors.push_back({"configuration", fmt::format("\"{}\"", path),
+                                "stands for the paths of another one in websocket.paths", "",
+                                "name them once"});
+    }
+  }
+}
+
 void CrossCheck::check_buffers() {
   constexpr std::uint64_t kPoolBytesMax = std::uint64_t{1} << 30;
   const auto check = [&](std::string_view bytes_path, std::string_view count_path) {
@@ -108,6 +124,7 @@ void CrossCheck::check_memory() {
 
 void CrossCheck::run() {
   check_listeners();
+  check_paths();
   check_buffers();
   check_memory();
   // A second ping while the first is unanswered would hide which one the pong belongs to.

@@ -69,7 +69,7 @@ void EffectCheck::warn_section(std::string_view section, std::string_view key_pr
 void EffectCheck::check_command() {
   if (served_by_ != ServedBy::echo) return;
   constexpr std::string_view kBecause = "echo has no services";
-  for (const std::string_view path : {"server.tcp_listen", "server.node_name"}) {
+  for (const std::string_view path : {"server.tcp_listen", "server.node_name", "websocket.paths"}) {
     warn(path, kBecause);
   }
   for (const Setting& setting : config_.table().settings()) {

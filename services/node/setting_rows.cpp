@@ -2,7 +2,9 @@
 // runtime, log.
 
 #include <algorithm>
+#include <stdexcept>
 
+#include "net/http/router.hpp"
 #include "net/http/syntax.hpp"
 #include "runtime/address.hpp"
 #include "services/config/rows.hpp"
@@ -59,6 +61,15 @@ std::string check_token(std::string_view text) {
   return net::http::is_token(text) ? "" : "is no subprotocol name (RFC 6455 section 4.1: a token)";
 }
 
+std::string check_path(std::string_view text) {
+  try {
+    net::http::Router<int>{}.add("GET", text, 0);
+  } catch (const std::invalid_argument&) {
+    return "is no path";
+  }
+  return {};
+}
+
 std::string check_node_name(std::string_view text) {
   const bool is_plain = text.size() <= 64 && std::all_of(text.begin(), text.end(), [](char c) {
                           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
@@ -78,11 +89,18 @@ std::string check_level(std::string_view text) {
 // a frame header, an event's fields and the longest channel name.
 constexpr std::uint64_t kFramingBytes = 2048;
 
+void set_listeners(ServerOptions& options, Spoken spoken, const Texts& texts) {
+  std::vector<NodeListener>& listeners = options.node.listeners;
+  std::erase_if(listeners, [spoken](const NodeListener& each) { return each.spoken == spoken; });
+  for (const runtime::Address& address : parse_addresses(texts)) {
+    listeners.push_back({.address = address, .spoken = spoken});
+  }
+}
 void store_listen(ServerOptions& options, const Texts& texts) {
-  options.node.listen = parse_addresses(texts);
+  set_listeners(options, Spoken::http, texts);
 }
 void store_tcp_listen(ServerOptions& options, const Texts& texts) {
-  options.node.tcp_listen = parse_addresses(texts);
+  set_listeners(options, Spoken::tcp, texts);
 }
 void store_unix_mode(ServerOptions& options, const std::string& text) {
   options.node.socket.unix_mode = parse_mode(text).value_or(-1);
@@ -239,6 +257,10 @@ constexpr ServerRow kConnectionRows[] = {
 };
 
 constexpr ServerRow kWebSocketRows[] = {
+    config::list<kNode, &NodeOptions::websocket_paths>(
+        {"websocket", "paths", "path"},
+        {check_path, "\"/path\", \"/path/:segment\", \"/path/*rest\"", "/ws"},
+        "paths where the opcode protocol is spoken; another one is 404"),
     config::list_by<store_origins>(
         {"websocket", "origins", "origin"},
         {check_origin,

@@ -12,7 +12,7 @@ namespace corelane::services {
 
 // From the first moment of a server process: SIGTERM and SIGINT end it at once (exit code 128 + the
 // signal; also where it is process 1 of a container, which the kernel's default would spare) until
-// run_process() takes them; SIGHUP and SIGPIPE are ignored. Memory that cannot be had ends a
+// run_node() takes them; SIGHUP and SIGPIPE are ignored. Memory that cannot be had ends a
 // process that starts with exit code 1, and aborts one that serves. Changes nothing that the
 // program has set up itself. May be called again.
 void guard_start() noexcept;

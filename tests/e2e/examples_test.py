@@ -15,7 +15,7 @@ import uuid
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
-ECHO, COROUTINE, CHANNEL = sys.argv.pop(2), sys.argv.pop(2), sys.argv.pop(2)
+ECHO, COROUTINE, CHANNEL, TEXT = (sys.argv.pop(2) for _ in range(4))
 import tap                                                        # noqa: E402
 from corelane import PATIENCE_S, Example, Process, opcode_of, run, vectors  # noqa: E402
 
@@ -142,6 +142,35 @@ class Examples(unittest.TestCase):
                 self.assertEqual(opcode_of(await client.recv()), ERROR)
         with Example(CHANNEL) as server:
             talk(body(server))
+
+    def test_a_text_protocol_beside_the_opcode_protocol(self):
+        async def body(server):
+            at = server.url + 'text/ann'
+            async with websockets.connect(server.url) as subscriber, \
+                    websockets.connect(at + '?token=swordfish', subprotocols=['other', 'text.v1']) as ann:
+                self.assertEqual(ann.subprotocol, 'text.v1')
+                self.assertEqual(await ann.recv(), 'hello, ann')
+                await subscriber.send(vectors()['subscribe'])
+                await subscriber.recv()
+                await ann.send('news hello, all')
+                self.assertIn(b'ann: hello, all', await subscriber.recv())
+                await ann.send('nonsense')
+                self.assertEqual(await ann.recv(), 'a line is CHANNEL TEXT')
+                await ann.send(b'binary')
+                with self.assertRaises(websockets.ConnectionClosed) as closed:
+                    await ann.recv()
+                self.assertEqual((closed.exception.code, closed.exception.reason), (1003, 'the protocol is text'))
+            async with websockets.connect(at + '?token=swordfish') as ann:
+                self.assertIsNone(ann.subprotocol)
+            for url, status in (at, 401), (at + '?token=salmon', 401), (server.url + 'text', 404), (at + '/b', 404):
+                with self.assertRaises(websockets.InvalidStatusCode) as refused:
+                    await websockets.connect(url)
+                self.assertEqual(refused.exception.status_code, status, url)
+            self.assertEqual(refused.exception.headers.get('WWW-Authenticate'), None)
+        with Example(TEXT) as server:
+            talk(body(server))
+            server.process.terminate()
+            self.assertEqual(server.exit_code(), 0)
 
     def test_wrong_flags_are_refused(self):
         with Process('--nope', program=ECHO) as server:

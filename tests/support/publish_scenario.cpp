@@ -298,13 +298,13 @@ Task<void> on_all_cores_at_once(Function function) {
 
 Task<void> run_publish_scenario(const PublishScenario& scenario, PublishOutcome& outcome) {
   services::NodeOptions options = scenario.node;
-  if (options.listen.empty()) options.listen = {*runtime::Address::parse("127.0.0.1:0")};
+  if (options.listeners.empty()) options.listeners = {{*runtime::Address::parse("127.0.0.1:0")}};
   Run run{.scenario = scenario, .outcome = outcome, .node = services::Node(options), .hosts = {}};
   co_await run.node.start();
   if (const auto error = co_await run.node.listen()) {
     run.complain("cannot listen on " + error->address + ": " + describe(error->error));
   }
-  run.address = run.node.addresses().at(0);
+  run.address = run.node.address();
   co_await run.hosts.start(&run.node);
 
   co_await on_all_cores_at_once([&run](CoreId core) { return subscribe_all(&run, core); });

@@ -1,12 +1,18 @@
 // Goal: options that cannot do what they say are refused before anything starts, and settings win
-// over options. Method: run() of an app that returns at once.
+// over options; what functions of an endpoint throw costs their connection alone. Method: run() of
+// an app that returns at once; a node that serves the endpoint.
 #include "services/framework.hpp"
 
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
+
+#include "tests/unit/services/node_under_test.hpp"
+#include "tests/unit/services/raw_listener.hpp"
 
 namespace corelane {
 namespace {
@@ -74,6 +80,77 @@ TEST(Framework, HelpBearsTheNameOfTheProgram) {
   const std::string text = testing::internal::GetCapturedStdout();
   EXPECT_NE(text.find("Usage: my-server [FLAGS]"), text.npos);
   EXPECT_NE(text.find("--max-handlers"), text.npos);
+}
+
+// --- WebSocket endpoints
+
+framework::websocket_endpoint throwing_endpoint() {
+  return {.subprotocols = {"v1"},
+          .subprotocol_required = true,
+          .admit = [](const framework::handshake& asked) -> framework::task<framework::admission> {
+            if (asked.query == "throw") throw std::runtime_error("admit");
+            if (asked.query == "refuse") {
+              co_return framework::admission::refuse(framework::http_status::forbidden);
+            }
+            co_return framework::admission::admit();
+          },
+          .on_open =
+              [](framework::websocket& peer, framework::handshake& asked) {
+                if (asked.query == "open") throw std::runtime_error("on_open");
+                framework::send_text(peer, asked.subprotocol);
+              },
+          .on_text =
+              [](framework::websocket& peer, std::string_view text) {
+                if (text == "throw") throw std::runtime_error("on_text");
+                framework::send_text(peer, text);
+              }};
+}
+
+TEST(Framework, WhatAFunctionOfAnEndpointThrowsCostsItsConnectionAlone) {
+  framework::websocket_endpoint endpoint = throwing_endpoint();
+  services::NodeOptions options;
+  options.websocket_routes.push_back(framework::detail::route_of("/app", endpoint, {}));
+  tests::with_node(
+      tests::node_cores(2), options, [](tests::NodeUnderTest& test) -> framework::task<> {
+        ws::EndpointOptions offers;
+        offers.handshake.subprotocols = {"v1"};
+        ws::Endpoint clients(test.node().cores()->network(), offers, tests::RawListener::kHandler,
+                             nullptr);
+        const runtime::Address address = test.node().address();
+        const int thrown = co_await tests::status_at(clients, address, "/app?throw");
+        EXPECT_EQ(thrown, 500);
+        const int refused = co_await tests::status_at(clients, address, "/app?refuse");
+        EXPECT_EQ(refused, 403);
+        for (const bool in_open : {true, false}) {
+          tests::RawListener listener;
+          const auto id =
+              co_await clients.connect(address, "a", in_open ? "/app?open" : "/app", &listener);
+          EXPECT_TRUE(id);
+          if (!in_open) {
+            ws::Connection& client = *clients.find(*id);
+            client.send(ws::MessageKind::text, tests::bytes_of("fine"));
+            client.send(ws::MessageKind::text, tests::bytes_of("throw"));
+            client.send(ws::MessageKind::text, tests::bytes_of("not read"));
+          }
+          co_await listener.until([&listener] { return listener.code.has_value(); });
+          EXPECT_EQ(*listener.code, ws::CloseCode::internal_error);
+          const std::vector<std::string> expected{"v1", "fine"};
+          EXPECT_EQ(listener.messages, in_open ? std::vector<std::string>{} : expected);
+        }
+        tests::RawListener listener;
+        const auto id = co_await clients.connect(address, "a", "/app", &listener);
+        EXPECT_TRUE(id);
+        clients.find(*id)->send(ws::MessageKind::binary, tests::bytes_of("binary"));
+        co_await listener.until([&listener] { return listener.code.has_value(); });
+        EXPECT_EQ(*listener.code, ws::CloseCode::unsupported_data);
+        co_await test.drain();
+      });
+}
+
+TEST(Framework, AnEndpointThatCouldTakeNothingIsRefused) {
+  framework::app app;
+  EXPECT_THROW(app.on_websocket("/nothing", {}), std::invalid_argument);
+  EXPECT_THROW(app.on_websocket("no-slash", throwing_endpoint()), std::invalid_argument);
 }
 
 }  // namespace

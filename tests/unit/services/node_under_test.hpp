@@ -40,7 +40,7 @@ class NodeUnderTest {
   services::Node& node() noexcept { return node_; }
   runtime::Address address(Via via) const {
     const bool http = via == Via::websocket || via == Via::compressed;
-    return http ? node_.addresses().at(0) : node_.tcp_addresses().at(0);
+    return node_.address(http ? services::Spoken::http : services::Spoken::tcp);
   }
 
   runtime::Task<void> start() {
@@ -112,6 +112,7 @@ class NodeUnderTest {
     drained_ = true;
     cut_off_ = co_await node_.drain(deadline);
   }
+  bool drained() const noexcept { return drained_; }
   std::uint32_t cut_off() const noexcept { return cut_off_; }
 
   // After drain(), with no round of messages in between that would let the lanes settle.
@@ -145,8 +146,12 @@ class NodeUnderTest {
   // Addresses of its own, and compression for the clients that ask for it.
   static services::NodeOptions prepared(services::NodeOptions options) {
     const auto any_port = *runtime::Address::parse("127.0.0.1:0");
-    if (options.listen.empty()) options.listen = {any_port};
-    if (options.tcp_listen.empty()) options.tcp_listen = {any_port};
+    for (const services::Spoken spoken : {services::Spoken::http, services::Spoken::tcp}) {
+      const auto there =
+          std::ranges::find(options.listeners, spoken, &services::NodeListener::spoken);
+      if (there != options.listeners.end()) continue;
+      options.listeners.push_back({.address = any_port, .spoken = spoken});
+    }
     options.websocket.handshake.deflate.is_enabled = true;
     return options;
   }

@@ -51,7 +51,8 @@ TEST(Requests, WhoAmITellsTheClientsOwnAddress) {
     options.network.direct_descriptors = direct;
     for (const char* listen : {"127.0.0.1:0", "[::1]:0"}) {
       SCOPED_TRACE(testing::Message() << listen << (direct ? " direct" : " plain"));
-      options.listen = options.tcp_listen = {*runtime::Address::parse(listen)};
+      const runtime::Address address = *runtime::Address::parse(listen);
+      options.listeners = {{address, services::Spoken::http}, {address, services::Spoken::tcp}};
       with_node(tests::node_cores(2), options, [](NodeUnderTest& test) -> Task<void> {
         for (const Via via : {Via::websocket, Via::tcp}) {
           ProtocolClient* client = co_await test.connect(via);
@@ -73,7 +74,7 @@ TEST(Requests, WhoAmIKnowsAUnixStream) {
   const std::string name = "unix:@corelane-test-" +
                            std::to_string(testing::UnitTest::GetInstance()->random_seed()) + "-" +
                            std::to_string(reinterpret_cast<std::uintptr_t>(&options));
-  options.tcp_listen = {*runtime::Address::parse(name)};
+  options.listeners = {{*runtime::Address::parse(name), services::Spoken::tcp}};
   with_node(tests::node_cores(2), options, [](NodeUnderTest& test) -> Task<void> {
     ProtocolClient* client = co_await test.connect(Via::tcp);
     const ServerMessage reply = co_await client->request(protocol::WhoAmIBody{});

@@ -206,6 +206,21 @@ TEST(ConfigErrors, SettingsThatContradictEachOtherAreRefused) {
   EXPECT_FALSE(load({{"--listen", "[::1]:5", "--tcp-listen", "[0::1]:5"}, {}, {}}).ok());
 }
 
+TEST(ConfigErrors, APathIsCheckedAloneAndBesideTheOthers) {
+  for (const char* path : {"ws", "/*", "/:", "/*rest/more", "/../x"}) {
+    const std::string text = one_error(load({{"--path", path}, {}, {}}));
+    EXPECT_NE(text.find("is no path"), text.npos) << path << ": " << text;
+  }
+  EXPECT_TRUE(load({{"--path", "/ws", "--path", "/rooms/:room", "--path", "/*rest"}, {}, {}}).ok());
+  EXPECT_TRUE(load_file("[websocket]\npaths = []\n").ok()) << "TCP alone";
+  for (const char* second : {"/rooms/:room", "/rooms/:other"}) {
+    const std::string text =
+        one_error(load({{"--path", "/rooms/:room", "--path", second}, {}, {}}));
+    EXPECT_NE(text.find("stands for the paths of another one in websocket.paths"), text.npos)
+        << second << ": " << text;
+  }
+}
+
 TEST(ConfigErrors, WhatWorksButIsProbablyNotMeantIsAWarning) {
   EXPECT_EQ(load({{"--max-message", "2MiB"}, {}, {}}).warnings.size(), 1u);
   EXPECT_EQ(load({{"--max-message", "2MiB", "--max-queue", "2MiB"}, {}, {}}).warnings.size(), 0u);
