@@ -27,7 +27,6 @@ void CoreNode::relieve(void* node) noexcept {
   }
   self.endpoint_.list(holders);
   for (const auto& endpoint : self.endpoints_) endpoint->list(holders);
-  for (const auto& endpoint : self.endpoints_) endpoint->list(holders);
   self.http_.list(holders);
   self.tcp_.list(holders);
   if (memory.reached(runtime::MemoryPressure::shedding)) {
