@@ -7,11 +7,10 @@
 
 #include <algorithm>
 #include <deque>
-#include <memory>
 #include <vector>
 
 #include "runtime/random.hpp"
-#include "runtime/ring.hpp"
+#include "tests/support/on_cores.hpp"
 #include "tests/support/xor_records.hpp"
 
 namespace corelane {
@@ -261,8 +260,7 @@ class Pair {
   }
 
   runtime::Random random_;
-  std::unique_ptr<runtime::Ring> ring_ = *runtime::Ring::create(0, {});
-  runtime::BufferPool buffers_{*ring_};
+  runtime::BufferPool buffers_{runtime::Core::current().ring()};
   SendPool pool_{buffers_};
   bool is_transformed_;
   SendQueue& queue_;
@@ -277,33 +275,39 @@ class Pair {
 };
 
 TEST(SendQueueModel, SendsEveryByteOnceAndInOrderLikeAPlainList) {
-  for (std::uint64_t seed = 1; seed <= 400; ++seed) {
-    SCOPED_TRACE(seed);
-    Pair pair(seed, seed % 2 == 0);
-    for (int i = 0; i < 500 && !::testing::Test::HasFatalFailure(); ++i) pair.step();
-    EXPECT_GT(pair.sent(), 0u);
-  }
+  tests::run_on_cores(1, []() -> runtime::Task<void> {
+    for (std::uint64_t seed = 1; seed <= 400; ++seed) {
+      SCOPED_TRACE(seed);
+      Pair pair(seed, seed % 2 == 0);
+      for (int i = 0; i < 500 && !::testing::Test::HasFatalFailure(); ++i) pair.step();
+      EXPECT_GT(pair.sent(), 0u);
+    }
+    EXPECT_EQ(runtime::Core::current().memory().total(), 0u) << "what was queued still counts";
+    co_return;
+  });
 }
 
 TEST(SendPool, KeepsABoundedNumberOfQueuesAndLooksThroughAllThatAreInUse) {
-  const std::unique_ptr<runtime::Ring> ring = *runtime::Ring::create(0, {});
-  runtime::BufferPool buffers(*ring);
-  SendPool pool(buffers);
-  constexpr std::size_t kQueues = SendPool::kSpareQueuesMax + 500;
-  std::vector<SendQueue*> taken;
-  for (std::uint32_t i = 0; i < kQueues; ++i) taken.push_back(pool.take_queue(i, 0));
-  EXPECT_EQ(pool.queues().size(), kQueues);
-  for (std::size_t i = 0; i < kQueues; i += 2) pool.give_queue(taken[i]);
-  std::vector<bool> seen(kQueues);
-  for (const SendQueue* queue : pool.queues()) {
-    if (queue->stream_slot == SendQueue::kNoStream) continue;
-    EXPECT_FALSE(seen[queue->stream_slot]);
-    seen[queue->stream_slot] = true;
-  }
-  for (std::size_t i = 0; i < kQueues; ++i) EXPECT_EQ(seen[i], i % 2 == 1);
-  for (std::size_t i = 1; i < kQueues; i += 2) pool.give_queue(taken[i]);
-  EXPECT_EQ(pool.queues().size(), SendPool::kSpareQueuesMax);
-  EXPECT_FALSE(pool.any_in_use());
+  tests::run_on_cores(1, []() -> runtime::Task<void> {
+    runtime::BufferPool buffers(runtime::Core::current().ring());
+    SendPool pool(buffers);
+    constexpr std::size_t kQueues = SendPool::kSpareQueuesMax + 500;
+    std::vector<SendQueue*> taken;
+    for (std::uint32_t i = 0; i < kQueues; ++i) taken.push_back(pool.take_queue(i, 0));
+    EXPECT_EQ(pool.queues().size(), kQueues);
+    for (std::size_t i = 0; i < kQueues; i += 2) pool.give_queue(taken[i]);
+    std::vector<bool> seen(kQueues);
+    for (const SendQueue* queue : pool.queues()) {
+      if (queue->stream_slot == SendQueue::kNoStream) continue;
+      EXPECT_FALSE(seen[queue->stream_slot]);
+      seen[queue->stream_slot] = true;
+    }
+    for (std::size_t i = 0; i < kQueues; ++i) EXPECT_EQ(seen[i], i % 2 == 1);
+    for (std::size_t i = 1; i < kQueues; i += 2) pool.give_queue(taken[i]);
+    EXPECT_EQ(pool.queues().size(), SendPool::kSpareQueuesMax);
+    EXPECT_FALSE(pool.any_in_use());
+    co_return;
+  });
 }
 
 }  // namespace
