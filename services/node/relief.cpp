@@ -16,7 +16,8 @@ constinit runtime::LogReason kRelieved("connections closed for want of memory");
 
 }  // namespace
 
-// An eighth below the limit, and two sixteenths below the budget, so that this runs rarely.
+// Down to an eighth below the limit, and to where requests are taken again, so that this runs
+// rarely.
 void CoreNode::relieve(void* node) noexcept {
   auto& self = *static_cast<CoreNode*>(node);
   const runtime::MemoryAccount& memory = runtime::Core::current().memory();

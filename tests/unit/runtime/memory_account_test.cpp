@@ -32,8 +32,8 @@ TEST(MemoryAccount, ALevelBeginsBehindItsSixteenths) {
     std::size_t up_to;
   };
   for (const auto& [pressure, up_to] :
-       {Case{MemoryPressure::no_sessions, 1200}, Case{MemoryPressure::no_memory, 1400},
-        Case{MemoryPressure::shedding, 1500}}) {
+       {Case{MemoryPressure::no_sessions, 1100}, Case{MemoryPressure::no_memory, 1200},
+        Case{MemoryPressure::shedding, 1300}}) {
     MemoryAccount account(1600);
     account.add(MemoryKind::shared, up_to);
     EXPECT_TRUE(account.reached(MemoryPressure::none));

@@ -46,7 +46,7 @@ runtime::RuntimeOptions with_budget() {
 class Held {
  public:
   explicit Held(MemoryPressure level) {
-    const std::size_t sixteenths[] = {0, 12, 14, 15};
+    const std::size_t sixteenths[] = {0, 11, 12, 13};
     const std::size_t wanted =
         kBudget / 16 * sixteenths[static_cast<std::size_t>(level)] + kBudget / 64;
     bytes_ = wanted - memory().total();
