@@ -179,11 +179,16 @@ bool HeadCheck::note_target(std::string_view method, std::string_view target) no
 
 // What can be said of a line before its end has come. Each rule here gives the same status as the
 // rule for the whole line would, so that the cuts of the input do not show.
+// Bytes past the limit decide nothing: whether they have come already depends on the cut.
+std::string_view HeadCheck::within_limit(std::string_view line) const noexcept {
+  return line.substr(0, limits_.request_line_bytes_max + 1);
+}
+
 HeadCheck::Verdict HeadCheck::check_pending(std::string_view bytes) noexcept {
   const std::string_view line = bytes.substr(line_start_);
   if (line.empty()) return Verdict::need_more;
   if (!in_fields_) {
-    if (kind_ == Kind::request && !may_begin_request(line)) {
+    if (kind_ == Kind::request && !may_begin_request(within_limit(line))) {
       return fail(Status::bad_request, kNoRequest);
     }
     if (line.size() > limits_.request_line_bytes_max + 1) {
@@ -201,7 +206,7 @@ HeadCheck::Verdict HeadCheck::check_pending(std::string_view bytes) noexcept {
 HeadCheck::Verdict HeadCheck::check_start_line(std::string_view bytes,
                                                std::size_t line_feed) noexcept {
   std::string_view line = bytes.substr(line_start_, line_feed - line_start_);
-  if (kind_ == Kind::request && (line.empty() || !may_begin_request(line))) {
+  if (kind_ == Kind::request && (line.empty() || !may_begin_request(within_limit(line)))) {
     return fail(Status::bad_request, kNoRequest);
   }
   if (line.size() > limits_.request_line_bytes_max + 1) {

@@ -86,6 +86,7 @@ class HeadCheck {
   Verdict skim(std::string_view bytes, std::vector<Field>& fields);
   bool skim_request_line(std::string_view bytes) noexcept;
   Verdict check_pending(std::string_view bytes) noexcept;
+  std::string_view within_limit(std::string_view line) const noexcept;
   Verdict check_start_line(std::string_view bytes, std::size_t line_feed) noexcept;
   Verdict check_request_line(std::string_view line) noexcept;
   Verdict check_status_line(std::string_view line) noexcept;
