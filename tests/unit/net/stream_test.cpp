@@ -304,6 +304,27 @@ TEST(Stream, TheOutgoingQueueNeverPassesItsLimit) {
   });
 }
 
+TEST(Stream, TheOutgoingQueueTakesCopiesUpToItsLimitAndNotAByteMore) {
+  run_on_cores(1, []() -> Task<void> {
+    net::Network network(tiny());
+    const auto listener = network.listen(loopback(), {}, EchoServer::accept, nullptr);
+    EchoClient client;
+    const auto connected =
+        co_await network.connect(*network.address_of(*listener), EchoClient::kHandler, &client);
+    EXPECT_TRUE(connected);
+    while (network.stream_count() < 2) co_await Yield{};
+    const std::size_t limit = tiny().queued_bytes_max;
+    const std::vector<std::byte> bytes(limit + 1);
+    net::Stream& stream = *tests::server_stream(network);
+    EXPECT_FALSE(stream.send_copy(bytes));
+    EXPECT_TRUE(stream.send_copy(std::span{bytes}.first(limit - 1)));
+    EXPECT_TRUE(stream.send_copy(std::span{bytes}.first(1)));
+    EXPECT_FALSE(stream.send_copy(std::span{bytes}.first(1)));
+    EXPECT_EQ(stream.queued_bytes(), limit);
+    co_await network.shutdown();
+  });
+}
+
 // One that reads a little is in tests/fault: how long it takes here is the machine's affair.
 TEST(Stream, APeerThatReadsNothingIsASlowReader) {
   run_on_cores(1, []() -> Task<void> {
