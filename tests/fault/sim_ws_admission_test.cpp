@@ -80,6 +80,10 @@ Script make_script(Random& random, bool leaving) {
 
 enum class Ending : std::uint8_t { whole, drain, stop };
 
+Task<void> wait_ms(std::int64_t milliseconds) {
+  (void)co_await sleep_for(milliseconds * kMillisecond);
+}
+
 Task<void> leave(HttpClient* client, Nanoseconds when) {
   if (!co_await sleep_for(when)) co_return;
   if (net::Stream* stream = client->stream()) stream->abort();
@@ -143,6 +147,7 @@ Tally play_once(std::uint64_t seed, bool breaking, bool leaving, Ending ending) 
   options.network.receive_buffer_bytes = 64u << random.below(6);
   const Nanoseconds ends_after = static_cast<Nanoseconds>(random.below(50)) * kMillisecond;
   tests::run_admission_site(options, [&](AdmissionSite& site) -> Task<void> {
+    site.deciding.wait_ms = wait_ms;
     TaskGroup group("clients");
     for (std::size_t i = 0; i < kClients; ++i) {
       group.spawn("client", follow, &site, &clients[i], &scripts[i]);

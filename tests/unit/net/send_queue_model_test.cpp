@@ -293,6 +293,7 @@ TEST(SendPool, KeepsABoundedNumberOfQueuesAndLooksThroughAllThatAreInUse) {
     SendPool pool(buffers);
     constexpr std::size_t kQueues = SendPool::kSpareQueuesMax + 500;
     std::vector<SendQueue*> taken;
+    taken.reserve(kQueues);
     for (std::uint32_t i = 0; i < kQueues; ++i) taken.push_back(pool.take_queue(i, 0));
     EXPECT_EQ(pool.queues().size(), kQueues);
     for (std::size_t i = 0; i < kQueues; i += 2) pool.give_queue(taken[i]);

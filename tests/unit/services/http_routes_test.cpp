@@ -1,10 +1,8 @@
-// Goal: an application's HTTP routes run beside the node's own, may ask all cores for their part of
-// an answer, and are waited for by a drain, within its deadline. Method: whole nodes on three
-// cores, with routes that wait.
+// Goal: an application's HTTP routes run beside the node's own, and may ask all cores for their
+// part of an answer. Method: whole nodes on three cores.
 #include <gtest/gtest.h>
 
 #include <array>
-#include <atomic>
 #include <string>
 #include <utility>
 
@@ -18,7 +16,6 @@ namespace {
 
 using namespace runtime;
 using net::http::DeferredResponder;
-using net::http::Delivery;
 using net::http::OwnedRequest;
 using net::http::Request;
 using net::http::Responder;
@@ -54,46 +51,14 @@ Task<void> count_sessions(void*, const OwnedRequest&, DeferredResponder to) {
   to.respond(Status::ok, "text/plain", std::to_string(sum));
 }
 
-// Handlers that have begun, on any core.
-std::atomic<int> begun;
-
-Task<void> until_begun(int count) {
-  while (begun.load() < count) co_await sleep_for(kMillisecond);
-}
-
-// Answers when the drain has been waiting for a while.
-Task<void> slow(void*, const OwnedRequest&, DeferredResponder to) {
-  ++begun;
-  while (!to.draining()) co_await sleep_for(kMillisecond);
-  const bool slept = co_await sleep_for(150 * kMillisecond);
-  EXPECT_TRUE(slept);
-  EXPECT_EQ(to.respond(Status::ok, "text/plain", "slow"), Delivery::queued);
-}
-Task<void> never(void*, const OwnedRequest&, DeferredResponder to) {
-  ++begun;
-  const bool slept = co_await sleep_for(3600 * kSecond);
-  EXPECT_FALSE(slept) << "it is cancelled";
-  EXPECT_EQ(to.respond(Status::ok, "text/plain", "late"), Delivery::gone);
-}
-
-services::NodeOptions with_routes() {
-  services::NodeOptions options;
-  // Shorter than what the drain is to wait.
-  options.websocket.close_timeout = 50 * kMillisecond;
-  options.tcp.close_timeout = 50 * kMillisecond;
-  options.http.linger = 50 * kMillisecond;
-  options.http_routes.push_back({"GET", "/sessions", {.coroutine = count_sessions}});
-  options.http_routes.push_back({"GET", "/slow", {.coroutine = slow}});
-  options.http_routes.push_back({"GET", "/never", {.coroutine = never}});
-  return options;
-}
-
 Task<void> connect(NodeUnderTest& test, HttpClient& client) {
   co_await client.connect(test.node().cores()->network(), test.address(Via::websocket));
 }
 
 TEST(HttpRoutes, ARouteAsksAllCores) {
-  with_node(tests::node_cores(kCores), with_routes(), [](NodeUnderTest& test) -> Task<void> {
+  services::NodeOptions options;
+  options.http_routes.push_back({"GET", "/sessions", {.coroutine = count_sessions}});
+  with_node(tests::node_cores(kCores), options, [](NodeUnderTest& test) -> Task<void> {
     for (CoreId core = 0; core < kCores; ++core) co_await test.connect_on(core);
     co_await test.close_spare();
     const bool settled = co_await test.sessions_are(kCores);
@@ -107,42 +72,6 @@ TEST(HttpRoutes, ARouteAsksAllCores) {
     EXPECT_EQ(answers.at(0).body, "3");
     EXPECT_EQ(answers.at(1).body, "ok\n");
   });
-}
-
-TEST(HttpRoutes, ADrainWaitsForAnswersThatAreOnTheirWay) {
-  begun = 0;
-  HttpClient client;
-  with_node(tests::node_cores(kCores), with_routes(), [&](NodeUnderTest& test) {
-    return [](NodeUnderTest& of, HttpClient& from) -> Task<void> {
-      co_await connect(of, from);
-      from.send(get("/slow"));
-      co_await until_begun(1);
-      co_await of.drain(600 * kSecond);
-      EXPECT_EQ(of.cut_off(), 0u);
-    }(test, client);
-  });
-  const auto answers = answers_in(client.received);
-  ASSERT_EQ(answers.size(), 1u);
-  EXPECT_EQ(answers[0].body, "slow");
-  EXPECT_FALSE(answers[0].keep_alive);
-}
-
-TEST(HttpRoutes, ADrainWaitsNoLongerThanItMay) {
-  begun = 0;
-  HttpClient client;
-  with_node(tests::node_cores(kCores), with_routes(), [&](NodeUnderTest& test) {
-    return [](NodeUnderTest& of, HttpClient& from) -> Task<void> {
-      co_await connect(of, from);
-      from.send(get("/never"));
-      co_await until_begun(1);
-      const Nanoseconds start = Core::current().now();
-      co_await of.drain(kSecond);
-      EXPECT_GE(Core::current().now() - start, 900 * kMillisecond);
-      EXPECT_LE(Core::current().now() - start, 1800 * kSecond);
-      EXPECT_GE(of.cut_off(), 1u);
-    }(test, client);
-  });
-  EXPECT_EQ(client.received, "");
 }
 
 TEST(HttpRoutes, ARouteThatIsTakenIsSaid) {

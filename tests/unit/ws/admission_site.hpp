@@ -32,7 +32,9 @@ struct Clerk {
   std::uint64_t opened = 0;
   std::uint64_t closed = 0;
   runtime::WaitQueue changed;
-  runtime::WaitQueue released;  // "do=gate" waits here
+  runtime::WaitQueue released;  // "later=gate" waits here
+  // What "later=ms20" does: only tests in virtual time may wait for a time.
+  runtime::Task<void> (*wait_ms)(std::int64_t milliseconds) = nullptr;
 
   void wake() { changed.wake_all(runtime::WaitQueue::Outcome::granted); }
   void release() { released.wake_all(runtime::WaitQueue::Outcome::granted); }
@@ -82,9 +84,7 @@ struct Clerk {
       runtime::WaitQueue::Waiter waiter{self.released};
       if (co_await waiter == runtime::WaitQueue::Outcome::cancelled) ++self.cancelled;
     }
-    if (later.starts_with("ms")) {
-      co_await runtime::sleep_for(std::stoll(std::string{later.substr(2)}) * runtime::kMillisecond);
-    }
+    if (later.starts_with("ms")) co_await self.wait_ms(std::stoll(std::string{later.substr(2)}));
     if (asked.query_value("do") == "address") {
       const auto address = co_await asked.peer_address();
       const std::string text = address ? address->wire_text() : "nobody";
