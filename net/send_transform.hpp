@@ -21,7 +21,7 @@
 namespace corelane::net {
 
 struct SendTransform {
-  // Most bytes that apply() writes for so many.
+  // Most bytes that apply() writes for `plain_bytes`.
   std::size_t (*bytes_max)(const SendTransform& self, std::size_t plain_bytes) noexcept;
   // Writes what the socket gets for `plain` to `to`, which has room for bytes_max(); returns the
   // bytes written, not 0. Never fails: a transform that cannot go on aborts its stream later.

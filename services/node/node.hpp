@@ -122,6 +122,8 @@ class CoreNode {
   Sessions& sessions() noexcept { return sessions_; }
   ws::Endpoint& endpoint() noexcept { return endpoint_; }  // of the opcode protocol
   bool draining() const noexcept { return draining_; }
+  // Looks for connections to end for want of memory.
+  std::uint64_t relief_passes() const noexcept { return relief_passes_; }
 
  private:
   CoreNode(const NodePlan& plan, const NodeOptions& options);
@@ -139,6 +141,8 @@ class CoreNode {
 
   const runtime::ListenOptions socket_;
   bool draining_ = false;
+  runtime::Nanoseconds next_relief_ = 0;
+  std::uint64_t relief_passes_ = 0;
   const runtime::Nanoseconds close_timeout_;
   // In the order of the list. Made by the first that it is a member of, destroyed last.
   struct Services {

@@ -14,13 +14,20 @@ namespace {
 
 constinit runtime::LogReason kRelieved("connections closed for want of memory");
 
+// A pass looks at every connection, so one that finds nobody to end is not repeated at once: what
+// the core holds is then in operations that are ending, or of those who hold too little.
+constexpr runtime::Nanoseconds kPause = 10 * runtime::kMillisecond;
+
 }  // namespace
 
 // Down to an eighth below the limit, and to where requests are taken again, so that this runs
 // rarely.
 void CoreNode::relieve(void* node) noexcept {
   auto& self = *static_cast<CoreNode*>(node);
-  const runtime::MemoryAccount& memory = runtime::Core::current().memory();
+  runtime::Core& core = runtime::Core::current();
+  if (core.now() < self.next_relief_) return;
+  ++self.relief_passes_;
+  const runtime::MemoryAccount& memory = core.memory();
   net::MemoryHolders holders;
   std::size_t excess = 0;
   if (memory.unfinished() > memory.unfinished_max()) {
@@ -37,11 +44,12 @@ void CoreNode::relieve(void* node) noexcept {
   const std::size_t total = memory.total();
   const std::size_t unfinished = memory.unfinished();
   const std::size_t ended = holders.end_worst(excess);
+  if (ended == 0) self.next_relief_ = core.now() + kPause;
   runtime::log_limited(kRelieved, runtime::LogLevel::warning, [&] {
     return fmt::format(
         "core {} holds {} MiB (limits.memory_bytes_max: {} a core), {} of them unfinished "
         "(limits.unfinished_bytes_max: {}): {} connections closed that hold most and take least",
-        runtime::Core::current().id(), total >> 20, memory.budget() >> 20, unfinished >> 20,
+        core.id(), total >> 20, memory.budget() >> 20, unfinished >> 20,
         memory.unfinished_max() >> 20, ended);
   });
 }

@@ -66,7 +66,7 @@ class Model {
     entries.insert(entries.begin() + static_cast<std::ptrdiff_t>(at),
                    {.bytes = std::move(bytes), .control = kind, .fenced = false});
   }
-  // How many pieces the next so many bytes are of.
+  // How many pieces the next `bytes` bytes are of.
   std::size_t pieces_of(std::size_t bytes) const {
     std::size_t count = 0;
     for (std::size_t end = offset + bytes; end > 0; ++count) {

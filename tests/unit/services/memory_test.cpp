@@ -213,6 +213,25 @@ TEST(Memory, ThenThoseAreClosedThatHoldMostAndTakeLeast) {
   });
 }
 
+TEST(Memory, ALookThatFindsNobodyToEndIsNotRepeatedEveryTurn) {
+  with_node(with_budget(), {}, [](NodeUnderTest& test) -> Task<void> {
+    ProtocolClient* client = co_await test.connect(Via::websocket);
+    {
+      const Held held(MemoryPressure::shedding);
+      const runtime::Nanoseconds begin = Core::current().now();
+      for (int turn = 0; turn < 50; ++turn) co_await runtime::Yield{};
+      // One, and at most one more for each pause that has passed.
+      const runtime::Nanoseconds passed = Core::current().now() - begin;
+      const auto pauses = static_cast<std::uint64_t>(passed / (10 * runtime::kMillisecond));
+      const std::uint64_t passes = test.node().cores()->relief_passes();
+      EXPECT_GE(passes, 1u);
+      EXPECT_LE(passes, 1 + pauses);
+    }
+    const bool works = co_await client->settle();
+    EXPECT_TRUE(works);
+  });
+}
+
 // The beginning of a binary message of 100,000 bytes, masked with zeros.
 std::string unfinished_message(std::size_t bytes) {
   std::string frame{"\x82\xff\x00\x00\x00\x00\x00\x01\x86\xa0\x00\x00\x00\x00", 14};
