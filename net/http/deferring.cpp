@@ -163,6 +163,7 @@ Server::Verdict Server::leave_handler(ServerConnection& connection, Stream& stre
   ServerExchange& exchange = *connection.exchange;
   RT_ASSERT(exchange.in_handler);
   exchange.in_handler = false;
+  weigh(connection);
   switch (exchange.answer) {
     case Answer::none:
       if (!exchange.is_body_awaited) await(connection, stream, Wait::answer);

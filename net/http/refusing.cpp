@@ -126,55 +126,6 @@ Server::Verdict Server::write_refusal(ServerConnection& connection, Stream& stre
   return end_request(connection, stream, options.context);
 }
 
-// --- Memory
-
-// After what changes the parser's memory.
-void Server::weigh(ServerConnection& connection) noexcept {
-  const std::size_t bytes = connection.parser.held_bytes();
-  const std::size_t unfinished = connection.parser.is_idle() ? 0 : bytes;
-  if (bytes == connection.weighed && unfinished == connection.unfinished) return;
-  runtime::MemoryAccount& memory = network_.core().memory();
-  memory.add(runtime::MemoryKind::http, bytes);
-  memory.remove(runtime::MemoryKind::http, connection.weighed);
-  memory.add_unfinished(unfinished);
-  memory.remove_unfinished(connection.unfinished);
-  if (connection.unfinished == 0) connection.unfinished_since = network_.core().now();
-  connection.weighed = bytes;
-  connection.unfinished = unfinished;
-}
-
-void Server::list(MemoryHolders& holders) {
-  const runtime::Nanoseconds now = network_.core().now();
-  connections_.for_each([&](auto id, ServerConnection& connection) {
-    holders.add(connection.unfinished, now - connection.unfinished_since, end_holder, this,
-                id.slot);
-    if (!connection.has_unsent()) return;
-    holders.add(connection.unsent_memory.capacity(), now - connection.unsent_since, end_holder,
-                this, id.slot);
-  });
-}
-
-void Server::end_holder(void* server, std::uint32_t slot) noexcept {
-  auto& self = *static_cast<Server*>(server);
-  ServerConnection* const connection = self.connections_.in_slot(slot);
-  if (connection == nullptr) return;
-  Stream* const stream = self.network_.find(connection->stream);
-  if (stream == nullptr) return;
-  if (connection->unfinished == 0 || stream->closing()) {
-    stream->abort({runtime::ErrorCode::limit_exceeded, 0});
-  } else {
-    self.end_for_memory(*connection, *stream);
-  }
-}
-
-// In the middle of a request.
-void Server::end_for_memory(ServerConnection& connection, Stream& stream) noexcept {
-  refuse(connection, stream, Status::service_unavailable,
-         {.reason = "overloaded: limits.memory_bytes_max"});
-  connection.parser.release();
-  weigh(connection);
-}
-
 // The answer to a request has been given.
 Server::Verdict Server::end_request(ServerConnection& connection, Stream& stream,
                                     const ResponseContext& context) noexcept {

@@ -86,6 +86,8 @@ class RequestParser {
 
   // No byte of a request has come since reset(), but for an empty line: an idle deadline applies.
   bool is_idle() const noexcept;
+  // A part of a request has come, and it is not whole.
+  bool is_reading() const noexcept { return (stage_ == Stage::head && !is_idle()) || is_in_body(); }
   // The head has been read and the body has not: the header deadline is over.
   bool is_in_body() const noexcept {
     return stage_ == Stage::length_body || stage_ == Stage::chunked_body;

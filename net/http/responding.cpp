@@ -53,9 +53,12 @@ void Server::send_unsent(ServerConnection& connection, Stream& stream) {
   if (!connection.has_unsent()) release_memory(connection.unsent_memory);
 }
 
-// The last answer has been given. Closes when it is in the queue.
+// The last answer has been given. Closes when it is in the queue; until its peer has taken it, the
+// connection keeps nothing of the request.
 Server::Verdict Server::finish(ServerConnection& connection, Stream& stream) noexcept {
   connection.closing = true;
+  connection.parser.release();
+  weigh(connection);
   if (connection.has_unsent()) {
     go_on_later(connection, stream);
   } else {

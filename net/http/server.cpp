@@ -70,8 +70,6 @@ bool Server::accept(void* context, Stream& stream) noexcept {
 }
 
 void Server::release(ServerConnection& connection) noexcept {
-  connection.parser.release();
-  weigh(connection);
   connections_.erase(connection.slot);
 }
 
@@ -248,6 +246,7 @@ Server::Verdict Server::answer(ServerConnection& connection, Stream& stream, con
 
 // The queue is full, or the connection has had its share of this turn.
 void Server::go_on_later(ServerConnection& connection, Stream& stream) {
+  weigh(connection);
   stream.pause_receiving();
   const bool writable = stream.writable();  // asking has on_writable called
   if (connection.has_unsent() || !writable) {
@@ -295,7 +294,7 @@ void Server::await_input(ServerConnection& connection, Stream& stream) noexcept 
   weigh(connection);
   if (connection.parser.is_in_body()) {
     await(connection, stream, Wait::body);
-    const bool is_needed = connection.weighed > kBodyBytesAlways;
+    const bool is_needed = connection.held.bytes() > kBodyBytesAlways;
     if (is_needed && network_.core().memory().reached(runtime::MemoryPressure::no_memory)) {
       end_for_memory(connection, stream);
     }

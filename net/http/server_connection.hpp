@@ -19,6 +19,7 @@
 #include "net/http/request_parser.hpp"
 #include "net/stream.hpp"
 #include "runtime/accounted_allocator.hpp"
+#include "runtime/accounted_size.hpp"
 #include "runtime/types.hpp"
 
 namespace corelane::net::http {
@@ -54,9 +55,7 @@ struct ServerConnection {
   std::span<const std::byte> unsent;  // in unsent_memory, or static
   runtime::AccountedBytes<runtime::MemoryKind::http> unsent_memory;
   runtime::Nanoseconds unsent_since = 0;
-  // Of the parser's memory, in the core's account; and of that, of a request that is not whole.
-  std::size_t weighed = 0;
-  std::size_t unfinished = 0;
+  runtime::AccountedSize<runtime::MemoryKind::http> held;  // the parser's memory
   runtime::Nanoseconds unfinished_since = 0;
   Wait wait = Wait::none;
   bool looked = false;      // its deadline seems to be missed: Stream::look_again()
