@@ -1,7 +1,7 @@
 #pragma once
-// AccountedAllocator: for containers whose size a peer decides: what they allocate counts in the
-// account of the core that they are used on, from the first byte to the last. On a thread that is
-// no core (a test of a codec) nothing is counted.
+// AccountedAllocator: for containers whose size a peer decides. Every byte that they allocate
+// counts in the memory account of the core that uses them. On a thread that is no core (a test of a
+// codec) nothing is counted.
 
 #include <cstddef>
 #include <memory>

@@ -35,8 +35,8 @@ bool begins_unix(std::string_view text) noexcept {
   });
 }
 
-// Of a scope that more than one interface of a host has, so that it needs a zone (RFC 4007 section
-// 5): link-local unicast, and multicast that stays on an interface or a link.
+// True for a scope that more than one interface of a host has, so that the address needs a zone
+// (RFC 4007 section 5): link-local unicast, and multicast that stays on an interface or a link.
 bool is_of_a_zone(const in6_addr& address) noexcept {
   return IN6_IS_ADDR_LINKLOCAL(&address) || IN6_IS_ADDR_MC_LINKLOCAL(&address) ||
          IN6_IS_ADDR_MC_NODELOCAL(&address);

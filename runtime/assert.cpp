@@ -10,7 +10,7 @@
 namespace corelane::runtime {
 
 void assertion_failed(const char* expression, const char* file, int line) noexcept {
-  // Nobody may have to read stderr for the process to end.
+  // The process must end even if nobody reads stderr.
   std::array<char, 1024> text;
   const Core* const core = Core::current_or_null();
   std::array<char, 32> where{};

@@ -7,8 +7,7 @@
 namespace corelane::runtime {
 
 // Prints "file:line: assertion failed: expression (core N)", without the last on a thread that is
-// no core, and aborts. Safe in any context, and waits at
-// most a second for the reader of stderr.
+// no core, and aborts. Safe in any context; waits at most a second for the reader of stderr.
 [[noreturn, gnu::cold, gnu::noinline]] void assertion_failed(const char* expression,
                                                              const char* file, int line) noexcept;
 

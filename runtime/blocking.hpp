@@ -5,18 +5,19 @@
 //   const auto addresses = co_await blocking([name] { return look_up(name); });
 //   const auto soon = co_await with_timeout(kSecond, blocking([name] { return look_up(name); }));
 //
-// The result comes back to the core that asked, and so does an exception. The wait can be given up
-// like that of submit_to (runtime/submit.hpp): the function must own what it uses; one that runs
-// runs on, to its end, and one that no thread has begun is not run. What it returns is destroyed on
-// the core.
+// The result comes back to the core that asked, and so does an exception. The wait can be given up,
+// like a wait in submit_to (runtime/submit.hpp), so the function must own what it uses: a function
+// that has started runs to its end; one that no thread has started is not run. The return value is
+// destroyed on the core.
 //
-// RuntimeOptions::blocking_threads run, started with the first call; blocking_queue_max calls of
-// all cores together may run or wait for a thread, each core having its share; further ones wait on
-// their core, first come first served. Functions run outside of any core: no Core::current(), no
-// co_await, and post() as the only way in. Runtime::run waits for those that run.
+// There are RuntimeOptions::blocking_threads threads, started with the first call. At most
+// blocking_queue_max calls of all cores together run or wait for a thread, and each core has its
+// share of them; further calls wait on their core, first come first served. Functions run outside
+// of any core: no Core::current(), no co_await, and post() as the only way in. Runtime::run waits
+// for functions that still run.
 //
-// In a simulation a function runs in the one thread there is, after a seeded delay, and as many at
-// once as there are threads.
+// In a simulation a function runs in the single thread, after a seeded delay; at most
+// blocking_threads of them are under way at once.
 
 #include <atomic>
 #include <coroutine>
@@ -36,13 +37,13 @@ namespace corelane::runtime {
 // One call: goes from its core to a thread, and comes home through the core's inbox.
 class BlockingJob : public detail::Errand, public Posted {
  public:
-  // Hands it to the pool; it has one of the core's permits, which it gives back at home.
+  // Hands the job to the pool. It holds one of the core's permits and gives it back at home.
   void send(detail::ErrandWaiter& waiter) noexcept;
   // The wait was given up: it destroys itself at home.
   void give_up() noexcept;
   // On a thread of the pool: calls the function unless nobody waits any more, and sends it home.
   void work() noexcept;
-  // Posted, at home. A job whose core has ended is destroyed by that, as an errand.
+  // Posted to the home core. A core that ends destroys its jobs, as errands.
   void run() noexcept final;
   void drop() noexcept final {}
 
@@ -58,7 +59,7 @@ class BlockingJob : public detail::Errand, public Posted {
   std::atomic<bool> is_abandoned_{false};
 };
 
-// Of the production runtime, or of the simulation.
+// Makes the pool of the production runtime, or of the simulation.
 std::unique_ptr<BlockingPool> make_blocking_pool(Runtime& runtime);
 
 namespace detail {
@@ -121,7 +122,8 @@ class AwaitBlocking final : private ErrandWaiter {
 template <class Function>
 Task<std::invoke_result_t<Function&>> blocking(Function function) {
   Semaphore& permits = Core::current().runtime().blocking_pool().permits(Core::current().id());
-  // Before there is a permit to give back: it may throw.
+  // Allocated before a permit is taken, which would have to be given back: the allocation may
+  // throw.
   auto call = std::make_unique<detail::BlockingCall<Function>>(std::move(function), permits);
   const auto permitted = co_await permits.acquire();
   if (!permitted) co_return detail::given_up<std::invoke_result_t<Function&>>();

@@ -69,7 +69,7 @@ std::span<std::byte> BufferPool::taken(BufferId id, std::size_t bytes) noexcept 
   return {start, bytes};
 }
 
-// One for one that was taken.
+// Replaces a buffer that the kernel has taken.
 void BufferPool::give_spare(std::uint16_t number) noexcept {
   Group& group = groups_[number];
   if (group.spare.empty()) return;
@@ -79,7 +79,8 @@ void BufferPool::give_spare(std::uint16_t number) noexcept {
 
 void BufferPool::grow(std::uint16_t number) noexcept {
   Group& group = groups_[number];
-  // Several receives may have found none; all it had was taken once since it grew last.
+  // Several receives may report one shortage: grow only if the whole share was taken since the last
+  // growth.
   if (group.taken < group.given_max) return;
   group.taken = 0;
   const std::uint32_t more = std::min(group.given_max, group.count - group.given_max);

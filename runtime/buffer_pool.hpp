@@ -5,9 +5,10 @@
 //
 //   kernel --completion--> lease (handler, send queue: share()) --last one gone--> kernel
 //
-// Of each group the kernel has only as many as it has been short of once: it goes round among all
-// that it has, and so memory that is not needed stays untouched, and what is used stays in the
-// cache. The others are given for those that it takes, the one used last first.
+// The kernel is given a share of each group, which grows when the kernel runs out (grow()): it
+// cycles through all buffers that it has, so memory beyond its needs stays untouched, and used
+// memory stays in the cache. For each buffer that it takes, it is given a spare one, the most
+// recently used first.
 //
 // Running out is ordinary load: receives end with ENOBUFS and are armed again when buffers return
 // (on_returned). Under ASan a buffer that went home is poisoned until the kernel hands it out
@@ -26,8 +27,8 @@
 
 namespace corelane::runtime {
 
-// Which buffer of which pool, for places that store many (send queues). Move it around freely; who
-// owns the right to it is the holder's business.
+// Which buffer of which pool, for places that store many (send queues). A plain value: copies do
+// not change the leases; the holder knows which copy owns one.
 struct BufferId {
   std::uint16_t group;  // no initializers: it lies in a union there
   std::uint16_t buffer;
@@ -67,9 +68,9 @@ class BufferPool {
   std::uint32_t count(std::uint16_t group) const noexcept { return groups_[group].count; }
   // Buffers of a group that are not the kernel's.
   std::uint32_t out(std::uint16_t group) const noexcept { return groups_[group].out; }
-  // The kernel had none left: it gets more from now on, if there are.
+  // The kernel ran out: its share grows from now on, if the group has spare buffers.
   void grow(std::uint16_t group) noexcept;
-  // True if so many are out that none should be kept for long: copy instead of keeping a lease.
+  // True if less than a quarter of the group is left: copy bytes instead of keeping a lease.
   bool scarce(std::uint16_t group) const noexcept {
     return groups_[group].out * 4 > groups_[group].count * 3;
   }
@@ -88,7 +89,7 @@ class BufferPool {
     std::uint32_t out = 0;
     std::uint32_t given_max = 0;        // the kernel's share, while there are spare ones
     std::uint32_t taken = 0;            // since it last grew
-    std::vector<std::uint16_t> spare;   // neither the kernel's nor out, the one used last behind
+    std::vector<std::uint16_t> spare;   // not the kernel's and not out, last used at the back
     std::vector<std::uint32_t> leases;  // a buffer; one for each piece that is to be sent from it
   };
   // More than a quiet core needs at once; a busy one doubles it a few times.

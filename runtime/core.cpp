@@ -78,8 +78,10 @@ void Core::on_wake(const Completion& completion) noexcept {
 //      run here, as plain functions.
 //   2. Timers: after completions, so that an answer that came just in time beats its deadline.
 //   3. Lanes in: what other cores ask of us; their answers leave in this turn's step 5.
-//   4. Ready coroutines: those that steps 1 to 3 made ready; who becomes ready here waits a turn.
-//   5. Flush: one send a stream, one batch a lane. After all work, so that it leaves together.
+//   4. Ready coroutines: those that steps 1 to 3 made ready. One that becomes ready here waits for
+//      the next turn.
+//   5. Flush: one send per stream, one batch per lane; last, so that all output of the turn leaves
+//      together.
 //   6. One io_uring_enter that submits everything and waits, if there is nothing left to do.
 // Every step is bounded, so that none starves the others.
 void Core::turn() noexcept {

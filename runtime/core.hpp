@@ -1,7 +1,8 @@
 #pragma once
-// Core: one pinned thread's world: its ring, timers, lanes, ready coroutines, memory, chance. All
-// of it belongs to that thread and is used without locks; Core::current() finds it from anywhere.
-// Work never migrates to another core: crossing over is a message (runtime/lanes.hpp, submit_to).
+// Core: everything that one pinned thread owns: its ring, timers, lanes, ready coroutines, memory
+// and random numbers. All of it belongs to that thread and is used without locks; Core::current()
+// finds it from anywhere. Work never migrates to another core: crossing over is a message
+// (runtime/lanes.hpp, submit_to).
 
 #include <array>
 #include <coroutine>
@@ -40,9 +41,9 @@ struct ReplyWaiterBase {
   const void* type;
 };
 
-// What a core has sent away and gets back: the function that another core or thread runs for it,
-// in memory that outlives the coroutine that awaits it. One that has not come back when the core
-// ends is destroyed by it, when nobody runs any more.
+// A function that another core or thread runs for this core, in memory that outlives the coroutine
+// that awaits it. The core gets it back; at its end, when nothing runs any more, it destroys those
+// that have not come back.
 class Errand {
  public:
   Errand(const Errand&) = delete;
@@ -114,11 +115,11 @@ class Core {
     ready_.push_back({handle, name});
   }
 
-  // Who handles completions of this kind. Once a kind, before its first operation.
+  // Sets the handler of completions of this kind: once for each kind, before its first operation.
   using SinkFunction = void (*)(void* context, const Completion& completion) noexcept;
   void set_sink(Sink sink, SinkFunction function, void* context, const char* name) noexcept;
-  // Instead: who takes all completions of this kind that follow each other in one call. They are
-  // one step for the stall monitor, so each must be short.
+  // Instead of set_sink: a handler that takes a row of consecutive completions of this kind in one
+  // call. The row is one step for the stall monitor, so each completion must be short work.
   using RowFunction = void (*)(void* context, std::span<const Completion> row) noexcept;
   void set_row_sink(Sink sink, RowFunction function, void* context, const char* name) noexcept;
 
@@ -150,7 +151,7 @@ class Core {
   void forget_reply(const ReplyName& name) noexcept { replies_.erase(name.slot); }
   std::uint32_t replies_awaited() const noexcept { return replies_.count(); }
 
-  // What this core has others do for it: from the sending until it is back.
+  // Errands of this core: added when sent, removed when they are back.
   void send_away(detail::Errand& errand) noexcept {
     errand.next_ = errands_;
     errand.previous_ = &errands_;
@@ -161,8 +162,8 @@ class Core {
     *errand.previous_ = errand.next_;
     if (errand.next_ != nullptr) errand.next_->previous_ = errand.previous_;
   }
-  // Tasks that run here for other cores, in this scope: it is cancelled when the core stops, which
-  // ends after them.
+  // The scope of tasks that run here for other cores. It is cancelled when the core stops; the core
+  // ends after these tasks.
   CancelScope& begin_for_other() noexcept {
     ++running_for_others_;
     return for_others_;
@@ -184,14 +185,14 @@ class Core {
     hooks_[static_cast<std::size_t>(phase)].push_back(&hook);
   }
 
-  // What this core holds for its peers. Its budget is the core's share of the runtime's.
+  // The memory that this core holds for its peers. Its budget is the core's share of the runtime's.
   MemoryAccount& memory() noexcept { return memory_; }
   // Memory of SharedBytes that this core keeps: of its own ones those that any core still holds, of
   // others those that it holds itself, each counted once.
   std::size_t shared_bytes() const noexcept { return memory_.held(MemoryKind::shared); }
 
-  // While held, the core takes nothing from its lanes: for who has more to do than a turn should
-  // take, and goes on at once. The others see full lanes then.
+  // While held, the core takes nothing from its lanes, and other cores see full lanes. For a caller
+  // with more work than one turn allows; the loop does not sleep.
   void hold_lanes(bool held) noexcept { lanes_held_ = held; }
 
   // --- For the driver of the core (Runtime, or the simulation's world)
@@ -202,8 +203,8 @@ class Core {
     for_others_.cancel();
   }
   bool stopping() const noexcept { return stopping_; }
-  // No more turns. Other cores wait for what is still in front of a full lane, be it their own
-  // stop; what is in front of a lane to a core that has ended is dropped.
+  // True when the core needs no more turns. Messages that wait for room in a lane must have left,
+  // since one of them may be another core's stop; those to a core that has ended are dropped.
   bool finished() const noexcept {
     return stopping_ && !lanes_.backlogged() && running_for_others_ == 0;
   }

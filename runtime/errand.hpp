@@ -28,7 +28,7 @@ struct IsTask<Task<T>> : std::true_type {
   using Value = T;
 };
 
-// What a function that ran elsewhere has come to.
+// The outcome of a function that ran elsewhere.
 template <class Value>
 class Outcome {
  public:

@@ -1,9 +1,9 @@
 #pragma once
-// Exceptions at the end of their way. Inside a task they cross co_await, also between cores
-// (runtime/task.hpp, runtime/submit.hpp). Nobody awaits the root of a spawned task: what arrives
-// there is counted (Core::Counters::exceptions), logged with the task's name and what(), at most
-// LogReason::kLinesPerSecond a second, and the process goes on. std::bad_alloc is no exception to
-// that.
+// Exceptions that reach the end of their way. Inside a task they cross co_await, also between cores
+// (runtime/task.hpp, runtime/submit.hpp). Nobody awaits the root of a spawned task: an exception
+// that arrives there is counted (Core::Counters::exceptions) and logged with the task's name and
+// what(), at most LogReason::kLinesPerSecond a second, and the process goes on. This includes
+// std::bad_alloc.
 
 #include <exception>
 #include <string>
@@ -12,10 +12,10 @@ namespace corelane::runtime {
 
 class CancelScope;
 
-// Thrown by a wait that was given up and has no Result to say so with: submit_to and blocking of a
-// function that returns no Result, in a scope that was cancelled. with_timeout makes an error of
-// it; a task of a cancelled group that ends with it has done what it was asked to, and is neither
-// counted nor logged.
+// Thrown by a wait that was given up and cannot return an error: submit_to and blocking of a
+// function that returns no Result, in a cancelled scope. with_timeout turns it into an error. A
+// task of a cancelled group that ends with it did what it was asked to do, and is neither counted
+// nor logged.
 class Cancelled : public std::exception {
  public:
   const char* what() const noexcept override { return "the wait was given up"; }

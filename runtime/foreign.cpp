@@ -150,7 +150,7 @@ Task<void> ForeignBase::stop() {
   //
   // NOLINTBEGIN(cppcoreguidelines-avoid-capturing-lambda-coroutines)
 
-  // What waits in front of a full lane goes first.
+  // Messages that wait in front of a full lane go first.
   const auto settled = [id = id_]() -> Task<void> {
     while (Core::current().lanes().waiting_for(id) != 0) co_await sleep_for(kSettleRetry);
   };

@@ -4,8 +4,8 @@
 // running thread is never signalled, a full lane is backpressure (Lanes::congested) and never loss.
 // The thread takes all that the cores have sent in one batch, so that a store can commit it as one.
 //
-//   struct Put { ReplyName answer_to; Row* row; };           // trivially copyable, 56 bytes at
-//   most class Store {                                            // used on that thread alone
+//   struct Put { ReplyName answer_to; Row* row; };  // trivially copyable, at most 56 bytes
+//   class Store {                                   // used on that thread alone
 //    public:
 //     using Request = Put;
 //     void handle(std::span<const Incoming<Put>> batch, ForeignAnswers& answers) {
@@ -17,8 +17,8 @@
 //   Foreign<Store> store("store", handler);
 //   if (const auto started = co_await store.start(); !started) ...
 //   auto stored = co_await with_timeout(kSecond, put_row(store, row));
-//       // Task<Result<bool>>: co_return co_await store.ask<bool>([&](ReplyName to) { return
-//       Put{to, row}; });
+//       // Task<Result<bool>>:
+//       // co_return co_await store.ask<bool>([&](ReplyName to) { return Put{to, row}; });
 //   co_await store.stop();
 //
 // A wait for an answer can be given up (runtime/reply.hpp); the request is handled all the same, so
@@ -121,25 +121,25 @@ class ForeignThread {
   ForeignThread& operator=(const ForeignThread&) = delete;
 
   virtual ThreadWaker& waker() noexcept = 0;
-  // Errno of what could not be made.
+  // Error: the errno of the call that failed.
   virtual Result<void> start(const char* name) = 0;
-  // When it takes no more: waits for its last instruction.
+  // Called when the thread takes nothing more: waits until it has ended.
   virtual void join() noexcept = 0;
 
  protected:
   ForeignThread() = default;
 };
 
-// What the two kinds of threads have in common: one step of the thread, and its owner's side.
+// The common part of both kinds of threads: one step of the thread, and its owner's side.
 class ForeignBase {
  public:
-  // What is taken from all cores at once, at most.
+  // Most requests that are taken from all cores at once.
   static constexpr std::size_t kBatchMax = 4096;
 
   ForeignBase(const ForeignBase&) = delete;
   ForeignBase& operator=(const ForeignBase&) = delete;
 
-  // On any core; returns when all cores know the way. Errors: an errno of the thread;
+  // On any core; returns when all cores know the thread's lanes. Errors: an errno of the thread;
   // limit_exceeded: there are RuntimeOptions::threads_max already.
   Task<Result<void>> start();
   // Takes nothing more, and has handled what was sent before. It cannot be given up: a handler that
@@ -179,7 +179,7 @@ class ForeignBase {
   bool said_stopped_ = false;
 };
 
-// Of the production runtime, or of the simulation.
+// Makes the thread of the production runtime, or of the simulation.
 std::unique_ptr<ForeignThread> make_foreign_thread(ForeignBase& of);
 
 }  // namespace detail

@@ -6,7 +6,7 @@
 namespace corelane::runtime {
 namespace {
 
-// In place of the first one, for a core that has ended.
+// Takes the place of the first element when the core has ended.
 class Closed final : public Posted {
  public:
   void run() noexcept override {}
@@ -48,7 +48,7 @@ void Inbox::ring() noexcept {
 void Inbox::open(std::int32_t bell) noexcept {
   RT_ASSERT(bell_.load(std::memory_order_relaxed) < 0);
   bell_.store(bell, std::memory_order_seq_cst);
-  // What was posted before there was a core. seq_cst pairs with push().
+  // Rings for elements that were posted before there was a core. seq_cst pairs with push().
   if (first_.load(std::memory_order_seq_cst) != nullptr) ring();
 }
 

@@ -1,7 +1,7 @@
 #pragma once
-// Inbox: what threads that are no cores have a core run. Any thread pushes without a lock; the core
-// takes all at once when the bell of its ring has been rung, which only the push that finds it
-// empty does. So a core that nobody posts to pays nothing. It belongs to the Runtime and outlives
+// Inbox: functions that threads outside of the cores hand to a core. Any thread pushes without a
+// lock. The push that finds the inbox empty rings the bell of the core's ring; the core then takes
+// all at once. So a core that nobody posts to pays nothing. It belongs to the Runtime and outlives
 // the core: a push to a core that has ended is refused.
 
 #include <atomic>
@@ -11,7 +11,7 @@
 
 namespace corelane::runtime {
 
-// One of what is pushed. It owns itself: each of the two functions is its end.
+// An element of the inbox. It owns itself: run() or drop(), whichever is called, ends it.
 class Posted {
  public:
   Posted(const Posted&) = delete;

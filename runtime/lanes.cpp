@@ -66,7 +66,7 @@ void Lanes::push(CoreId to, const LaneMessage& message) noexcept {
   ++counters_.sent;
 }
 
-// What waits for this peer, after a look at how far it has come.
+// Bytes that wait for this peer, after a look at how far it has consumed.
 std::uint64_t Lanes::weigh(CoreId to) noexcept {
   Outgoing& out = outgoing_[to];
   if (to == self_ || matrix_.word(to).gone.load(std::memory_order_relaxed)) {
@@ -227,7 +227,7 @@ std::size_t Lanes::deliver_own() noexcept {
   Outgoing& own = outgoing_[self_];
   const std::size_t count = own.queue.size();
   if (count == 0) return 0;
-  // What these messages send to this core again stays for the next turn.
+  // Messages that these messages send to this core again stay for the next turn.
   for (std::size_t i = 0; i < count; ++i) {
     LaneMessage message = own.queue[i];
     message.deliver(message, self_);

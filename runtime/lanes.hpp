@@ -76,7 +76,8 @@ class ThreadWaker {
 struct alignas(kCacheLine) WakeWord {
   std::atomic<std::uint32_t> sleeping{0};
   std::atomic<std::int32_t> wake_handle{-1};  // of a core's ring, for other cores
-  // It takes nothing any more: what waits for room in a lane to it is dropped.
+  // The core or thread takes nothing any more: messages that wait for room in a lane to it are
+  // dropped.
   std::atomic<bool> gone{false};
   ThreadWaker* waker = nullptr;  // of a thread; set before its lanes are known to anybody
 };
@@ -86,7 +87,7 @@ struct alignas(kCacheLine) WakeWord {
 // they lay beside what one core writes in each turn.
 class alignas(kCacheLine) LaneMatrix {
  public:
-  // `threads`: how many that are no cores there may be at once.
+  // `threads`: how many threads outside of the cores there may be at once.
   LaneMatrix(CoreId cores, std::uint32_t slots, CoreId threads = 0);
   CoreId cores() const noexcept { return cores_; }
   CoreId peers_max() const noexcept { return peers_; }
@@ -175,10 +176,10 @@ class Lanes {
   const Counters& counters() const noexcept { return counters_; }
 
  private:
-  // Bytes are counted from the first message on, and only ever up. A peer that has consumed the
-  // ring up to the mark has taken the mark's bytes; then the mark moves to the end. So the peer's
-  // index is read only while much seems to wait, and bytes_waiting() may be too high by what the
-  // peer has taken behind the mark before.
+  // `bytes` is a running total and never falls. A peer that has consumed the ring up to the mark
+  // has taken `bytes_marked`; then the mark moves to the end. So the peer's index is read only
+  // while much seems to wait, and bytes_waiting() may be too high by the bytes that the peer has
+  // taken beyond the mark.
   struct Outgoing {
     std::vector<LaneMessage> queue;  // [sent, size) waits for room
     std::size_t sent = 0;

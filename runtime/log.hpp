@@ -17,9 +17,9 @@
 // At most LogReason::kLinesPerSecond of a reason are written in a second; for the others the
 // function is not called, and one line says how many they were ("refused origin: 37 more").
 //
-// A process that never calls start_log() has no thread; then a line is written by who logs it, as
-// far as the stream takes it at once (runtime/standard_stream.hpp). So it is where no thread can be
-// created.
+// A process that never calls start_log(), or that can create no thread, has none: then the caller
+// of log() writes its line itself, as far as the stream takes it at once
+// (runtime/standard_stream.hpp).
 
 #include <atomic>
 #include <cstdint>
@@ -80,13 +80,13 @@ void log_limited(LogReason& reason, LogLevel level, Text&& text) {
   }
 }
 
-// Starts the thread that writes; false, and everything works as without it, if there can be none.
-// Called by a thread that has no affinity to a core yet. Opens /dev/null in the place of standard
-// streams that are closed.
+// Starts the writing thread. False: none can be created, and everything works as without it. Called
+// by a thread that has no affinity to a core yet. Opens /dev/null in the place of standard streams
+// that are closed.
 bool start_log() noexcept;
 
-// Waits until all lines are written, but not longer than so. Also those that say how many were left
-// out. Call it before the process ends.
+// Waits until all lines are written, with those that say how many were left out, but at most this
+// long. Call it before the process ends.
 inline constexpr int kLogFlushMs = 500;
 void flush_log(int milliseconds = kLogFlushMs) noexcept;
 

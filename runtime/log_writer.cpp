@@ -167,7 +167,7 @@ void Log::tell_left_out(LogReason& reason) noexcept {
   push_log(line.finished());
 }
 
-// Of all reasons, or only of those whose second is over.
+// Tells how many lines were left out, of all reasons, or only of those whose second is over.
 void Log::tell_left_out(bool all) noexcept {
   if (!some_left_out_.exchange(false, std::memory_order_acquire)) return;
   const auto second = static_cast<std::uint64_t>(clock_() / kSecondNs);
@@ -192,8 +192,8 @@ bool Log::start() noexcept {
   ::pthread_attr_init(&attributes);
   ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   ::pthread_attr_setstacksize(&attributes, kStackBytes);
-  // The thread inherits a full mask: signals go to those who expect them, and that of a pipe
-  // without a reader to nobody.
+  // The thread inherits a full mask: the process's signals go to other threads, and the SIGPIPE of
+  // its own writes to nobody.
   sigset_t all;
   sigset_t before;
   ::sigfillset(&all);
@@ -251,7 +251,7 @@ void Log::wake() noexcept {
     return;
   }
   const std::uint64_t one = 1;
-  // It cannot be full before somebody has logged 2^64 lines.
+  // It cannot be full before 2^64 lines have been logged.
   [[maybe_unused]] const ssize_t written = ::write(event_, &one, sizeof one);
 }
 
@@ -318,7 +318,7 @@ void Log::tell_lost() noexcept {
   const std::uint64_t lost = lost_.exchange(0, std::memory_order_relaxed);
   if (lost == 0) return;
   std::array<char, 256> text;
-  // A notice that finds no place is counted as one line lost, and stands for all of these.
+  // A notice that finds no room counts as one lost line, and stands for all of these.
   if (!err_.queue.push({text.data(), lost_notice(lost, text)}, lost_, nullptr)) {
     lost_.fetch_add(lost - 1, std::memory_order_relaxed);
   }
@@ -337,7 +337,7 @@ void Log::flush(int milliseconds) noexcept {
 void Log::last_words(std::string_view text) noexcept {
   const bool own_thread =
       started_.load(std::memory_order_acquire) && ::pthread_equal(::pthread_self(), thread_) != 0;
-  // A reader that is gone must not turn an abort into the end by another signal.
+  // A SIGPIPE must not end the process in place of the abort.
   sigset_t pipe;
   ::sigemptyset(&pipe);
   ::sigaddset(&pipe, SIGPIPE);

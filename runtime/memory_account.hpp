@@ -7,9 +7,9 @@
 //   0 ....... 11/16 ............. 12/16 ............. 13/16 .......... budget
 //   [  none  ] [ no new sessions ] [ no new memory   ] [ holders are closed ]
 //
-// The last part of the budget is for what is not counted: fragments of the allocator, connections,
-// what is in flight of those that were closed. (10,000 peers that read nothing, messages of 64 KiB:
-// a process takes a fifth more than is counted.)
+// The last part of the budget is for memory that is not counted: fragments of the allocator,
+// connections, operations in flight of closed connections. (10,000 peers that read nothing,
+// messages of 64 KiB: a process takes a fifth more than is counted.)
 //
 // What gives way at which level: see services/README.md.
 
@@ -36,7 +36,7 @@ enum class MemoryPressure : std::uint8_t {
   none,
   no_sessions,  // new sessions are refused
   no_memory,    // so are requests that need memory
-  shedding,     // those who hold most and take least are closed
+  shedding,     // the holders of most memory that take least are closed
 };
 
 class MemoryAccount {
@@ -59,7 +59,7 @@ class MemoryAccount {
     total_ -= bytes;
   }
 
-  // Of what is held as `messages` and `http`: what is not whole yet. It has a limit of its own.
+  // The part of `messages` and `http` that is not whole yet; it has a limit of its own.
   void add_unfinished(std::size_t bytes) noexcept { unfinished_ += bytes; }
   void remove_unfinished(std::size_t bytes) noexcept {
     RT_DEBUG_ASSERT(unfinished_ >= bytes);
@@ -69,8 +69,8 @@ class MemoryAccount {
   // SIZE_MAX: none.
   std::size_t unfinished_max() const noexcept { return unfinished_max_; }
 
-  // What is called at the end of each turn while the core holds too much (is_over()): it has to
-  // close some of those who hold it. `unfinished_bytes_max`: see add_unfinished().
+  // Called at the end of each turn while the core holds too much (is_over()); it must close some of
+  // the holders. `unfinished_bytes_max`: see add_unfinished().
   using Relief = void (*)(void* context) noexcept;
   void set_relief(Relief function, void* context, std::size_t unfinished_bytes_max) noexcept {
     relief_ = function;

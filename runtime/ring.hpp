@@ -27,7 +27,7 @@
 
 namespace corelane::runtime {
 
-// Who handles a completion, at most kSinksMax kinds a core (Core::set_sink).
+// The handler of a completion, at most kSinksMax kinds a core (Core::set_sink).
 enum class Sink : std::uint8_t {
   operation = 0,  // a coroutine waiting in an operation slot
   ignore = 1,     // nobody: the result does not matter (cancel requests, wake-ups)
@@ -40,8 +40,8 @@ enum class Sink : std::uint8_t {
 };
 inline constexpr std::size_t kSinksMax = 16;
 
-// Names an operation: who handles it, which slot, and the slot's generation, so that a late
-// completion cannot hit a slot that was used again.
+// Names an operation: its handler, its slot and the slot's generation, so that a late completion
+// cannot hit a slot that was used again.
 struct Token {
   std::uint64_t value = 0;
 
@@ -76,8 +76,8 @@ struct RingOptions {
 struct ListenOptions {
   int backlog = 4096;
   bool reuse_port = true;  // one listener a core on the same address (TCP)
-  // Of the file of a Unix socket, set before anybody can connect; -1 leaves what the kernel gives
-  // it: this user, and the rights that the umask lets through.
+  // Rights of the file of a Unix socket, set before anybody can connect; -1 leaves those that the
+  // kernel gives it: this user, and the rights that the umask lets through.
   std::int64_t unix_mode = -1;
   std::int64_t unix_owner = -1;
   std::int64_t unix_group = -1;
@@ -130,8 +130,8 @@ class Ring {
   // How many messages of one lane a turn may take. io_uring: always `most`. A simulation may take
   // fewer, or none, to reorder the lanes against each other.
   std::size_t lane_batch(CoreId from, std::size_t most) noexcept;
-  // Between two steps of what cores agree on without locks. io_uring: nothing. A simulation, whose
-  // turns are atomic otherwise, may let other cores have turns here.
+  // Called between two steps of a lock-free protocol between cores. io_uring: nothing. A
+  // simulation, whose turns are atomic otherwise, may let other cores have turns here.
   void interleave() noexcept;
 
   // --- Provided buffers (IORING_REGISTER_PBUF_RING)
@@ -153,8 +153,8 @@ class Ring {
   Result<Descriptor> listen(const Address& address, const ListenOptions& options) noexcept;
   // A stream socket to connect() with.
   Result<Descriptor> open_socket(int family) noexcept;
-  // From which address it will connect; the port is chosen then, so that each destination has all
-  // of them. Errors: errnos of bind(2); a simulation has no such addresses (unsupported).
+  // Sets the address to connect from. The port is chosen when it connects, so that each destination
+  // can use all ports. Errors: errnos of bind(2); a simulation has no such addresses (unsupported).
   Result<void> bind_source(Descriptor socket, const Address& source) noexcept;
   // Not for direct descriptors (errno EBADF): no system call takes them; see read_peer_address().
   Result<Address> local_address(Descriptor socket) noexcept;
@@ -178,7 +178,7 @@ class Ring {
   void receive_selected(Descriptor socket, std::uint16_t group, Token token,
                         std::uint32_t bytes_max = 0) noexcept;
   void receive(Descriptor socket, std::span<std::byte> into, Token token) noexcept;
-  // The address of the peer, also of a direct descriptor: exactly `bytes` of it. Done when it is
+  // Reads exactly `bytes` of the peer's address, also of a direct descriptor. Done when it is
   // handed over, and never in flight. EINVAL: the address is shorter than that. Linux 6.7.
   void read_peer_address(Descriptor socket, sockaddr* into, socklen_t bytes, Token token) noexcept;
   // Sends with MSG_NOSIGNAL | MSG_WAITALL: the kernel goes on after a short send by itself, but a

@@ -16,7 +16,7 @@
 
 namespace corelane::runtime {
 
-// Where runtime::blocking has its functions called; made by what runs the cores.
+// Calls the functions of runtime::blocking; made by the driver of the cores.
 class BlockingJob;
 class Semaphore;
 struct RuntimeOptions;
@@ -27,7 +27,7 @@ class BlockingPool {
   BlockingPool& operator=(const BlockingPool&) = delete;
   // On any core.
   virtual void run(BlockingJob& job) noexcept = 0;
-  // Of a core, used on it: how many more calls it may have in the pool.
+  // How many more calls this core may have in the pool; used on that core.
   Semaphore& permits(CoreId core) noexcept { return *permits_[core]; }
 
  protected:
@@ -42,14 +42,14 @@ struct RuntimeOptions {
   std::vector<int> cpus;  // core i is pinned to cpus[i % size]; empty: no pinning
   RingOptions ring;
   std::uint32_t lane_slots = 1024;  // a lane, a power of two; a slot is 64 bytes
-  // Threads that are no cores with lanes of their own, at once (runtime/foreign.hpp).
+  // Most threads outside of the cores with lanes of their own, at once (runtime/foreign.hpp).
   CoreId threads_max = 8;
-  // For runtime::blocking: threads, started with the first call, and calls that wait for one, of
-  // all cores together.
+  // For runtime::blocking, of all cores together: threads, started with the first call, and calls
+  // that wait for one.
   std::uint32_t blocking_threads = 2;
   std::uint32_t blocking_queue_max = 1024;
-  // Of what the cores hold for their peers (runtime/memory_account.hpp), each its share. 0: no
-  // limit.
+  // Most memory that all cores together hold for their peers (runtime/memory_account.hpp); each
+  // core has its share. 0: no limit.
   std::uint64_t memory_bytes_max = 0;
   Nanoseconds lane_poll = 20 * kMicrosecond;
   std::uint64_t seed = 0;                          // 0: from entropy
@@ -57,7 +57,7 @@ struct RuntimeOptions {
   StallMonitor::Sink stall_sink;                   // default: the log
 };
 
-// What run() could not make.
+// The step of run() that failed.
 enum class StartStep : std::uint8_t { ring, thread };
 
 // The exit code for a main task that threw: EX_SOFTWARE of sysexits(3).

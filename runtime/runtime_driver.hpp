@@ -16,7 +16,7 @@ struct RuntimeDriver {
   // On the thread that will run the core.
   static void make_core(Runtime& runtime, CoreId core, std::unique_ptr<Ring> ring);
   static void destroy_core(Runtime& runtime, CoreId core) noexcept;
-  // Null: there is none any more; the destructor waits for what runs in it.
+  // Null destroys the pool; its destructor waits for the functions that run in it.
   static void set_blocking_pool(Runtime& runtime, std::unique_ptr<BlockingPool> pool);
   static void set_failed_step(Runtime& runtime, StartStep step) noexcept;
   // On core 0, inside a Core::Scope: starts the main task, which stops all cores when it has ended.

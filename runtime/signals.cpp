@@ -30,9 +30,9 @@ SignalStream::~SignalStream() {
   if (descriptor_.valid()) ::close(descriptor_.number);
 }
 
-// Any signal of the process wakes all that wait at a signalfd. A read by way of the ring bears 128
-// such wake-ups without a signal of ours and then ends with EAGAIN (Linux 6.18, APOLL_MAX_RETRY); a
-// poll bears any number. The stall monitor alone sends its signal more often than that.
+// Any signal of the process wakes everything that waits at a signalfd. A read through the ring ends
+// with EAGAIN after 128 wake-ups without a signal of ours (Linux 6.18, APOLL_MAX_RETRY); a poll
+// tolerates any number. The stall monitor alone sends its signal more often than that.
 Task<Result<int>> SignalStream::next() {
   if (!descriptor_.valid()) co_return Unexpected{Error::from_errno(create_errno_)};
   for (;;) {

@@ -1,6 +1,6 @@
 #pragma once
 // Slab<T>: objects of one type at stable addresses, named by {slot, generation}, so that a late
-// completion, cancel or message that carries an old name finds nothing instead of a stranger.
+// completion, cancel or message that carries an old name finds nothing instead of another object.
 // Owned and used by one core. It grows by chunks of about 64 KiB up to a limit and gives memory
 // back only when destroyed; the slot freed last is used first, because it is warm.
 //

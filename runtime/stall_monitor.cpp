@@ -118,7 +118,7 @@ StallMonitor::StallMonitor(Options options)
   const int installed = ::sigaction(stall_signal(), &action, nullptr);
   RT_ASSERT(installed == 0);
 
-  // The thread inherits a full mask, so that the process's signals go to those who expect them.
+  // The thread inherits a full mask, so that the process's signals go to other threads.
   sigset_t all;
   sigset_t before;
   ::sigfillset(&all);

@@ -1,6 +1,6 @@
 #pragma once
-// Writing to a descriptor that other processes share (stdout, stderr) without being held by who
-// does not read it. O_NONBLOCK would be set for all that have the pipe or the terminal, a shell
+// Writing to a descriptor that other processes share (stdout, stderr) without waiting for a slow
+// reader. O_NONBLOCK would be set for every process that has the pipe or the terminal, a shell
 // among them, so it is not touched: each kind of file has another way not to wait.
 //
 //   socket    send(2) with MSG_DONTWAIT

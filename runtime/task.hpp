@@ -16,7 +16,7 @@
 // The cancel scope is inherited from the awaiting coroutine: see runtime/cancel.hpp. An exception
 // that leaves the coroutine is thrown again in the awaiting one; at a root (a task of a TaskGroup,
 // the main task) it is counted and logged, and the process goes on: see runtime/exception.hpp.
-// Only that of a frame that cannot be allocated ends the process.
+// A frame that cannot be allocated ends the process.
 
 #include <coroutine>
 #include <cstddef>
@@ -86,12 +86,12 @@ class [[nodiscard]] Task;
 
 namespace detail {
 
-// What a task has come to. The check for a value, which there has to be, is the one for an
-// exception, so that tasks without exceptions pay nothing.
+// The outcome of a task. The check for a value, which is needed anyway, also finds an exception, so
+// that tasks without exceptions pay nothing.
 enum class TaskOutcome : std::uint8_t { none, value, exception };
 
-// Moves it out, so that no destructor of a task has to look for one: the code that starts a task
-// takes its outcome.
+// Moves the exception out, so that no destructor of a task has to look for one: the code that
+// starts a task takes its outcome.
 inline std::exception_ptr move_out(std::exception_ptr& exception) noexcept {
   std::exception_ptr moved = std::move(exception);
   exception.~exception_ptr();  // NOLINT(bugprone-use-after-move): what is left of it
@@ -140,8 +140,8 @@ struct TaskPromise : PromiseBase {
   }
 };
 
-// Without a value there is no outcome to look at, so an exception is marked in the scope, which
-// nobody needs once the body has ended: one compare, and nothing to initialise.
+// Without a value there is no outcome to look at, so the scope pointer marks an exception: nothing
+// needs the scope once the body has ended. One compare, and nothing to initialise.
 template <>
 struct TaskPromise<void> : PromiseBase {
   union {
@@ -171,7 +171,7 @@ struct TaskPromise<void> : PromiseBase {
   [[noreturn, gnu::cold, gnu::noinline]] void rethrow() {
     std::rethrow_exception(take_exception());
   }
-  // No scope is there: they are aligned.
+  // No scope has this address: scopes are aligned.
   static CancelScope* threw_mark() noexcept {
     return reinterpret_cast<CancelScope*>(std::uintptr_t{1});  // NOLINT(performance-no-int-to-ptr)
   }
@@ -223,7 +223,7 @@ class [[nodiscard]] Task {
   // The value, or throws what the body threw. Once, after its end.
   T take() { return handle_.promise().take(); }
   bool threw() const noexcept { return handle_.promise().threw(); }
-  // What the body threw, null if nothing: instead of take(), which one of the two must be called.
+  // What the body threw, null if nothing. Either this or take() must be called.
   std::exception_ptr take_exception() noexcept { return handle_.promise().take_exception(); }
 
  private:

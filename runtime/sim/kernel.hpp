@@ -46,8 +46,8 @@ class Kernel {
   void submit(RingState& ring);
 
   // --- Events
-  // A thread that is no core: wakes a ring; has `function` called, outside of all turns, after the
-  // time that an operation takes.
+  // For threads outside of the cores: wakes a ring; calls `function`, outside of all turns, after
+  // the time that an operation takes.
   void ring_bell(std::uint64_t ring_index);
   void call_later(std::function<void()> function);
   Nanoseconds next_event() const noexcept { return events_.empty() ? kNever : events_.front().due; }
@@ -67,7 +67,7 @@ class Kernel {
 
   // --- For reports
   std::size_t operations_in_flight() const noexcept { return operations_.size() - free_.size(); }
-  // Those that nobody waits for are under way.
+  // True while operations with Sink::ignore are in flight.
   bool ignored_in_flight() const noexcept;
   std::string describe_operations(std::size_t most) const;
   std::string describe_descriptors(std::size_t most) const;

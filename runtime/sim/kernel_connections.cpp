@@ -198,8 +198,8 @@ void Kernel::connect_arrives(Operation& operation, Stream& client) {
 
 // --- Accept
 
-// The one that has waited longest of those that sleep: they wait exclusively. One that is woken and
-// then cancelled, or fails, wakes no other in its place.
+// Wakes the accept that has waited longest, and no other: accepts wait exclusively. One that is
+// woken and then cancelled, or fails, wakes no other in its place.
 void Kernel::wake_one_accept(const Listener& listener) {
   for (const OperationId id : listener.accepting) {
     Operation* operation = find_operation(id);
@@ -265,7 +265,7 @@ void Kernel::send_reset(ObjectId id) {
   auto* stream = find<Stream>(id);
   if (stream == nullptr || stream->reset || stream->reset_coming) return;
   stream->reset_coming = true;
-  // It does not overtake what was sent before it.
+  // A reset does not overtake bytes that were sent before it.
   const Nanoseconds arrival = world_.now() + world_.draw(world_.faults().network_delay);
   add_event(std::max(arrival, stream->last_arrival), EventKind::reset, id);
 }

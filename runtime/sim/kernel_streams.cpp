@@ -131,7 +131,8 @@ void Kernel::step_receive(Operation& operation) {
   }
 }
 
-// For what there is to receive, which it leaves there. Anything but a stream's end never has it.
+// Completes when there is something to receive, which stays there. Only a stream's end is ever
+// ready.
 void Kernel::step_poll(Operation& operation) {
   auto* stream = find<Stream>(operation.object);
   if (stream == nullptr || stream->state != Stream::State::connected) return;

@@ -20,7 +20,7 @@
 namespace corelane::runtime {
 namespace {
 
-// Which lanes hold messages, and which cores are marked as asleep: what a lost wake-up is seen by.
+// Which lanes hold messages, and which cores are marked as asleep: shows a lost wake-up.
 std::string describe_lanes(LaneMatrix& lanes) {
   std::string text;
   auto out = std::back_inserter(text);
@@ -54,7 +54,7 @@ Result<int> Runtime::run(std::function<Task<int>()> main) {
     own.emplace(seed, faults_of_environment(seed));
   }
   sim::World& world = *sim::World::current();
-  // Polling waits for the others to do something; here nobody does while a core's turn lasts.
+  // Polling waits for other cores to act; here none runs during a core's turn.
   options_.lane_poll = 0;
   std::vector<sim::World::Actor> actors;
   for (CoreId id = 0; id < options_.cores; ++id) {

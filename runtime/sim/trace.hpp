@@ -42,7 +42,7 @@ class Trace {
   void write_to(std::string* into) noexcept { text_ = into; }
   // The same into a file, which is truncated. False: it cannot be opened.
   bool write_to_file(const char* path) noexcept;
-  // Before an abort, so that the last lines are on disk.
+  // Call it before an abort, so that the last lines are on disk.
   void flush() noexcept;
 
  private:

@@ -74,8 +74,8 @@ class World {
 
   std::uint64_t seed() const noexcept { return seed_; }
   const Faults& faults() const noexcept { return faults_; }
-  // From now on, for instance none() to see that everything settles. Buffer sizes of sockets that
-  // exist stay.
+  // Faults from now on, for instance none() to see that everything settles. Buffer sizes of
+  // existing sockets stay.
   void set_faults(const Faults& faults) noexcept { faults_ = faults; }
   Checks& checks() noexcept { return checks_; }
 
@@ -103,7 +103,7 @@ class World {
   };
   // Turns the actors until all are finished. Actors' rings exist throughout.
   void drive(std::span<Actor> actors);
-  // Called when a deadlock is reported: what the driver knows about who waits.
+  // Called when a deadlock is reported: what the driver knows about the waits.
   void set_dump(std::function<std::string()> dump) { dump_ = std::move(dump); }
   // Fails unless everything is as checks() say. Rings must still exist.
   void check_end();

@@ -85,7 +85,7 @@ class Prober {
   void found(FeatureId id) noexcept { feature(id).available = true; }
   void refused(FeatureId id, int error);
   void missing(FeatureId id, std::string reason);
-  // What a request in flight came to, if it is not what it should have been.
+  // Reports the result of a request in flight that is not as it should have been.
   void disappointed(FeatureId id, const TrialRing::Seen& seen);
 
   bool make_ring();
@@ -99,7 +99,7 @@ class Prober {
   Feature& feature(FeatureId id) noexcept { return features_.all[static_cast<std::size_t>(id)]; }
 
   Features& features_;
-  // What the kernel may touch comes before the ring, so that it outlives it.
+  // Memory that the kernel may touch comes before the ring, so that it outlives it.
   Page buffer_ring_;
   Page incremental_ring_;
   std::array<std::byte, kBuffers * kBufferBytes> bytes_{};

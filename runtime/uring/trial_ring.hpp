@@ -27,7 +27,7 @@ class OwnedDescriptor {
   int number_;
 };
 
-// What may be in flight, by user_data; one of each at a time.
+// Requests that may be in flight, by user_data; one of each at a time.
 enum TrialRequest : std::uint64_t {
   kReceive,
   kMessage,
@@ -39,7 +39,7 @@ class TrialRing {
  public:
   static constexpr unsigned kEntries = 8;
 
-  // What came of a request so far.
+  // The result of a request so far.
   struct Seen {
     unsigned completions = 0;
     int result = 0;

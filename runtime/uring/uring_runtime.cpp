@@ -73,7 +73,7 @@ void run_core(Start& start, CoreId id, RuntimeDriver::Main main, int& exit_code)
     if (start.monitor) start.monitor->detach(core.progress());
     // A sleeping peer may still be about to be woken through a ring: all stop before one is gone.
     start.cores_stopped.arrive_and_wait();
-    // And a call that still runs uses what its core destroys with itself.
+    // A blocking call that still runs uses memory that its core destroys.
     if (id == 0) {
       RuntimeDriver::set_blocking_pool(start.runtime, nullptr);
       start.calls_ended.count_down();
