@@ -1,11 +1,11 @@
-// The listeners of Network: what is accepted, and when nothing is, so that every connection either
-// gets a stream or waits in the backlog until it does.
+// The listeners of Network: when to accept, and how many connections, so that each either gets a
+// stream or waits in the backlog until it does.
 //
-// Each accept in flight takes one connection and has a place kept for it: a slot of the table of
-// streams, and one of the ring's table of direct descriptors. Without such a slot the kernel, which
-// has taken the connection from the backlog by then, resets it; without the former we would. A
-// multishot accept cannot be bounded like that: it takes all that waits before its first completion
-// is seen.
+// Each accept in flight takes one connection, and two places are kept for it: a slot of the table
+// of streams, and one of the ring's table of direct descriptors. Without the latter the kernel
+// resets the connection, which it has taken from the backlog by then; without the former we would.
+// A multishot accept cannot be bounded like that: it takes all waiting connections before its first
+// completion is seen.
 
 #include <fmt/format.h>
 
@@ -26,8 +26,9 @@ using runtime::Token;
 namespace {
 
 constexpr runtime::Nanoseconds kAcceptRetry = 100 * runtime::kMillisecond;
-// In flight on each listener, and so what it takes in a turn, while there are places enough. (One
-// costs the kernel 0.4 kB. A burst of connections is served at the rate of turns times this.)
+// Accepts in flight on each listener, which bound the connections that it takes in a turn, while
+// there are places enough. (One costs the kernel 0.4 kB. A burst of connections is served at the
+// rate of turns times this.)
 constexpr std::uint32_t kAccepts = 32;
 
 constexpr runtime::Nanoseconds kTellEvery = 10 * runtime::kSecond;
@@ -54,20 +55,20 @@ Result<runtime::Address> Network::address_of(ListenerId listener) {
   return core_.ring().local_address(listeners_[listener.index].descriptor);
 }
 
-// For connections that have not been accepted.
+// Places for connections that have not been accepted.
 std::uint32_t Network::places() const noexcept {
   const std::uint32_t count = streams_.count();
   const std::uint32_t streams = options_.streams_max - std::min(options_.streams_max, count);
   return options_.direct_descriptors ? std::min(streams, direct_table_ - direct_used_) : streams;
 }
 
-// Of these, the ones that accepting does not give back: one for each listener that it has.
+// Places that armed accepts never give up: one for each listener.
 std::uint32_t Network::accepts_kept() const noexcept {
   return std::min(accepts_armed_, static_cast<std::uint32_t>(listeners_.size()));
 }
 
-// As many as may be in flight. Near the end of the places each listener has one, so that a quiet
-// one does not keep from the others what it does not need. False: it has none.
+// Arms as many accepts as may be in flight. When few places are left each listener has one accept,
+// so that a quiet listener holds no places that others need. False: it has none.
 bool Network::arm_accepts(std::uint32_t index) noexcept {
   Listener& listener = listeners_[index];
   const std::uint32_t most = few_places_ ? 1 : kAccepts;
@@ -84,7 +85,8 @@ void Network::arm_accept(std::uint32_t index) noexcept {
                       Token::make(Sink::accept, index, 0));
 }
 
-// Between many and few there is room for the number to go up and down without a cancel each time.
+// The two bounds are apart, so that the number of places can go up and down without a cancel each
+// time.
 void Network::note_places() noexcept {
   const std::uint32_t places_left = places();
   const auto all = static_cast<std::uint32_t>(listeners_.size()) * kAccepts;
@@ -98,8 +100,9 @@ void Network::note_places() noexcept {
   }
 }
 
-// All of them, and new ones once they have ended: an accept that a connection has woken, and that
-// is cancelled before it could take it, wakes no other. A new one looks at the backlog first.
+// Ends all accepts of a listener; new ones are armed once they have ended. An accept that a
+// connection has woken, and that is cancelled before it takes it, wakes no other accept; a new one
+// looks at the backlog first.
 void Network::end_accepts(std::uint32_t index) noexcept {
   Listener& listener = listeners_[index];
   if (listener.ending) return;
@@ -160,14 +163,14 @@ Stream* Network::make_stream(runtime::Descriptor descriptor) {
   return made.value;
 }
 
-// Clients of our own have taken the place that was kept for it.
+// A client stream of ours has taken the place that was kept for it.
 void Network::refuse(runtime::Descriptor descriptor) noexcept {
   ++counters_.refused;
   ++refusing_;
   core_.ring().close(descriptor, Token::make(Sink::close, kNoStream, 0));
 }
 
-// A listener waits for a place (on_close), or for what failed to be over (that, or the timer).
+// A listener waits for a place (on_close), or for its failure to be over (on_close, or the timer).
 void Network::note_pause() noexcept {
   bool any_waits = false;
   bool any_failed = false;
@@ -187,7 +190,7 @@ void Network::note_pause() noexcept {
   }
 }
 
-// Both last for as long as they like.
+// Failures and a lack of places last for any time: each is logged once in kTellEvery.
 bool Network::is_to_be_told(runtime::Nanoseconds& told_at) const noexcept {
   if (told_at != 0 && core_.now() - told_at < kTellEvery) return false;
   told_at = core_.now();
@@ -217,8 +220,8 @@ void Network::log_no_place() {
   });
 }
 
-// There may be a place, or what failed may be over. Listeners take turns to be first, as there may
-// be a place for one alone.
+// There may be a place, or the failure may be over. Listeners take turns to be first, as there may
+// be only one place.
 void Network::resume_accepting() noexcept {
   note_places();
   const auto count = static_cast<std::uint32_t>(listeners_.size());

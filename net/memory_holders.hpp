@@ -1,7 +1,7 @@
 #pragma once
 // MemoryHolders: candidates for being closed when a core holds too much memory, of all layers
-// together: each lists what it holds for whom, and those that hold most and take least are ended.
-// A local of MemoryAccount's relief function, on one core.
+// together. Each layer lists its holders with their bytes; those that hold most and take least are
+// ended. A local of MemoryAccount's relief function, on one core.
 
 #include <cstddef>
 #include <cstdint>

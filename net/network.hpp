@@ -40,12 +40,12 @@ struct NetworkOptions {
   // against small and large ones only: 300 B 12 % less CPU, 1 KiB 5 %; 16 KiB one at a time 10 %,
   // where more than half of all receives found no large buffer). While one submission sends what a
   // turn has received it receives for the next, 40 streams and more each. (64 of them: three of ten
-  // receives of 1 KiB messages find none and are armed anew, and one of 14 messages is copied
+  // receives of 1 KiB messages find none and are armed again, and one of 14 messages is copied
   // because buffers are scarce. 128: none, and 300 B costs 5 % less.)
   std::uint32_t medium_buffer_bytes = 32 * 1024;
   std::uint32_t medium_buffers = 128;  // 0: none
-  // One that keeps filling those, too, receives into one of a few large ones, so few that what was
-  // received is sent, or handled, while it is in L2: streams wait for one in turn.
+  // A stream that keeps filling those, too, receives into one of a few large ones: so few that the
+  // bytes are handled, or sent, while they are in L2. Streams wait for one in turn.
   // (Echo of 16 KiB, 64 connections, 16 messages deep, against raw epoll, best of rounds: 8 of
   // 256 KiB 1.55 times, 4 of these 1.33 to 1.52; 320 KiB hold all 16 messages with their headers,
   // so fewer are cut in two: 1.37 to 1.39 where 256 KiB have 1.52. Smaller ones lose everywhere; 2
@@ -53,35 +53,35 @@ struct NetworkOptions {
   std::uint32_t large_buffer_bytes = 320 * 1024;
   std::uint32_t large_buffers = 4;  // 0: none
   // A stream's outgoing queue. Shared memory (Stream::send_shared) may fill it up to kBurst times
-  // the limit, until no send has completed for burst_patience: a few large messages at once, or
-  // a peer that is without its CPU for a while, are no peer that does not read. Such a queue holds
-  // handles; the memory is there once, however many hold it.
+  // the limit, until no send has completed for burst_patience: a few large messages at once, or a
+  // peer that is descheduled for a while, do not make a slow reader. Such a queue holds handles;
+  // the memory exists once, however many queues hold it.
   //
-  // The patience outlasts a CPU quota's period (100 ms), a collector's pause, and a machine that is
-  // too busy: 30 subscribers with 6 MB each on their way, on one CPU together with the server and a
-  // compiler, went without for 250 ms in one of three runs.
+  // The patience outlasts a CPU quota's period (100 ms), a collector's pause, and an overloaded
+  // machine: 30 subscribers with 6 MB each on their way, on one CPU together with the server and a
+  // compiler, were descheduled for 250 ms in one of three runs.
   std::size_t queued_bytes_max = 1024 * 1024;
   static constexpr std::size_t kBurst = 8;
   runtime::Nanoseconds burst_patience = 1 * runtime::kSecond;
   // While a core keeps more shared memory than this, in queues or elsewhere, no stream passes its
-  // limit. So what it keeps is bounded: by this, what one turn takes in, and the limit a stream.
+  // limit. Bound per core: this, plus one turn's input, plus `queued_bytes_max` for each stream.
   std::size_t shared_bytes_max = 128 * 1024 * 1024;
-  // What the end of one turn hands over, counting kStreamBytes for each stream beside its bytes:
-  // over loopback 5 ms in sends of 600 kB, 12 ms in ones of 75 kB, 35 ms in 5,000 of 2.6 kB
+  // Most bytes that the end of a turn hands over, counting kStreamBytes for each stream beside its
+  // bytes: over loopback 5 ms in sends of 600 kB, 12 ms in ones of 75 kB, 35 ms in 5,000 of 2.6 kB
   // (medians; the longest turn took 82). The rest leaves with the next turns, which take in nothing
-  // from the network and the lanes until it has. (8 MiB: a fan-out with 1,024 publishes in flight
-  // costs 5 % more.)
+  // from the network and the lanes until it has left. (8 MiB: a fan-out with 1,024 publishes in
+  // flight costs 5 % more.)
   static constexpr std::size_t kTurnBytesMax = 32 * 1024 * 1024;
   static constexpr std::size_t kStreamBytes = 4096;  // a send costs 3 us and more, a MiB 150 to 400
-  // On this core, accepted and connected. Others wait in the backlog until one ends, and so do
-  // those that find no slot in a smaller table of direct descriptors (RingOptions).
+  // Streams of this core, accepted and connected. Further connections wait in the backlog until one
+  // ends, and so do those that find no slot in a smaller table of direct descriptors (RingOptions).
   std::uint32_t streams_max = 1'000'000;
-  // A stream whose peer has taken none of what is queued for it for so long (up to a quarter
-  // longer) has stalled: StreamHandler::on_stalled, or its end. 0: never.
+  // A stream has stalled when its peer has taken no queued byte for this long (up to a quarter
+  // longer): StreamHandler::on_stalled, or its end. 0: never.
   runtime::Nanoseconds write_stall_timeout = 30 * runtime::kSecond;
-  // After our last word to a peer, so many bytes of what it still sends are read and thrown away so
-  // that it comes to read that word; then the kernel's buffers fill, and at the deadline of its
-  // close it is cut off.
+  // After our last word to a peer, at most this much of its input is read and thrown away, so that
+  // it gets to reading that word. Beyond it the kernel's buffers fill, and the peer is cut off at
+  // the deadline of its close.
   std::uint32_t discard_bytes_max = 16 * 1024 * 1024;
   bool direct_descriptors = true;  // for accepted streams, if the ring has a table for them
 };
@@ -131,7 +131,7 @@ class Network {
   void list(MemoryHolders& holders);
 
   // Called for each stream that is gone, after its on_closed, however often its handler changed:
-  // for who counts streams. One observer at a time.
+  // for counting streams. One observer at a time.
   using GoneFunction = void (*)(void* context, StreamId stream) noexcept;
   void set_gone_observer(GoneFunction function, void* context) noexcept {
     gone_ = function;
@@ -151,7 +151,7 @@ class Network {
     std::uint64_t bytes_discarded = 0;  // of the bytes received: after our last word
     std::uint64_t bytes_sent = 0;
     std::uint64_t receives = 0;         // operations
-    std::uint64_t polls = 0;            // likewise: waits of idle streams
+    std::uint64_t polls = 0;            // operations: waits of idle streams
     std::uint64_t sends = 0;            // operations
     std::uint64_t flushes_cut = 0;      // turns whose sends were more than kTurnBytesMax
     std::uint64_t buffers_missing = 0;  // receives that found no buffer
@@ -238,8 +238,8 @@ class Network {
   bool has_room(BufferSize size) const noexcept {
     return buffers_.out(group_of(size)) < buffers_.count(group_of(size));
   }
-  // So few of them are left that none may wait for a peer that does not read. Large ones may: who
-  // wants one can do without.
+  // True if so few of them are left that none may wait for a slow reader. Large ones may: a stream
+  // that wants one can do without.
   bool is_needed(std::uint16_t group) const noexcept {
     return group <= group_of(BufferSize::medium) && buffers_.scarce(group);
   }
@@ -247,7 +247,7 @@ class Network {
   void flush() noexcept;
   void leave_dirty(std::span<const std::uint32_t> rest);
   void set_backlogged(bool backlogged) noexcept;
-  // What arrives must wait.
+  // Input must wait: it is held, and no more is received.
   bool input_waits() const noexcept { return backlogged_ || core_.lanes().congested(); }
   void flush_stream(Stream& stream) noexcept;
   void begin_send(Stream& stream, SendQueue& queue) noexcept;
@@ -291,9 +291,9 @@ class Network {
   runtime::Nanoseconds no_place_told_at_ = 0;
   bool few_places_ = false;
   bool accept_paused_ = false;
-  // Slots; only those of streams that are still dirty_ count. dirty_count_ are there, for
-  // dirty_room_ there is room: none at first, so that the first one requests the flush. push_back()
-  // would drag its growth into every function that sends.
+  // Slots; only those of streams that are still dirty_ count. dirty_count_ are in use, of
+  // dirty_room_: no room at first, so that the first entry requests the flush. push_back() would
+  // drag its growth into every function that sends.
   std::vector<std::uint32_t> dirty_;
   std::size_t dirty_count_ = 0;
   std::size_t dirty_room_ = 0;
@@ -301,7 +301,7 @@ class Network {
   bool backlogged_ = false;  // the last flush has left some of them
   std::uint64_t flushed_turn_ = 0;
   std::size_t turn_bytes_ = 0;  // handed over in that turn
-  // Without a buffer of their size, the longest waiting first.
+  // Streams without a buffer of their size, the longest waiting first.
   std::array<std::deque<StreamId>, kBufferSizes> starved_;
   bool large_stuck_ = false;      // no large buffer has come home for kLargeWait
   std::deque<StreamId> held_up_;  // hold what came while input_waits()

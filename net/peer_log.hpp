@@ -23,7 +23,7 @@ class PeerLog {
   PeerLog() noexcept : questions_("peer log") {}
 
   void write(Stream& stream, runtime::LogLevel level, std::string text);
-  // Until all lines have been written. Before its end.
+  // Waits until all lines have been written. Call it before the end.
   runtime::TaskGroup::Join join() noexcept { return questions_.join(); }
 
  private:

@@ -79,7 +79,7 @@ class ReceivePolicy {
     size_ = next_size_;
   }
   void begin_poll() noexcept { wait_ = Wait::poll; }
-  // What is in flight has completed.
+  // The operation in flight has completed.
   void end() noexcept {
     wait_ = Wait::nothing;
     is_ending_ = false;
@@ -97,11 +97,11 @@ class ReceivePolicy {
   }
 
   // --- Into which buffers
-  // Of the operation in flight, or the last.
+  // The size of the operation in flight, or of the last.
   BufferSize size() const noexcept { return size_; }
   BufferSize next_size() const noexcept { return next_size_; }
   bool discards() const noexcept { return next_size_ == BufferSize::discard; }
-  // What is in flight goes on until more comes: mostly nothing.
+  // The operation in flight goes on until more input comes: mostly none does.
   void discard() noexcept { next_size_ = BufferSize::discard; }
   void go_small() noexcept {
     if (!discards()) next_size_ = BufferSize::small;

@@ -30,9 +30,9 @@ using runtime::Token;
 namespace {
 
 constexpr runtime::Nanoseconds kHeldRetry = 50 * runtime::kMicrosecond;
-// Far longer than a large buffer is out while its peer reads: a turn or two.
+// Far longer than the turn or two that a large buffer is out while its peer reads.
 constexpr runtime::Nanoseconds kLargeWait = runtime::kMillisecond;
-// Between two looks for idle streams, so that one rests after one to two of these.
+// The time between two looks for idle streams: a stream rests after one to two of these.
 constexpr runtime::Nanoseconds kIdleLooks = 750 * runtime::kMillisecond;
 constexpr std::uint32_t kIdleLookMax = 256;  // slots in one go: each may cost a cancel request
 
@@ -63,7 +63,7 @@ void Network::arm_receive(Stream& stream, bool is_ready) noexcept {
   }
 }
 
-// Of its next receive, 0: as many as the buffer holds.
+// Most bytes of the stream's next receive; 0: as many as the buffer holds.
 inline std::uint32_t Network::most_bytes(const Stream& stream) const noexcept {
   const bool is_limited =
       stream.receiving_.size() == BufferSize::large && stream.state_ == Stream::State::open;
@@ -78,7 +78,7 @@ void Stream::end_receives_at(std::uint64_t missing, std::uint64_t unit) noexcept
   receive_bytes_ = static_cast<std::uint32_t>(bytes);
 }
 
-// It ends by its own completion.
+// Cancels the receive, which ends by its own completion.
 void Network::cancel_receive(Stream& stream) noexcept {
   if (stream.receiving_.begin_end()) core_.ring().cancel(token(Sink::receive, stream));
 }
@@ -113,7 +113,7 @@ void Network::on_receive(const Completion& completion) noexcept {
     }
   }
   if (completion.more) return;
-  // Whoever was fed and needs no buffer after all passes it on.
+  // A stream that was woken but used no buffer wakes the next one.
   if (!completion.has_buffer && completion.result != -ENOBUFS) feed_starved();
   // Bytes come in a buffer; without one it is what a poll has seen.
   on_receive_ended(*stream, completion.result, bytes > 0 && !completion.has_buffer);
@@ -159,10 +159,10 @@ void Network::on_receive_ended(Stream& stream, std::int32_t result, bool is_read
 
 // --- Idle streams
 
-// One that rests waits with a poll, and what that sees is received with a single receive; the
-// receives of others stay armed, so that steady traffic costs no operation more
+// A resting stream waits with a poll; when the poll has seen input, a single receive takes it. The
+// receives of other streams stay armed, so that steady traffic costs no further operation
 // (ReceivePolicy::Activity).
-// The look may have come past the stream already.
+// A new round of looks: this one may have passed the stream already.
 inline void Network::keep_looking() noexcept {
   any_busy_ = true;
   if (!idle_look_.queued()) start_idle_look();
@@ -215,7 +215,7 @@ void Network::starve(Stream& stream) noexcept {
   }
   buffers_.grow(group_of(size));
   if (has_room(size)) {
-    arm_receive(stream);  // some have come back meanwhile
+    arm_receive(stream);  // some have come back in between
     return;
   }
   stream.receiving_.want_buffer();
@@ -234,8 +234,8 @@ void Network::await_buffers() noexcept {
       [](void* context) noexcept { static_cast<Network*>(context)->feed_starved(); }, this);
 }
 
-// One buffer has come home: one stream may try again, so that the others do not fail in vain. What
-// it receives comes home, too, and feeds the next.
+// One buffer has come home: one stream may try again, so that the others do not fail in vain. Its
+// buffer comes home, too, and feeds the next stream.
 void Network::feed_starved() noexcept {
   if (has_room(BufferSize::large)) {
     large_stuck_ = false;
@@ -261,7 +261,7 @@ void Network::feed_one(BufferSize size) noexcept {
   }
 }
 
-// All large buffers wait for peers that do not read. Whoever wanted one goes on with small ones.
+// Slow readers hold all large buffers: streams that want one go on with small ones.
 void Network::on_large_wait() noexcept {
   std::deque<StreamId>& waiting = starved(BufferSize::large);
   if (waiting.empty()) return;
@@ -276,9 +276,9 @@ void Network::on_large_wait() noexcept {
   await_buffers();
 }
 
-// A pause lasts as long as the peer likes, so what is held for it must not be a buffer that others
-// need; a congested lane or a backlog of sends is over soon. Nothing more is asked for until all
-// that is held has been delivered, so it is no more than was on its way already.
+// A pause lasts as long as the peer likes, so a paused stream must not hold a buffer that others
+// need; a congested lane or a backlog of sends is over soon. No receive is armed before everything
+// held has been delivered, so a stream holds no more than was on its way already.
 void Network::hold(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept {
   HeldPiece* piece = std::make_unique<HeldPiece>().release();
   piece->buffer = buffer;
@@ -337,7 +337,8 @@ void Network::deliver_held(Stream& stream) noexcept {
   }
 }
 
-// The lanes may have room again, or what was to be sent is: whoever waits longest goes on first.
+// The lanes may have room again, or the backlog may be sent: the stream that waits longest goes
+// first.
 void Network::deliver_held_up() noexcept {
   for (std::size_t left = held_up_.size(); left > 0 && !input_waits(); --left) {
     Stream* stream = find(held_up_.front());

@@ -29,7 +29,7 @@
 
 namespace corelane::net {
 
-// Who owns a piece's bytes, and gets them back.
+// The owner of a piece's bytes, which gets them back.
 enum class PieceOwner : std::uint8_t {
   nobody,   // static memory
   buffer,   // a lease on a receive buffer
@@ -44,7 +44,7 @@ struct ForeignBytes {
   void (*release)(ForeignBytes& self) noexcept;
 };
 
-// What a control piece is. A newer pong takes the place of one that has not been begun.
+// The kind of a control piece. A newer pong takes the place of one that has not been begun.
 enum class ControlKind : std::uint8_t { none, pong, ping, close };
 
 struct Piece {
@@ -78,8 +78,9 @@ class SendPool {
   void give_queue(SendQueue* queue) noexcept;
   std::byte* take_block();
   void give_block(std::byte* block) noexcept;
-  // For what is larger, or stays long, in memory of its own: that of a piece with PieceOwner::heap,
-  // which takes it back. What was made elsewhere is counted before it becomes such a piece.
+  // Memory of their own for many bytes, or for bytes that stay long: for a piece with
+  // PieceOwner::heap, which gives it back. Memory from elsewhere is counted before it becomes such
+  // a piece.
   std::byte* allocate(std::size_t bytes) {
     count_heap(bytes);
     return new std::byte[bytes];
@@ -89,14 +90,14 @@ class SendPool {
   }
   void release(const Piece& piece) noexcept;
   runtime::BufferPool& buffers() noexcept { return buffers_; }
-  // All there are, in no order, spare ones too: these are of no stream.
+  // All queues, in no order, with the spare ones, which belong to no stream.
   std::span<SendQueue* const> queues() const noexcept { return queues_; }
   bool any_in_use() const noexcept { return queues_.size() != spare_count_; }
 
  private:
   static constexpr std::size_t kPrefetch = 6;  // taken in a row by a fan-out
 
-  // Asks for the memory of the spare queue that will be taken after so many others.
+  // Asks for the memory of the spare queue that will be taken after `others` more.
   void prefetch_spare(std::size_t others) const noexcept {
     if (others < spare_count_) __builtin_prefetch(spare_queues_[spare_count_ - 1 - others], 1);
   }
@@ -107,7 +108,7 @@ class SendPool {
   runtime::BufferPool& buffers_;
   runtime::MemoryAccount& memory_;
   std::vector<SendQueue*> queues_;
-  std::vector<SendQueue*> spare_queues_;  // room for so many, of which spare_count_ are there
+  std::vector<SendQueue*> spare_queues_;  // the first spare_count_; the rest is room
   std::size_t spare_count_ = 0;
   std::vector<std::byte*> spare_blocks_;
 };
@@ -131,7 +132,7 @@ class alignas(runtime::kCacheLine) SendQueue {
   bool in_flight() const noexcept { return in_flight_pieces_ != 0; }
   // The last operation ended in the middle of a piece.
   bool is_sent_in_part() const noexcept { return offset_ != 0; }
-  // Of the operation in flight.
+  // Bytes of the operation in flight.
   std::size_t begun_bytes() const noexcept;
 
   // Takes over the piece's owner.
@@ -145,11 +146,11 @@ class alignas(runtime::kCacheLine) SendQueue {
     ++end_;
     grow(piece.owner, piece.bytes);
   }
-  // Before everything that waits, behind what has been begun and other control pieces. A piece of
-  // the same kind that waits is replaced.
+  // Puts it before everything that waits, behind pieces that have been begun and other control
+  // pieces. A piece of the same kind that waits is replaced.
   void push_control(const Piece& piece, SendPool& pool);
-  // What is in the queue now is neither overtaken by control pieces nor dropped: it belongs to the
-  // protocol that was spoken before.
+  // The pieces in the queue now are neither overtaken by control pieces nor dropped: they belong to
+  // the protocol that was spoken before.
   void fence() noexcept {
     fenced_pieces_ = end_ - head_;
     is_fenced_ = fenced_pieces_ != 0;
@@ -242,7 +243,7 @@ class alignas(runtime::kCacheLine) SendQueue {
     grow(PieceOwner::block, bytes);
     return start;
   }
-  // What the queue holds is counted by these two, and by clear().
+  // All changes to the queue's content are counted by these two, and by clear().
   void grow(PieceOwner owner, std::size_t bytes) noexcept {
     bytes_ += bytes;
     if (owner == PieceOwner::shared) shared_bytes_ += static_cast<std::uint32_t>(bytes);

@@ -34,7 +34,7 @@ void Network::flush() noexcept {
   flushing_.swap(dirty_);
   const std::size_t count = std::exchange(dirty_count_, 0);
   dirty_room_ = 0;
-  // What was left over waits until the completions of what was not have been taken, too.
+  // A backlog waits until all completions of the sends before it have been taken.
   const std::size_t bytes_max =
       backlogged_ && !core_.reaped_all() ? 0 : NetworkOptions::kTurnBytesMax;
   std::size_t done = 0;
@@ -54,7 +54,7 @@ void Network::flush() noexcept {
   set_backlogged(done < count);
 }
 
-// For the next turn, before those that this flush has made dirty.
+// Leaves the rest for the next turn, before the streams that this flush has made dirty.
 void Network::leave_dirty(std::span<const std::uint32_t> rest) {
   const auto fresh = static_cast<std::ptrdiff_t>(dirty_count_);
   dirty_count_ += rest.size();
@@ -66,8 +66,8 @@ void Network::leave_dirty(std::span<const std::uint32_t> rest) {
   if (!flush_rest_.queued()) core_.timers().add(flush_rest_, core_.now());
 }
 
-// More of what makes a backlog would only make it longer: queues would pass their limits without
-// any fault of who reads them.
+// More input would only make the backlog longer: queues would pass their limits although their
+// peers read.
 void Network::set_backlogged(bool backlogged) noexcept {
   if (backlogged == backlogged_) return;
   backlogged_ = backlogged;
@@ -149,7 +149,7 @@ void Network::begin_transformed_send(Stream& stream, SendQueue& queue) noexcept 
   core_.ring().send(stream.descriptor(), bytes, token(Sink::send, stream));
 }
 
-// By slot and not in the stream, so that it costs one without a transform nothing.
+// Kept by slot and not in the stream, so that a stream without a transform pays nothing.
 void Network::set_transform(Stream& stream, SendTransform* transform) {
   RT_ASSERT(stream.queue_ == nullptr);
   stream.is_transformed_ = transform != nullptr;
@@ -158,7 +158,8 @@ void Network::set_transform(Stream& stream, SendTransform* transform) {
   transforms_[stream.id_.slot] = transform;
 }
 
-// A fan-out brings one for each subscriber in a row, and their memory has left the cache since.
+// A fan-out brings one completion for each subscriber in a row, and their memory has left the cache
+// since.
 void Network::on_sends(std::span<const Completion> row) noexcept {
   for (std::size_t i = 0; i < row.size(); ++i) {
     if (i + 2 * kPrefetch < row.size()) streams_.prefetch(row[i + 2 * kPrefetch].token.slot());
@@ -232,11 +233,12 @@ void Network::start_stall_look() noexcept {
 // --- Peers that do not read
 
 // Asks every send that has brought nothing since the last look to end: the kernel then tells how
-// much of it was taken. One that is begun again takes what room there is at once, where a waiting
-// one sleeps until a third of the socket's buffer is free; so a peer that reads slowly shows at the
-// next look, and one that has shown nothing for the whole time has stalled.
+// many bytes it took. A send that is begun again takes the room that there is at once, where a
+// waiting one sleeps until a third of the socket's buffer is free. So a slow reader shows progress
+// at the next look, and a peer that has shown none for the whole time has stalled.
 //
-// From the last queue to the first: who takes the place of one that goes has been looked at.
+// From the last queue to the first: one that moves to the place of a removed queue has been looked
+// at.
 void Network::look_for_stalls() noexcept {
   const std::span<SendQueue* const> queues = send_pool_.queues();
   if (stalls_unlooked_ == 0) stalls_unlooked_ = queues.size();
@@ -260,7 +262,7 @@ void Network::look_for_stalls() noexcept {
 
 // --- Too much memory
 
-// What is in flight of an open stream cannot be dropped: it counts once the stream is aborted.
+// Pieces in flight of an open stream cannot be dropped: they count once the stream is aborted.
 void Network::list(MemoryHolders& holders) {
   for (const SendQueue* queue : send_pool_.queues()) {
     if (queue->stream_slot == SendQueue::kNoStream) continue;

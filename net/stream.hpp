@@ -6,7 +6,7 @@
 //
 // Lives in its Network's table. Handlers get a Stream& that is valid for the call; keep a StreamId
 // and look it up again. After on_closed the stream is gone. All calls on the owning core; none
-// suspends. A call of the layer above never calls back into it: what must be told is told later in
+// suspends. Stream functions never call the handler re-entrantly; events are deferred to later in
 // the turn, so that a handler may close its stream and go on.
 //
 // A stream's life: open -> (close(): no more data up, queue is flushed, FIN) -> lingering (wait for
@@ -40,7 +40,7 @@ struct StreamId {
 // on_data; to keep them longer (an echo in place), send them with Stream::send_in_place.
 struct Received {
   std::span<std::byte> bytes;
-  runtime::BufferId buffer;  // kNoBuffer: a copy that was kept meanwhile, gone after on_data
+  runtime::BufferId buffer;  // kNoBuffer: a copy that was held back, gone after on_data
 };
 
 struct StreamHandler {
@@ -88,7 +88,7 @@ class Stream {
   }
 
   // --- Sending. False: the queue would pass the limit (or the stream is closing), nothing was
-  // taken, and whoever calls decides what that costs the peer. What was taken leaves in order with
+  // taken, and the caller decides what that costs the peer. Bytes that were taken leave in order at
   // the end of the turn.
 
   // Room for `bytes` (not 0) at the end of the queue, to be filled before the handler returns.
@@ -109,10 +109,10 @@ class Stream {
   // Ahead of everything that has not been begun, and beyond the limit: one piece of each kind waits
   // at most. Copies.
   void send_control(ControlKind kind, std::span<const std::byte> bytes);
-  // Behind everything, beyond the limit: the last thing before close(). Copies.
+  // Sends behind everything, beyond the limit: the last bytes before close(). Copies.
   void send_last(std::span<const std::byte> bytes);
-  // What is queued now is neither overtaken by send_control() nor dropped by drop_unsent(): the old
-  // protocol's last words when the protocol changes.
+  // The pieces queued now are neither overtaken by send_control() nor dropped by drop_unsent(): the
+  // old protocol's last bytes when the protocol changes.
   void fence() noexcept {
     if (queue_ != nullptr) queue_->fence();
   }
@@ -139,7 +139,7 @@ class Stream {
   // True if so much comes at once that large buffers are filled: then it pays to say where to end.
   bool receives_large() const noexcept { return receiving_.next_size() == BufferSize::large; }
   // A hint for the next large receive: it ends after `missing` bytes and as many times `unit` as
-  // fit. Who knows the sizes of what is to come has fewer of them cut by the end of a buffer. It
+  // fit. With the sizes of the coming messages, fewer of them are cut by the end of a buffer. It
   // holds until the next such call; a wrong one costs a cut.
   void end_receives_at(std::uint64_t missing, std::uint64_t unit) noexcept;
 
@@ -201,7 +201,7 @@ class Stream {
   // A completed send has nothing else to see to.
   bool only_sent() const noexcept { return state_ == State::open && !blocked_ && !is_transformed_; }
 
-  // What a send needs comes first, close to the slab's header.
+  // The members that a send needs come first, close to the slab's header.
   SendQueue* queue_ = nullptr;
   StreamId id_;
   std::int32_t descriptor_;

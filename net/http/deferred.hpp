@@ -1,13 +1,13 @@
 #pragma once
 // DeferredResponder: the name of a request that waits for its answer: from Responder::defer(), and
-// what a coroutine handler gets. A small value that may be copied, kept, and sent in a lane message
-// to any core; it never keeps anything alive. What it names ends with the answer, with the
-// deadline for it (ServerOptions::answer_deadline: 504), or with the connection; from then on an
-// answer goes nowhere, and is told so.
+// the argument of a coroutine handler. A small value that may be copied, kept, and sent in a lane
+// message to any core; it never keeps anything alive. The request ends with its answer, with the
+// deadline for it (ServerOptions::answer_deadline: 504), or with the connection; an answer after
+// that goes nowhere, and is told so (Delivery::gone).
 //
-// A peer that has ended its direction (FIN) still gets its answer; one that is gone is known by a
-// reset, or when what was sent to it comes back. While requests wait behind the one that is being
-// served, receiving pauses, and only the latter remains.
+// A peer that has ended its direction (FIN) still gets its answer. A peer that is gone is known by
+// a reset, or when a send to it fails; while requests wait behind the one that is being served,
+// receiving pauses, and only a failed send tells.
 //
 // Functions run on the home core (id().core) unless they say otherwise.
 
@@ -60,11 +60,11 @@ class DeferredResponder {
 
   // Somebody waits for an answer, or for more of it.
   bool waiting() const noexcept;
-  // The server is going away. It waits for what is on its way, so an answer in pieces that has no
-  // end of its own should end now: at the drain's deadline it is cut off.
+  // The server is going away. It waits for answers under way, so an answer in pieces without an end
+  // of its own should end now: the drain's deadline cuts it off.
   bool draining() const noexcept;
 
-  // For net::peer_address(). What it names may be gone, and be gone at any suspension.
+  // For net::peer_address(). The stream may be gone already, or after any suspension.
   StreamId stream() const noexcept;
 
   // --- An upgrade (UpgradeOutcome::Kind::deferred). A peer that ends its direction while it waits

@@ -129,7 +129,7 @@ void Server::go_on_behind(ServerConnection& connection, Stream& stream) {
   await_input(connection, stream);
 }
 
-// No answer of the handler's own comes any more: one of ours, or the end of one that was begun.
+// The handler will not answer any more: sends an answer of ours, or ends the one that was begun.
 void Server::fail_exchange(ServerExchange& exchange, Status status, const char* reason) {
   ServerConnection& connection = exchange.connection;
   Stream& stream = stream_of(exchange);
@@ -183,7 +183,7 @@ Server::Verdict Server::leave_handler(ServerConnection& connection, Stream& stre
   return end_request(connection, stream, context);
 }
 
-// The handler waits: what has come behind its request is for later. While there is none, receiving
+// The handler waits: bytes behind its request are kept for later. While there are none, receiving
 // goes on, which tells if the peer goes away.
 void Server::keep_rest(ServerConnection& connection, Stream& stream, const Input& input) {
   if (input.kept) return;

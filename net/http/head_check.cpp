@@ -93,8 +93,8 @@ HeadCheck::Verdict HeadCheck::scan(std::string_view bytes, std::vector<Field>& f
   }
 }
 
-// Takes lines as long as they are whole, well-formed and within the limits. What is not is left for
-// the careful way, which has the last word on it: need_more.
+// Takes lines as long as they are whole, well-formed and within the limits. Everything else is left
+// for the careful way, which decides about it: need_more.
 HeadCheck::Verdict HeadCheck::skim(std::string_view bytes, std::vector<Field>& fields) {
   if (!in_fields_ && !skim_request_line(bytes)) return Verdict::need_more;
   const char* const begin = bytes.data();
@@ -177,9 +177,10 @@ bool HeadCheck::note_target(std::string_view method, std::string_view target) no
   return true;
 }
 
-// What can be said of a line before its end has come. Each rule here gives the same status as the
-// rule for the whole line would, so that the cuts of the input do not show.
-// Bytes past the limit decide nothing: whether they have come already depends on the cut.
+// The part of a line that lies within its limit, for rules that are applied before the line's end
+// has come. Each such rule gives the same status as the rule for the whole line would, so that the
+// cuts of the input do not show. Bytes past the limit decide nothing: whether they have come
+// already depends on the cut.
 std::string_view HeadCheck::within_limit(std::string_view line) const noexcept {
   return line.substr(0, limits_.request_line_bytes_max + 1);
 }

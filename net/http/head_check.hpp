@@ -78,7 +78,8 @@ class HeadCheck {
 
   const HeadFacts& facts() const noexcept { return facts_; }  // after Verdict::complete
   Status status() const noexcept { return status_; }          // after Verdict::failed
-  // Then, too: which rule, or which limit (by its name in the configuration), in words.
+  // After Verdict::failed: the broken rule, or the limit (by its name in the configuration), in
+  // words.
   const char* why() const noexcept { return why_; }
 
  private:

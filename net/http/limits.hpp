@@ -1,5 +1,5 @@
 #pragma once
-// What one HTTP message may cost us. Every limit is enforced before the memory it protects is
+// The cost of one HTTP message, bounded. Every limit is enforced before the memory it protects is
 // spent.
 
 #include <cstddef>
@@ -7,7 +7,7 @@
 
 namespace corelane::net::http {
 
-// What more than one reader says of a request, see HeadCheck::why().
+// A reason that more than one reader gives, see HeadCheck::why().
 inline constexpr const char* kLargeBody = "body larger than limits.http_body_bytes_max";
 inline constexpr const char* kLargePieces = "body larger than its route takes";
 inline constexpr const char* kUnknownExpectation = "only 100-continue can be expected";

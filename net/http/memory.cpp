@@ -1,12 +1,12 @@
-// What the server's connections hold of the core's memory, and which of them give way when that is
-// too much (MemoryHolders).
+// The memory of the server's connections in the core's account, and which of them give way when it
+// is too much (MemoryHolders).
 
 #include "net/http/server.hpp"
 
 namespace corelane::net::http {
 
-// After what changes the parser's memory, or whether it reads. A request that waits for its answer
-// is no unfinished one: its peer has sent all of it, or as much as the handler has asked for.
+// Called after anything that changes the parser's memory, or whether it reads. A request that waits
+// for its answer is not unfinished: its peer has sent all of it, or all that the handler asked for.
 void Server::weigh(ServerConnection& connection) noexcept {
   const std::size_t bytes = connection.parser.held_bytes();
   const bool reads = connection.exchange == nullptr && connection.parser.is_reading();

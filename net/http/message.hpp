@@ -69,7 +69,8 @@ bool field_name_is(std::string_view name) noexcept {
   return difference == 0;
 }
 
-// Without the spaces and tabs around it (OWS, RFC 9110 section 5.6.3), and no other byte.
+// `text` without the spaces and tabs around it (OWS, RFC 9110 section 5.6.3); no other byte is
+// removed.
 std::string_view trim_white_space(std::string_view text) noexcept;
 
 // True if the comma-separated list has this token, compared without case; empty elements are
@@ -102,7 +103,7 @@ struct Request {
   bool has_token(std::string_view name, std::string_view token) const noexcept;
 };
 
-// What a client of ours got back.
+// A response to a client of ours.
 struct Response {
   Status status{};
   std::string_view reason;

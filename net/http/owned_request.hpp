@@ -35,7 +35,7 @@ class OwnedRequest {
   std::string_view parameter(std::string_view name) const noexcept;
   std::span<const RouteMatch::Parameter> parameters() const noexcept { return parameters_; }
 
-  // What it holds, for budgets.
+  // The memory that it holds, for budgets.
   std::size_t memory_bytes() const noexcept { return bytes_ + fields_.size() * sizeof(Field); }
 
  private:

@@ -14,7 +14,8 @@
 namespace corelane::net::http {
 namespace {
 
-// Of RFC 9110 section 9 and RFC 5789: what no route takes of these is 405, anything else 501.
+// The methods of RFC 9110 section 9 and RFC 5789: one that no route takes is 405, any other method
+// 501.
 constexpr std::array<std::string_view, 9> kMethods{"GET",     "HEAD",    "POST",  "PUT",  "DELETE",
                                                    "CONNECT", "OPTIONS", "TRACE", "PATCH"};
 
@@ -89,8 +90,8 @@ Server::Verdict Server::refuse_unrouted(ServerConnection& connection, Stream& st
                 {.context = context});
 }
 
-// The client waits with its body for a word of ours, which is the last one at once if no route
-// would take the request. It must not be any other: the body may come all the same.
+// The client holds its body back until we answer. If no route would take the request, that answer
+// is the final one, and the connection closes behind it, since the body may come all the same.
 Server::Verdict Server::on_expect_continue(ServerConnection& connection, Stream& stream) {
   const Request& request = connection.parser.request();
   const RouteHandler* route = routes_.lookup(request.method, request.path, match_);

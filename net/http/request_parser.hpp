@@ -64,7 +64,8 @@ class RequestParser {
   // Appends the data of the body in `input` to `data`, not more than `input` has: `need_more`, or
   // `complete` behind its last byte. `error` as with feed().
   Progress feed_piece(std::span<const std::byte> input, std::vector<std::byte>& data);
-  // Then, too: the client sends the body after our 100; it expects what nobody knows (417).
+  // After `expect_continue` or `refused`: the client sends the body after our 100; it expects
+  // something unknown (417).
   bool expects_continue() const noexcept { return check_.facts().expect_continue; }
   bool expects_unknown() const noexcept { return check_.facts().expects_unknown; }
 
@@ -72,7 +73,8 @@ class RequestParser {
   // loan until feed() or reset(), and while the buffer that was fed last is untouched.
   const Request& request() const noexcept { return request_; }
 
-  // What to answer after `error` and `refused`. The parser knows no clock: 408 is the connection's.
+  // The status to answer after `error` and `refused`. The parser knows no clock: 408 is the
+  // connection's.
   Status status() const noexcept { return status_; }
   const char* why() const noexcept { return why_; }  // in words, as HeadCheck's
 

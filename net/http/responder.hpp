@@ -77,7 +77,7 @@ struct RouteHandler {
   Handler run = nullptr;
   void* context = nullptr;
   CoroutineHandler coroutine = nullptr;
-  // Of coroutines. Not 0: the handler begins when the head is there and reads the body, at most
+  // For coroutines. Not 0: the handler begins when the head is there and reads the body, at most
   // this many bytes, by DeferredResponder::read_body(); a longer body is 413. 0: the body is a part
   // of the request, within Limits::body_bytes_max.
   std::uint64_t streamed_bytes_max = 0;

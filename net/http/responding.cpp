@@ -16,9 +16,9 @@ namespace {
 // A shorter static response is copied behind the one before it: an iovec of its own costs the
 // kernel more than the copy.
 constexpr std::size_t kStaticCopyBytesMax = 1024;
-// What a peer must read of a last answer to have all of it: 1 MiB in 64 s.
+// The rate at which a peer must read a last answer to get all of it: 1 MiB in 64 s.
 constexpr runtime::Nanoseconds kReaderBytesPerSecondMin = 16 * 1024;
-// What the scratch vector keeps of a large response.
+// The memory that the scratch vector keeps of a large response.
 constexpr std::size_t kScratchKeptBytes = 64 * 1024;
 
 }  // namespace
@@ -84,9 +84,9 @@ void Server::refuse_connection(Stream& stream) noexcept {
   std::vector<std::byte>& out = empty_scratch();
   const std::string_view why = draining_ ? kGoingAway : "no room for another connection";
   write_error(out, Status::service_unavailable, {.date = date(), .reason = why});
-  // It cannot fail but for a queue smaller than one error response; then it closes all the same.
+  // Fails only if the queue is smaller than one error response; the stream closes all the same.
   (void)stream.send_copy(out);
-  // Not for long: while it waits for the peer's end it takes a place.
+  // Not for long: the connection takes a place while it waits for the peer's end.
   stream.close(std::min(options_.linger, kDrainLinger));
 }
 

@@ -22,7 +22,7 @@ namespace corelane::net::http {
 // The interim response to Expect: 100-continue.
 inline constexpr std::string_view kContinueResponse = "HTTP/1.1 100 Continue\r\n\r\n";
 
-// What a response has to know about the request it answers.
+// The facts of a request that its response depends on.
 struct ResponseContext {
   bool keep_alive = false;  // false writes Connection: close; the caller closes after sending
   bool is_head = false;     // Content-Length is written, the body is not (RFC 9110 section 9.3.2)
@@ -49,7 +49,7 @@ runtime::Result<void> write_response(std::vector<std::byte>& out, Status status,
                                      const ResponseContext& context, const ResponseOptions& options,
                                      std::string_view body);
 
-// How the end of a body is told that does not follow at once.
+// How the end of a body that follows later is told.
 enum class BodyFraming : std::uint8_t {
   length,       // Content-Length
   chunked,      // Transfer-Encoding: chunked (RFC 9112 section 7.1), for HTTP/1.1 alone

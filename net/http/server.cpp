@@ -255,7 +255,7 @@ void Server::go_on_later(ServerConnection& connection, Stream& stream) {
   }
   connection.backlogged = true;
   backlog_.push_back(connection.stream);
-  // Not now: that would still be the same step of the loop, before anybody else's turn.
+  // Not at once: that would be the same step of the loop, before any other stream's turn.
   if (!backlog_timer_.queued()) {
     network_.core().timers().add(backlog_timer_, network_.core().now() + 1);
   }
@@ -307,7 +307,7 @@ void Server::await_input(ServerConnection& connection, Stream& stream) noexcept 
   }
 }
 
-// Deadlines are absolute: who waits for the same thing already waits on.
+// Deadlines are absolute: a wait for the same thing keeps the one it has.
 void Server::await(ServerConnection& connection, Stream& stream, Wait wait) noexcept {
   if (connection.wait == wait) return;
   connection.wait = wait;

@@ -82,8 +82,8 @@ struct ServerOptions {
   // Connections that speak HTTP, on this core; one more is answered 503. At 16 KiB each in the
   // worst head, 256 MiB. Upgraded ones are not counted.
   std::uint32_t connections_max = 16 * 1024;
-  // Of the network, upgraded or not; with one more stream a new connection is answered 503. The
-  // network's own limit must leave room for those that are being answered.
+  // Streams of the network, upgraded or not; with one more a new connection is answered 503. The
+  // network's own limit must leave room for connections that are being answered.
   std::uint32_t streams_max = UINT32_MAX;
   UpgradeFunction upgrade = nullptr;  // null: there are no upgrades
   void* upgrade_context = nullptr;
@@ -263,7 +263,7 @@ class Server {
   runtime::Nanoseconds piece_deadline(const ServerExchange& exchange) const noexcept;
   bool skip_body(ServerExchange& exchange);
 
-  // What comes when `serve` has stopped.
+  // The next step of a connection after `serve` has stopped.
   void go_on_later(ServerConnection& connection, Stream& stream);
   void go_on(ServerConnection& connection, Stream& stream);
   void serve_backlog() noexcept;

@@ -7,11 +7,11 @@
 
 namespace corelane::net::http {
 
-// Answered 503 before its first byte.
+// A connection that was answered 503 before its first byte.
 [[gnu::cold]] void log_no_room(Stream& stream, std::string_view why);
-// It takes nothing of its answer.
+// A peer that takes nothing of its answer.
 [[gnu::cold]] void log_stalled(Stream& stream);
-// Its handler has thrown. `stream`: null if the peer is gone.
+// A handler that has thrown. `stream`: null if the peer is gone.
 [[gnu::cold]] void log_handler_failure(Stream* stream, std::string_view method,
                                        std::string_view path, std::string_view what);
 

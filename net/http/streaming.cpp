@@ -181,7 +181,8 @@ std::optional<Server::Verdict> Server::begin_body(ServerConnection& connection, 
   return Verdict::waiting;
 }
 
-// What has not been looked at: in the buffer that was received, or in `rest` already.
+// Keeps the bytes that have not been looked at: in the buffer that was received, or in `rest`
+// already.
 void Server::keep(ServerConnection& connection, std::span<const std::byte> bytes) {
   auto& rest = connection.rest;
   const bool is_there =
@@ -263,7 +264,7 @@ void Server::note_body_wait(ServerExchange& exchange, bool is_awaited) {
   await(connection, stream, is_awaited ? Wait::piece : Wait::answer);
 }
 
-// What the peer has left to send the next piece.
+// The time that the peer has left to send the next piece.
 runtime::Nanoseconds Server::piece_deadline(const ServerExchange& exchange) const noexcept {
   const auto bytes = static_cast<runtime::Nanoseconds>(exchange.body_bytes);
   const runtime::Nanoseconds allowed =
