@@ -31,9 +31,9 @@ using AdmittedState = std::unique_ptr<void, DestroyAdmitted>;
 struct Handshake {
   std::string_view path;   // as sent, without the query, not percent-decoded
   std::string_view query;  // behind '?'; empty if there is none
-  // A server sees those of the request; a client, in on_open, those of the server's answer.
+  // On a server the fields of the request; in a client's on_open those of the server's answer.
   std::span<const net::http::Field> fields;
-  // Of the route (EndpointRoutes), percent-decoded.
+  // Parameters of the route (EndpointRoutes), percent-decoded.
   std::span<const net::http::RouteMatch::Parameter> parameters;
   std::string_view subprotocol;  // the one that was chosen; empty: none
   net::Network& network;

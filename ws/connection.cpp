@@ -13,8 +13,8 @@
 namespace corelane::ws {
 namespace {
 
-// A larger joined message goes back in the memory it was joined in. That of a small one is many
-// times what the queue's limit counts of it, and kept for as long as the peer does not read.
+// A larger joined message goes back in the memory it was joined in. A small one is copied: its
+// memory is many times what the queue's limit counts of it, and a slow reader would keep it.
 constexpr std::size_t kEchoCopiedBytesMax = 1024;
 
 constexpr std::uint32_t to_ticks(runtime::Nanoseconds span) noexcept {
@@ -38,8 +38,8 @@ constexpr Opcode opcode_of(MessageKind kind) noexcept {
 struct ReceiveContext {
   Connection& connection;
   const net::Received& received;
-  // In these bytes, the end of what was sent in place last. The next frame moves to behind it: each
-  // is 4 bytes shorter than it came, and so a batch leaves as one piece.
+  // The end of the bytes that were last sent in place. The next frame moves up behind it: each is 4
+  // bytes shorter than it came, and so a batch leaves as one piece.
   std::byte* sent_end = nullptr;
 
   bool on_message(Message message) {
@@ -115,7 +115,7 @@ void Connection::on_writable(net::Stream& stream) noexcept {
   if (!stream.receiving_paused()) return;
   auto& self = *static_cast<Connection*>(stream.owner());
   stream.resume_receiving();
-  // The rest of an unfinished message could not come: its time begins anew.
+  // The rest of an unfinished message could not come during the pause: its time begins again.
   self.unfinished_since_ = 0;
   self.watch_unfinished();
 }
@@ -301,8 +301,7 @@ bool Connection::send(MessageKind kind, std::span<const std::byte> payload) {
 bool Connection::send_frames(const runtime::SharedBytes& block, std::span<const std::byte> frames) {
   RT_ASSERT(role_ == Role::server);
   if (state_ != State::open) return false;
-  // What is published is lost by nobody who stays: whatever its size, one that is not sent is a
-  // gap.
+  // A published message that is not sent is a gap, whatever its size, so the session must not stay.
   return stream_.send_shared(block, frames) || refused(0);
 }
 

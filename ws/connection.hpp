@@ -70,7 +70,7 @@ class Connection {
   ConnectionId id() const noexcept { return id_; }
   Endpoint& endpoint() noexcept { return endpoint_; }
   net::Stream& stream() noexcept { return stream_; }
-  // What the layer above keeps with the connection.
+  // A pointer of the layer above, kept with the connection.
   void set_context(void* context) noexcept { context_ = context; }
   void* context() const noexcept { return context_; }
 
@@ -86,13 +86,12 @@ class Connection {
   // Whole frames that somebody has laid out already, in a server's form and uncompressed: published
   // messages. Holds a handle until sent. What stream().send_shared() takes need not come by here.
   bool send_frames(const runtime::SharedBytes& block, std::span<const std::byte> frames);
-  // Sends a message that is being handed over back to where it came from, without copying it where
-  // it can be framed in place. Once a message, whose
-  // payload may be gone afterwards; false then.
+  // Sends a message that is being handed over back to its peer, framed in place, without a copy,
+  // where possible. Once for each message, whose payload may be gone afterwards; false then.
   bool echo(Message& message);
   bool is_deflated() const noexcept { return compression_ != nullptr; }
-  // Whether a frame of so many bytes, header included, fits in an empty outgoing queue. No peer,
-  // however fast it reads, can be sent one that does not.
+  // Whether a frame of this size, header included, fits in an empty outgoing queue. A larger one
+  // can be sent to no peer, however fast it reads.
   bool fits_queue(std::size_t frame_bytes) const noexcept;
 
   void ping(std::span<const std::byte> payload);

@@ -183,7 +183,7 @@ struct AnswerReader {
     }
   }
   void end() noexcept {
-    // What we asked for must be granted (sections 7.1.1.1 and 7.1.2.1).
+    // Parameters that we asked for must be granted (sections 7.1.1.1 and 7.1.2.1).
     if (policy.server_no_context_takeover && !found.server_no_context_takeover) is_valid = false;
     if (policy.server_window_bits_max < kWindowBitsMax && !found.state_server_window_bits) {
       is_valid = false;

@@ -25,7 +25,7 @@ inline constexpr std::uint8_t kWindowBitsMin = 8;
 inline constexpr std::uint8_t kWindowBitsMax = 15;
 inline constexpr std::uint8_t kDeflateWindowBitsMin = 9;  // what zlib can write
 
-// What both ends agreed on.
+// The parameters that both ends agreed on.
 struct DeflateParameters {
   bool server_no_context_takeover = false;
   bool client_no_context_takeover = false;
@@ -36,7 +36,7 @@ struct DeflateParameters {
   friend bool operator==(const DeflateParameters&, const DeflateParameters&) = default;
 };
 
-// What an endpoint is willing to do.
+// The parameters that an endpoint accepts.
 struct DeflatePolicy {
   bool is_enabled = false;
   bool server_no_context_takeover = false;

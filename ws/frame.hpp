@@ -63,7 +63,7 @@ enum class HeaderStatus : std::uint8_t {
 namespace detail {
 HeaderStatus parse_long_header(std::span<const std::byte> bytes, FrameHeader& header) noexcept;
 
-// What the first two bytes alone tell.
+// Checks everything that the first two bytes alone show.
 inline bool opening_is_valid(unsigned first, unsigned second, FrameRules rules) noexcept {
   constexpr unsigned kKnownOpcodes = 0x0707;  // bits 0, 1, 2, 8, 9, 10
   const unsigned opcode = first & 0x0F;
@@ -139,7 +139,8 @@ std::size_t write_client_header(std::byte* to, FrameStart start, std::uint64_t p
 std::size_t write_close_payload(std::span<std::byte, kControlPayloadBytesMax> to, CloseCode code,
                                 std::string_view reason) noexcept;
 
-// What a peer's close frame says (RFC 6455 section 7.4). `fault` is `none` if it is well formed.
+// The content of a peer's close frame (RFC 6455 section 7.4). `fault` is `none` if it is well
+// formed.
 struct ClosePayload {
   Breach fault = Breach::none;
   CloseCode code = CloseCode::no_status;

@@ -18,10 +18,11 @@
 
 namespace corelane::ws {
 
-// What an endpoint accepts. Built at start-up, shared by all connections of a listener.
+// The handshakes that an endpoint accepts. Built at start-up, shared by all connections of a
+// listener.
 struct HandshakePolicy {
-  // Those that are spoken, the preferred one first: of those that a client offers, the first here
-  // is chosen (RFC 6455 section 4.2.2, item 5 leaves the choice to the server).
+  // The subprotocols that it speaks, the preferred one first: the first of these that a client
+  // offers is chosen (RFC 6455 section 4.2.2, item 5 leaves the choice to the server).
   std::vector<std::string> subprotocols;
   bool is_subprotocol_required = false;  // a client that offers none of them is refused
 
@@ -69,7 +70,7 @@ bool is_upgrade(const net::http::Request& request) noexcept;
 std::string_view choose_subprotocol(const net::http::Request& request,
                                     const HandshakePolicy& policy) noexcept;
 
-// What a route that only speaks WebSocket answers to plain HTTP.
+// The answer of a route that only speaks WebSocket to plain HTTP.
 Rejection upgrade_required() noexcept;
 
 // Appends the whole 101 response, up to and including the empty line.

@@ -23,11 +23,12 @@
 //   ws::Inflater& inflater();                               only if compression was negotiated
 //   std::byte* landing();                                   optional: where the next frame moves to
 //
-// Where a sink has landing(), a payload that would lie in place is unmasked to behind room for a
-// server's header from there on; it is below the frame, in the caller's bytes. Null: no move.
+// Where a sink has landing(), a payload that would lie in place is unmasked to the address that it
+// returns, behind room for a server's header; the address is below the frame, in the caller's
+// bytes. Null: no move.
 //
-// After our own close frame, whatever made us send it, a reader is given further bytes by skip(),
-// which looks for the peer's close frame only and keeps nothing else.
+// After our own close frame, for whatever reason we sent it, further bytes go to skip(), which
+// looks for the peer's close frame only and keeps nothing else.
 //
 // A sink may neither call consume() on nor destroy the reader that is calling it.
 
@@ -152,15 +153,15 @@ class MessageReader {
 
   // In the middle of a frame or of a fragmented message: the connection runs a deadline.
   bool unfinished() const noexcept;
-  // What it holds of a message that is not whole yet.
+  // Memory that it holds of a message that is not whole yet.
   std::size_t unfinished_bytes() const noexcept;
   // Gives it back; after our close frame, as skip().
   void drop_unfinished() noexcept { skip({}); }
   // Payload bytes of the current frame that have not arrived. 0 between frames and inside a header.
-  // For who looks from outside, tests above all: receives are sized by how full they come.
+  // A connection ends its large receives by it (net::Stream::end_receives_at).
   std::uint64_t bytes_missing() const noexcept;
-  // How large the frame is, header and all, that `next` goes on with or begins; 0 if too little of
-  // it is there to say.
+  // The size, header included, of the frame that `next` goes on with or begins; 0 if too little of
+  // it is there to tell.
   std::uint64_t frame_bytes(std::span<const std::byte> next) const noexcept;
 
  private:

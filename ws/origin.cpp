@@ -29,7 +29,7 @@ constexpr net::http::AsciiSet kHostChars{[](char c) {
          std::string_view{"-._~!$&'()+;="}.find(c) != std::string_view::npos;
 }};
 
-// Of RFC 3986 section 3.1.
+// RFC 3986 section 3.1.
 bool is_scheme(std::string_view text) noexcept {
   return !text.empty() && is_alpha(text.front()) &&
          std::all_of(text.begin(), text.end(), [](char c) {
@@ -343,7 +343,7 @@ void OriginList::assign(const std::vector<std::string>& entries) {
 
 bool OriginList::matches(std::string_view origin) const noexcept {
   if (allows_any_) return true;
-  // What sandboxed frames and, in most browsers, local files send.
+  // Sandboxed frames and, in most browsers, local files send this.
   if (origin == "null") return allows_null_;
   const std::optional<OriginView> view = parse_origin(origin);
   if (!view) return false;
