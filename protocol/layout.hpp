@@ -7,8 +7,10 @@
 //
 // Positions count from the start of the frame; alignment is relative to it.
 //
-//   table:   [vtable: own bytes | table bytes | field positions…] pad [way back to vtable |
-//   fields…] string:  [count | text | 0] pad            vector: [count | elements] pad
+//   table:   [vtable: own bytes | table bytes | field positions…] pad
+//            [way back to vtable | fields…]
+//   string:  [count | text | 0] pad
+//   vector:  [count | elements] pad
 //
 // With kStore false nothing is written and only positions advance: the same code measures a frame.
 //
@@ -161,7 +163,7 @@ class Table {
     note(field);
     writer_.append_bytes(uuid.data, sizeof uuid.data);
   }
-  // Returns the slot for Writer::string() and its like.
+  // Returns the slot for Writer::string() or Writer::bytes().
   constexpr std::size_t add_offset(flatbuffers::voffset_t field) noexcept {
     note(field);
     const std::size_t slot = writer_.at();

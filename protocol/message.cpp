@@ -24,9 +24,9 @@ constexpr std::size_t kEventOffsetAt = kEventPayloadAt + kEvent.at(fbs::ChannelE
 constexpr std::size_t kEventPublisherAt =
     kEventPayloadAt + kEvent.at(fbs::ChannelEvent::VT_PUBLISHER);
 
-// The envelope around a payload that lay(writer) writes. Returns the length of the frame; what pads
-// it to that has been written before. Each form is laid by code of its own, in which its fields are
-// where they always are.
+// Lays the envelope around a payload that lay(writer) writes. Returns the length of the frame; its
+// caller has written the padding at its end. Each form has code of its own, in which every field is
+// at a constant position.
 template <bool kStore, class Lay>
 std::size_t lay_whole(std::byte* base, const MessageHeader& header, Opcode opcode,
                       const Lay& lay) noexcept {
@@ -66,10 +66,10 @@ template <class Body>
 void lay_frame(std::span<std::byte> out, const MessageHeader& header, const Body& body) noexcept {
   PROTOCOL_DEBUG_ASSERT(out.size() == frame_bytes(header, body));  // before anything is overwritten
   PROTOCOL_DEBUG_ASSERT(out.size() <= kBufferBytesMax);
-  // The padding at the end; what is laid overwrites the rest of it.
+  // Clears the padding at the end; the body overwrites the rest of these bytes.
   store(out.data() + out.size() - 8, std::uint64_t{0});
   const std::size_t laid = lay_body<true>(out.data(), header, body);
-  // Three instructions a frame, so that a wrong length does not go on with what lay behind it.
+  // Three instructions a frame: a wrong length must not send on the bytes behind the frame.
   PROTOCOL_ASSERT(laid == out.size());
 }
 
@@ -107,7 +107,7 @@ EventTemplate::EventTemplate(std::string_view channel, std::uint64_t epoch, bool
   lay_whole<true>(prefix_.data(), {}, Opcode::Event, lay);
   PROTOCOL_ASSERT(load<std::uint64_t>(&prefix_[kEventOffsetAt]) == body.offset);
   PROTOCOL_ASSERT(load<std::uint64_t>(&prefix_[kEventOffsetAt - 8]) == epoch);
-  // What follows the length of the (empty) data is the padding of the frame.
+  // Bytes behind the length of the (empty) data are the padding of the frame.
   prefix_.resize(kEventPayloadAt + load<std::uint32_t>(&prefix_[kEventPayloadBytesAt]));
 }
 

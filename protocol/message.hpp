@@ -139,7 +139,7 @@ std::size_t write_frame(std::span<std::byte> out, const MessageHeader& header,
                         const Body& body) noexcept;
 
 // Writes one frame over all of out, which is frame_bytes(header, body) long and no longer than
-// kBufferBytesMax: for who has measured it to find the memory.
+// kBufferBytesMax: for callers that have measured it to find the memory.
 template <class Body>
 void lay_frame(std::span<std::byte> out, const MessageHeader& header, const Body& body) noexcept;
 
@@ -156,7 +156,7 @@ std::size_t append_frame(std::vector<std::byte>& out, const MessageHeader& heade
   return written;
 }
 
-// What differs between two events of one channel.
+// The fields that differ between two events of one channel.
 struct EventStamp {
   std::uint64_t timestamp = 0;  // nanoseconds since the epoch
   std::uint64_t offset = 0;
