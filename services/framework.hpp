@@ -80,7 +80,7 @@ using sent = corelane::services::Sent;
 using broadcast_done = corelane::services::BroadcastDone;
 using channel_event = corelane::services::ChannelEvent;
 using channel_reader = corelane::services::ChannelReader;
-// Of HTTP routes (net/http/owned_request.hpp, deferred.hpp, status.hpp).
+// Types of HTTP routes (net/http/owned_request.hpp, deferred.hpp, status.hpp).
 using http_request = corelane::net::http::OwnedRequest;
 using http_responder = corelane::net::http::DeferredResponder;
 using http_status = corelane::net::http::Status;
@@ -199,7 +199,7 @@ struct websocket_endpoint {
 };
 
 namespace detail {
-// What a node serves by these functions, which outlive it; `common` has everything else.
+// The route by which a node serves these functions, which outlive it; `common` has everything else.
 corelane::services::NodeOptions::WebSocketRoute route_of(
     const std::string& pattern, websocket_endpoint& functions,
     const corelane::ws::EndpointOptions& common);

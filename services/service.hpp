@@ -33,7 +33,7 @@ class Service {
   // Adds its HTTP routes to those of the core, which it outlives.
   virtual void add_routes(net::http::Routes& routes);
   virtual void drain() noexcept;
-  // Of a service that has asked for it (Sessions::tell_ended). The session's memory is there until
+  // For a service that has asked for it (Sessions::tell_ended). The session's memory is there until
   // this returns; it takes nothing more.
   virtual void session_ended(Session& session) noexcept;
   // Ends what it still runs, and waits for it.

@@ -20,7 +20,7 @@ int print(std::FILE* to, std::string_view text) {
 
 std::optional<int> answer(const ConfigResult& result) {
   if (result.action == ConfigAction::help && result.ok()) return print(stdout, result.help);
-  // A server goes on whether or not its warnings are read; who only checks waits for the reader.
+  // A server does not wait for a reader of its warnings; a command that only checks does.
   const bool runs = result.ok() && result.action == ConfigAction::run;
   for (const std::string& warning : result.warnings) {
     if (runs) {

@@ -1,5 +1,6 @@
 #pragma once
-// What a server program says of its configuration before it serves, and whether it goes on.
+// Prints a server program's configuration, errors and warnings before it serves, and decides
+// whether it goes on.
 
 #include <optional>
 

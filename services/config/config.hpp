@@ -30,7 +30,7 @@ struct ConfigError {
   std::string text() const;
 };
 
-// Of several, the last of these is done.
+// If several are asked for, the last of these is done.
 enum class ConfigAction : std::uint8_t { run, print_config, check_config, help };
 
 struct ConfigResult {
@@ -52,7 +52,7 @@ struct ConfigResult {
   std::string shown(const Setting& setting) const;
 };
 
-// What a program asks for itself, in front of all sources.
+// A value that the program itself asks for, ahead of all sources.
 struct Preset {
   std::string path;  // of a setting of the table
   Value value;

@@ -18,8 +18,8 @@ std::string text_of(const toml::node& node) {
   return std::move(text).str();
 }
 
-// What a node holds; a number with a point, a date or a mixed list becomes a list of nothing that
-// any setting takes, and is refused with the setting's own words.
+// The value of a node. A number with a point, a date or a mixed list becomes a list that no setting
+// takes, and is refused in the setting's own words.
 RawValue raw_of(const toml::node& node) {
   if (const auto* boolean = node.as_boolean()) return {boolean->get(), false};
   if (const auto* integer = node.as_integer()) return {integer->get(), false};

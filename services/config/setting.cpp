@@ -86,7 +86,7 @@ ValueProblem set_boolean(const RawValue& raw, Value& to) {
   return {};
 }
 
-// What neither --print-config could print nor a file hold.
+// False for text that --print-config could not print and a file could not hold.
 bool is_utf8(std::string_view text) {
   return ws::is_valid_utf8(std::as_bytes(std::span{text}));
 }
@@ -121,8 +121,7 @@ bool append_elements(const Setting& setting, const std::string& text,
   return true;
 }
 
-// What is wrong with an element. It may have been meant as several: then with the first of them
-// that is none.
+// The problem of an element. If it was meant as several: that of the first one that is not valid.
 ValueProblem problem_in(const Setting& setting, std::string_view element) {
   std::string_view wrong = element;
   for (std::string_view rest = element; !rest.empty();) {

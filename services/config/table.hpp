@@ -24,7 +24,7 @@ class SettingTable {
   void add(std::span<const Row<Options>> rows, Options& options) {
     for (const Row<Options>& row : rows) add(row.setting, &options, &options);
   }
-  // The same for a program that has nothing these settings have an effect on.
+  // The same for a program in which these settings have no effect.
   template <class Options>
   void add_without_effect(std::span<const Row<Options>> rows) {
     const Options defaults;
@@ -35,7 +35,7 @@ class SettingTable {
   const Value& default_of(const Setting& setting) const noexcept {
     return defaults_[index_of(setting)];
   }
-  // Of a setting of this table.
+  // The setting must be one of this table.
   std::size_t index_of(const Setting& setting) const noexcept {
     return static_cast<std::size_t>(&setting - settings_.data());
   }

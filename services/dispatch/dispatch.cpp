@@ -116,8 +116,8 @@ void Dispatch::on_message(Session& session, std::span<const std::byte> message) 
       return;
     }
     on_frame(session, frame.message);
-    // It may have been closed just now: as a slow reader, or by a handler. Nobody is there to be
-    // answered, so nothing more takes effect.
+    // The session may have been closed just now, as a slow reader or by a handler. It cannot be
+    // answered any more, so nothing more takes effect.
     if (session.closing()) return;
   }
 }

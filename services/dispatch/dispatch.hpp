@@ -131,7 +131,7 @@ class Dispatch : public Service {
   Counters counters_;
 };
 
-// What others get of a request's header: not the transaction id.
+// The header that others get of a request's: without the transaction id.
 inline protocol::MessageHeader passed_on(const protocol::MessageView& message) noexcept {
   return {.transaction_id = {},
           .timestamp = message.timestamp,

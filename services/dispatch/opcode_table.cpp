@@ -18,7 +18,7 @@ bool is_sent_by_clients(std::uint16_t opcode) noexcept {
   return protocol::classify(static_cast<Opcode>(opcode)) == protocol::OpcodeClass::request;
 }
 
-// What was found wrong in a gate is the request's answer.
+// If a gate refuses the request, its error is the request's answer.
 bool passes(RequestGates::Ask ask, Dispatch& dispatch, Session& session, const MessageView& message,
             const OpcodeRow& row) {
   if (ask == nullptr) return true;
@@ -47,7 +47,7 @@ void serve_custom(Dispatch& dispatch, Session& session, const MessageView& messa
   dispatch.run(*handler, session, message);
 }
 
-// What the gates are told of an opcode that only the application serves.
+// The row that gates see for an opcode that only the application serves.
 OpcodeRow row_of(const CustomHandler& handler, Opcode opcode) noexcept {
   return {.opcode = opcode,
           .name = handler.name.c_str(),

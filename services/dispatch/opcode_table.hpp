@@ -28,11 +28,11 @@ class Dispatch;
 class Request;
 class Session;
 
-// What a session must be allowed to do for a request to be served. `none`: everybody is.
+// The right that a session needs for a request to be served. `none`: every session has it.
 enum class Right : std::uint8_t { none, subscribe, publish, send, broadcast, application };
 
-// What serving a request takes. Near the end of the memory budget requests of the class `memory`
-// are refused with `overloaded`; the others are always served.
+// The resources that serving a request takes. Near the end of the memory budget requests of the
+// class `memory` are refused with `overloaded`; the others are always served.
 enum class CostClass : std::uint8_t {
   control,  // nothing that lasts: WhoAmI, Ping
   light,    // gives back more than it takes, or bounded for each session
@@ -53,7 +53,7 @@ struct OpcodeRow {
   ServeFunction serve = nullptr;
 };
 
-// What serves an application's opcode: one of the two functions. Shared by all cores, so it must
+// The handler of an application's opcode: one of the two functions. Shared by all cores, so it must
 // not have state of its own that is not per core. An exception that leaves it costs the request an
 // Error `internal` and the log a line.
 struct CustomHandler {
@@ -82,7 +82,7 @@ class HandlerTable {
   tsl::robin_map<std::uint16_t, CustomHandler> handlers_;
 };
 
-// What is looked at before a request is served; null: nothing is. On the session's core.
+// The checks before a request is served; null: none. On the session's core.
 struct RequestGates {
   struct Refusal {
     protocol::ErrorCode code = protocol::ErrorCode::none;  // none: the request passes

@@ -12,7 +12,7 @@ constexpr config::Row<DispatchOptions> kSettings[] = {
         "limits", "subscriptions_per_session_max"),
 };
 
-// Of programs that have handlers of their own.
+// Settings of programs that have handlers of their own.
 constexpr config::Row<DispatchOptions> kHandlerSettings[] = {
     config::count<&DispatchOptions::handlers_running_max>(
         {"limits", "handlers_max", "max-handlers"}, {1, 100'000'000},

@@ -41,7 +41,7 @@ class IpLimit {
 
   static IpLimit& local() noexcept { return services::local<IpLimit>(ServiceSlot::ip_limit); }
 
-  // What Network::listen is to be given in place of `function` and `context`.
+  // The arguments for Network::listen in place of `function` and `context`.
   struct Gate {
     IpLimit* limit;
     net::AcceptFunction function;

@@ -20,9 +20,11 @@ namespace {
 
 constexpr std::string_view kGoingAway = net::http::Server::kGoingAway;
 constexpr runtime::Nanoseconds kDrainLook = 10 * runtime::kMillisecond;
-// Streams in which connections beyond the limit are told so, for each core.
+// Streams of each core, beyond its connections, by which further ones are told that there is no
+// room.
 constexpr std::uint32_t kRefusedAtOnce = 256;
-// Beyond the close timeout, so that who has one of its own (to an eighth of a second) uses it.
+// Beyond the close timeout, so that a connection with a timer of its own (to an eighth of a second)
+// ends by that.
 constexpr runtime::Nanoseconds kDrainGrace = 250 * runtime::kMillisecond;
 // The longest ways over cores (services/pubsub): publisher -> owner -> subscriber, and from there
 // back to the publisher with the Ack.
@@ -52,7 +54,7 @@ net::NetworkOptions network_options(const NodeOptions& options) noexcept {
   net::NetworkOptions network = options.network;
   network.streams_max =
       static_cast<std::uint32_t>(streams_for(options.connections_max, Core::current().cores()));
-  // Bursts are no reason to close anybody for want of memory.
+  // A burst alone must not have connections closed for want of memory.
   const std::size_t budget = Core::current().memory().budget();
   if (budget != 0) network.shared_bytes_max = std::min(network.shared_bytes_max, budget / 4);
   return network;
@@ -242,7 +244,7 @@ Task<std::uint32_t> CoreNode::end_sessions(runtime::Nanoseconds until) {
     Session* session = sessions_.in_slot(slot);
     if (session == nullptr) continue;
     if (TcpSessions::is_unfinished(*session)) {
-      // What it is sending will not be served, so its end is not waited for.
+      // A request that it is still sending will not be served, so its end is not waited for.
       session->close(ws::CloseCode::going_away, kGoingAway, net::http::Server::kDrainLinger);
     } else {
       session->close(ws::CloseCode::going_away, kGoingAway);

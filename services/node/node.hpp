@@ -26,7 +26,7 @@
 
 namespace corelane::services {
 
-// What is spoken on the connections of a listener.
+// The protocol that is spoken on the connections of a listener.
 enum class Spoken : std::uint8_t {
   http,  // HTTP, and WebSocket where a request asks for it
   tcp,   // the opcode protocol without WebSocket
@@ -43,26 +43,28 @@ struct NodeOptions {
   net::NetworkOptions network;
   net::http::ServerOptions http;
   ws::EndpointOptions websocket;  // of the opcode protocol
-  // Where it is spoken over WebSocket: patterns of ws/endpoint_routes.hpp.
+  // Paths where it is spoken over WebSocket: patterns of ws/endpoint_routes.hpp.
   std::vector<std::string> websocket_paths{"/", "/ws"};
   TcpOptions tcp;
   PubSubOptions pubsub;
   DispatchOptions dispatch;
-  // Of the node; each core takes its share. One more is answered 503, or Error overloaded.
+  // Connections of the node; each core takes its share. One more is answered 503, or Error
+  // overloaded.
   std::uint32_t connections_max = 1'000'000;
-  // Of one address; 0: no limit. With a limit, network.direct_descriptors must be false.
+  // Connections of one address; 0: no limit. With a limit, network.direct_descriptors must be
+  // false.
   std::uint32_t connections_per_ip_max = 0;
-  // Of messages, frames and bodies that are not whole yet, on all cores together. With one byte
-  // more those are closed that hold most and have sent nothing for longest.
+  // Bytes of unfinished messages, frames and bodies on all cores together. With one byte more the
+  // connections are closed that hold most and have sent nothing for longest.
   std::uint64_t unfinished_bytes_max = 256 * 1024 * 1024;
   runtime::ListenOptions socket;           // rights of the files of Unix sockets
   const HandlerTable* handlers = nullptr;  // of the application; must outlive the node
   RequestGates gates;
-  // Of the application, behind the server's own (services/service.hpp). Their options outlive the
-  // node.
+  // Services of the application, behind the server's own (services/service.hpp). Their options
+  // outlive the node.
   std::vector<ServiceEntry> services;
-  // Of the application, beside the server's own. What a route points at outlives the node; it is
-  // called on all cores.
+  // HTTP routes of the application, beside the server's own. Everything that a route points to
+  // outlives the node; it is called on all cores.
   struct HttpRoute {
     std::string method;
     std::string pattern;  // net/http/router.hpp
@@ -80,7 +82,7 @@ struct NodeOptions {
   std::vector<WebSocketRoute> websocket_routes;
 };
 
-// What the cores of a node have in common: its options, the list of its services, bound to them
+// The common part of a node's cores: its options, the list of its services, bound to them
 // (services/node/services.hpp), and the opcodes of these and of the application's handlers.
 struct NodePlan {
   explicit NodePlan(NodeOptions with);
@@ -93,11 +95,11 @@ struct NodePlan {
   OpcodeTable opcodes;
 };
 
-// Of one core, of what all cores have together.
+// One core's share of what all cores have together.
 std::uint32_t share_of(std::uint32_t total) noexcept;
 
-// What a core's network must have room for: its share of the connections, and some that are told
-// that there is no room for them. More than those wait to be accepted.
+// The streams that a core's network must have room for: its share of the connections, and some that
+// are told that there is no room for them. More than those wait to be accepted.
 std::uint64_t streams_for(std::uint64_t connections_max, std::uint32_t cores) noexcept;
 
 // One core's part.
@@ -168,8 +170,8 @@ class Node {
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
-  // Makes every core's part. Returns what could not be made, or nothing: then nothing is left of
-  // it, and neither drain() nor stop() may follow.
+  // Makes every core's part. Empty, or what could not be made: then nothing is left of it, and
+  // neither drain() nor stop() may follow.
   runtime::Task<std::string> start();
 
   struct ListenError {
@@ -178,7 +180,7 @@ class Node {
   };
   // Listens on all addresses on all cores; Unix sockets on core 0. The first failure, if any.
   runtime::Task<std::optional<ListenError>> listen();
-  // What listen() bound, in the order of the options, ephemeral ports resolved.
+  // The listeners that listen() bound, in the order of the options, ephemeral ports resolved.
   const std::vector<NodeListener>& listening() const noexcept { return listening_; }
   // The first of them.
   runtime::Address address(Spoken spoken = Spoken::http) const noexcept;

@@ -42,7 +42,7 @@ constexpr int kTakenLookMs = 10;
 
 constinit runtime::LogReason kHangup("SIGHUP is ignored");
 
-// What was logged is written out at every end of run_node(), but nobody is waited for long.
+// Writes the log out at every end of run_node(), but waits only a moment for a slow reader.
 struct LogEnd {
   LogEnd() = default;
   LogEnd(const LogEnd&) = delete;
@@ -192,8 +192,8 @@ runtime::Error last_error() noexcept {
   return runtime::Error::from_errno(errno);
 }
 
-// A file, if it is a socket, is in the way while somebody listens on it: asked by connecting, which
-// does not wait for a server with a full backlog. Of an abstract name the kernel knows.
+// A socket's file is in the way while a process listens on it: found by connecting, which does not
+// wait for a server with a full backlog. An abstract name is in the way if bind(2) fails.
 std::optional<runtime::Error> unix_address_taken(const runtime::Address& address) {
   const char* const path = reinterpret_cast<const sockaddr_un*>(address.raw())->sun_path;
   const bool abstract = path[0] == '\0';

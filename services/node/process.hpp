@@ -1,7 +1,7 @@
 #pragma once
-// What a server process does around its node: it looks whether the host can run
-// it, takes the descriptors they need, refuses addresses that another process listens on, says
-// what it listens on, and ends as signals ask:
+// What a server process does around its node: it looks whether the host can run it, takes the
+// descriptors they need, refuses addresses that another process listens on, says what it listens
+// on, and ends as signals ask:
 //
 //   SIGTERM, SIGINT   drains: no more connections, 1001 to every client, flush, exit 0 within the
 //                     deadline; a second one ends the process at once (128 + signal)
@@ -38,7 +38,7 @@ inline constexpr int kExitUnavailable = runtime::kCpuExitCode;
 struct ProcessOptions {
   runtime::RuntimeOptions runtime;  // direct descriptors are filled in by run_node
   std::uint64_t connections_max = 1'000'000;
-  bool warns_if_fewer = false;  // connections_max is somebody's wish, not a default
+  bool warns_if_fewer = false;  // connections_max was configured, no default
   bool direct_descriptors = true;
   // With what comes after it within the 10 s after which supervisors kill.
   runtime::Nanoseconds drain_deadline = 8 * runtime::kSecond;

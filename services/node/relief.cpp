@@ -14,14 +14,14 @@ namespace {
 
 constinit runtime::LogReason kRelieved("connections closed for want of memory");
 
-// A pass looks at every connection, so one that finds nobody to end is not repeated at once: what
-// the core holds is then in operations that are ending, or of those who hold too little.
+// A pass looks at every connection, so one that finds none to end is not repeated at once: the
+// memory is then held by operations that are ending, or by connections that hold too little each.
 constexpr runtime::Nanoseconds kPause = 10 * runtime::kMillisecond;
 
 }  // namespace
 
-// Down to an eighth below the limit, and to where requests are taken again, so that this runs
-// rarely.
+// Down to an eighth below the limit, and to the level at which requests are taken again, so that
+// this runs rarely.
 void CoreNode::relieve(void* node) noexcept {
   auto& self = *static_cast<CoreNode*>(node);
   runtime::Core& core = runtime::Core::current();

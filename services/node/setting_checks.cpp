@@ -1,4 +1,4 @@
-// Settings against each other: what none of them alone can tell.
+// Checks of settings against each other, which none of them alone allows.
 
 #include <fmt/format.h>
 

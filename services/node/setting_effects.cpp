@@ -15,7 +15,7 @@ using config::Configuration;
 using config::Setting;
 using config::Texts;
 
-// What the shortest WebSocket handshake takes: Host, Upgrade, Connection, key and version.
+// Fields of the shortest WebSocket handshake: Host, Upgrade, Connection, key and version.
 constexpr std::uint64_t kHandshakeFields = 5;
 constexpr std::uint64_t kHandshakeHeaderBytes = 122;
 

@@ -85,8 +85,8 @@ std::string check_level(std::string_view text) {
 
 // --- Options of another type than their setting's value
 
-// What our own framing may add to a message at the limit, so that one fits into an empty queue:
-// a frame header, an event's fields and the longest channel name.
+// Most bytes that our own framing adds to a message at the limit, so that one fits into an empty
+// queue: a frame header, an event's fields and the longest channel name.
 constexpr std::uint64_t kFramingBytes = 2048;
 
 void set_listeners(ServerOptions& options, Spoken spoken, const Texts& texts) {
@@ -237,7 +237,7 @@ constexpr ServerRow kLimitRows[] = {
     config::duration<kNode, kNetwork, &Network::write_stall_timeout>(
         {"limits", "write_stall_timeout", "write-stall-timeout"},
         {100 * kMillisecond, kHour, kZeroToo},
-        "who takes nothing of what waits for it this long is closed; 0 is never"),
+        "a peer that takes nothing queued for it this long is closed; 0 is never"),
     config::bytes<kProcess, kRuntime, &runtime::RuntimeOptions::memory_bytes_max>(
         {"limits", "memory_bytes_max", "max-memory"}, {kMiB, 1024 * 1024 * kGiB, kZeroToo},
         "most memory held for peers, of all cores; 0 is half of what the host or cgroup has"),
@@ -246,7 +246,7 @@ constexpr ServerRow kLimitRows[] = {
         "most memory of messages and bodies that are not whole yet, of all cores"),
 };
 
-// Behind the limits of the services.
+// Rows that stand behind the limits of the services.
 constexpr ServerRow kConnectionRows[] = {
     config::count<kNode, &NodeOptions::connections_max>(
         {"limits", "connections_max", "max-connections"}, {1, 10'000'000},

@@ -13,7 +13,7 @@
 
 namespace corelane::services {
 
-// What settings are for.
+// The options that the settings of a server set.
 struct ServerOptions {
   ServerOptions() { process.runtime.cores = 0; }
 
@@ -32,15 +32,15 @@ enum class ServedBy : std::uint8_t {
 // Bound to `options`, which outlive it.
 config::SettingTable settings_of(ServerOptions& options, ServedBy served_by);
 
-// What one setting alone cannot tell. `has_huge_pages`: the program's allocator can be asked for
+// Checks settings against each other. `has_huge_pages`: the program's allocator can be asked for
 // them.
 void check_settings(config::ConfigResult& result, ServedBy served_by, bool has_huge_pages);
 // Warns of settings that have no effect beside the others. A part of check_settings().
 void warn_of_ineffective_settings(config::ConfigResult& result, ServedBy served_by,
                                   bool has_huge_pages);
 
-// What is left open is the host's: the number of cores, the node's name, the budget of memory (half
-// of `memory_bytes`). And options that follow from several settings.
+// Fills in what the settings leave open from the host: the number of cores, the node's name, the
+// budget of memory (half of `memory_bytes`). And options that follow from several settings.
 void resolve(ServerOptions& options, const std::vector<int>& cpus, const std::string& host_name,
              std::uint64_t memory_bytes);
 

@@ -20,7 +20,7 @@ void guard_start() noexcept;
 // the limit and the fix, then the end as guard_start() says. Also for an allocator that calls no
 // new handler, and before static initialisers have run.
 [[noreturn]] void end_out_of_memory() noexcept;
-// It serves now.
+// Call it when the server serves.
 void start_is_over() noexcept;
 // Nothing is served any more: takes back what guard_start() did for memory and exceptions.
 void end_guard() noexcept;

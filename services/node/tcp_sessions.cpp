@@ -14,7 +14,7 @@ namespace corelane::services {
 namespace {
 
 constexpr std::size_t kGatheredBytesKept = 4096;
-constexpr std::uint32_t kRetryAfterMs = 1000;  // for who finds no room
+constexpr std::uint32_t kRetryAfterMs = 1000;  // for clients that find no room
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 #pragma once
 // The two halves of a channel: what its owner core knows (position, interested cores, the run that
-// is being laid out) and what a core with subscribers knows (who they are). Both belong to PubSub.
+// is being laid out) and what a core with subscribers knows (its subscribers). Both belong to
+// PubSub.
 
 #include <cstdint>
 #include <span>
@@ -51,7 +52,7 @@ struct LocalChannel {
   std::uint32_t pending = 0;  // SubscriptionAsks that have not been answered
 };
 
-// A publish that wants an Ack: its place in a run, and who asked.
+// A publish that wants an Ack: its place in a run, and where the Ack goes.
 struct AckRequest {
   ReplyTo to;
   std::uint64_t offset;

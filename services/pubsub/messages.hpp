@@ -1,5 +1,5 @@
 #pragma once
-// What the PubSub instances of two cores say to each other.
+// The messages between the PubSub instances of two cores.
 // Requests form no cycle: subscriber -> owner -> subscriber ends there, and so does publisher ->
 // owner -> subscribers -> owner -> publisher.
 
@@ -64,7 +64,7 @@ struct PubSub::RunMessage {
   std::uint64_t bytes;
   LocalChannelId channel;
   std::uint32_t events;
-  std::uint32_t acks_slot;  // who counts, at the owner; kNoAcks: nobody
+  std::uint32_t acks_slot;  // the count at the owner; kNoAcks: nobody waits for it
   std::uint32_t acks_generation;
   static constexpr std::uint32_t kNoAcks = UINT32_MAX;
   std::size_t lane_bytes() const noexcept { return block.capacity(); }

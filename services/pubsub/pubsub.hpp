@@ -49,7 +49,7 @@ struct PubSubOptions {
   std::uint64_t hash_seed = 0;  // the same on all cores of a process, different in each process
 };
 
-// What is published: by a session, a coroutine or the server itself.
+// A publish: by a session, a coroutine or the server itself.
 struct Publication {
   std::string_view channel;
   protocol::Bytes data;
@@ -88,7 +88,7 @@ class PubSub : public Service {
   static constexpr runtime::Nanoseconds kSweepPause = runtime::kMillisecond;
   // Most channels that one subscribe or unsubscribe may name.
   static constexpr std::size_t kChannelsPerCallMax = 65'536;
-  // The hint to who asked for one channel too many: some are forgotten each minute.
+  // The hint when channels_max is reached: some channels are forgotten each minute.
   static constexpr std::uint32_t kRetryAfterMs = 10'000;
 
   explicit PubSub(const PubSubOptions& options);
@@ -161,7 +161,7 @@ class PubSub : public Service {
   friend class Listener;
   static SubscriberName name_of(Subscriber& subscriber) noexcept;
   Subscriber* find(const SubscriberName& name) noexcept;  // null: it has ended
-  // Of one request; what it refuses itself has its result at once.
+  // The pending state of one request; results that it decides itself are there at once.
   struct PendingId {
     std::uint32_t slot;
     std::uint32_t generation;

@@ -15,7 +15,7 @@ using runtime::CoreId;
 
 namespace {
 
-// Of one channel, in a SubscribeReply.
+// Logs the refusal of one channel in a SubscribeReply.
 [[gnu::cold]] void log_refused_channel(Subscriber& subscriber, ErrorCode code) {
   if (subscriber.kind() != Subscriber::Kind::session) return;
   net::Stream& stream = static_cast<Session&>(subscriber).stream();
@@ -316,7 +316,7 @@ void PubSub::answer_ask(const SubscriptionAsk& ask, CoreId from) {
   if (channel == nullptr) {
     answer.code = ask.unsubscribes ? ErrorCode::not_subscribed : ErrorCode::limit_exceeded;
   } else {
-    // What was ordered before leaves ahead of the answer.
+    // Events that were ordered before leave ahead of the answer.
     flush_channel(*channel);
     if (!ask.unsubscribes) take_interest(*channel, ask.channel, from);
     answer.epoch = channel->epoch;

@@ -38,7 +38,7 @@ struct Sessions::PendingBroadcast {
   std::uint32_t cores_left = 0;
 };
 
-// What travels with a Send to another core, at the start of a block; the data comes behind it.
+// Travels with a Send to another core, at the start of a block; the data comes behind it.
 struct Sessions::DirectRecord {
   ReplyTo to;
   protocol::Uuid from;
@@ -48,7 +48,8 @@ struct Sessions::DirectRecord {
   std::uint64_t data_bytes;
 };
 
-// Behind what a session has sent to a core, and back behind what that core answered at once.
+// Travels to a core behind everything that a session has sent there, and back behind everything
+// that the core answered at once.
 struct Sessions::FenceAnswer {
   SessionId session;
   void deliver(CoreId) const { Sessions::local().answered(session); }

@@ -9,7 +9,7 @@
 // and carries 62 random bits, so that any core finds the owner without a table, and nobody finds a
 // session by guessing. Send goes to the owner over a lane and comes back as an acknowledgement or
 // an error; Broadcast goes to every core, each hands it to its sessions, and the counts come back.
-// What one session sends and broadcasts, another one gets in that order, on any core. A session
+// What one session sends and broadcasts reaches another one in that order, on any core. A session
 // that ends in between is an unknown session.
 
 #include <cstdint>
@@ -40,7 +40,7 @@ struct DirectSend {
   std::uint64_t span_id = 0;
 };
 
-// What a Broadcast says: every session of every core but `except` is handed a BroadcastMessage.
+// A Broadcast: every session of every core but `except` is handed a BroadcastMessage.
 struct BroadcastSend {
   protocol::Bytes data;
   protocol::Uuid from{};
@@ -60,8 +60,8 @@ struct BroadcastDone {
 void complete(const ReplyTo& to, const Sent& done) noexcept;
 void complete(const ReplyTo& to, const BroadcastDone& done) noexcept;
 
-// A line of the log for an Error that a client gets: limits of the server at warning, what the
-// client has done at info, what may be quite in order (an unknown session) at debug.
+// A line of the log for an Error that a client gets: at warning for limits of the server, at info
+// for faults of the client, at debug for what may be in order (an unknown session).
 [[gnu::cold]] void log_error(net::Stream& stream, protocol::ErrorCode code, std::string_view text);
 
 class Sessions : public Service {
@@ -79,12 +79,12 @@ class Sessions : public Service {
   // Service::session_ended() of this core's instance is called for every session from now on. It
   // lives as long as the table.
   void tell_ended(Service& service) { told_ended_.push_back(&service); }
-  // Its client sends nothing more, but still reads: closes it once every answer is there, Errors to
-  // requests that asked for none included. Costs two messages a core.
+  // The client sends nothing more, but still reads: closes the session once every answer is there,
+  // also Errors to requests that asked for no answer. Costs two messages a core.
   void end(Session& session);
 
-  // For who asks seldom: suspends for a turn or two. Empty: the session has ended or is closing, it
-  // is a Unix stream, or the kernel cannot say (before Linux 6.7).
+  // For rare use: suspends for a turn or two. Empty: the session has ended or is closing, it is a
+  // Unix stream, or the kernel cannot say (before Linux 6.7).
   static runtime::Task<std::string> peer_address(SessionId id);
 
   // On this core only; nullptr if it has ended.

@@ -54,7 +54,7 @@ class Subscriptions {
     return entries()[index];
   }
 
-  // Without those that the session is leaving. Looks at each.
+  // Counts subscriptions without those that the session is leaving. Looks at each.
   std::size_t count_wanted() const noexcept {
     std::size_t wanted = 0;
     for (std::uint32_t i = 0; i < count_; ++i) wanted += entries()[i].wanted;
