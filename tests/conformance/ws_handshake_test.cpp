@@ -244,7 +244,7 @@ TEST(Handshake, TheOriginOfTheHostIsLetInOverEitherScheme) {
                      });
 }
 
-TEST(Handshake, WhatIsNoOriginIsNobodys) {
+TEST(Handshake, AMalformedOriginIsRefused) {
   HandshakePolicy policy;
   policy.allow_origins({"https://app.example.org"});
   for (const std::string_view origin : {"http://a.com/",

@@ -75,14 +75,14 @@ void serve_visitors(const Limits& limits, std::size_t count) {
     for (const Visitor& visitor : visitors) EXPECT_TRUE(visitor.served);
     EXPECT_EQ(network.counters().accepted, count);
     EXPECT_EQ(network.counters().refused, 0u);
-    // Each stays for some milliseconds; nobody waits for a timer to find a place that is free.
+    // Each stays for some milliseconds; none waits for a timer to find a free place.
     EXPECT_LT(Core::current().now() - begin, static_cast<Nanoseconds>(count) * 60 * kMillisecond);
     co_await network.shutdown();
   });
 }
 
 // At the limit of direct descriptors the kernel once reset a few of those that waited.
-TEST(SimAccept, WhoComesAtTheLimitOfDirectDescriptorsOrStreamsWaitsAndIsServed) {
+TEST(SimAccept, AConnectionAtTheLimitOfDirectDescriptorsOrStreamsWaitsAndIsServed) {
   for (const std::uint64_t seed : sim::seeds(1, 30)) {
     for (const std::uint32_t most : {1u, 3u, 20u, 40u, 100u}) {
       for (const std::size_t listeners : {std::size_t{1}, std::size_t{3}}) {
@@ -101,7 +101,7 @@ TEST(SimAccept, WhoComesAtTheLimitOfDirectDescriptorsOrStreamsWaitsAndIsServed) 
   }
 }
 
-TEST(SimAccept, WhoComesAtTheLimitOfTheProcessWaitsAndIsServed) {
+TEST(SimAccept, AConnectionAtTheLimitOfTheProcessWaitsAndIsServed) {
   for (const std::uint64_t seed : sim::seeds(1, 30)) {
     SCOPED_TRACE(seed);
     sim::Faults faults = seed == 1 ? sim::Faults::none() : sim::Faults::swarm(seed, false);

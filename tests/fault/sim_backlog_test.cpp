@@ -125,7 +125,7 @@ TEST(SimBacklog, ABackloggedCoreTakesNothingFromItsLanesAndThenEverythingInOrder
   for (const std::uint64_t seed : sim::seeds(1, 20)) {
     SCOPED_TRACE(seed);
     sim::Faults faults = seed == 1 ? sim::Faults::none() : sim::Faults::swarm(seed, false);
-    // What the sockets do is not what this is about.
+    // The faults of sockets are not the subject here.
     faults.socket_buffer_bytes = 256 * 1024;
     faults.network_delay = sim::Faults::none().network_delay;
     sim::World world(seed, faults);

@@ -158,7 +158,7 @@ TEST(SimDiscard, PastTheLimitNothingIsReadAndThePeerIsGoneAtTheDeadline) {
 }
 
 // Many that discard share a few receives, so that a stream which matters finds its buffers.
-TEST(SimDiscard, HundredsOfThemTakeFewReceivesAndBuffersFromTheOthers) {
+TEST(SimDiscard, HundredsOfDiscardingStreamsTakeFewReceivesAndBuffersFromTheOthers) {
   sim::World world(1);
   run_on_cores(1, []() -> Task<void> {
     net::NetworkOptions options = tiny_with_room();
@@ -207,7 +207,7 @@ TEST(SimDiscard, HundredsOfThemTakeFewReceivesAndBuffersFromTheOthers) {
   });
 }
 
-// They never stop sending and never read. What they cost ends with the deadline.
+// Peers that never stop sending and never read: their cost ends with the deadline.
 TEST(SimDiscard, ThousandsThatNeverReadAreGoneAtTheDeadline) {
   sim::World world(1);
   world.checks().time_max = 3600 * kSecond;

@@ -128,7 +128,7 @@ TEST(SimIdle, MoreStreamsThanOneLookTakesComeToRest) {
   run_resting(kPairs, body, options);
 }
 
-TEST(SimIdle, WhoIsNeverSilentNeverPolls) {
+TEST(SimIdle, AStreamThatIsNeverSilentNeverPolls) {
   sim::World world(1);
   run_on_cores(1, []() -> Task<void> {
     net::Network network(tiny());
@@ -145,7 +145,7 @@ TEST(SimIdle, WhoIsNeverSilentNeverPolls) {
   });
 }
 
-TEST(SimIdle, WhoSpeaksAgainSoonReceivesAsBefore) {
+TEST(SimIdle, AStreamThatSpeaksAgainSoonReceivesAsBefore) {
   sim::World world(1);
   run_resting(1, [](net::Network& network, Pairs& pairs) -> Task<void> {
     EXPECT_EQ(network.counters().polls, 2u);
@@ -198,7 +198,7 @@ TEST(SimIdle, AnAbortEndsThePollAndThePeer) {
 }
 
 // Bytes that nobody has received make the end a reset.
-TEST(SimIdle, AResetIsToldToWhoRests) {
+TEST(SimIdle, ARestingStreamLearnsOfAReset) {
   run_resting_over_seeds(1, [](net::Network& network, Pairs& pairs) -> Task<void> {
     net::Stream& far = pairs.far();
     far.pause_receiving();

@@ -39,7 +39,7 @@ void make_noise(int messages) {
   for (int i = 0; i < messages; ++i) Core::current().lanes().send(1, Noise{});
 }
 
-// Of core 0, which takes a few turns. True: they are.
+// Congests the lanes of core 0, which takes a few turns. True: they are congested.
 Task<bool> congest() {
   const Lanes& lanes = Core::current().lanes();
   for (int turn = 0; turn < 20 && !lanes.congested(); ++turn) {
@@ -74,7 +74,8 @@ TEST(SimNetwork, WhatIsHeldWhileLanesAreCongestedIsBoundedAndThenDelivered) {
         co_await Yield{};
         EXPECT_TRUE(Core::current().lanes().congested());
       }
-      // Of each end of each connection what was on its way: here, what fits a completion queue.
+      // Bytes that were on their way at each end of each connection: here, as many as fit a
+      // completion queue.
       EXPECT_LE(network.counters().bytes_received - before, 8u * 1024);
       for (EchoClient& client : clients) {
         co_await client.all_back();
@@ -87,7 +88,7 @@ TEST(SimNetwork, WhatIsHeldWhileLanesAreCongestedIsBoundedAndThenDelivered) {
   }
 }
 
-// Whatever else has the stream looked at: here, that something is sent to it.
+// Something else has the stream looked at: here, a send to it.
 TEST(SimNetwork, WhatIsHeldWhileLanesAreCongestedStaysHeldWhenItsStreamIsWrittenTo) {
   for (const std::uint64_t seed : sim::seeds(1, 20)) {
     SCOPED_TRACE(seed);
@@ -361,7 +362,7 @@ TEST(SimNetwork, APeerThatTakesNothingForTheWriteStallTimeoutIsEnded) {
   EXPECT_LE(patience.ended_after, 50 * kSecond);
 }
 
-// Far less than a send operation: only its end tells what was taken.
+// The peer takes far less than a send operation: only the end of one tells what it took.
 TEST(SimNetwork, APeerThatTakesLittleIsNoSlowReader) {
   const Patience patience = patience_with_reader_of(2000, 30 * kSecond);
   EXPECT_EQ(patience.slow_readers, 0u);
@@ -374,8 +375,8 @@ TEST(SimNetwork, WithoutAWriteStallTimeoutAPeerMayTakeNothing) {
   EXPECT_GE(patience.ended_after, 200 * kSecond);
 }
 
-// What has completed while the core was away may not have been taken yet: the time does not count
-// until a turn has had its completions.
+// Completions that came while the core was descheduled may not have been taken yet: the time does
+// not count until a turn has had its completions.
 TEST(SimNetwork, AReaderIsNotJudgedByTheTimeThatItsCoreWasDescheduled) {
   sim::Faults faults = sim::Faults::none();
   faults.socket_buffer_bytes = 16 * 1024;

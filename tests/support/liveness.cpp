@@ -1,6 +1,6 @@
-// Every test ends. One whose expectation fails in a coroutine, while others wait for what will not
-// come any more, would run until the whole executable is given up minutes later, and what comes
-// behind it would not be run either. So a test that has failed has a few seconds left, and any
+// Every test ends. One whose expectation fails in a coroutine, while others wait for something that
+// will not come any more, would run until the whole executable is given up minutes later, and the
+// tests behind it would not run either. So a test that has failed has a few seconds left, and any
 // other one a time that no load explains. Then the process says which test it was and aborts.
 //
 // Linked into every test program by gtest_dep. A signal and no thread: death tests fork.

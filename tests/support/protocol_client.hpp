@@ -46,7 +46,7 @@ struct ServerMessage {
   std::uint32_t delivered = 0;
   // SubscribeReply, UnsubscribeReply.
   std::vector<protocol::fbs::ChannelResult> results;
-  // Event, DirectMessage, BroadcastMessage: who sent it; WhoAmIReply: the session.
+  // Event, DirectMessage, BroadcastMessage: the sender; WhoAmIReply: the session.
   protocol::Uuid from{};
   std::string channel;
   std::string data;  // also of Pong, of custom opcodes (the payload), and the text of an Error
@@ -65,9 +65,9 @@ class ProtocolClient {
 
   bool open() const noexcept { return open_; }
   Via via() const noexcept { return via_; }
-  // What it was closed with; WebSocket only.
+  // The code that it was closed with; WebSocket only.
   ws::CloseCode close_code() const noexcept { return close_code_; }
-  // Of the session that the server has made for it.
+  // The core of the session that the server has made for it.
   runtime::CoreId core() const noexcept { return core_; }
   const protocol::Uuid& uuid() const noexcept { return uuid_; }
 
@@ -96,7 +96,7 @@ class ProtocolClient {
   bool has_reply(const protocol::Uuid& transaction_id) const {
     return replies_.find(transaction_id) != replies_.end();
   }
-  // What came under no transaction id and has not been taken.
+  // Messages that came under no transaction id and have not been taken.
   std::deque<ServerMessage>& events() noexcept { return events_; }
   runtime::Task<ServerMessage> event();
   // Waits until `count` are there; false if the connection ends before.

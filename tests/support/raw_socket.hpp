@@ -1,6 +1,6 @@
 #pragma once
 // Sockets of a test's own, beside any network: clients that do exactly what they are told and
-// otherwise nothing, over either ring. Used on one core; closed by who opened them.
+// nothing else, over either ring. Used on one core; the test closes those that it opened.
 
 #include <gtest/gtest.h>
 

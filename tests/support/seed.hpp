@@ -21,7 +21,7 @@ class [[nodiscard]] Seed {
   Seed(Seed const&) = delete;
   Seed& operator=(Seed const&) = delete;
 
-  // What CORELANE_SEED has to be to run this again.
+  // The value of CORELANE_SEED that runs this again.
   std::uint64_t value() const { return value_; }
   // The value mixed with the test's name: what to seed a simulation with.
   std::uint64_t mixed() const { return mixed_; }

@@ -498,7 +498,7 @@ TEST(HttpCoroutine, GoesOnBehindItsAnswer) {
   });
 }
 
-TEST(HttpCoroutine, OneTooManyIsTold) {
+TEST(HttpCoroutine, OneBeyondTheLimitIsAnswered503) {
   SiteOptions options;
   options.server.handlers_max = 1;
   run_with_desk(options, [](HttpSite& site, Desk& desk) -> Task<void> {
@@ -521,7 +521,7 @@ TEST(HttpCoroutine, OneTooManyIsTold) {
   });
 }
 
-TEST(HttpCoroutine, RequestsThatHoldTooMuchAreTold) {
+TEST(HttpCoroutine, RequestsBeyondTheLimitOfBytesAreAnswered503) {
   SiteOptions options;
   options.server.handler_bytes_max = 1000;
   const std::string head = "POST /tells/a HTTP/1.1\r\nHost: a\r\n";

@@ -387,7 +387,7 @@ TEST(HttpServer, AConnectionIsIdleBehindAnErrorAsBehindAnAnswer) {
   EXPECT_EQ(answers[0].status, 404);
 }
 
-// Where the limits are the same for all who count: one is taken, one more is not.
+// The limits that are the same for every reader of them: one is taken, one more is not.
 TEST(HttpServer, TakesEachLimitAndRefusesOnePastIt) {
   SiteOptions options;
   Limits& limits = options.server.limits;
@@ -546,7 +546,7 @@ TEST(HttpServer, ADribbledBodyIsCutOffByItsDeadline) {
   });
 }
 
-TEST(HttpServer, AConnectionThatSaysNothingIsTold) {
+TEST(HttpServer, ASilentConnectionIsAnswered408) {
   SiteOptions options;
   options.server.header_deadline = kShort;
   const auto answers = answers_to("", options);

@@ -1,5 +1,5 @@
-// Goal: those that hold most and take least are ended, no more of them than are needed, and nobody
-// for a trifle. Method: lists of holders.
+// Goal: the holders of most memory that take least are ended, no more of them than are needed, and
+// none for a trifle. Method: lists of holders.
 #include "net/memory_holders.hpp"
 
 #include <gtest/gtest.h>
@@ -21,7 +21,7 @@ struct Table {
 };
 using Slots = std::vector<std::uint32_t>;
 
-TEST(MemoryHolders, ThoseWithMostBytesAndTimeAreEndedUntilEnoughWasHeld) {
+TEST(MemoryHolders, HoldersWithMostBytesAndTimeAreEndedUntilEnoughWasHeld) {
   Table table;
   MemoryHolders holders;
   holders.add(100'000, kSecond, Table::end, &table, 0);
@@ -45,7 +45,7 @@ TEST(MemoryHolders, WithoutTimeTheLargestIsTheWorst) {
   EXPECT_EQ(table.ended, Slots{1});
 }
 
-TEST(MemoryHolders, NobodyIsEndedForATrifle) {
+TEST(MemoryHolders, NoHolderIsEndedForATrifle) {
   Table table;
   MemoryHolders holders;
   holders.add(MemoryHolders::kBytesMin - 1, 100 * kSecond, Table::end, &table, 0);

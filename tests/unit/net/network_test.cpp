@@ -73,7 +73,7 @@ TEST(Network, ATurnHandsOverABoundedNumberOfBytesAndTheRestFollowsWithoutMoreCom
   });
 }
 
-TEST(Network, OneAfterTheOtherMayServeACore) {
+TEST(Network, ACoreMayHaveOneNetworkAfterTheOther) {
   run_on_cores(1, []() -> Task<void> {
     for (int i = 0; i < 3; ++i) co_await exchange(tiny(), loopback(), 2, 10'000, 4096);
   });

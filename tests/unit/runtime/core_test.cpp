@@ -1,5 +1,5 @@
-// Goal: the loop reports who holds a core too long, survives a completion queue that overflows, and
-// a core that has nothing to do makes no system calls. Method: small rings over io_uring.
+// Goal: the loop reports what holds a core too long, survives a completion queue that overflows,
+// and a core that has nothing to do makes no system calls. Method: small rings over io_uring.
 #include "runtime/core.hpp"
 
 #include <gtest/gtest.h>
@@ -43,7 +43,7 @@ void spin(Nanoseconds duration) {
 constexpr Nanoseconds kStall = 200 * kMillisecond;
 constexpr Nanoseconds kSpun = 300 * kMillisecond;
 
-// Of the steps that held the core for kStall while `body` ran.
+// The names of the steps that held the core for kStall while `body` ran.
 std::vector<std::string> names_of_stalls(std::function<Task<void>()> body) {
   RuntimeOptions options = tests::small_options(1);
   options.stall_threshold = kStall;

@@ -29,7 +29,8 @@ std::ptrdiff_t open_descriptors() {
   return std::distance(begin(entries), end(entries));
 }
 
-// Of this process, its kernel threads included; others on the machine do not take from it.
+// Processor time of this process, its kernel threads included; others on the machine do not take
+// from it.
 double processor_seconds() {
   timespec time{};
   ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);

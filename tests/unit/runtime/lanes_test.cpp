@@ -210,7 +210,7 @@ struct Counted {
   void deliver(CoreId) const noexcept { counted.fetch_add(1, std::memory_order_relaxed); }
 };
 
-// Its own stop has overtaken them: it lies in a queue that is not full.
+// The core's own stop has overtaken the messages: it lies in a queue that is not full.
 TEST(Lanes, ACoreThatStopsHandsOverWhatWaitsInFrontOfFullLanes) {
   constexpr std::uint64_t kMessages = 1'000;
   counted = 0;

@@ -1,6 +1,6 @@
-// Goal: a line of the log never holds who writes it, whatever becomes of the stream; what is lost
-// is counted and said; what is frequent is limited by its reason. Method: logs of their own on
-// pipes, sockets, /dev/full and terminals, with the thread and without it.
+// Goal: a line of the log never holds its writer, whatever becomes of the stream; lost lines are
+// counted, and the count is told; frequent lines are limited by their reason. Method: logs of their
+// own on pipes, sockets, /dev/full and terminals, with the thread and without it.
 #include "runtime/log.hpp"
 
 #include <fcntl.h>

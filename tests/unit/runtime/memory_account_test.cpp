@@ -54,7 +54,7 @@ TEST(MemoryAccount, WithoutABudgetNoLevelIsReached) {
   EXPECT_FALSE(account.is_over());
 }
 
-TEST(MemoryAccount, WhatIsNotWholeYetHasALimitOfItsOwn) {
+TEST(MemoryAccount, UnfinishedBytesHaveALimitOfTheirOwn) {
   MemoryAccount account;
   account.set_relief(nullptr, nullptr, 100);
   account.add_unfinished(100);

@@ -34,7 +34,7 @@ struct AskMessage {
   }
 };
 
-TEST(Reply, AnAnswerOfAnotherCoreReachesWhoAsked) {
+TEST(Reply, AnAnswerOfAnotherCoreReachesTheAsker) {
   run_on_cores(2, []() -> Task<void> {
     for (int i = 0; i < 100; ++i) {
       const auto answer = co_await ask<int>(

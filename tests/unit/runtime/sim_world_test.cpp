@@ -102,7 +102,7 @@ TEST(SimulatedWorld, RunsAnHourOfLowLoadInThreeTurnsARequest) {
   EXPECT_LE(report.turns, 3u * kRequests + 10);
 }
 
-TEST(SimulatedWorld, SwarmSwitchesKindsOffAndOnAndKeepsBreakingOnesForThoseWhoAsk) {
+TEST(SimulatedWorld, SwarmSwitchesKindsOffAndOnAndBreaksConnectionsOnlyIfAsked) {
   std::array<int, sim::kFaultKinds> on{};
   for (std::uint64_t seed = 1; seed <= 200; ++seed) {
     const sim::Faults gentle = sim::Faults::swarm(seed, false);

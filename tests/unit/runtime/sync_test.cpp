@@ -67,7 +67,7 @@ TEST(Channel, TrySendTakesTheValueOnlyIfThereIsRoomOrAReceiver) {
         &channel, &received);
     co_await Yield{};
     EXPECT_TRUE(channel.try_send(second));
-    EXPECT_EQ(channel.size(), 0u) << "it was handed to who waits";
+    EXPECT_EQ(channel.size(), 0u) << "it was handed to the waiter";
     co_await group.join();
     EXPECT_EQ(received, 2);
     channel.close();
@@ -77,7 +77,7 @@ TEST(Channel, TrySendTakesTheValueOnlyIfThereIsRoomOrAReceiver) {
   });
 }
 
-TEST(Semaphore, TryAcquireNeverOvertakesWhoWaits) {
+TEST(Semaphore, TryAcquireNeverOvertakesAWaiter) {
   run_on_cores(1, []() -> Task<void> {
     Semaphore semaphore(2);
     EXPECT_FALSE(semaphore.try_acquire(3));

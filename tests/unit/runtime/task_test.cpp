@@ -155,7 +155,7 @@ TEST(TaskGroup, CancelReachesEveryDepthAndASleeperWakesAtOnce) {
           &cancelled);
     }
     group.cancel();
-    // Who starts in a cancelled group finds out at its first wait.
+    // A task that starts in a cancelled group finds out at its first wait.
     group.spawn(
         "late",
         [](int* counter) -> Task<void> {

@@ -193,7 +193,7 @@ Task<void> check_replies(Model& model) {
   EXPECT_EQ(events, model.client->events().size());  // and none of any other time
 }
 
-// Who holds what, asked of the server by a last event in each channel.
+// The holders of each channel, found by a last event in each.
 Task<void> check_holders(Walk& walk) {
   for (std::size_t channel = 0; channel + 1 < kChannels.size(); ++channel) {
     const protocol::PublishBody body{

@@ -1,5 +1,6 @@
-// Goal: Send and Broadcast reach whom they name, on any core, and answer as protocol/README.md
-// promises. Method: a whole node with clients whose sessions lie on chosen cores.
+// Goal: Send and Broadcast reach the sessions they name, on any core, and answer as
+// protocol/README.md promises. Method: a whole node with clients whose sessions lie on chosen
+// cores.
 #include <gtest/gtest.h>
 
 #include <string>

@@ -78,7 +78,7 @@ TEST(Drain, TellsEveryClientBehindWhatWasPublishedBefore) {
   });
 }
 
-// Of very many, telling all in one turn once held a core for 30 ms.
+// Telling very many sessions in one turn once held a core for 30 ms.
 TEST(Drain, ATurnTellsABoundedNumberOfSessions) {
   static constexpr std::size_t kClients = 2 * services::CoreNode::kEndedInATurn + 50;
   runtime::RuntimeOptions options = tests::node_cores(1);
@@ -165,7 +165,7 @@ Task<runtime::Nanoseconds> timed_drain(NodeUnderTest& test) {
 }
 
 // Half a head once held a drain until its deadline.
-TEST(Drain, WhatIsNotWholeIsLetGoAtOnce) {
+TEST(Drain, UnfinishedInputIsLetGoAtOnce) {
   services::NodeOptions options;
   options.websocket.close_timeout = options.tcp.close_timeout = options.http.linger =
       3600 * runtime::kSecond;
@@ -192,7 +192,7 @@ TEST(Drain, WhatIsNotWholeIsLetGoAtOnce) {
 }
 
 // Whatever it is that a peer does not do.
-TEST(Drain, NobodyHoldsItBeyondTheCloseTimeout) {
+TEST(Drain, NoPeerHoldsItBeyondTheCloseTimeout) {
   services::NodeOptions options;
   options.websocket.close_timeout = options.tcp.close_timeout = options.http.linger =
       500 * runtime::kMillisecond;

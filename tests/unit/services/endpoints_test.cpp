@@ -134,7 +134,7 @@ TEST(Endpoints, ADrainTellsThemAll) {
   });
 }
 
-TEST(Endpoints, WhatCannotBeToldApartIsSaid) {
+TEST(Endpoints, AnEndpointThatCannotBeToldApartIsAnErrorOfTheStart) {
   tests::run_on_cores(tests::node_cores(1), []() -> Task<void> {
     NodeOptions options = with_rooms();
     options.websocket_routes.push_back(options.websocket_routes.front());

@@ -1,6 +1,6 @@
-// Goal: what a channel's subscribers get does not depend on their transport, on who else reads too
-// slowly, or on how full the lanes are; and Acks count what was handed over. Method: whole nodes
-// with many subscribers, readers that stop reading, and lanes of 16 places.
+// Goal: what a channel's subscribers get does not depend on their transport, on slow readers beside
+// them, or on how full the lanes are; and Acks count what was handed over. Method: whole nodes with
+// many subscribers, readers that stop reading, and lanes of 16 places.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -48,7 +48,7 @@ TEST(FanOut, ASessionThatIsClosingTakesNoEvents) {
   }
 }
 
-// Its last word says why it is closed; nothing that was queued before goes ahead of it.
+// The session's last word says why it is closed; nothing that was queued before goes ahead of it.
 TEST(FanOut, TheLastWordToASlowReaderWaitsForNothingThatHasNotBegun) {
   with_node(1, [](NodeUnderTest& test) -> Task<void> {
     ProtocolClient* client = co_await test.connect(Via::tcp);
@@ -109,7 +109,7 @@ TEST(FanOut, EveryTransportGetsTheSameEvents) {
 
 // What is published in one turn is one run, which may be longer than the queue of a client that
 // reads: an idle queue takes a handle of it.
-TEST(FanOut, ARunLongerThanTheQueueReachesThoseWhoRead) {
+TEST(FanOut, ARunLongerThanTheQueueReachesItsReaders) {
   services::NodeOptions options;
   options.network.queued_bytes_max = 6 * 1024;
   with_node(tests::node_cores(1), options, [](NodeUnderTest& test) -> Task<void> {
@@ -158,7 +158,7 @@ Task<std::uint64_t> longest_queue(NodeUnderTest& test) {
   co_return longest;
 }
 
-// What came before it was closed: an unbroken part from the beginning.
+// Events that came before it was closed: an unbroken part from the beginning.
 void expect_unbroken(ProtocolClient* client) {
   std::uint64_t expected = 1;
   for (const ServerMessage& event : client->events()) {
@@ -250,7 +250,7 @@ Task<void> publish_burst(NodeUnderTest& test, ProtocolClient* publisher, std::st
   });
 }
 
-// Who takes nothing has the patience that is left, and no more than the bound of a burst.
+// A peer that takes nothing has the patience that is left, and no more than the bound of a burst.
 TEST(FanOut, ABurstPastTheQueuesLimitReachesReadersAndClosesOnlyThoseThatDoNotRead) {
   for (const CoreId cores : {CoreId{1}, CoreId{2}}) {
     with_node(cores, [cores](NodeUnderTest& test) -> Task<void> {
@@ -290,7 +290,7 @@ TEST(FanOut, ABurstPastTheQueuesLimitReachesReadersAndClosesOnlyThoseThatDoNotRe
 }
 
 // An Ack, a small event over TCP: what is copied behind events that are shared.
-TEST(FanOut, SmallAnswersBehindABurstCloseNobodyWhoReads) {
+TEST(FanOut, SmallAnswersBehindABurstCloseNoReader) {
   constexpr int kLarge = 10;
   constexpr int kSmall = 20;
   for (const CoreId cores : {CoreId{1}, CoreId{2}}) {

@@ -1,7 +1,7 @@
 // Goal: a TCP client that ends its direction behind its last request still gets every answer, also
 // those that come from other cores or later from a handler, and then the end; answers that do not
-// come are waited for only so long. Method: a bare socket on the ring, beside clients on chosen
-// cores.
+// come are waited for only for a bounded time. Method: a bare socket on the ring, beside clients on
+// chosen cores.
 #include <gtest/gtest.h>
 
 #include <sys/socket.h>

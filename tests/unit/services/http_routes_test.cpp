@@ -74,7 +74,7 @@ TEST(HttpRoutes, ARouteAsksAllCores) {
   });
 }
 
-TEST(HttpRoutes, ARouteThatIsTakenIsSaid) {
+TEST(HttpRoutes, ATakenRouteIsAnErrorOfTheStart) {
   tests::run_on_cores(tests::node_cores(1), []() -> Task<void> {
     services::NodeOptions options;
     options.http_routes.push_back({"GET", "/healthz", {}});

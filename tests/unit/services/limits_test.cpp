@@ -69,7 +69,7 @@ TEST(Limits, APublishToOneChannelMoreThanACoreOwnsIsRefusedWithAHint) {
         EXPECT_EQ(ack.opcode, Opcode::Ack);
         EXPECT_EQ(ack.offset, 2u);
       }
-      // Also who wants no Ack learns that nobody gets it.
+      // A publisher that wants no Ack also learns that its event is lost.
       for (std::size_t i = 0; i < refused.size(); i += 10) {
         const ServerMessage reply = co_await publish(client, refused[i], "", false);
         EXPECT_EQ(reply.error, ErrorCode::limit_exceeded);
@@ -90,7 +90,8 @@ TEST(Limits, ASubscribeToOneChannelMoreThanACoreHoldsIsRefusedForThatChannel) {
       EXPECT_EQ(reply.results[i].code(), fits ? ErrorCode::none : ErrorCode::limit_exceeded);
       EXPECT_EQ(reply.results[i].epoch() != 0, fits);
     }
-    // What was refused is not held, by this session or any other; what is there is for all.
+    // A refused channel is not held, by this session or any other; an existing one is there for
+    // all.
     const ErrorCode not_held = co_await unsubscribe_code(client, "d");
     EXPECT_EQ(not_held, ErrorCode::not_subscribed);
     ProtocolClient* other = co_await test.connect(Via::tcp);
@@ -313,7 +314,7 @@ TEST(Limits, PayloadsOfRunningHandlersAreBoundedInBytes) {
   services::NodeOptions options;
   options.handlers = &waiting.handlers;
   options.dispatch.handler_bytes_max = 10'000;
-  options.tcp.close_timeout = 100 * runtime::kMillisecond;  // who leaves has a handler running
+  options.tcp.close_timeout = 100 * runtime::kMillisecond;  // a handler outlives its client
   with_node(tests::node_cores(1), options, [&](NodeUnderTest& test) -> Task<void> {
     ProtocolClient* client = co_await test.connect(Via::websocket);
     ProtocolClient* other = co_await test.connect(Via::tcp);

@@ -1,7 +1,7 @@
 // Goal: near the end of a core's memory budget the documented things give way, in their order, and
-// nothing else does: no new sessions, then no requests that need memory, then those are closed that
-// hold most and take least. Method: whole nodes with a small budget, most of which the test holds
-// itself, so that the levels are exact.
+// nothing else does: new sessions are refused, then requests that need memory, then the connections
+// are closed that hold most and take least. Method: whole nodes with a small budget, most of which
+// the test holds itself, so that the levels are exact.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -157,7 +157,7 @@ TEST(Memory, ThenRequestsThatNeedMemoryAreRefusedWithAHint) {
       const protocol::PingBody ping{.data = bytes_of(large)};
       const ServerMessage pong = co_await client->request(ping);
       expect_error(pong, ErrorCode::overloaded, Opcode::Ping);
-      // What costs nothing is served.
+      // Requests that need no memory are served.
       const bool works = co_await client->settle();
       EXPECT_TRUE(works);
       const ServerMessage left = co_await unsubscribe(client, "channel");
@@ -176,7 +176,7 @@ TEST(Memory, ThenRequestsThatNeedMemoryAreRefusedWithAHint) {
   });
 }
 
-TEST(Memory, ThenThoseAreClosedThatHoldMostAndTakeLeast) {
+TEST(Memory, ThenConnectionsAreClosedThatHoldMostAndTakeLeast) {
   with_node(with_budget(), {}, [](NodeUnderTest& test) -> Task<void> {
     ProtocolClient* deaf = co_await test.connect(Via::websocket);
     ProtocolClient* deaf_tcp = co_await test.connect(Via::tcp);
@@ -213,7 +213,7 @@ TEST(Memory, ThenThoseAreClosedThatHoldMostAndTakeLeast) {
   });
 }
 
-TEST(Memory, ALookThatFindsNobodyToEndIsNotRepeatedEveryTurn) {
+TEST(Memory, ALookThatFindsNoneToEndIsNotRepeatedEveryTurn) {
   with_node(with_budget(), {}, [](NodeUnderTest& test) -> Task<void> {
     ProtocolClient* client = co_await test.connect(Via::websocket);
     {
@@ -240,7 +240,7 @@ std::string unfinished_message(std::size_t bytes) {
 
 constexpr std::size_t kUnfinishedMax = 200 * 1024;
 
-TEST(Memory, WhatIsNotWholeYetIsBoundedByItself) {
+TEST(Memory, UnfinishedMessagesHaveABoundOfTheirOwn) {
   services::NodeOptions options;
   options.unfinished_bytes_max = kUnfinishedMax;
   with_node(with_budget(), options, [](NodeUnderTest& test) -> Task<void> {

@@ -240,7 +240,7 @@ TEST(ChannelReaders, ReceiveTheEventsOfTheirChannelsInOrder) {
       EXPECT_EQ(left->offset(), at_a);
       EXPECT_EQ(reader.queued_bytes(), 0u);
     });
-    // What the readers held has gone with them: the node's end looks.
+    // The readers' memory has gone with them: the node's end looks.
   });
 }
 

@@ -121,7 +121,7 @@ TEST(PublishRequests, AnAckCountsTheSessionsExactly) {
   });
 }
 
-// What a client may send, an event of it must be deliverable to every subscriber.
+// Data that a client may publish must fit, as an event, into every subscriber's queue.
 TEST(PublishRequests, DataThatWouldNotFitAnyonesQueueIsRefusedAndCostsNobodyTheConnection) {
   for_every_pair([](NodeUnderTest&, ProtocolClient* from, ProtocolClient* to) -> Task<void> {
     co_await subscribe(to, "large");

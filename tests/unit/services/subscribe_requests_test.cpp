@@ -217,8 +217,9 @@ TEST(SubscribeRequests, AChannelThatIsBeingLeftCountsNoMore) {
   });
 }
 
-// The publish of the same turn is laid out for those who were there; who comes behind it is told
-// its position, and must not get it. Also where the channel's owner is the subscriber's own core.
+// The publish of the same turn is laid out for the subscribers of that time; a later subscriber is
+// told its position, and must not get it. Also where the channel's owner is the subscriber's own
+// core.
 TEST(SubscribeRequests, NoEventAtOrBelowThePositionOfASubscribeFollowsIt) {
   for (const CoreId cores : {CoreId{1}, CoreId{2}}) {
     with_node(cores, [](NodeUnderTest& test) -> Task<void> {

@@ -233,7 +233,7 @@ Task<Error> failure_of(WsSite& site, FakeServer& server) {
   co_return id ? Error{} : id.error();
 }
 
-TEST(WsConnect, NobodyThereIsAnErrno) {
+TEST(WsConnect, AnAddressWithoutAListenerIsAnErrno) {
   run_ws_site({}, [](WsSite& site) -> Task<void> {
     tests::Witness witness;
     ws::Endpoint clients(site.network, {}, tests::Witness::kHandler, &witness);

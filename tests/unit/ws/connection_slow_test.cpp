@@ -57,7 +57,7 @@ TEST(WsSlowReader, IsClosedWith1008AtTheLimitOfItsQueueAndOthersNoticeNothing) {
     EXPECT_LT(site.endpoint.find(id)->stream().queued_bytes(),
               net::SendQueue::kOperationBytesMax + 2 * chunk.size())
         << "what waited was thrown away";
-    // It reads on: what was begun, then why it was closed.
+    // The slow reader reads on: the piece that was begun, then why it was closed.
     slow.stream()->resume_receiving();
     co_await slow.until_closed();
     EXPECT_TRUE(slow.ended) << "reset instead of closed";
@@ -144,7 +144,7 @@ TEST(WsSlowReader, AStreamThatLingersWhilePausedSeesThePeersEnd) {
   });
 }
 
-TEST(WsSlowReader, WhoMadeUsPauseCanStillAnswerOurClose) {
+TEST(WsSlowReader, APeerThatMadeUsPauseCanStillAnswerOurClose) {
   run_ws_site({}, [](WsSite& site) -> Task<void> {
     WsClient client;
     co_await client.open(site);

@@ -122,7 +122,7 @@ TEST(MessageReaderSkip, GoesOnInTheMiddleOfAMessageThatWasInOrder) {
   }
 }
 
-TEST(MessageReaderSkip, AfterItNothingIsHandedOver) {
+TEST(MessageReaderSkip, AfterASkipNothingIsHandedOver) {
   MessageReader reader{Role::server};
   Recorder sink;
   EXPECT_EQ(reader.skip({}).status, SkipStatus::going_on);

@@ -180,7 +180,7 @@ TEST(ConfigNames, WithCommasNeedNoArrayWhereNothingBehindACommaIsAnElement) {
   }
 }
 
-TEST(ConfigNames, ThatAreNoneAreToldAsTheyWereGiven) {
+TEST(ConfigNames, ThatAreInvalidAreShownAsTheyWereGiven) {
   const std::pair<std::string, std::string_view> rows[] = {
       {"127.0.0.1:1,nonsense", "\"nonsense\" is no address"},
       {"127.0.0.1:1,localhost:2", "\"localhost:2\" is a name"},
