@@ -43,7 +43,7 @@ def connections(wanted, runner, server):
 def sockets(pid):
     """Of a process and of those that it has started."""
     count = 0
-    with contextlib.suppress(OSError):   # it may end meanwhile
+    with contextlib.suppress(OSError):   # it may have ended
         for descriptor in os.scandir(f'/proc/{pid}/fd'):
             with contextlib.suppress(OSError):
                 count += os.readlink(descriptor.path).startswith('socket:')

@@ -125,7 +125,7 @@ def name_of(pid):
     try:
         return pathlib.Path(f'/proc/{pid}/comm').read_text(encoding='ascii').strip()
     except OSError:
-        return ''   # it has ended meanwhile
+        return ''   # it has ended
 
 
 def add_cases():

@@ -33,7 +33,7 @@ class Client {
     put(frame);
   }
   void send();
-  // Waits for so many messages and returns the last one, which lies here until the next call.
+  // Waits for this many messages and returns the last one, which lies here until the next call.
   std::span<const std::byte> receive(std::size_t messages);
 
   // Of the opcode protocol: the core that serves this client.

@@ -98,8 +98,8 @@ thread_local unsigned this_thread = kOthers;
 // A signal's handler, or the counter's own use of memory: not counted.
 thread_local bool is_inside = false;
 
-// Counts while it lives, if counting is on and nobody in this thread is at it already. stop() waits
-// until nobody is.
+// Counts while it lives, if counting is on and this thread does not count already. stop() waits
+// until no thread counts.
 class Counting {
  public:
   Counting() noexcept {
@@ -394,7 +394,7 @@ Report report() {
     ++report.lines;
     const bool is_shared = (entry.touched & (entry.touched - 1)) != 0;
     if (!is_shared || entry.written == 0) continue;
-    report.lost += entry.without_site;  // who else used it does not matter for other lines
+    report.lost += entry.without_site;  // its other users do not matter for other lines
     SharedLine line{.address = entry.number.load() * kLineBytes,
                     .memory = memory_of(entry),
                     .moves = entry.moves,

@@ -17,13 +17,14 @@
 namespace corelane::perf::lines {
 
 inline constexpr std::size_t kLineBytes = 64;
-// Threads are counted under numbers: 0 to kOthers - 1 as they say, kOthers for all who say nothing.
+// Threads are counted under numbers: 0 to kOthers - 1 by count_this_thread(), kOthers for all
+// others.
 inline constexpr unsigned kThreads = 8;
 inline constexpr unsigned kOthers = kThreads - 1;
 
 // From here on the calling thread is counted under this number, below kOthers.
 void count_this_thread(unsigned number) noexcept;
-// From here on the calling thread is not counted: a client, who is not part of what is measured.
+// From here on the calling thread is not counted: a client, which is no part of the measurement.
 void leave_this_thread_out() noexcept;
 
 // Forgets everything and counts until stop(), from and on any thread, one at a time. Steady state
@@ -48,7 +49,7 @@ struct Site {
   unsigned thread;
   std::uint64_t count;
 };
-// Those of the same function, event and thread added up; the most frequent first.
+// Sites of the same function, event and thread added up; the most frequent first.
 std::vector<Site> merged(std::vector<Site> sites);
 
 // A line that one thread wrote and another one touched.

@@ -43,7 +43,7 @@ Report count_turns(const std::function<void()>& first, const std::function<void(
   perf::lines::start();
   // tidy: allow banned_call: plain threads are what the counter is tested with
   std::thread one(run, 0, std::cref(first));
-  // tidy: allow banned_call: likewise
+  // tidy: allow banned_call: as above
   std::thread other(run, 1, std::cref(second));
   one.join();
   other.join();

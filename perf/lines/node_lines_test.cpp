@@ -57,7 +57,7 @@ class Node {
   services::Node node_{options()};
 };
 
-// So many clients of each core.
+// The clients of each core.
 using ByCore = std::array<std::vector<Client>, perf::lines::kCores>;
 ByCore connect(const Address& server, std::size_t each) {
   ByCore clients;

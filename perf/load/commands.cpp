@@ -22,7 +22,7 @@ runtime::Nanoseconds in_ns(double seconds) noexcept {
   return static_cast<runtime::Nanoseconds>(seconds * 1e9);
 }
 
-// What follows from several options together. False: said why.
+// Completes the settings that follow from several options together. False: said why.
 bool complete(CommandLine& line, const std::string& urls) {
   Settings& settings = line.settings;
   const auto target = Target::parse(line.url);
@@ -65,7 +65,7 @@ void add_common(CLI::App& app, CommandLine& line, const std::string& urls) {
   app.add_option("--url", line.url, urls)->required();
   app.add_option("--cpu", settings.cpu, "pin the client to this CPU");
   app.add_option("--server-pid", settings.server_pid, "measure this process too");
-  app.add_option("--ramp", settings.ramp_per_second, "open at most so many connections a second")
+  app.add_option("--ramp", settings.ramp_per_second, "open at most this many connections a second")
       ->check(CLI::PositiveNumber);
   app.add_option("--source-addresses", settings.source_addresses,
                  "bind to 127.0.0.1 and the following addresses in turn")

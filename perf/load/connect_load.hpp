@@ -1,7 +1,8 @@
 #pragma once
-// The connect load: connections opened and closed, over and over, so many at once. One is counted
-// when it is open: for WebSocket after the handshake. Then the client closes (FIN) and waits until
-// the server has closed too, so each costs the server an accept, a handshake and a close.
+// The connect load: connections opened and closed, over and over, a fixed number at once. One is
+// counted when it is open: for WebSocket after the handshake. Then the client closes (FIN) and
+// waits until the server has closed too, so each costs the server an accept, a handshake and a
+// close.
 
 #include <cstdint>
 #include <string>

@@ -1,7 +1,7 @@
 #pragma once
 // Conversation: a question and its answer on one connection, before a load begins: to learn what a
-// server answers, to prepare its data, to ask who a session is. Then the stream is closed or handed
-// over to another handler. Lives longer than its stream has it as its owner; one core.
+// server answers, to prepare its data, to ask for a connection's session. Then the stream is closed
+// or handed over to another handler. It lives until its stream has another owner; one core.
 
 #include <cstddef>
 #include <functional>

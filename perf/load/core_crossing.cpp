@@ -1,12 +1,12 @@
 // What a message between two cores takes, on our runtime and with nothing else: no sockets, no
 // client, so two CPUs suffice. Core 0 sends one to core 1, which sends it back; the latency is half
-// of a round trip. The wake-ups that the cores have asked the kernel for are counted meanwhile.
+// of a round trip. It also counts the wake-ups that the cores ask the kernel for.
 //
 //   core_crossing [--seconds S] [--cpus A,B] [--gap US] [--same-core]
 //
-// Without --gap both cores run all the time, as under load. With it they sleep so long before each
-// message. --same-core: core 0 sends to itself, which is what stays if nothing is crossed. Prints
-// one line of JSON with the fields that corelane-load uses for the same things.
+// Without --gap both cores run all the time, as under load. With it they sleep for that time before
+// each message. --same-core: core 0 sends to itself, which shows the cost without the crossing.
+// Prints one line of JSON with the fields that corelane-load uses for the same things.
 
 #include <fmt/format.h>
 

@@ -8,8 +8,8 @@ namespace corelane::perf {
 namespace {
 
 constexpr std::size_t kBoundariesMin = 64;
-// Forgotten bytes are given up when they are so many and more than those kept, so that each byte is
-// moved at most once.
+// Forgotten bytes are given up when there are this many of them, and more than those kept, so that
+// each byte is moved at most once.
 constexpr std::size_t kForgottenMin = 256 * 1024;
 
 }  // namespace

@@ -1,8 +1,9 @@
 #pragma once
-// DeliveryLog: the one stream that all subscribers of a load must get, as far as anybody has got
-// it. Whoever comes first extends it, and then it is parsed and checked, once; everybody else only
-// compares memory with it (perf/load/follower.hpp). So a delivery costs the client a comparison,
-// also where the server chooses some bytes of a message (times, offsets) that nobody knows before.
+// DeliveryLog: the one stream that all subscribers of a load must get, as far as any of them has
+// got it. The first subscriber to get new bytes extends it, and then they are parsed and checked,
+// once; all others only compare memory with it (perf/load/follower.hpp). So a delivery costs the
+// client a comparison, even where the server chooses some bytes of a message (times, offsets) that
+// cannot be known before.
 //
 //   [ forgotten ][ delivery s ][ delivery s+1 ] ... [ checked up to here ][ part of a delivery ]
 //                ^ boundary(s)                      ^ boundary(sequences())                    ^
@@ -57,7 +58,7 @@ class DeliveryLog {
   };
   // Bytes that came behind end().
   Extended extend(std::span<const std::byte> bytes);
-  // Everybody has the deliveries below `sequence`.
+  // All subscribers have the deliveries below `sequence`.
   void forget_before(std::uint64_t sequence) noexcept;
 
  private:

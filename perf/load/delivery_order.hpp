@@ -1,7 +1,7 @@
 #pragma once
 // DeliveryOrder: in which order the messages of a channel come to all of its subscribers. One
-// publisher: as it published them. Several: whoever gets a message first decides, as far as the
-// publishers' own orders leave a choice, and all others are held to that. One core.
+// publisher: as it published them. Several: the first subscriber to get a message decides, as far
+// as the publishers' own orders leave a choice, and all others are held to that. One core.
 
 #include <cstddef>
 #include <cstdint>
@@ -31,7 +31,8 @@ class DeliveryOrder {
     for (std::uint32_t i = 0; i < numbering.publishers; ++i) due_.push_back(i);
   }
 
-  // Is this what comes at this place of the order? It is kept, or the first that nobody has got.
+  // Whether this is the payload at this place of the order: a place that is kept, or the first that
+  // no subscriber has got.
   bool accept(std::uint64_t place, std::span<const std::byte> payload) {
     if (is_single()) return payloads_.matches(number(place), payload);
     if (place - base_ < numbers_.size()) return payloads_.matches(number(place), payload);
@@ -49,7 +50,7 @@ class DeliveryOrder {
     if (is_single()) return numbering_.first + place * numbering_.step;
     return numbers_[static_cast<std::size_t>(place - base_)];
   }
-  // Everybody has what comes before `place`.
+  // All subscribers have what comes before `place`.
   void forget_before(std::uint64_t place) noexcept {
     for (; base_ < place && !numbers_.empty(); ++base_) numbers_.pop_front();
   }

@@ -46,7 +46,7 @@ void add_fanout(CLI::App& app, CommandLine& line) {
       ->add_option("--in-flight", line.settings.depth,
                    "publishes on their way; unless given 1, or many with --rate")
       ->check(CLI::Range(1U, 1U << 20));
-  fanout->add_option("--channels", options->channels, "subscribers are spread over so many")
+  fanout->add_option("--channels", options->channels, "subscribers are spread over this many")
       ->check(CLI::Range(1U, 100'000U))
       ->capture_default_str();
   fanout->add_option("--publishers", options->publishers, "connections that publish, a channel")

@@ -1,8 +1,8 @@
 #pragma once
 // The fan-out load: publishers, and subscribers that must each get everything of their channel,
-// once and in order. Closed loop: so many publishes are on their way; one is done when the last of
-// the counted subscribers has it. Readers beside, which are not counted: stalled ones read nothing,
-// slow ones so many bytes a second.
+// once and in order. Closed loop: a fixed number of publishes is on its way; one is done when the
+// last of the counted subscribers has it. Readers beside, which are not counted: stalled ones read
+// nothing, slow ones a fixed number of bytes a second.
 
 #include <cstdint>
 #include <deque>
@@ -33,9 +33,9 @@ struct FanoutOptions {
 
 class FanoutLoad final : public Load {
  public:
-  // Settings: connections are counted subscribers, depth is publishes on their way.
-  // Of a channel's protocol, by its name.
+  // Makes the protocol of a channel, by the channel's name.
   using MakeProtocol = std::function<std::unique_ptr<FanoutProtocol>(std::string_view channel)>;
+  // Settings: connections are counted subscribers, depth is publishes on their way.
   FanoutLoad(LoadContext& context, const FanoutOptions& options, const MakeProtocol& make);
   ~FanoutLoad() override;
 

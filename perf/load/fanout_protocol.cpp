@@ -28,7 +28,7 @@ std::string_view as_text(Bytes bytes) noexcept {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-// Whole WebSocket messages, one frame each, on paths that say who is who.
+// Whole WebSocket messages, one frame each; the path tells publishers from subscribers.
 class RawWebSocket final : public FanoutProtocol {
  public:
   explicit RawWebSocket(std::size_t payload_bytes) noexcept : payload_bytes_(payload_bytes) {}
@@ -60,7 +60,7 @@ class RawWebSocket final : public FanoutProtocol {
   std::size_t payload_bytes_;
 };
 
-// Messages of a fixed size, one after the other; the first byte each way says who is who.
+// Messages of a fixed size, one after the other; the first byte tells publishers from subscribers.
 class RawTcp final : public FanoutProtocol {
  public:
   explicit RawTcp(std::size_t payload_bytes) noexcept : payload_bytes_(payload_bytes) {}

@@ -141,7 +141,7 @@ struct Readers {
   std::size_t pings = 0;
 };
 
-TEST(Follower, AllGetTheStreamHoweverItIsCutAndWhoeverReadsFirst) {
+TEST(Follower, AllGetTheStreamHoweverItIsCutAndWhicheverReadsFirst) {
   constexpr std::uint64_t kMessages = 3000;
   runtime::Random random(3);
   auto servers = all_servers();
@@ -213,7 +213,7 @@ TEST(Follower, AServerMayCutTheSameEventsIntoOtherMessages) {
   EXPECT_EQ(readers.behind(), 60U);
 }
 
-TEST(Follower, NoticesADamagedByteOfAnyPayloadWhoeverReadsFirst) {
+TEST(Follower, NoticesADamagedByteOfAnyPayloadWhicheverReadsFirst) {
   auto servers = all_servers();
   for (Server& server : servers) {
     Bytes good = server.greeting();

@@ -59,7 +59,7 @@ class Pipe {
   std::array<int, 2> ends_{-1, -1};
 };
 
-// Of the two pipes our ends: what the holder tells, and one that is closed to let it go.
+// Our ends of the two pipes: by one the holder reports, the other is closed to let it go.
 struct Holder {
   pid_t pid = -1;
   int told = -1;
@@ -118,7 +118,7 @@ class Holding {
   }
 
   void tell() noexcept {
-    // A pipe takes so little at once; whoever started us has gone if it does not.
+    // A pipe takes this little at once; if it does not, the process that started us has gone.
     static_cast<void>(::write(told_, &report_, sizeof report_) == sizeof report_);
   }
 
@@ -168,7 +168,7 @@ class Holders {
     if (pid == 0) {
       ::close(told.take_reading());
       ::close(hold.take_writing());
-      // Those of the others: they would be kept open, and count against this process' limit.
+      // The other holders' pipes: they would be kept open, and count against this process' limit.
       for (const Holder& other : holders_) {
         ::close(other.told);
         ::close(other.hold);
@@ -179,7 +179,7 @@ class Holders {
     return {};
   }
 
-  // What all of them tell next; suspends the process until they have.
+  // The next report of each holder; suspends the process until all have come.
   runtime::Result<Told> hear() {
     Told sum;
     for (const Holder& holder : holders_) {

@@ -20,13 +20,13 @@ struct IdleResult {
   double open_seconds = 0;
   ProcessMemory before{};                      // with no connection of ours
   ProcessMemory held{};                        // with all of them
-  std::optional<std::uint64_t> kernel_before;  // kernel_waiting_bytes(), likewise
+  std::optional<std::uint64_t> kernel_before;  // kernel_waiting_bytes(), at the same times
   std::optional<std::uint64_t> kernel_held;
   ProcessSample opening{};  // what the server used while they were opened
 };
 
 // Blocks the calling thread, in a process without any other. Settings::server_pid is required. With
-// Protocol::opcode each connection asks who it is, so that it is a session that was used. Memory is
+// Protocol::opcode each connection asks WhoAmI, so that it is a session that was used. Memory is
 // read `hold` after the last has opened. From one source address the kernel gives about 28,000
 // ports to one target; errors beyond that are EADDRNOTAVAIL. Other errors: limit_exceeded where the
 // limit of descriptors leaves none for connections, ESRCH, those of Opener::open(), of the ring, of

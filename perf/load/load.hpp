@@ -42,7 +42,7 @@ class Load {
   virtual void stop() = 0;
   // Messages (fanout: publishes) offered or sent whose end has not been seen.
   virtual std::uint64_t outstanding() const noexcept = 0;
-  // Of these, for the fault that is noted when they never come.
+  // Describes the outstanding messages, for the fault that is noted when they never come.
   virtual std::string describe_lost() const = 0;
   // Called at both edges of the interval, for figures of its own.
   virtual void on_interval(bool /*begins*/) {}

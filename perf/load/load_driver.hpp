@@ -26,7 +26,7 @@ struct OpenLoopReport {
 };
 
 struct LoadReport {
-  // Of the measured interval.
+  // Figures of the measured interval.
   double seconds = 0;
   Histogram latency_ns;
   std::vector<SeriesRow> series;

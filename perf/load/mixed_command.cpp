@@ -33,7 +33,7 @@ void add_mixed(CLI::App& app, CommandLine& line) {
     line.settings.protocol = Protocol::opcode;
     line.run = [options](CommandLine& chosen) {
       if (chosen.settings.payload_bytes < MixedLedger::kPayloadBytesMin) {
-        return wrong_usage("mixed needs --size 16 at least: who sent what, and its number");
+        return wrong_usage("mixed needs --size 16 at least: sender, kind and number");
       }
       return run_and_report(chosen, chosen.settings.connections,
                             MixedLoad::network_options(chosen.settings),

@@ -81,8 +81,8 @@ MixedLedger::Verdict MixedLedger::on_message(std::uint32_t receiver,
   return take_due(Operation::send, receiver == 0 ? sessions - 1 : receiver - 1, data);
 }
 
-// Whoever is first decides the channel's order, as far as the publishers' own orders leave a
-// choice; all others are held to it.
+// The first session to get an event decides the channel's order, as far as the publishers' own
+// orders leave a choice; all others are held to it.
 MixedLedger::Verdict MixedLedger::on_event(std::uint32_t session, std::span<const std::byte> data) {
   Channel& channel = channels_[channel_of(session)];
   Session& one = sessions_[session];

@@ -299,9 +299,8 @@ void MixedLoad::on_ended(const MixedLedger::Ended& ended, Nanoseconds now) {
 // --- Figures
 
 std::string MixedLoad::describe_lost() const {
-  return fmt::format(
-      "{} operations never ended: what they cause did not come to all whom it concerns",
-      outstanding());
+  return fmt::format("{} operations never ended: some of their effects have not come",
+                     outstanding());
 }
 
 std::string MixedLoad::own_json() const {

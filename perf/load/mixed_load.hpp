@@ -1,8 +1,8 @@
 #pragma once
-// The mixed load: sessions that each do what a script says, pings, publishes and sends as they are
-// weighted, so many on their way at once; each subscribes to the channel that it shares with some
-// others. An operation ends when its last effect has come: a publish when all of its channel have
-// the event. Everything is validated (perf/load/mixed_ledger.hpp).
+// The mixed load: each session follows a script of weighted pings, publishes and sends, with a
+// fixed number on their way at once, and subscribes to a channel that it shares with some others.
+// An operation ends when its last effect has come: a publish when all of its channel have the
+// event. Everything is validated (perf/load/mixed_ledger.hpp).
 
 #include <array>
 #include <cstdint>

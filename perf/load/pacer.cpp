@@ -8,7 +8,7 @@ namespace {
 
 // More than a timer and a wake-up take, on a virtual machine too.
 constexpr runtime::Nanoseconds kPolled = 100 * runtime::kMicrosecond;
-// Completions come first again after so many, however far behind the clock is.
+// After this many offers completions come first again, however far behind the clock is.
 constexpr int kOffersPerTurn = 256;
 
 }  // namespace

@@ -77,7 +77,7 @@ runtime::Result<ProcessSample> sample_process(pid_t pid) {
   for (const auto& thread :
        std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid), error)) {
     const auto status = read_file(thread.path() / "status");
-    if (!status) continue;  // it has ended meanwhile
+    if (!status) continue;  // the thread has ended
     sample.voluntary_switches += field(*status, "voluntary_ctxt_switches");
     sample.involuntary_switches += field(*status, "nonvoluntary_ctxt_switches");
   }

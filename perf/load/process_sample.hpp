@@ -46,7 +46,7 @@ struct CpuTimes {
     return {.user_ns = to.user_ns - from.user_ns, .system_ns = to.system_ns - from.system_ns};
   }
 };
-// Of the calling thread: the sum is exact, its parts are the kernel's estimate.
+// CPU times of the calling thread: the sum is exact, its parts are the kernel's estimate.
 CpuTimes own_cpu_times() noexcept;
 
 }  // namespace corelane::perf

@@ -1,7 +1,7 @@
 #pragma once
 // QuietStream: a connection that is not measured itself: a publisher, a sender, an idle one.
-// Answers pings, passes over what concerns nobody, and notices a refusal or an end. The load owns
-// it and outlives its stream.
+// Answers pings, skips what does not matter to a load, and notices a refusal or an end. The load
+// owns it and outlives its stream.
 
 #include <cstddef>
 #include <functional>
@@ -16,7 +16,8 @@ namespace corelane::perf {
 
 class QuietStream {
  public:
-  // What the owner is told; shared by many. `on_skipped`: something came that concerns nobody.
+  // What the owner is told; shared by many. `on_skipped`: something came that does not matter to a
+  // load.
   struct Events {
     std::function<void()> on_confirmed;
     std::function<void()> on_skipped;

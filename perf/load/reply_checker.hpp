@@ -34,7 +34,7 @@ class ReplyChecker final : public AnswerChecker {
   std::size_t at_;                            // in ring_.expected()
   std::array<std::byte, 2 + 125> control_{};  // a control frame, as far as it has come
   std::size_t control_bytes_ = 0;
-  bool control_done_ = false;  // it was reported: the next one begins anew
+  bool control_done_ = false;  // it was reported: another one begins
 };
 
 }  // namespace corelane::perf

@@ -59,7 +59,7 @@ void SystemCallCounter::open(pid_t pid) {
     const std::string name = thread.path().filename();
     pid_t id = 0;
     std::from_chars(name.data(), name.data() + name.size(), id);
-    // A thread that has ended meanwhile makes no more calls.
+    // A thread that has ended makes no more calls.
     if (!open_thread(*event, id) && errno != ESRCH) {
       refused_ = fmt::format("perf_event_open: {}", std::strerror(errno));
       return;

@@ -103,7 +103,7 @@ class TwoCores : public Workload {
     return received;
   }
 
-  // What the second thread reads stands on lines that the first does not write.
+  // The second thread's data stands on lines that the first does not write.
   TwoCpus cpus_;
   runtime::LaneMatrix matrix_{2, 1024};
   std::atomic<bool> stop_{false};

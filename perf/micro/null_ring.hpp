@@ -21,7 +21,7 @@ namespace corelane::perf {
 // What a ring talks to: the clients of all its sockets.
 class NullPeer {
  public:
-  // Of the ring that this thread made last and has not destroyed.
+  // The far side of the ring that this thread made last and has not destroyed.
   static NullPeer& of_this_thread() noexcept;
 
   // Connects a client to the core's one listener and returns the accepted socket's number; the
@@ -31,7 +31,7 @@ class NullPeer {
   // must be free. Copies them, as a kernel would.
   void deliver(int socket, std::span<const std::byte> bytes);
 
-  // What the server has sent so far, on all sockets.
+  // Bytes that the server has sent so far, on all sockets.
   std::uint64_t bytes_sent() const noexcept { return bytes_sent_; }
   std::uint64_t sends() const noexcept { return sends_; }
 

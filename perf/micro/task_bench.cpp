@@ -13,7 +13,7 @@ namespace {
 
 using runtime::Task;
 
-// Suspends and says where: whoever holds the handle resumes.
+// Suspends and gives its handle away, by which it is resumed.
 class Park {
  public:
   explicit Park(std::coroutine_handle<>& slot) noexcept : slot_(slot) {}

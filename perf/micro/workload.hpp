@@ -44,7 +44,7 @@ struct Case {
 
 class Cases {
  public:
-  // Of a Work(arguments...), a Workload.
+  // Adds a case of a Work(arguments...), a Workload.
   template <class Work, class... Arguments>
   void add(const CaseOptions& options, Arguments... arguments) {
     all_.push_back({.options = options,

@@ -4,8 +4,8 @@
 //
 //   bare_wakeup [--seconds S] [--cpus A,B] [--gap US]
 //
-// --gap: both sleep so long before each message, as cores do that have little to do.
-// Prints one line of JSON with the fields that corelane-load uses for the same things.
+// --gap: both sleep for that time before each message, as cores do that have little to do. Prints
+// one line of JSON with the fields that corelane-load uses for the same things.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <liburing.h>

@@ -1,8 +1,8 @@
 // The physical limit of fan-out on io_uring: as raw_epoll_fanout (first byte 'S' or 'P', which
 // comes back; whatever a publisher sends goes to every subscriber), with the sends of a turn as one
 // batch of submissions. They do not wait, so they have read the buffer when the submission returns;
-// meanwhile the publisher's next bytes come into its second buffer. What a socket did not take is
-// copied into a queue of that subscriber; one that falls kQueuedBytesMax behind is closed.
+// the publisher's next bytes come into its second buffer. What a socket did not take is copied into
+// a queue of that subscriber; one that falls kQueuedBytesMax behind is closed.
 //
 //   raw_uring_fanout [--port P] [--cpu N] [--buffer BYTES]
 //
