@@ -182,7 +182,7 @@ Task<int> sub(const Talk& talk, const SubSettings& settings) {
 
 int run_whoami(const Arguments& arguments) {
   ClientOptions options("whoami");
-  auto line = client_command_line("Prints who the server takes this connection for.", options);
+  auto line = client_command_line("Prints how the server sees this connection.", options);
   if (const auto code = parse_client_arguments(line, arguments, options)) return *code;
   return run_client(options, [](Talk& talk) -> Task<int> {
     co_return co_await talk.while_welcome(whoami(talk));

@@ -12,8 +12,8 @@
 // Every wait may be cancelled: a request whose wait was cancelled is forgotten, and its reply, if
 // it comes, is dropped. Of the events only an Error is kept, and one of them, until listen() was
 // called. From then on all of them wait to be taken; while too many do, nothing more is received.
-// The server's pings are behind what we do not receive then, so the client sends pings of its own:
-// to a server that waits for a pong any frame shows that we are there.
+// The server's pings then lie behind input that is not received, so the client sends pings of its
+// own: any frame shows a server that waits for a pong that the client is there.
 
 #include <cstddef>
 #include <deque>
@@ -41,7 +41,7 @@ class Incoming {
   static std::optional<Incoming> copy_of(std::span<const std::byte> message);
 
   const protocol::MessageView& view() const noexcept { return view_; }
-  // Of memory that it holds, about.
+  // Memory that it holds, about.
   std::size_t bytes() const noexcept { return bytes_; }
   protocol::Opcode opcode() const noexcept { return view_.opcode; }
   // nullptr if the message is of another type, or its payload is damaged.
@@ -98,7 +98,7 @@ class Client {
   // Why the connection ended, for people; empty while it is open or if there is nothing to say.
   const std::string& end_text() const noexcept { return end_text_; }
 
-  // What events hold that wait to be taken.
+  // Memory of the events that wait to be taken.
   std::size_t event_bytes() const noexcept { return event_bytes_; }
 
   static constexpr std::size_t kQueuedBytesMax = 64 * 1024 * 1024;

@@ -16,7 +16,7 @@ namespace corelane::tools {
 
 // RFC 8305 section 5: the recommended Connection Attempt Delay.
 inline constexpr runtime::Nanoseconds kAttemptDelay = 250 * runtime::kMillisecond;
-// Of one name; the others are left out.
+// Most addresses of one name; further ones are left out.
 inline constexpr std::size_t kAddressesMax = 32;
 
 // The resolver's order, which is by preference, but with the families alternating; each once.
@@ -27,8 +27,8 @@ std::vector<runtime::Address> interleave_families(const std::vector<runtime::Add
 using Attempt = std::function<runtime::Task<runtime::Result<void>>(runtime::Address address)>;
 
 // The first success cancels the other attempts; all have ended when this returns. `addresses` is
-// not empty. Error: that of the attempt that got furthest (what is no server is told rather than
-// what refuses), among equals the last one's; cancelled.
+// not empty. Error: that of the attempt that got furthest (an answer that is not a server's rather
+// than a refused connection), among equals the last one's; cancelled.
 runtime::Task<runtime::Result<void>> race(std::vector<runtime::Address> addresses, Attempt attempt,
                                           runtime::Nanoseconds delay = kAttemptDelay);
 

@@ -201,7 +201,7 @@ void Doctor::check_network() {
       hint);
 }
 
-// Of a processor below the level that is needed the program tells before it comes here.
+// A processor below the level that is needed never comes here: the program tells before.
 void Doctor::check_cpu_level() {
   using runtime::CpuLevel;
   const auto number = [](CpuLevel level) { return static_cast<unsigned>(level); };

@@ -37,7 +37,7 @@ struct Command {
 constexpr std::array kCommands{
     Command{"serve", "", "the server: WebSocket, HTTP and TCP on all cores", run_serve},
     Command{"echo", "--listen ADDR:PORT", "a raw WebSocket echo on any path", run_echo},
-    Command{"whoami", "", "who the server takes this connection for", run_whoami},
+    Command{"whoami", "", "how the server sees this connection", run_whoami},
     Command{"ping", "", "measure the way to the server and back", run_ping},
     Command{"sub", "CHANNEL...", "subscribe and print what arrives", run_sub},
     Command{"pub", "CHANNEL DATA|-", "publish; - reads lines from stdin", run_pub},
@@ -76,7 +76,8 @@ int unknown_command(const std::string& name) {
   return kExitUsage;
 }
 
-// What no command has expected, while it starts: this host lets it have too little of something.
+// A failure at start-up that no command handles: this host lets the process have too little of
+// something.
 void tell_failure(std::string_view command, std::string_view why) {
   const std::string line = fmt::format("corelane {}: cannot start: {}\n", command, why);
   std::fwrite(line.data(), 1, line.size(), stderr);
@@ -147,12 +148,12 @@ int run_help(const Arguments& arguments) {
 
 namespace {
 
-// The last net: what nobody expected to fail. It ends with a line and an exit code, not with
-// abort(); what is known to fail says so in its place.
+// The last resort: an unexpected failure ends with a line and an exit code, not with abort().
+// Expected failures are told where they happen.
 int run_or_tell(const Arguments& words) {
   try {
     const int code = run(words);
-    // What was flushed before, and failed then, is no more in the buffer.
+    // Output that was flushed before, and failed then, is no more in the buffer.
     const bool is_written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
     return is_written || code != kExitOk ? code : kExitOutputFailed;
   } catch (const std::exception& error) {

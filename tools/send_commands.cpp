@@ -18,9 +18,9 @@ using protocol::Bytes;
 using protocol::Opcode;
 using runtime::Task;
 
-// What is sent until the server has confirmed what came before.
+// Most bytes that are sent before the server has confirmed earlier ones.
 constexpr std::size_t kUnconfirmedBytesMax = 1024 * 1024;
-// What a message costs beside its data, about: an empty line is one, too.
+// The cost of a message beside its data, about: an empty line is a message, too.
 constexpr std::size_t kMessageOverheadBytes = 128;
 
 struct SendSettings {

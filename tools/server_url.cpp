@@ -94,7 +94,7 @@ Host parse_v6(std::string_view text) {
   host.text = fmt::format("[{}]", address->host_without_zone());
   const auto* in6 = reinterpret_cast<const sockaddr_in6*>(address->raw());
   if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-    // What goes over the wire is IPv4, and an IPv6 socket may be forbidden to do it.
+    // Such an address is IPv4 on the wire, and an IPv6 socket may be forbidden to use it.
     host.text = address->host().substr(sizeof "::ffff:" - 1);
     host.address = *Address::parse(host.text + ":0");
   }

@@ -26,7 +26,7 @@ using runtime::Token;
 
 namespace {
 
-// Somebody else has taken what the poll saw, or a socket has room for less than it wants at once.
+// Another process has taken what the poll saw, or a socket has less room than it wants at once.
 constexpr runtime::Nanoseconds kRetry = 10 * runtime::kMillisecond;
 
 // As read(2) and write(2) would go on; also for what has no positions.
@@ -60,7 +60,7 @@ Result<std::uint32_t> result_of_call(ssize_t count) noexcept {
   return static_cast<std::uint32_t>(count);
 }
 
-// What a transfer does next; `done`: it has its result.
+// The next step of a transfer; `done`: it has its result.
 enum class Next : std::uint8_t { done, again, later, by_call };
 
 Next next_of(const Result<std::uint32_t>& result) noexcept {

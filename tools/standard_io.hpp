@@ -25,7 +25,7 @@ class StandardDescriptor {
   StandardDescriptor(const StandardDescriptor&) = delete;
   StandardDescriptor& operator=(const StandardDescriptor&) = delete;
 
-  // What to read from and to write to.
+  // The descriptor to read from and to write to.
   int number() const noexcept { return own_terminal_ >= 0 ? own_terminal_ : number_; }
 
  private:

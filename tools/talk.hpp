@@ -24,7 +24,7 @@ struct Talk {
   Output& out;
   Output& err;
 
-  // One line to stdout. Who prints without end waits for out.room() in between.
+  // One line to stdout. A command that prints without end waits for out.room() in between.
   void print(std::string_view line) const { out.line(line); }
   // One line to stderr: "corelane pub: TEXT".
   void complain(std::string_view text) const;
@@ -41,9 +41,9 @@ struct Talk {
   template <class Body>
   runtime::Task<std::optional<Incoming>> ask(const Body& body, int& exit_code) const;
 
-  // Runs a command that waits for no events: cancels it if the server says no to something that
-  // nobody waits for the answer to, or is gone, and says so. Returns the exit code.
-  // `command` is a temporary of the same co_await expression.
+  // Runs a command that waits for no events: cancels it, and says so, if the server is gone or
+  // refuses a request whose answer nobody waits for. Returns the exit code. `command` is a
+  // temporary of the same co_await expression.
   runtime::Task<int> while_welcome(runtime::Task<int>&& command) const;
 };
 
