@@ -97,7 +97,7 @@ void Core::turn() noexcept {
     end_step();
   }
   progress_.begin("lanes");
-  if (!lanes_held_ && lanes_.receive() != 0) {
+  if (lanes_.receive() != 0) {
     lanes_active_ = now_;
     end_step();
   }

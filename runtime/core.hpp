@@ -191,9 +191,10 @@ class Core {
   // others those that it holds itself, each counted once.
   std::size_t shared_bytes() const noexcept { return memory_.held(MemoryKind::shared); }
 
-  // While held, the core takes nothing from its lanes, and other cores see full lanes. For a caller
-  // with more work than one turn allows; the loop does not sleep.
-  void hold_lanes(bool held) noexcept { lanes_held_ = held; }
+  // While anybody holds them, the core takes nothing from its lanes, from the next message on, and
+  // other cores see full lanes. For a caller with more work than one turn allows. Each `true` has
+  // its `false`.
+  void hold_lanes(bool held) noexcept { lanes_.hold(held); }
 
   // --- For the driver of the core (Runtime, or the simulation's world)
   void turn() noexcept;
@@ -204,9 +205,10 @@ class Core {
   }
   bool stopping() const noexcept { return stopping_; }
   // True when the core needs no more turns. Messages that wait for room in a lane must have left,
-  // since one of them may be another core's stop; those to a core that has ended are dropped.
+  // since one of them may be another core's stop; those to a core that has ended are dropped. The
+  // own lane is empty, and nobody holds the lanes.
   bool finished() const noexcept {
-    return stopping_ && !lanes_.backlogged() && running_for_others_ == 0;
+    return stopping_ && lanes_.at_rest() && running_for_others_ == 0;
   }
   void run() noexcept;
 
@@ -267,7 +269,6 @@ class Core {
   MemoryAccount memory_;
   bool stopping_ = false;
   bool reaped_all_ = true;
-  bool lanes_held_ = false;
   Random random_;
   TimerHeap timers_;
   Operations operations_;

@@ -69,10 +69,12 @@ void Lanes::push(CoreId to, const LaneMessage& message) noexcept {
 // Bytes that wait for this peer, after a look at how far it has consumed.
 std::uint64_t Lanes::weigh(CoreId to) noexcept {
   Outgoing& out = outgoing_[to];
-  if (to == self_ || matrix_.word(to).gone.load(std::memory_order_relaxed)) {
-    // The own lane is empty after a turn; a peer that has left takes nothing, and what is in front
-    // of its lane is dropped.
-    out.bytes_taken = out.bytes;
+  if (to == self_) {
+    if (holders_ == 0) out.bytes_taken = out.bytes;  // the next turn takes all of it
+    return out.bytes_waiting();
+  }
+  if (matrix_.word(to).gone.load(std::memory_order_relaxed)) {
+    out.bytes_taken = out.bytes;  // it takes nothing; what is in front of its lane is dropped
     return 0;
   }
   const SpscRing<LaneMessage>& lane = matrix_.lane(self_, to);
@@ -113,8 +115,8 @@ void Lanes::flush() noexcept {
     const std::size_t waiting = out.queue.size() - out.sent;
     if (waiting == 0) continue;
     dirty_[kept++] = to;
-    if (to == self_) continue;
-    backlog_total_ += waiting;
+    if (to == self_ && holders_ == 0) continue;
+    if (to != self_) backlog_total_ += waiting;
     over = over || waiting > kBacklogMax;
     over_half = over_half || waiting > kBacklogMax / 2;
   }
@@ -198,6 +200,7 @@ bool Lanes::anything_to_receive() noexcept {
 }
 
 std::size_t Lanes::receive() noexcept {
+  if (holders_ != 0) return 0;
   std::size_t delivered = deliver_own();
   const CoreId peers = peers_;
   for (CoreId i = 0; i < peers; ++i) {
@@ -213,12 +216,16 @@ std::size_t Lanes::receive_from(CoreId from) noexcept {
   SpscRing<LaneMessage>& lane = matrix_.lane(from, self_);
   const std::size_t most = ring_.lane_batch(from, kBatchMax);
   std::size_t delivered = 0;
-  while (delivered < most) {
+  while (delivered < most && holders_ == 0) {
     const std::span<LaneMessage> messages = lane.peek(most - delivered);
     if (messages.empty()) break;
-    for (LaneMessage& message : messages) message.deliver(message, from);
-    lane.consume(messages.size());
-    delivered += messages.size();
+    std::size_t taken = 0;
+    while (taken < messages.size() && holders_ == 0) {
+      LaneMessage& message = messages[taken++];
+      message.deliver(message, from);
+    }
+    lane.consume(taken);
+    delivered += taken;
   }
   return delivered;
 }
@@ -228,15 +235,16 @@ std::size_t Lanes::deliver_own() noexcept {
   const std::size_t count = own.queue.size();
   if (count == 0) return 0;
   // Messages that these messages send to this core again stay for the next turn.
-  for (std::size_t i = 0; i < count; ++i) {
-    LaneMessage message = own.queue[i];
+  std::size_t taken = 0;
+  while (taken < count && holders_ == 0) {
+    LaneMessage message = own.queue[taken++];
     message.deliver(message, self_);
   }
-  own.queue.erase(own.queue.begin(), own.queue.begin() + static_cast<std::ptrdiff_t>(count));
+  own.queue.erase(own.queue.begin(), own.queue.begin() + static_cast<std::ptrdiff_t>(taken));
   if (own.queue.empty()) {
     dirty_.erase(std::remove(dirty_.begin(), dirty_.end(), self_), dirty_.end());
   }
-  return count;
+  return taken;
 }
 
 }  // namespace corelane::runtime

@@ -9,7 +9,8 @@
 //
 // Backpressure: when a local queue is longer than kBacklogMax, or when the memory that messages to
 // one peer hold until it takes them is more than kBytesMax, congested() is true until half of that
-// is left, and the code that takes in new work (net's receive path) must pause. Messages that
+// is left, and the code that takes in new work (net's receive path) must pause. The own lane, which
+// is empty after each turn, counts only while it is held. Messages that
 // answer messages are still accepted: they are bounded by the work that was let in.
 // A message that holds memory says how much by a member `std::size_t lane_bytes() const`.
 //
@@ -155,8 +156,17 @@ class Lanes {
   }
 
   bool congested() const noexcept { return congested_; }
+  // See Core::hold_lanes(). A message may do so: those behind it wait.
+  void hold(bool held) noexcept {
+    RT_DEBUG_ASSERT(held || holders_ != 0);
+    holders_ += held ? 1U : -1U;
+  }
   // True if messages wait for room in a lane: the core must not sleep for long.
   bool backlogged() const noexcept { return backlog_total_ != 0; }
+  // Nothing waits for room or in the own lane, and nobody holds the lanes.
+  bool at_rest() const noexcept {
+    return backlog_total_ == 0 && holders_ == 0 && outgoing_[self_].queue.empty();
+  }
 
   // --- For the loop
   std::size_t receive() noexcept;       // delivers what has come, bounded
@@ -203,9 +213,10 @@ class Lanes {
   CoreId self_;
   CoreId peers_;  // that this core knows: all cores, and threads
   bool congested_ = false;
-  bool is_long_ = false;   // congested by messages
-  bool is_heavy_ = false;  // by bytes
-  CoreId first_ = 0;       // whose lane is looked at first: rotates, so that none starves
+  bool is_long_ = false;       // congested by messages
+  bool is_heavy_ = false;      // by bytes
+  CoreId first_ = 0;           // whose lane is looked at first: rotates, so that none starves
+  std::uint32_t holders_ = 0;  // nothing is taken while there are any
   std::size_t backlog_total_ = 0;
   std::vector<Outgoing> outgoing_;
   std::vector<CoreId> dirty_;

@@ -269,6 +269,18 @@ Task<std::uint32_t> CoreNode::end_sessions(runtime::Nanoseconds until) {
 
 // --- The node on all cores
 
+namespace {
+
+// What this core's services have sent has arrived, and what is unfinished here has ended.
+Task<void> settle_core() {
+  const FanOuts& fan_outs = Sessions::local().fan_outs();
+  while (!fan_outs.settled()) co_await runtime::Yield{};
+  co_await runtime::on_every_core([] {});
+  while (!fan_outs.settled()) co_await runtime::Yield{};
+}
+
+}  // namespace
+
 Task<std::string> Node::start() {
   std::uint64_t& hash_seed = plan_.options.pubsub.hash_seed;
   if (hash_seed == 0) hash_seed = Core::current().ring().entropy();
@@ -318,7 +330,7 @@ Task<std::uint32_t> Node::drain(runtime::Nanoseconds deadline) {
 
 Task<void> Node::settle_lanes(unsigned hops) {
   for (unsigned hop = 0; hop < hops; ++hop) {
-    co_await on_all_cores([](CoreId) { return runtime::on_every_core([] {}); });
+    co_await on_all_cores([](CoreId) { return settle_core(); });
   }
 }
 

@@ -57,6 +57,8 @@ struct NodeOptions {
   // Bytes of unfinished messages, frames and bodies on all cores together. With one byte more the
   // connections are closed that hold most and have sent nothing for longest.
   std::uint64_t unfinished_bytes_max = 256 * 1024 * 1024;
+  // Sessions that a turn of a core hands one message to; what is left waits for the next turns.
+  std::uint32_t fan_out_max = FanOuts::kTurnMax;
   runtime::ListenOptions socket;           // rights of the files of Unix sockets
   const HandlerTable* handlers = nullptr;  // of the application; must outlive the node
   RequestGates gates;

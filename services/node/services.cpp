@@ -7,7 +7,7 @@ namespace {
 
 std::unique_ptr<Service> make_sessions(const ServiceStart& start) {
   return std::make_unique<Sessions>(share_of(start.node.connections_max),
-                                    start.node.tcp.close_timeout);
+                                    start.node.tcp.close_timeout, start.node.fan_out_max);
 }
 
 std::unique_ptr<Service> make_dispatch(const ServiceStart& start) {

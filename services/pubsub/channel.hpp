@@ -50,6 +50,22 @@ struct LocalChannel {
   std::vector<Entry<Listener>> listeners;
   bool empty() const noexcept { return sessions.empty() && listeners.empty(); }
   std::uint32_t pending = 0;  // SubscriptionAsks that have not been answered
+  // Sessions from here on have not had the run yet whose fan-out takes several turns; none enters
+  // until it has ended (services/sessions/fan_outs.hpp).
+  std::uint32_t handed = 0;
+};
+
+// A run on its way to this core's subscribers, and where it has come to.
+struct RunWalk {
+  runtime::SharedBytes block;
+  std::size_t bytes = 0;
+  LocalChannelId channel;
+  std::uint32_t events = 0;
+  runtime::CoreId owner = runtime::kNoCore;  // who counts, and under which name
+  std::uint32_t acks_slot = 0;
+  std::uint32_t acks_generation = 0;
+  std::uint32_t tried = 0;
+  std::uint32_t delivered = 0;
 };
 
 // A publish that wants an Ack: its place in a run, and where the Ack goes.

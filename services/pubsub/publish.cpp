@@ -26,7 +26,8 @@ constexpr std::size_t kPrefetch = 6;  // subscribers ahead: a miss takes as long
 void PubSub::publish(const Publication& what, const ReplyTo& to) {
   const std::uint64_t name_hash = hash(what.channel);
   const CoreId owner = owner_of(name_hash);
-  OwnedChannel* owned = owner == core_.id() ? find_owned(what.channel, name_hash) : nullptr;
+  const bool at_once = fan_outs_.at_once(owner);
+  OwnedChannel* owned = at_once ? find_owned(what.channel, name_hash) : nullptr;
   // The name of a channel that exists has been looked at before.
   if (owned == nullptr && !valid_name(what.channel)) {
     return complete(to, Published{.code = protocol::ErrorCode::channel_name_invalid});
@@ -38,7 +39,7 @@ void PubSub::publish(const Publication& what, const ReplyTo& to) {
                              .trace_id = what.trace_id,
                              .span_id = what.span_id,
                              .data_bytes = what.data.size()};
-  if (owner == core_.id()) {
+  if (at_once) {
     if (owned == nullptr) owned = owned_channel(what.channel, name_hash);
     if (owned == nullptr) {
       return complete(to, Published{.code = protocol::ErrorCode::limit_exceeded});
@@ -53,7 +54,7 @@ void PubSub::publish(const Publication& what, const ReplyTo& to) {
   if (!what.data.empty()) {
     std::memcpy(at + sizeof record + what.channel.size(), what.data.data(), what.data.size());
   }
-  core_.lanes().send(owner, PublishAsk{.block = block.lend()});
+  fan_outs_.send(owner, PublishAsk{.block = block.lend()});
 }
 
 // --- The owner's side
@@ -164,10 +165,10 @@ void PubSub::flush_channel(OwnedChannel& channel) noexcept {
       message.block = block.bytes.lend();
       message.channel = interested.channel;
       ++counters_.runs;
-      if (interested.core == core_.id()) {
+      if (fan_outs_.at_once(interested.core)) {
         fan_out(message, core_.id());  // in this turn; answers of our own lane keep their order
       } else {
-        core_.lanes().send(interested.core, message);
+        fan_outs_.send(interested.core, message);
       }
     }
     run_bytes += block.used;
@@ -193,32 +194,59 @@ void PubSub::count_run(const RunCount& count) noexcept {
 // --- The subscriber's side
 
 void PubSub::fan_out(const RunMessage& run, CoreId owner) noexcept {
-  const SharedBytes block = SharedBytes::adopt(run.block);
-  std::uint32_t delivered = 0;
-  if (const LocalChannel* channel = local_.get(run.channel.slot, run.channel.generation)) {
-    const EventRun events{.block = block,
-                          .bytes = {block.data(), static_cast<std::size_t>(run.bytes)},
-                          .events = run.events};
+  RunWalk walk{.block = SharedBytes::adopt(run.block),
+               .bytes = static_cast<std::size_t>(run.bytes),
+               .channel = run.channel,
+               .events = run.events,
+               .owner = owner,
+               .acks_slot = run.acks_slot,
+               .acks_generation = run.acks_generation};
+  if (walk_on(walk)) [[likely]]
+    return;
+  walk_ = std::move(walk);
+  fan_outs_.go_on_with(
+      [](void* context) noexcept {
+        auto& pubsub = *static_cast<PubSub*>(context);
+        return pubsub.walk_on(pubsub.walk_);
+      },
+      this);
+}
+
+bool PubSub::walk_on(RunWalk& walk) noexcept {
+  if (LocalChannel* channel = local_.get(walk.channel.slot, walk.channel.generation)) {
+    const EventRun events{
+        .block = walk.block, .bytes = {walk.block.data(), walk.bytes}, .events = walk.events};
     const auto& sessions = channel->sessions;
     const std::size_t all = sessions.size();
-    for (std::size_t i = 0; i < all; ++i) {
+    const std::size_t begin = channel->handed;
+    const std::size_t end = begin + fan_outs_.take(static_cast<std::uint32_t>(all - begin));
+    std::uint32_t delivered = 0;
+    for (std::size_t i = begin; i < end; ++i) {
       if (i + 2 * kPrefetch < all) __builtin_prefetch(sessions[i + 2 * kPrefetch].subscriber);
       if (i + kPrefetch < all) sessions[i + kPrefetch].subscriber->prefetch_send();
       if (sessions[i].subscriber->send_run(events)) ++delivered;
     }
+    walk.delivered += delivered;
+    walk.tried += static_cast<std::uint32_t>(end - begin);
+    channel->handed = static_cast<std::uint32_t>(end);
+    if (end < all) [[unlikely]]
+      return false;
+    channel->handed = 0;
     for (const auto& entry : channel->listeners) {
-      if (entry.subscriber->on_run(events)) ++delivered;
+      if (entry.subscriber->on_run(events)) ++walk.delivered;
     }
-    const std::size_t subscribers = all + channel->listeners.size();
-    counters_.delivered += std::uint64_t{delivered} * run.events;
-    counters_.not_delivered += (subscribers - delivered) * run.events;
+    walk.tried += static_cast<std::uint32_t>(channel->listeners.size());
   }
+  counters_.delivered += std::uint64_t{walk.delivered} * walk.events;
+  counters_.not_delivered += std::uint64_t{walk.tried - walk.delivered} * walk.events;
   ++counters_.runs_received;
-  if (run.acks_slot != RunMessage::kNoAcks) {
-    core_.lanes().send(owner, RunCount{.acks_slot = run.acks_slot,
-                                       .acks_generation = run.acks_generation,
-                                       .subscribers = delivered});
+  walk.block.reset();
+  if (walk.acks_slot != RunMessage::kNoAcks) {
+    core_.lanes().send(walk.owner, RunCount{.acks_slot = walk.acks_slot,
+                                            .acks_generation = walk.acks_generation,
+                                            .subscribers = walk.delivered});
   }
+  return true;
 }
 
 }  // namespace corelane::services

@@ -23,6 +23,7 @@ PubSub::SweepTimer::SweepTimer(PubSub& owner) noexcept
 PubSub::PubSub(const PubSubOptions& options)
     : options_(options),
       core_(Core::current()),
+      fan_outs_(Sessions::local().fan_outs()),
       local_(UINT32_MAX - 1),
       local_by_name_(0, SeededHash{options.hash_seed}),
       pending_subscriptions_(UINT32_MAX - 1),

@@ -187,12 +187,15 @@ class PubSub : public Service {
   void flush() noexcept;
   void flush_channel(OwnedChannel& channel) noexcept;
   void fan_out(const RunMessage& run, runtime::CoreId owner) noexcept;
+  bool walk_on(RunWalk& walk) noexcept;  // true: the run has reached all
   void count_run(const RunCount& count) noexcept;
   void sweep() noexcept;
 
   PubSubOptions options_;
   runtime::Core& core_;
+  FanOuts& fan_outs_;
   // Subscriber's side.
+  RunWalk walk_;  // the fan-out that goes on in the next turn
   runtime::Slab<LocalChannel> local_;
   NameMap local_by_name_;
   runtime::Slab<PendingSubscription> pending_subscriptions_;

@@ -157,10 +157,10 @@ void PubSub::ask_owner(Subscriber& subscriber, LocalChannel& channel, const Pend
                             .unsubscribes = request.unsubscribes};
   // A publish on its owner's core takes effect at once, and so must this: a client that sends one
   // behind the other relies on their order.
-  if (const CoreId owner = owner_of(channel.hash); owner == core_.id()) {
+  if (const CoreId owner = owner_of(channel.hash); fan_outs_.at_once(owner)) {
     answer_ask(ask, owner);
   } else {
-    core_.lanes().send(owner, ask);
+    fan_outs_.send(owner, ask);
   }
 }
 
@@ -238,19 +238,25 @@ void add_to(std::vector<LocalChannel::Entry<Kind>>& list, Subscriber& subscriber
   list.push_back({.subscriber = static_cast<Kind*>(&subscriber), .subscription = index});
 }
 
-// The list's last subscriber fills the hole.
+// The list's last subscriber fills the hole. In front of `handed` the last one there fills it, and
+// the list's last one its place: both sides stay what they are.
 template <class Kind>
 void take_from(std::vector<LocalChannel::Entry<Kind>>& list, Subscriber& subscriber,
-               std::uint32_t index) noexcept {
+               std::uint32_t index, std::uint32_t& handed) noexcept {
   Subscription& gone = subscriber.subscriptions()[index];
   RT_ASSERT(list[gone.position].subscriber == &subscriber);
   RT_ASSERT(list[gone.position].subscription == index);
-  list[gone.position] = list.back();
-  list.pop_back();
-  if (gone.position < list.size()) {
-    const auto& moved = list[gone.position];
-    moved.subscriber->subscriptions()[moved.subscription].position = gone.position;
+  const auto move = [&list](std::uint32_t from, std::uint32_t to) {
+    list[to] = list[from];
+    list[to].subscriber->subscriptions()[list[to].subscription].position = to;
+  };
+  std::uint32_t hole = gone.position;
+  if (hole < handed) {
+    move(--handed, hole);
+    hole = handed;
   }
+  move(static_cast<std::uint32_t>(list.size() - 1), hole);
+  list.pop_back();
   gone.position = Subscription::kNotListed;
 }
 
@@ -268,9 +274,10 @@ void PubSub::enter(Subscriber& subscriber, LocalChannel& channel, std::uint32_t 
 void PubSub::leave(Subscriber& subscriber, std::uint32_t index) noexcept {
   LocalChannel& channel = local_.at(subscriber.subscriptions()[index].channel);
   if (subscriber.kind() == Subscriber::Kind::session) {
-    take_from(channel.sessions, subscriber, index);
+    take_from(channel.sessions, subscriber, index, channel.handed);
   } else {
-    take_from(channel.listeners, subscriber, index);
+    std::uint32_t none = 0;  // of a walk: they are few, and have a run together
+    take_from(channel.listeners, subscriber, index, none);
   }
 }
 
@@ -324,10 +331,10 @@ void PubSub::answer_ask(const SubscriptionAsk& ask, CoreId from) {
   }
   // On our own core runs are handed over at once, not by lane, and so must be what goes before
   // them.
-  if (from == core_.id()) {
+  if (fan_outs_.at_once(from)) {
     finish_ask(answer);
   } else {
-    core_.lanes().send(from, answer);
+    fan_outs_.send(from, answer);
   }
 }
 

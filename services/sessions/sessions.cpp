@@ -92,17 +92,19 @@ struct Sessions::BroadcastAsk {
   std::uint32_t pending_generation;
   std::size_t lane_bytes() const noexcept { return block.capacity(); }
   void deliver(CoreId home) const {
-    const SharedBytes held = SharedBytes::adopt(block);
-    const std::uint32_t count = Sessions::local().deliver_broadcast(
-        held, {held.data(), static_cast<std::size_t>(bytes)}, except);
-    Core::current().lanes().send(home, BroadcastAnswer{.pending_slot = pending_slot,
-                                                       .pending_generation = pending_generation,
-                                                       .count = count});
+    Sessions::local().deliver_broadcast({.block = SharedBytes::adopt(block),
+                                         .bytes = static_cast<std::size_t>(bytes),
+                                         .except = except,
+                                         .home = home,
+                                         .pending_slot = pending_slot,
+                                         .pending_generation = pending_generation});
   }
 };
 
-Sessions::Sessions(std::uint32_t sessions_max, runtime::Nanoseconds close_timeout)
+Sessions::Sessions(std::uint32_t sessions_max, runtime::Nanoseconds close_timeout,
+                   std::uint32_t fan_out_max)
     : sessions_(sessions_max),
+      fan_outs_(fan_out_max),
       close_timeout_(close_timeout),
       pending_(std::make_unique<runtime::Slab<PendingBroadcast>>(UINT32_MAX)) {
   set_local(ServiceSlot::sessions, this);
@@ -159,9 +161,9 @@ void Sessions::answered(const SessionId& id) noexcept {
 void Sessions::end(Session& session) {
   Core& core = Core::current();
   for (CoreId to = 0; to < core.cores(); ++to) {
-    if (to == core.id()) continue;
+    if (fan_outs_.at_once(to)) continue;  // everything there has been answered
     session.expect_answer();
-    core.lanes().send(to, FenceAsk{.session = session.id()});
+    fan_outs_.send(to, FenceAsk{.session = session.id()});
   }
   session.close_when_answered();
 }
@@ -178,7 +180,7 @@ void Sessions::send(const DirectSend& what, const ReplyTo& to) {
                             .span_id = what.span_id,
                             .timestamp = core.wall_now(),
                             .data_bytes = what.data.size()};
-  if (named.id.core == core.id()) {
+  if (fan_outs_.at_once(named.id.core)) {
     const Sent done = deliver_direct(named, record, what.data);
     if (is_told(to, done)) complete(to, done);
     return;
@@ -188,7 +190,7 @@ void Sessions::send(const DirectSend& what, const ReplyTo& to) {
   if (!what.data.empty()) {
     std::memcpy(block.data() + sizeof record, what.data.data(), what.data.size());
   }
-  core.lanes().send(named.id.core, DirectAsk{.block = block.lend(), .target = named});
+  fan_outs_.send(named.id.core, DirectAsk{.block = block.lend(), .target = named});
 }
 
 bool Sessions::is_told(const ReplyTo& to, const Sent& done) noexcept {
@@ -226,19 +228,20 @@ void Sessions::broadcast(const BroadcastSend& what, const ReplyTo& to) {
                      .span_id = what.span_id},
                     protocol::BroadcastMessageBody{.from = what.from, .data = what.data}, bytes);
   const auto pending = pending_->emplace(PendingBroadcast{.to = to, .cores_left = core.cores()});
-  for (CoreId other = 0; other < core.cores(); ++other) {
-    if (other == core.id()) continue;
-    core.lanes().send(other, BroadcastAsk{.block = block.lend(),
-                                          .bytes = bytes,
-                                          .except = what.except,
-                                          .pending_slot = pending.id.slot,
-                                          .pending_generation = pending.id.generation});
+  for (CoreId to_core = 0; to_core < core.cores(); ++to_core) {
+    const BroadcastAsk ask{.block = block.lend(),
+                           .bytes = bytes,
+                           .except = what.except,
+                           .pending_slot = pending.id.slot,
+                           .pending_generation = pending.id.generation};
+    // A Send to a session of our own core takes effect at once, so what was broadcast before it
+    // must not wait for a lane.
+    if (fan_outs_.at_once(to_core)) {
+      ask.deliver(to_core);
+    } else {
+      fan_outs_.send(to_core, ask);
+    }
   }
-  // A Send to a session of our own core takes effect at once, so what was broadcast before it must
-  // not wait for a lane.
-  const std::uint32_t own = deliver_broadcast(block, {block.data(), bytes}, what.except);
-  count_broadcast(
-      {.pending_slot = pending.id.slot, .pending_generation = pending.id.generation, .count = own});
 }
 
 void Sessions::count_broadcast(const BroadcastAnswer& answer) {
@@ -252,16 +255,38 @@ void Sessions::count_broadcast(const BroadcastAnswer& answer) {
   if (to.wants_success) complete(to, done);
 }
 
-std::uint32_t Sessions::deliver_broadcast(const SharedBytes& block,
-                                          std::span<const std::byte> frame,
-                                          const SessionId& except) {
-  std::uint32_t count = 0;
-  for_each([&](Session& session) {
-    if (session.id() == except) return;
-    if (session.send_run({.block = block, .bytes = frame})) ++count;
-  });
-  counters_.broadcast_to += count;
-  return count;
+void Sessions::deliver_broadcast(BroadcastWalk&& walk) {
+  if (walk_on(walk)) return;
+  broadcast_ = std::move(walk);
+  fan_outs_.go_on_with(
+      [](void* context) noexcept {
+        auto& sessions = *static_cast<Sessions*>(context);
+        return sessions.walk_on(sessions.broadcast_);
+      },
+      this);
+}
+
+bool Sessions::walk_on(BroadcastWalk& walk) noexcept {
+  const std::uint32_t end = walk.next + fan_outs_.take(slots() - walk.next);
+  const EventRun run{.block = walk.block, .bytes = {walk.block.data(), walk.bytes}};
+  for (; walk.next < end; ++walk.next) {
+    Session* session = in_slot(walk.next);
+    if (session == nullptr || session->id() == walk.except) continue;
+    if (session->send_run(run)) ++walk.count;
+  }
+  if (walk.next < slots()) return false;
+  counters_.broadcast_to += walk.count;
+  walk.block.reset();
+  const BroadcastAnswer answer{.pending_slot = walk.pending_slot,
+                               .pending_generation = walk.pending_generation,
+                               .count = walk.count};
+  const Core& core = Core::current();
+  if (walk.home == core.id()) {
+    count_broadcast(answer);
+  } else {
+    Core::current().lanes().send(walk.home, answer);
+  }
+  return true;
 }
 
 }  // namespace corelane::services

@@ -25,6 +25,7 @@
 #include "runtime/task.hpp"
 #include "services/local.hpp"
 #include "services/service.hpp"
+#include "services/sessions/fan_outs.hpp"
 #include "services/sessions/session.hpp"
 
 namespace corelane::services {
@@ -66,9 +67,11 @@ void complete(const ReplyTo& to, const BroadcastDone& done) noexcept;
 
 class Sessions : public Service {
  public:
-  // `close_timeout`: how long a TCP peer may take to read why its session ends.
+  // `close_timeout`: how long a TCP peer may take to read why its session ends. `fan_out_max`:
+  // sessions that a turn hands one message to (FanOuts).
   explicit Sessions(std::uint32_t sessions_max,
-                    runtime::Nanoseconds close_timeout = 5 * runtime::kSecond);
+                    runtime::Nanoseconds close_timeout = 5 * runtime::kSecond,
+                    std::uint32_t fan_out_max = FanOuts::kTurnMax);
   ~Sessions() override;
 
   // nullptr: the table is full. The session must be erased before its connection is gone.
@@ -111,7 +114,7 @@ class Sessions : public Service {
   // session is on another core.
   void send(const DirectSend& what, const ReplyTo& to);
   // Hands over data to every session but one; completes with BroadcastDone when all cores have done
-  // so. Copies the data once.
+  // so. Copies the data once. One that begins before that may get it or not.
   void broadcast(const BroadcastSend& what, const ReplyTo& to);
 
   static std::span<const OpcodeRow> opcodes() noexcept;
@@ -120,6 +123,7 @@ class Sessions : public Service {
   static Sessions& local() noexcept { return services::local<Sessions>(ServiceSlot::sessions); }
 
   runtime::Nanoseconds close_timeout() const noexcept { return close_timeout_; }
+  FanOuts& fan_outs() noexcept { return fan_outs_; }
 
   // Memory for a frame that is compressed before it is sent; valid until the next call.
   std::byte* scratch(std::size_t bytes);
@@ -150,11 +154,24 @@ class Sessions : public Service {
   static bool is_told(const ReplyTo& to, const Sent& done) noexcept;
   void answered(const SessionId& id) noexcept;
   void count_broadcast(const BroadcastAnswer& answer);
-  std::uint32_t deliver_broadcast(const runtime::SharedBytes& block,
-                                  std::span<const std::byte> frame, const SessionId& except);
+  // This core's part of a broadcast, and where it has come to.
+  struct BroadcastWalk {
+    runtime::SharedBytes block;
+    std::size_t bytes = 0;
+    SessionId except;
+    runtime::CoreId home = runtime::kNoCore;  // who counts, and under which name
+    std::uint32_t pending_slot = 0;
+    std::uint32_t pending_generation = 0;
+    std::uint32_t next = 0;  // slot
+    std::uint32_t count = 0;
+  };
+  void deliver_broadcast(BroadcastWalk&& walk);
+  bool walk_on(BroadcastWalk& walk) noexcept;  // true: it has ended
 
   runtime::Slab<Session> sessions_;
   std::vector<Service*> told_ended_;
+  FanOuts fan_outs_;
+  BroadcastWalk broadcast_;  // what goes on in the next turn
   runtime::Nanoseconds close_timeout_;
   std::vector<std::byte> scratch_;
   std::unique_ptr<runtime::Slab<PendingBroadcast>> pending_;

@@ -205,6 +205,56 @@ TEST(Lanes, ACoreThatHoldsThemTakesNothingAndThenEverythingInOrder) {
   });
 }
 
+struct HoldsLanes {
+  void deliver(CoreId) const { Core::current().hold_lanes(true); }
+};
+
+TEST(Lanes, AMessageThatHoldsThemIsTheLastOneOfItsTurn) {
+  weights_taken = 0;
+  run_on_cores(1, []() -> Task<void> {
+    Core& core = Core::current();
+    Lanes& lanes = core.lanes();
+    lanes.send(0, Weight{.bytes = 1});
+    lanes.send(0, HoldsLanes{});
+    lanes.send(0, Weight{.bytes = 2});
+    for (int turn = 0; turn < 5; ++turn) co_await Yield{};
+    EXPECT_EQ(weights_taken, 1u);
+    core.hold_lanes(false);
+    for (int turn = 0; turn < 2; ++turn) co_await Yield{};
+    EXPECT_EQ(weights_taken, 3u);
+  });
+}
+
+// The own lane is empty after each turn, however much was in it; while it is held it weighs.
+TEST(Lanes, TheOwnLaneCongestsOnlyWhileItIsHeld) {
+  weights_taken = 0;
+  run_on_cores(1, []() -> Task<void> {
+    Core& core = Core::current();
+    Lanes& lanes = core.lanes();
+    lanes.send(0, Weight{.bytes = Lanes::kBytesMax + 1});
+    for (std::size_t i = 0; i <= Lanes::kBacklogMax; ++i) lanes.send(0, Weight{.bytes = 0});
+    EXPECT_FALSE(lanes.congested());
+    for (int turn = 0; turn < 2; ++turn) co_await Yield{};
+    EXPECT_FALSE(lanes.congested());
+    EXPECT_EQ(weights_taken, Lanes::kBytesMax + 1);
+
+    core.hold_lanes(true);
+    lanes.send(0, Weight{.bytes = Lanes::kBytesMax + 1});
+    EXPECT_TRUE(lanes.congested());
+    core.hold_lanes(false);
+    for (int turn = 0; turn < 2; ++turn) co_await Yield{};
+    EXPECT_FALSE(lanes.congested());
+
+    core.hold_lanes(true);
+    for (std::size_t i = 0; i <= Lanes::kBacklogMax; ++i) lanes.send(0, Weight{.bytes = 0});
+    for (int turn = 0; turn < 2; ++turn) co_await Yield{};
+    EXPECT_TRUE(lanes.congested());
+    core.hold_lanes(false);
+    for (int turn = 0; turn < 2; ++turn) co_await Yield{};
+    EXPECT_FALSE(lanes.congested());
+  });
+}
+
 std::atomic<std::uint64_t> counted = 0;
 struct Counted {
   void deliver(CoreId) const noexcept { counted.fetch_add(1, std::memory_order_relaxed); }

@@ -287,7 +287,8 @@ Task<void> random_walk(NodeUnderTest& test, std::uint64_t seed, bool closes) {
   EXPECT_EQ(owned, 0u);
 }
 
-services::NodeOptions small_node() {
+// Every second seed's fan-outs take several turns.
+services::NodeOptions small_node(std::uint64_t seed) {
   services::NodeOptions options;
   options.pubsub.subscriptions_per_session_max = kSubscriptionsMax;
   options.network.receive_buffer_bytes = 512;
@@ -296,6 +297,7 @@ services::NodeOptions small_node() {
   options.network.medium_buffers = 2;
   options.network.large_buffer_bytes = 4096;
   options.network.large_buffers = 2;
+  if (seed % 2 == 0) options.fan_out_max = static_cast<std::uint32_t>(1 + seed / 2 % 3);
   return options;
 }
 
@@ -305,7 +307,7 @@ void walk_over_seeds(std::uint64_t first, bool closes) {
     World world(seed, Faults::swarm(seed, false));
     runtime::RuntimeOptions options = tests::node_cores(static_cast<CoreId>(1 + seed % 3), 16);
     options.seed = seed + 1;
-    tests::with_node(options, small_node(), [seed, closes](NodeUnderTest& test) {
+    tests::with_node(options, small_node(seed), [seed, closes](NodeUnderTest& test) {
       return random_walk(test, seed, closes);
     });
     if (testing::Test::HasFailure()) return;
@@ -329,7 +331,7 @@ TEST(Bookkeeping, ANodeIsDrainedAndDestroyedWhateverIsUnderWay) {
     runtime::RuntimeOptions options = tests::node_cores(3, 16);
     options.seed = seed + 1;
     tests::run_on_cores(options, [seed]() -> Task<void> {
-      NodeUnderTest test(small_node());
+      NodeUnderTest test(small_node(seed));
       co_await test.start();
       Prng prng(seed);
       std::vector<Model> models;
@@ -364,7 +366,7 @@ TEST(Bookkeeping, WhatWasTakenInBeforeADrainArrives) {
     World world(seed, Faults::swarm(seed, false));
     runtime::RuntimeOptions options = tests::node_cores(3, 16);
     options.seed = seed + 1;
-    services::NodeOptions node = small_node();
+    services::NodeOptions node = small_node(seed);
     node.pubsub.subscriptions_per_session_max = 10;
     tests::with_node(options, node, [](NodeUnderTest& test) -> Task<void> {
       std::vector<ProtocolClient*> clients;

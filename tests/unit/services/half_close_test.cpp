@@ -102,8 +102,9 @@ void ask_nobody(Bytes& request, const ProtocolClient& client) {
       protocol::SendBody{.session = forged(client), .data = bytes_of("x"), .requires_ack = false});
 }
 
-TEST(HalfClose, EveryAnswerFromEveryCoreComesBeforeTheEnd) {
+void expect_every_answer_before_the_end(std::uint32_t fan_out_max) {
   services::NodeOptions options;
+  options.fan_out_max = fan_out_max;
   options.tcp.close_timeout = 3600 * runtime::kSecond;  // not what ends it
   with_node(tests::node_cores(3), options, [](NodeUnderTest& test) -> Task<void> {
     std::vector<ProtocolClient*> others;
@@ -134,6 +135,14 @@ TEST(HalfClose, EveryAnswerFromEveryCoreComesBeforeTheEnd) {
       EXPECT_EQ(counts[Opcode::SubscribeReply], 1);
     }
   });
+}
+
+TEST(HalfClose, EveryAnswerFromEveryCoreComesBeforeTheEnd) {
+  expect_every_answer_before_the_end(services::FanOuts::kTurnMax);
+}
+
+TEST(HalfClose, EveryAnswerFromEveryCoreComesBeforeTheEndBehindALongBroadcast) {
+  expect_every_answer_before_the_end(1);
 }
 
 // Nothing behind them asks for an answer, so nothing but the end itself waits for the other cores.

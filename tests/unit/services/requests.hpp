@@ -45,17 +45,21 @@ using PairTest = runtime::Task<void> (*)(NodeUnderTest&, ProtocolClient* from, P
 inline void for_every_pair(PairTest body) {
   using runtime::CoreId;
   for (const CoreId cores : {CoreId{2}, CoreId{3}}) {
-    with_node(cores, [cores, body](NodeUnderTest& test) -> runtime::Task<void> {
-      for (CoreId from = 0; from < cores; ++from) {
-        for (CoreId to = 0; to < cores; ++to) {
-          SCOPED_TRACE(testing::Message() << "core " << from << " to " << to << " of " << cores);
-          ProtocolClient* sender = co_await test.connect_on(from);
-          ProtocolClient* receiver = co_await test.connect_on(to);
-          if (sender == nullptr || receiver == nullptr) co_return;
-          co_await body(test, sender, receiver);
-        }
-      }
-    });
+    services::NodeOptions options;
+    if (cores == 2) options.fan_out_max = 1;
+    with_node(node_cores(cores), options,
+              [cores, body](NodeUnderTest& test) -> runtime::Task<void> {
+                for (CoreId from = 0; from < cores; ++from) {
+                  for (CoreId to = 0; to < cores; ++to) {
+                    SCOPED_TRACE(testing::Message()
+                                 << "core " << from << " to " << to << " of " << cores);
+                    ProtocolClient* sender = co_await test.connect_on(from);
+                    ProtocolClient* receiver = co_await test.connect_on(to);
+                    if (sender == nullptr || receiver == nullptr) co_return;
+                    co_await body(test, sender, receiver);
+                  }
+                }
+              });
   }
 }
 

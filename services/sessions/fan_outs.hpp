@@ -1,0 +1,92 @@
+#pragma once
+// FanOuts: the hand-over of one message to many sessions (a published run, a broadcast), in bounded
+// steps. One a core, for all services; belongs to Sessions.
+//
+// A turn hands over to at most `turn_max` subscribers or slots of sessions. A fan-out that reaches
+// this bound goes on in the next turns. Until it has ended nothing may overtake it, so
+//   - the core takes nothing from its lanes, and
+//   - what services of this core ask of each other goes through the core's own lane, as to another
+//     core, for as long as anything lies there: at_once() is false.
+// Clients are served as ever: what they ask of this core waits in its own lane, which weighs and
+// congests like every other. At most one fan-out of a core is unfinished.
+
+#include <algorithm>
+#include <cstdint>
+
+#include "runtime/core.hpp"
+
+namespace corelane::services {
+
+class FanOuts {
+ public:
+  // 30 to 100 ns each, the memory of most sessions being cold: at most 0.4 ms of a turn.
+  static constexpr std::uint32_t kTurnMax = 4096;
+
+  explicit FanOuts(std::uint32_t turn_max) noexcept;
+  ~FanOuts();
+
+  // True: `core` is this core, and may be asked directly. Otherwise ask by send().
+  bool at_once(runtime::CoreId core) const noexcept { return core == core_.id() && detours_ == 0; }
+  // A message between services: behind all that was sent to that core before, be it our own.
+  template <runtime::LaneMessageBody Body>
+  void send(runtime::CoreId to, const Body& body) {
+    if (to != core_.id()) return core_.lanes().send(to, body);
+    ++detours_;
+    core_.lanes().send(to, Detour<Body>{{body}});
+  }
+
+  // Takes up to `wanted` from what is left of this turn's bound.
+  std::uint32_t take(std::uint32_t wanted) noexcept {
+    if (const std::uint64_t turn = core_.counters().turns; turn != turn_) {
+      turn_ = turn;
+      left_ = turn_max_;
+    }
+    const std::uint32_t taken = std::min(wanted, left_);
+    left_ -= taken;
+    return taken;
+  }
+  // Calls function(context) in each of the next turns until it returns true: done. One at a time.
+  using Step = bool (*)(void* context) noexcept;
+  void go_on_with(Step step, void* context) noexcept;
+
+  // Nothing is unfinished, nor in the own lane.
+  bool settled() const noexcept { return detours_ == 0; }
+  std::uint64_t steps() const noexcept { return steps_; }  // each fan-out's first one not counted
+
+ private:
+  template <class Body>
+  struct Detour {
+    Body body;
+    std::size_t lane_bytes() const noexcept
+      requires requires(const Body& sent) { sent.lane_bytes(); }
+    {
+      return body.lane_bytes();
+    }
+    void deliver(runtime::CoreId from) const;
+  };
+  struct NextTurn : runtime::Timer {
+    explicit NextTurn(FanOuts& owner) noexcept;
+    FanOuts& fan_outs;
+  };
+  static FanOuts& local() noexcept;
+  void step() noexcept;
+
+  runtime::Core& core_;
+  const std::uint32_t turn_max_;
+  std::uint32_t detours_ = 0;  // messages in the own lane, and 1 while a fan-out is unfinished
+  std::uint32_t left_ = 0;     // of the bound of turn_
+  std::uint64_t turn_ = 0;
+  std::uint64_t steps_ = 0;
+  Step step_ = nullptr;
+  void* context_ = nullptr;
+  NextTurn next_turn_;
+  runtime::Core::FlushHook flush_hook_;
+};
+
+template <class Body>
+void FanOuts::Detour<Body>::deliver(runtime::CoreId from) const {
+  --local().detours_;
+  body.deliver(from);
+}
+
+}  // namespace corelane::services
