@@ -2,162 +2,104 @@
 // How each body is laid, private to this folder: the one description of the frames that we build.
 // message.cpp writes them with it, and usual.hpp has the compiler lay those that are recognized.
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
 
 #include "protocol/assert.hpp"
 #include "protocol/frame.hpp"
 #include "protocol/layout.hpp"
+#include "protocol/members.hpp"
 #include "protocol/message.hpp"
 
 namespace corelane::protocol::layout {
 
-template <bool kStore>
-[[gnu::always_inline]] constexpr void lay_payload(Writer<kStore>& out, const WhoAmIBody&) noexcept {
-  Table<kStore>(out, 0).close();
+// Tables have their fields widest first, so that none needs padding; offsets come before numbers of
+// their width, and a UUID, which may lie anywhere, comes before what is narrower than they.
+enum class Rank : std::uint8_t { eight_bytes, offset, four_bytes, uuid, two_bytes, one_byte };
+
+template <class T>
+consteval Rank rank_of() noexcept {
+  if constexpr (std::is_same_v<T, Uuid>) return Rank::uuid;
+  if constexpr (!std::is_integral_v<T> && !std::is_enum_v<T>) return Rank::offset;
+  if constexpr (sizeof(T) == 8) return Rank::eight_bytes;
+  if constexpr (sizeof(T) == 4) return Rank::four_bytes;
+  return sizeof(T) == 2 ? Rank::two_bytes : Rank::one_byte;
 }
 
-template <bool kStore>
-[[gnu::always_inline]] constexpr void lay_payload(Writer<kStore>& out,
-                                                  const WhoAmIReplyBody& body) noexcept {
-  using T = fbs::WhoAmIReply;
-  Table<kStore> table(out, T::VT_SUBSCRIPTIONS_MAX);
-  const std::size_t remote_address = table.add_offset(T::VT_REMOTE_ADDRESS);
-  const std::size_t node = table.add_offset(T::VT_NODE);
-  const std::size_t server_version = table.add_offset(T::VT_SERVER_VERSION);
-  table.add(T::VT_FRAME_BYTES_MAX, body.frame_bytes_max);
-  table.add(T::VT_SUBSCRIPTIONS_MAX, body.subscriptions_max);
-  table.add(T::VT_SESSION, body.session);
-  table.add(T::VT_CORE, body.core);
-  table.add(T::VT_TRANSPORT, static_cast<std::uint8_t>(body.transport));
+// Adds a field if it is of that rank, and notes the slot of one that lies behind the table.
+template <Rank kRank, bool kStore, class T>
+[[gnu::always_inline]] constexpr void add_of_rank(Table<kStore>& table,
+                                                  flatbuffers::voffset_t field, const T& value,
+                                                  std::size_t& slot) noexcept {
+  if constexpr (rank_of<T>() == kRank) {
+    if constexpr (kRank == Rank::offset) {
+      slot = table.add_offset(field);
+    } else if constexpr (std::is_same_v<T, bool>) {
+      table.add(field, std::uint8_t{value});
+    } else if constexpr (std::is_enum_v<T>) {
+      table.add(field, static_cast<std::underlying_type_t<T>>(value));
+    } else {
+      table.add(field, value);
+    }
+  }
+}
+
+// What lies behind the table; of a number nothing does.
+template <bool kStore, class T>
+[[gnu::always_inline]] constexpr void lay_behind(Writer<kStore>& out, std::size_t slot,
+                                                 const T& value) noexcept {
+  if constexpr (std::is_same_v<T, std::string_view>) {
+    out.string(slot, value);
+  } else if constexpr (std::is_same_v<T, Bytes>) {
+    out.bytes(slot, value);
+  } else if constexpr (std::is_same_v<T, std::span<const std::string_view>>) {
+    out.strings(slot, value);
+  } else if constexpr (rank_of<T>() == Rank::offset) {
+    out.structs(slot, value);
+  }
+}
+
+// The i-th field of a table, as the generated VT_ constants count.
+constexpr flatbuffers::voffset_t field_at(std::size_t i) noexcept {
+  return static_cast<flatbuffers::voffset_t>(4 + 2 * i);
+}
+
+template <Rank kRank, bool kStore, class Fields, std::size_t kCount, std::size_t... kIndex>
+[[gnu::always_inline]] constexpr void add_all_of_rank(Table<kStore>& table, const Fields& fields,
+                                                      std::array<std::size_t, kCount>& slots,
+                                                      std::index_sequence<kIndex...>) noexcept {
+  (add_of_rank<kRank>(table, field_at(kIndex), std::get<kIndex>(fields), slots[kIndex]), ...);
+}
+
+template <bool kStore, class Fields, std::size_t... kIndex>
+[[gnu::always_inline]] constexpr void lay_fields(Writer<kStore>& out, const Fields& fields,
+                                                 std::index_sequence<kIndex...> all) noexcept {
+  constexpr std::size_t kCount = sizeof...(kIndex);
+  std::array<std::size_t, kCount> slots{};
+  Table<kStore> table(out, kCount == 0 ? flatbuffers::voffset_t{0} : field_at(kCount - 1));
+  add_all_of_rank<Rank::eight_bytes>(table, fields, slots, all);
+  add_all_of_rank<Rank::offset>(table, fields, slots, all);
+  add_all_of_rank<Rank::four_bytes>(table, fields, slots, all);
+  add_all_of_rank<Rank::uuid>(table, fields, slots, all);
+  add_all_of_rank<Rank::two_bytes>(table, fields, slots, all);
+  add_all_of_rank<Rank::one_byte>(table, fields, slots, all);
   table.close();
-  out.string(remote_address, body.remote_address);
-  out.string(node, body.node);
-  out.string(server_version, body.server_version);
+  (lay_behind(out, slots[kIndex], std::get<kIndex>(fields)), ...);
 }
 
-template <bool kStore>
-[[gnu::always_inline]] constexpr void lay_payload(Writer<kStore>& out,
-                                                  const PingBody& body) noexcept {
-  Table<kStore> table(out, fbs::PingRequest::VT_DATA);
-  const std::size_t data = table.add_offset(fbs::PingRequest::VT_DATA);
-  table.close();
-  out.bytes(data, body.data);
-}
-
-template <bool kStore>
-[[gnu::always_inline]] constexpr void lay_payload(Writer<kStore>& out,
-                                                  const PongBody& body) noexcept {
-  Table<kStore> table(out, fbs::PongReply::VT_SERVER_TIME);
-  table.add(fbs::PongReply::VT_SERVER_TIME, body.server_time);
-  const std::size_t data = table.add_offset(fbs::PongReply::VT_DATA);
-  table.close();
-  out.bytes(data, body.data);
-}
-
-template <bool kStore>
-[[gnu::always_inline]] constexpr void lay_channels(
-    Writer<kStore>& out, std::span<const std::string_view> channels) noexcept {
-  static_assert(+fbs::SubscribeRequest::VT_CHANNELS == +fbs::UnsubscribeRequest::VT_CHANNELS);
-  Table<kStore> table(out, fbs::SubscribeRequest::VT_CHANNELS);
-  const std::size_t slot = table.add_offset(fbs::SubscribeRequest::VT_CHANNELS);
-  table.close();
-  out.strings(slot, channels);
-}
-
-template <bool kStore>
-[[gnu::always_inline]] constexpr void lay_results(
-    Writer<kStore>& out, std::span<const fbs::ChannelResult> results) noexcept {
-  static_assert(+fbs::SubscribeReply::VT_RESULTS == +fbs::UnsubscribeReply::VT_RESULTS);
-  Table<kStore> table(out, fbs::SubscribeReply::VT_RESULTS);
-  const std::size_t slot = table.add_offset(fbs::SubscribeReply::VT_RESULTS);
-  table.close();
-  out.structs(slot, results);
-}
-
-template <bool kStore>
-[[gnu::always_inline]] constexpr void lay_payload(Writer<kStore>& out,
-                                                  const SubscribeBody& body) noexcept {
-  lay_channels(out, body.channels);
-}
-template <bool kStore>
-[[gnu::always_inline]] constexpr void lay_payload(Writer<kStore>& out,
-                                                  const UnsubscribeBody& body) noexcept {
-  lay_channels(out, body.channels);
-}
-template <bool kStore>
-[[gnu::always_inline]] constexpr void lay_payload(Writer<kStore>& out,
-                                                  const SubscribeReplyBody& body) noexcept {
-  lay_results(out, body.results);
-}
-template <bool kStore>
-[[gnu::always_inline]] constexpr void lay_payload(Writer<kStore>& out,
-                                                  const UnsubscribeReplyBody& body) noexcept {
-  lay_results(out, body.results);
-}
-
-template <bool kStore>
-[[gnu::always_inline]] constexpr void lay_payload(Writer<kStore>& out,
-                                                  const PublishBody& body) noexcept {
-  using T = fbs::PublishRequest;
-  Table<kStore> table(out, T::VT_REQUIRES_ACK);
-  const std::size_t channel = table.add_offset(T::VT_CHANNEL);
-  const std::size_t data = table.add_offset(T::VT_DATA);
-  table.add(T::VT_REQUIRES_ACK, std::uint8_t{body.requires_ack});
-  table.close();
-  out.string(channel, body.channel);
-  out.bytes(data, body.data);
-}
-
-template <bool kStore>
-[[gnu::always_inline]] constexpr void lay_payload(Writer<kStore>& out,
-                                                  const SendBody& body) noexcept {
-  using T = fbs::SendRequest;
-  Table<kStore> table(out, T::VT_REQUIRES_ACK);
-  const std::size_t data = table.add_offset(T::VT_DATA);
-  table.add(T::VT_SESSION, body.session);
-  table.add(T::VT_REQUIRES_ACK, std::uint8_t{body.requires_ack});
-  table.close();
-  out.bytes(data, body.data);
-}
-
-template <bool kStore>
-[[gnu::always_inline]] constexpr void lay_payload(Writer<kStore>& out,
-                                                  const BroadcastBody& body) noexcept {
-  using T = fbs::BroadcastRequest;
-  Table<kStore> table(out, T::VT_INCLUDE_SELF);
-  const std::size_t data = table.add_offset(T::VT_DATA);
-  table.add(T::VT_REQUIRES_ACK, std::uint8_t{body.requires_ack});
-  table.add(T::VT_INCLUDE_SELF, std::uint8_t{body.include_self});
-  table.close();
-  out.bytes(data, body.data);
-}
-
-template <bool kStore>
-[[gnu::always_inline]] constexpr void lay_payload(Writer<kStore>& out,
-                                                  const AckBody& body) noexcept {
-  using T = fbs::AckReply;
-  Table<kStore> table(out, T::VT_LEVEL);
-  table.add(T::VT_EPOCH, body.epoch);
-  table.add(T::VT_OFFSET, body.offset);
-  table.add(T::VT_DELIVERED, body.delivered);
-  table.add(T::VT_LEVEL, static_cast<std::uint8_t>(body.level));
-  table.close();
-}
-
-template <bool kStore>
-[[gnu::always_inline]] constexpr void lay_payload(Writer<kStore>& out,
-                                                  const ErrorBody& body) noexcept {
-  using T = fbs::ErrorReply;
-  Table<kStore> table(out, T::VT_RETRY_AFTER_MS);
-  const std::size_t text = table.add_offset(T::VT_TEXT);
-  table.add(T::VT_RETRY_AFTER_MS, body.retry_after_ms);
-  table.add(T::VT_CODE, static_cast<std::uint16_t>(body.code));
-  table.add(T::VT_FAILED_OPCODE, static_cast<std::uint16_t>(body.failed_opcode));
-  table.close();
-  out.string(text, body.text);
+// Any body whose members are the fields of its table. What it calls are functions that are always
+// inlined: with lambdas, which clang 19 did not inline, a frame cost 335 instructions instead of
+// 187.
+template <bool kStore, class Body>
+[[gnu::always_inline]] constexpr void lay_payload(Writer<kStore>& out, const Body& body) noexcept {
+  constexpr std::size_t kCount = std::tuple_size_v<decltype(members(body))>;
+  lay_fields(out, members(body), std::make_index_sequence<kCount>{});
 }
 
 template <bool kStore>
@@ -181,29 +123,6 @@ template <bool kStore>
   lay_event(out, body, !body.publisher.is_nil());
 }
 
-template <bool kStore>
-[[gnu::always_inline]] constexpr void lay_delivery(Writer<kStore>& out, const Uuid& from,
-                                                   Bytes bytes) noexcept {
-  using T = fbs::DirectEvent;
-  static_assert(+T::VT_FROM == +fbs::BroadcastEvent::VT_FROM);
-  static_assert(+T::VT_DATA == +fbs::BroadcastEvent::VT_DATA);
-  Table<kStore> table(out, T::VT_DATA);
-  const std::size_t data = table.add_offset(T::VT_DATA);
-  table.add(T::VT_FROM, from);
-  table.close();
-  out.bytes(data, bytes);
-}
-
-template <bool kStore>
-[[gnu::always_inline]] constexpr void lay_payload(Writer<kStore>& out,
-                                                  const DirectMessageBody& body) noexcept {
-  lay_delivery(out, body.from, body.data);
-}
-template <bool kStore>
-[[gnu::always_inline]] constexpr void lay_payload(Writer<kStore>& out,
-                                                  const BroadcastMessageBody& body) noexcept {
-  lay_delivery(out, body.from, body.data);
-}
 template <bool kStore>
 [[gnu::always_inline]] constexpr void lay_payload(Writer<kStore>& out,
                                                   const RawBody& body) noexcept {

@@ -76,25 +76,11 @@ void lay_frame(std::span<std::byte> out, const MessageHeader& header, const Body
 #define PROTOCOL_INSTANTIATE(Body)                                                           \
   template void lay_frame(std::span<std::byte>, const MessageHeader&, const Body&) noexcept; \
   template std::size_t frame_bytes(const MessageHeader&, const Body&) noexcept;              \
-  template std::size_t write_frame(std::span<std::byte>, const MessageHeader&, const Body&) noexcept
+  template std::size_t write_frame(std::span<std::byte>, const MessageHeader&,               \
+                                   const Body&) noexcept;
 
-PROTOCOL_INSTANTIATE(WhoAmIBody);
-PROTOCOL_INSTANTIATE(WhoAmIReplyBody);
-PROTOCOL_INSTANTIATE(PingBody);
-PROTOCOL_INSTANTIATE(PongBody);
-PROTOCOL_INSTANTIATE(SubscribeBody);
-PROTOCOL_INSTANTIATE(SubscribeReplyBody);
-PROTOCOL_INSTANTIATE(UnsubscribeBody);
-PROTOCOL_INSTANTIATE(UnsubscribeReplyBody);
-PROTOCOL_INSTANTIATE(PublishBody);
-PROTOCOL_INSTANTIATE(SendBody);
-PROTOCOL_INSTANTIATE(BroadcastBody);
-PROTOCOL_INSTANTIATE(AckBody);
-PROTOCOL_INSTANTIATE(ErrorBody);
-PROTOCOL_INSTANTIATE(EventBody);
-PROTOCOL_INSTANTIATE(DirectMessageBody);
-PROTOCOL_INSTANTIATE(BroadcastMessageBody);
-PROTOCOL_INSTANTIATE(RawBody);
+PROTOCOL_BODIES(PROTOCOL_INSTANTIATE)
+PROTOCOL_INSTANTIATE(RawBody)
 #undef PROTOCOL_INSTANTIATE
 
 EventTemplate::EventTemplate(std::string_view channel, std::uint64_t epoch, bool with_publisher)
