@@ -18,9 +18,11 @@ PATIENCE_S = 120   # for what happens at once: a slow machine must not fail a te
 
 
 def vectors():
-    """The frames of tests/conformance/protocol_vectors.json by name."""
+    """The frames of tests/conformance/protocol_vectors.json: ours by name, Python's by name/layout."""
     entries = json.loads((ROOT / 'tests/conformance/protocol_vectors.json').read_text())['vectors']
-    return {entry['name']: bytes.fromhex(entry['hex']) for entry in entries}
+    frames = {entry['name']: bytes.fromhex(entry['hex']) for entry in entries}
+    return frames | {f'{entry["name"]}/{layout}': bytes.fromhex(digits)
+                     for entry in entries for layout, digits in entry['python'].items()}
 
 
 def opcode_of(frame):

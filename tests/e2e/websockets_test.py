@@ -52,7 +52,7 @@ class Serve(unittest.TestCase):
                 got = {opcode_of(frame): frame for frame in (await client.recv(), await client.recv())}
                 self.assertEqual(got.keys(), {ACK, EVENT})
                 self.assertIn(b'hello', got[EVENT])
-                for foreign in 'python-publish-size-prefixed', 'python-publish-size-by-hand':
+                for foreign in 'publish/size_prefixed', 'publish/size_by_hand':
                     await client.send(FRAMES[foreign])
                     self.assertEqual({opcode_of(await client.recv()), opcode_of(await client.recv())}, {ACK, EVENT})
                 self.assertEqual(run('pub', 'news', 'from the command line', '-u', server.url).returncode, 0)

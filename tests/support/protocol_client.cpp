@@ -184,12 +184,15 @@ bool ProtocolClient::decode(const protocol::MessageView& view, ServerMessage& me
                     message.frame_bytes_max = table.frame_bytes_max();
                     message.subscriptions_max = table.subscriptions_max();
                   });
-    default:
+    default: {
       message.data = text_of(view.payload);
-      // Of an application: custom ones, and those of further services.
-      return protocol::classify(view.opcode) == protocol::OpcodeClass::custom ||
-             (protocol::classify(view.opcode) == protocol::OpcodeClass::request &&
-              protocol::opcode_name(view.opcode).empty());
+      // Of an application: custom ones, and requests of further services, which have no names.
+      const protocol::OpcodeClass kind = protocol::classify(view.opcode);
+      const bool named = !protocol::opcode_name(view.opcode).empty();
+      return kind == protocol::OpcodeClass::custom ||
+             (kind == protocol::OpcodeClass::server && named) ||
+             (kind == protocol::OpcodeClass::request && !named);
+    }
   }
 }
 

@@ -49,7 +49,7 @@ struct ServerMessage {
   // Event, DirectMessage, BroadcastMessage: the sender; WhoAmIReply: the session.
   protocol::Uuid from{};
   std::string channel;
-  std::string data;  // also of Pong, of custom opcodes (the payload), and the text of an Error
+  std::string data;  // also of Pong, and the text of an Error; the payload of all other opcodes
   std::uint64_t server_time = 0;
   // WhoAmIReply.
   std::string remote_address;

@@ -8,9 +8,12 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <tuple>
+#include <type_traits>
 #include <vector>
 
 #include "protocol/frame.hpp"
+#include "protocol/members.hpp"
 #include "protocol/message.hpp"
 #include "protocol/verify.hpp"
 
@@ -54,53 +57,57 @@ inline protocol::MessageView open(protocol::Bytes frame) {
   return message.view;
 }
 
-// Calls visit(header, body) for a frame of every body, with fields empty, small and large.
+// Gives members of a body values that differ from each other: text and data as given, numbers large
+// in all of their bytes.
+class Filler {
+ public:
+  explicit Filler(std::string_view text) : text_(text) {}
+
+  void operator()(std::string_view& member) { member = text_; }
+  void operator()(protocol::Bytes& member) { member = bytes(text_); }
+  void operator()(protocol::Uuid& member) { member = uuid(next_++); }
+  void operator()(std::span<const std::string_view>& member) { member = texts_; }
+  void operator()(std::span<const protocol::fbs::ChannelResult>& member) { member = results_; }
+  void operator()(bool& member) { member = true; }
+  template <class Number>
+    requires(std::is_integral_v<Number> || std::is_enum_v<Number>)
+  void operator()(Number& member) {
+    member = static_cast<Number>(0xf1f2f3f4f5f6f700 + next_++);
+  }
+
+ private:
+  std::string_view text_;
+  std::uint8_t next_ = 1;
+  std::array<std::string_view, 3> texts_{text_, "", "a.b.c"};
+  std::array<protocol::fbs::ChannelResult, 2> results_{
+      protocol::fbs::ChannelResult(7, 42, protocol::ErrorCode::none, 0, 0),
+      protocol::fbs::ChannelResult(0, 0, protocol::ErrorCode::channel_name_invalid, 0, 0)};
+};
+
+// Calls visit(header, body) for a frame of every body with each form of the envelope, with fields
+// empty, small and large.
 template <class Visit>
 void for_each_body(const Visit& visit) {
   using namespace protocol;
   static const std::string long_text(3000, 'x');
-  static const std::array<std::string_view, 3> channels{"news", "", "a.b.c"};
-  static const std::array results{fbs::ChannelResult(7, 42, ErrorCode::none, 0, 0),
-                                  fbs::ChannelResult(0, 0, ErrorCode::channel_name_invalid, 0, 0)};
   static const std::array<MessageHeader, 4> headers{
       MessageHeader{}, kFullHeader, MessageHeader{.transaction_id = uuid(1), .timestamp = 5},
       MessageHeader{.timestamp = 9, .trace_id = uuid(2)}};
   for (const MessageHeader& header : headers) {
-    visit(header, WhoAmIBody{});
-    visit(header, WhoAmIReplyBody{.session = uuid(3),
-                                  .core = 1,
-                                  .transport = Transport::websocket,
-                                  .remote_address = "127.0.0.1:50312",
-                                  .node = "node-1",
-                                  .server_version = "0.1.0",
-                                  .frame_bytes_max = 1 << 20,
-                                  .subscriptions_max = 1000});
-    visit(header, SubscribeBody{.channels = channels});
-    visit(header, SubscribeBody{.channels = {}});
-    visit(header, UnsubscribeBody{.channels = channels});
-    visit(header, SubscribeReplyBody{.results = results});
-    visit(header, UnsubscribeReplyBody{.results = results});
-    visit(header,
-          AckBody{.epoch = 1, .offset = ~0ull, .delivered = 200, .level = AckLevel::stored});
-    visit(header, ErrorBody{.code = ErrorCode::overloaded,
-                            .text = "queue full",
-                            .failed_opcode = Opcode{60000},
-                            .retry_after_ms = 250});
-    for (const std::string_view data :
-         {std::string_view{}, std::string_view{"hello"}, std::string_view{long_text}}) {
-      visit(header, PingBody{.data = bytes(data)});
-      visit(header, PongBody{.data = bytes(data), .server_time = 11});
-      visit(header, PublishBody{.channel = "news", .data = bytes(data), .requires_ack = true});
-      visit(header, SendBody{.session = uuid(4), .data = bytes(data), .requires_ack = true});
-      visit(header, BroadcastBody{.data = bytes(data), .requires_ack = true, .include_self = true});
-      visit(header, EventBody{.channel = "news", .epoch = 3, .offset = 4, .data = bytes(data)});
-      visit(
-          header,
-          EventBody{
-              .channel = data, .epoch = 3, .offset = 4, .data = bytes(data), .publisher = uuid(5)});
-      visit(header, DirectMessageBody{.from = uuid(6), .data = bytes(data)});
-      visit(header, BroadcastMessageBody{.from = uuid(7), .data = bytes(data)});
-      visit(header, RawBody{.kOpcode = Opcode{65535}, .payload = bytes(data)});
+    const auto visit_all = [&]<class Body>(std::type_identity<Body>) {
+      visit(header, Body{});
+      for (const std::string_view text : {std::string_view{"hello"}, std::string_view{long_text}}) {
+        Filler filler(text);
+        Body body;
+        std::apply([&](auto&... member) { (filler(member), ...); }, members(body));
+        visit(header, body);
+      }
+    };
+#define VISIT_ALL(Body) visit_all(std::type_identity<Body>{});
+    PROTOCOL_BODIES(VISIT_ALL)
+#undef VISIT_ALL
+    for (const std::string_view text : {std::string_view{}, std::string_view{"hello"}}) {
+      visit(header, RawBody{.kOpcode = Opcode{65535}, .payload = bytes(text)});
     }
   }
 }
