@@ -44,7 +44,7 @@ struct ResponderId {
 enum class Delivery : std::uint8_t {
   queued,   // it leaves with the end of the turn; whether the peer reads it is not known
   gone,     // nobody waits for it: the peer has gone, or there was an answer before (504 too)
-  invalid,  // a value cannot stand in a header (write_response): the request waits as before
+  invalid,  // it cannot be given: see the function. The request waits as before
 };
 
 // Gives a stream its next handler and owner, in place of the HTTP server. It must not pause
@@ -72,13 +72,17 @@ class DeferredResponder {
   // request is read no further, and is known to have gone only when it is sent to. A drain answers
   // 503.
 
-  // Ends HTTP on the connection: calls `take`, which has the last word to the peer in HTTP.
+  // Ends HTTP on the connection: calls `take`, before it returns, which has the last word to the
+  // peer in HTTP. Queued: it was called. Gone: it was not, because nobody waits any more or an
+  // answer was begun. Invalid: it was not, because the request is no such upgrade.
   Delivery hand_over(TakeStream take, void* context) const;
   // An error response in the form of the server's own, logged and counted as one; the connection
-  // stays in HTTP. Its context and date are filled in.
+  // stays in HTTP. Its context and date are filled in. `status` is an error (400 and up). Queued or
+  // gone, as respond(); for any request that waits, an upgrade or not.
   Delivery refuse(Status status, const ErrorOptions& options) const;
 
-  // --- An answer as a whole: as with Responder. Copies everything.
+  // --- An answer as a whole: as with Responder. Copies everything. Invalid: a value cannot stand
+  // in a header (write_response).
   Delivery respond(Status status, std::string_view content_type, std::string_view body) const;
   Delivery respond(Status status, const ResponseOptions& options,
                    std::span<const std::byte> body) const;

@@ -74,12 +74,8 @@ Server::Verdict Server::leave_http(ServerConnection& connection, Stream& stream,
 // --- Decided later
 
 Delivery Server::hand_over(ServerExchange* exchange, TakeStream take, void* context) {
-  if (exchange == nullptr) {
-    ++counters_.answers_lost;
-    return Delivery::gone;
-  }
-  RT_ASSERT(exchange->is_upgrade);
-  RT_ASSERT(exchange->answer == Answer::none);
+  if (!awaits_answer(exchange)) return Delivery::gone;
+  if (!exchange->is_upgrade) return Delivery::invalid;
   ServerConnection& connection = exchange->connection;
   Stream& stream = stream_of(*exchange);
   stream.cancel_timer();
@@ -97,10 +93,7 @@ Delivery Server::hand_over(ServerExchange* exchange, TakeStream take, void* cont
 Delivery Server::refuse_later(ServerExchange* exchange, Status status,
                               const ErrorOptions& options) {
   RT_ASSERT(static_cast<unsigned>(status) >= 400);
-  if (exchange == nullptr || exchange->answer != Answer::none) {
-    ++counters_.answers_lost;
-    return Delivery::gone;
-  }
+  if (!awaits_answer(exchange)) return Delivery::gone;
   ServerConnection& connection = exchange->connection;
   Stream& stream = stream_of(*exchange);
   log_refusal(connection, stream, status, options.reason);

@@ -1,23 +1,18 @@
 // Goal: an answer that comes later, from this core or another one, reaches its request once and in
-// order; one for which nobody waits any more goes nowhere and is told so; a handler that throws, or
-// never answers, costs its request alone. Method: raw clients against routes that keep their
-// responders, over either ring.
+// order; one for which nobody waits any more goes nowhere and is told so. Method: raw clients
+// against routes that keep their responders, over either ring.
 #include "net/http/deferred.hpp"
 
 #include <gtest/gtest.h>
 
 #include <array>
 #include <numeric>
-#include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "net/http/server.hpp"
-#include "runtime/await.hpp"
 #include "runtime/sharded.hpp"
 #include "runtime/task_group.hpp"
-#include "tests/support/http_site.hpp"
+#include "tests/unit/net/http_desk.hpp"
 
 namespace corelane {
 namespace {
@@ -32,55 +27,13 @@ using net::http::RouteMatch;
 using net::http::Routes;
 using net::http::Status;
 using tests::answers_in;
+using tests::Desk;
+using tests::get;
 using tests::HttpClient;
 using tests::HttpSite;
-using tests::run_site;
+using tests::kLast;
 using tests::SiteOptions;
 
-std::string get(std::string_view path, std::string_view fields = "") {
-  return "GET " + std::string{path} + " HTTP/1.1\r\nHost: a\r\n" + std::string{fields} + "\r\n";
-}
-const std::string kLast = get("/hello", "Connection: close\r\n");
-
-// What the routes keep: one a test.
-struct Desk {
-  std::vector<DeferredResponder> kept;
-  std::vector<std::string> told;  // by coroutines, as they go on
-  bool may_answer = false;        // those of /waits
-  WaitQueue changed;
-
-  void note(std::string text) {
-    told.push_back(std::move(text));
-    changed.wake_all(WaitQueue::Outcome::granted);
-  }
-  Task<void> until_kept(std::size_t count) {
-    while (kept.size() < count) {
-      WaitQueue::Waiter waiter{changed};
-      co_await waiter;
-    }
-  }
-  Task<void> until_told(std::size_t count) {
-    while (told.size() < count) {
-      WaitQueue::Waiter waiter{changed};
-      co_await waiter;
-    }
-  }
-  void let_answer() {
-    may_answer = true;
-    changed.wake_all(WaitQueue::Outcome::granted);
-  }
-};
-
-void hello(void*, const Request&, const RouteMatch&, Responder& to) {
-  EXPECT_TRUE(to.respond(Status::ok, "text/plain", "hello"));
-}
-void later(void* context, const Request&, const RouteMatch&, Responder& to) {
-  auto& desk = *static_cast<Desk*>(context);
-  desk.kept.push_back(to.defer());
-  EXPECT_EQ(to.defer().id(), desk.kept.back().id());
-  EXPECT_FALSE(to.respond(Status::ok, "text/plain", "it is deferred"));
-  desk.changed.wake_all(WaitQueue::Outcome::granted);
-}
 void later_at_once(void*, const Request&, const RouteMatch&, Responder& to) {
   const DeferredResponder responder = to.defer();
   EXPECT_TRUE(responder.waiting());
@@ -88,85 +41,23 @@ void later_at_once(void*, const Request&, const RouteMatch&, Responder& to) {
   EXPECT_FALSE(responder.waiting());
   EXPECT_EQ(responder.respond(Status::ok, "text/plain", "again"), Delivery::gone);
 }
+void never_taken(void*, net::Stream&) noexcept {
+  ADD_FAILURE() << "the stream stays with the server";
+}
+void hands_over(void*, const Request&, const RouteMatch&, Responder& to) {
+  const DeferredResponder responder = to.defer();
+  EXPECT_EQ(responder.hand_over(never_taken, nullptr), Delivery::invalid);
+  EXPECT_EQ(responder.respond(Status::ok, "text/plain", "kept"), Delivery::queued);
+  EXPECT_EQ(responder.hand_over(never_taken, nullptr), Delivery::gone);
+}
 void invalid(void*, const Request&, const RouteMatch&, Responder& to) {
   const DeferredResponder responder = to.defer();
   EXPECT_EQ(responder.respond(Status::ok, "text/plain\r\nX: y", "injected"), Delivery::invalid);
   EXPECT_EQ(responder.respond(Status::ok, "text/plain", "valid"), Delivery::queued);
 }
-void throws(void*, const Request&, const RouteMatch&, Responder&) {
-  throw std::runtime_error{"the shelf is empty"};
-}
-void throws_behind_its_answer(void*, const Request&, const RouteMatch&, Responder& to) {
-  EXPECT_TRUE(to.respond(Status::ok, "text/plain", "hello"));
-  throw 17;
-}
-void throws_deferred(void* context, const Request& request, const RouteMatch& match,
-                     Responder& to) {
-  later(context, request, match, to);
-  throw std::runtime_error{"the shelf is empty"};
-}
-
-Task<void> sleeps(void* context, const OwnedRequest&, DeferredResponder to) {
-  const bool slept = co_await sleep_for(3600 * kSecond);
-  static_cast<Desk*>(context)->note(slept ? "slept" : "cancelled");
-  EXPECT_EQ(to.respond(Status::ok, "text/plain", "late"), Delivery::gone);
-}
-Task<void> waits(void* context, const OwnedRequest&, DeferredResponder to) {
-  auto& desk = *static_cast<Desk*>(context);
-  desk.note("waits");
-  while (!desk.may_answer) {
-    WaitQueue::Waiter waiter{desk.changed};
-    co_await waiter;
-  }
-  EXPECT_EQ(to.respond(Status::ok, "text/plain", "waited"), Delivery::queued);
-}
-// All of the request, behind a suspension.
-Task<void> tells(void*, const OwnedRequest& request, DeferredResponder to) {
-  co_await Yield{};
-  co_await sleep_for(kMillisecond);
-  std::string text{request.method()};
-  text += ' ';
-  text += request.view().target;
-  text += ' ';
-  text += request.path();
-  text += ' ';
-  text += request.parameter("name");
-  text += ' ';
-  text += request.field("X-Color");
-  text += ' ';
-  text.append(reinterpret_cast<const char*>(request.body().data()), request.body().size());
-  EXPECT_EQ(to.respond(Status::ok, "text/plain", text), Delivery::queued);
-}
-Task<void> silent(void*, const OwnedRequest&, DeferredResponder) {
-  co_await Yield{};
-}
 Task<void> at_once(void*, const OwnedRequest&, DeferredResponder to) {
   EXPECT_EQ(to.respond(Status::ok, "text/plain", "at once"), Delivery::queued);
   co_return;
-}
-// Goes on behind its answer.
-Task<void> lingers(void* context, const OwnedRequest&, DeferredResponder to) {
-  co_await Yield{};
-  EXPECT_EQ(to.respond(Status::ok, "text/plain", "answered"), Delivery::queued);
-  EXPECT_FALSE(to.waiting());
-  const bool slept = co_await sleep_for(20 * kMillisecond);
-  static_cast<Desk*>(context)->note(slept ? "slept" : "cancelled");
-}
-Task<void> throws_later(void*, const OwnedRequest&, DeferredResponder) {
-  co_await Yield{};
-  throw std::runtime_error{"the shelf is empty"};
-}
-
-// A wait that throws when it is given up.
-Task<void> asks(void* context, const OwnedRequest&, DeferredResponder) {
-  auto& desk = *static_cast<Desk*>(context);
-  desk.note("asks");
-  auto slow = submit_to(0, []() -> Task<int> {
-    co_await sleep_for(3600 * kSecond);
-    co_return 1;
-  });
-  const int answer = co_await std::move(slow);
-  EXPECT_EQ(answer, 0) << "nobody answers";
 }
 
 // Asks every core for its share, at once, and answers with the sum.
@@ -190,45 +81,32 @@ Task<void> sum_of_all_cores(void*, const OwnedRequest&, DeferredResponder to) {
   EXPECT_EQ(to.respond(Status::ok, "text/plain", std::to_string(sum)), Delivery::queued);
 }
 
-Routes routes_of(Desk& desk) {
-  Routes routes;
-  routes.add("GET", "/hello", {.run = hello});
-  routes.add("GET", "/later", {.run = later, .context = &desk});
+void add_routes(Routes& routes, Desk&) {
   routes.add("GET", "/later/at-once", {.run = later_at_once});
+  routes.add("GET", "/hands-over", {.run = hands_over});
   routes.add("GET", "/invalid", {.run = invalid});
-  routes.add("GET", "/throws", {.run = throws});
-  routes.add("GET", "/throws/behind", {.run = throws_behind_its_answer});
-  routes.add("GET", "/throws/deferred", {.run = throws_deferred, .context = &desk});
-  routes.add("GET", "/sleeps", {.context = &desk, .coroutine = sleeps});
-  routes.add("GET", "/waits", {.context = &desk, .coroutine = waits});
-  routes.add("POST", "/tells/:name", {.coroutine = tells});
-  routes.add("GET", "/silent", {.coroutine = silent});
   routes.add("GET", "/at-once", {.coroutine = at_once});
-  routes.add("GET", "/lingers", {.context = &desk, .coroutine = lingers});
-  routes.add("GET", "/throws/later", {.coroutine = throws_later});
-  routes.add("GET", "/asks", {.context = &desk, .coroutine = asks});
   routes.add("GET", "/sum", {.coroutine = sum_of_all_cores});
-  return routes;
 }
 
 template <class Body>
-void run_with_desk(SiteOptions options, Body body, CoreId cores = 1) {
-  Desk desk;
-  const Routes routes = routes_of(desk);
-  options.routes = &routes;
-  options.cores = cores;
-  run_site(options, body, desk);
+void run_with_desk(const SiteOptions& options, Body body, CoreId cores = 1) {
+  tests::run_at_desk(add_routes, options, body, cores);
 }
 
-// The answers to `text`, which ends the connection.
-std::vector<tests::HttpAnswer> answers_to(const std::string& text, SiteOptions options = {}) {
-  Desk desk;
-  const Routes routes = routes_of(desk);
-  options.routes = &routes;
-  return answers_in(tests::exchange_at(options, text).received);
+std::vector<tests::HttpAnswer> answers_to(const std::string& text,
+                                          const SiteOptions& options = {}) {
+  return tests::answers_at_desk(add_routes, text, options);
 }
 
 // --- Later
+
+TEST(HttpDeferred, ARequestThatIsNoUpgradeCannotBeHandedOverAndWaitsAsBefore) {
+  const auto answers = answers_to(get("/hands-over") + kLast);
+  ASSERT_EQ(answers.size(), 2u);
+  EXPECT_EQ(answers[0].body, "kept");
+  EXPECT_EQ(answers[1].body, "hello");
+}
 
 TEST(HttpDeferred, AnAnswerThatComesLaterKeepsItsPlaceInThePipeline) {
   run_with_desk({}, [](HttpSite& site, Desk& desk) -> Task<void> {
@@ -436,154 +314,6 @@ TEST(HttpDeferred, ARouteAsksAllCores) {
         EXPECT_EQ(answers.at(0).body, "303") << "100 + 101 + 102";
       },
       3);
-}
-
-// --- Coroutines
-
-TEST(HttpCoroutine, TheRequestLivesAcrossSuspension) {
-  const std::string body(3000, 'x');
-  const std::string text =
-      "POST /tells/J%C3%BCrgen%2F1?q=1 HTTP/1.1\r\nHost: a\r\nX-Color: red\r\n";
-  const std::string told =
-      "POST /tells/J%C3%BCrgen%2F1?q=1 /tells/J%C3%BCrgen%2F1 J\xC3\xBCrgen/1 red ";
-  SiteOptions whole;
-  whole.network.receive_buffer_bytes = 16 * 1024;
-  for (const SiteOptions& options : {SiteOptions{}, whole}) {
-    const auto answers =
-        answers_to(text + "Content-Length: 3000\r\n\r\n" + body + text +
-                       "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n" + kLast,
-                   options);
-    ASSERT_EQ(answers.size(), 3u);
-    EXPECT_EQ(answers[0].body, told + body);
-    EXPECT_EQ(answers[1].body, told + "abc");
-  }
-}
-
-TEST(HttpCoroutine, IsCancelledWhenItsPeerGoesAway) {
-  run_with_desk({}, [](HttpSite& site, Desk& desk) -> Task<void> {
-    HttpClient client;
-    co_await client.connect(site.network, site.address);
-    client.send(get("/sleeps"));
-    while (site.server.waiting_count() == 0) co_await sleep_for(kMillisecond);
-    co_await tests::reset(client);
-    co_await desk.until_told(1);
-    EXPECT_EQ(desk.told, std::vector<std::string>{"cancelled"});
-  });
-}
-
-TEST(HttpCoroutine, IsCancelledWhenTheServerStops) {
-  Desk desk;
-  const Routes routes = routes_of(desk);
-  SiteOptions options;
-  options.routes = &routes;
-  HttpClient client;
-  run_site(
-      options,
-      [](HttpSite& site, HttpClient& to) -> Task<void> {
-        co_await to.connect(site.network, site.address);
-        to.send(get("/sleeps"));
-        while (site.server.waiting_count() == 0) co_await sleep_for(kMillisecond);
-      },
-      client);
-  EXPECT_EQ(desk.told, std::vector<std::string>{"cancelled"});
-}
-
-TEST(HttpCoroutine, GoesOnBehindItsAnswer) {
-  run_with_desk({}, [](HttpSite& site, Desk& desk) -> Task<void> {
-    const auto answers = answers_in(co_await site.exchange(get("/lingers") + kLast));
-    EXPECT_EQ(answers.size(), 2u);
-    EXPECT_EQ(answers.at(0).body, "answered");
-    co_await desk.until_told(1);
-    EXPECT_EQ(desk.told, std::vector<std::string>{"slept"});
-  });
-}
-
-TEST(HttpCoroutine, OneBeyondTheLimitIsAnswered503) {
-  SiteOptions options;
-  options.server.handlers_max = 1;
-  run_with_desk(options, [](HttpSite& site, Desk& desk) -> Task<void> {
-    HttpClient client;
-    co_await client.connect(site.network, site.address);
-    client.send(get("/waits") + kLast);
-    co_await desk.until_told(1);
-    const std::string refused = co_await site.exchange(get("/waits") + kLast);
-    const auto answers = answers_in(refused);
-    EXPECT_EQ(answers.size(), 2u);
-    EXPECT_EQ(answers.at(0).status, 503);
-    EXPECT_TRUE(answers.at(0).keep_alive);
-    EXPECT_NE(refused.find("Retry-After: 1\r\n"), std::string::npos);
-    EXPECT_EQ(answers.at(1).body, "hello");
-    desk.let_answer();
-    co_await client.until_end();
-    EXPECT_EQ(answers_in(client.received).at(0).body, "waited");
-    EXPECT_EQ(desk.told.size(), 1u);
-    co_await client.until_closed();
-  });
-}
-
-TEST(HttpCoroutine, RequestsBeyondTheLimitOfBytesAreAnswered503) {
-  SiteOptions options;
-  options.server.handler_bytes_max = 1000;
-  const std::string head = "POST /tells/a HTTP/1.1\r\nHost: a\r\n";
-  const auto answers =
-      answers_to(head + "Content-Length: 1001\r\n\r\n" + std::string(1001, 'x') + head +
-                     "Content-Length: 10\r\n\r\n" + std::string(10, 'x') + kLast,
-                 options);
-  ASSERT_EQ(answers.size(), 3u);
-  EXPECT_EQ(answers[0].status, 503);
-  EXPECT_EQ(answers[1].status, 200);
-}
-
-TEST(HttpCoroutine, OneThatNeverAnswersIsAnsweredFor) {
-  const auto answers = answers_to(get("/silent") + kLast);
-  ASSERT_EQ(answers.size(), 2u);
-  EXPECT_EQ(answers[0].status, 500);
-  EXPECT_EQ(answers[0].body, "the handler has given no answer\n");
-  EXPECT_TRUE(answers[0].keep_alive);
-}
-
-// --- Handlers that throw
-
-TEST(HttpHandler, OneThatThrowsCostsItsRequestAlone) {
-  run_with_desk({}, [](HttpSite& site, Desk& desk) -> Task<void> {
-    const auto answers = answers_in(co_await site.exchange(get("/throws") + get("/throws/behind") +
-                                                           get("/throws/deferred") + kLast));
-    EXPECT_EQ(answers.size(), 4u);
-    for (const std::size_t i : {0u, 2u}) {
-      EXPECT_EQ(answers.at(i).status, 500);
-      EXPECT_EQ(answers.at(i).body, "the handler has failed\n") << "what() is for the log";
-      EXPECT_TRUE(answers.at(i).keep_alive);
-    }
-    EXPECT_EQ(answers.at(1).body, "hello");
-    EXPECT_EQ(answers.at(3).body, "hello");
-    EXPECT_EQ(site.server.counters().handlers_failed, 3u);
-    EXPECT_EQ(site.server.waiting_count(), 0u);
-    EXPECT_EQ(desk.kept.at(0).respond(Status::ok, "text/plain", "late"), Delivery::gone);
-  });
-}
-
-TEST(HttpHandler, ACoroutineThatThrowsCostsItsRequestAlone) {
-  run_with_desk({}, [](HttpSite& site, Desk&) -> Task<void> {
-    const auto answers = answers_in(co_await site.exchange(get("/throws/later") + kLast));
-    EXPECT_EQ(answers.size(), 2u);
-    EXPECT_EQ(answers.at(0).status, 500);
-    EXPECT_EQ(answers.at(0).body, "the handler has failed\n");
-    EXPECT_EQ(answers.at(1).body, "hello");
-    EXPECT_EQ(site.server.counters().handlers_failed, 1u);
-  });
-}
-
-TEST(HttpHandler, OneThatIsGivenUpHasNotFailed) {
-  run_with_desk({}, [](HttpSite& site, Desk& desk) -> Task<void> {
-    HttpClient client;
-    co_await client.connect(site.network, site.address);
-    client.send(get("/asks"));
-    co_await desk.until_told(1);
-    co_await tests::reset(client);
-    while (site.server.connection_count() > 0) co_await sleep_for(kMillisecond);
-    co_await site.server.stop();
-    EXPECT_EQ(site.server.counters().handlers_failed, 0u);
-  });
 }
 
 }  // namespace

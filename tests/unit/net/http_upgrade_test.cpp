@@ -188,6 +188,36 @@ TEST(HttpServer, WithUpgradesOptionsOfAnyPathIsAnswered) {
   EXPECT_TRUE(answers[0].keep_alive);
 }
 
+// A deferred upgrade whose handler answers in pieces instead.
+Task<void> begins_an_answer(void*, const net::http::OwnedRequest&,
+                            net::http::DeferredResponder to) {
+  using net::http::Delivery;
+  EXPECT_EQ(to.begin(Status::ok, {.content_type = "text/plain"}, 3), Delivery::queued);
+  const auto take = [](void*, net::Stream&) noexcept { ADD_FAILURE() << "an answer was begun"; };
+  EXPECT_EQ(to.hand_over(take, nullptr), Delivery::gone);
+  EXPECT_EQ(to.refuse(Status::forbidden, {}), Delivery::gone);
+  const auto written = co_await to.write(std::as_bytes(std::span{"abc", 3}));
+  EXPECT_TRUE(written);
+  EXPECT_EQ(to.end(), Delivery::queued);
+}
+
+TEST(HttpServer, AnUpgradeIsNotHandedOverBehindAnAnswerThatWasBegun) {
+  static const net::http::RouteHandler kHandler{.coroutine = begins_an_answer};
+  static const net::http::RouteMatch kMatch;
+  SiteOptions options;
+  options.server.upgrade = [](void*, net::Stream&, const net::http::Request&) -> UpgradeOutcome {
+    return {.kind = UpgradeOutcome::Kind::deferred,
+            .handler = &kHandler,
+            .match = &kMatch,
+            .deadline = kShort};
+  };
+  const auto answers =
+      answers_to(get("/x", "Upgrade: echo\r\nConnection: upgrade\r\n") + kLast, options);
+  ASSERT_EQ(answers.size(), 2u);
+  EXPECT_EQ(answers[0].body, "abc");
+  EXPECT_EQ(answers[1].body, "hello");
+}
+
 TEST(HttpServer, AnUpgradeThatNobodyKnowsIsAnOrdinaryRequest) {
   EchoUpgrade upgrade;
   const auto answers = answers_to(get("/hello", "Upgrade: h2c\r\nConnection: upgrade\r\n") + kLast,
