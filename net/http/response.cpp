@@ -216,6 +216,12 @@ void write_error(Bytes& out, Status status, const ErrorOptions& options) {
   if (!options.context.is_head) out.insert(out.end(), text.begin(), text.end());
 }
 
+bool is_field_of_error(Status status, std::string_view name) noexcept {
+  return is_reserved(name) || field_name_equal(name, "date") ||
+         field_name_equal(name, "content-type") ||
+         (status == Status::service_unavailable && field_name_equal(name, "retry-after"));
+}
+
 StaticResponse::StaticResponse(Status status, std::string_view content_type, std::string_view body,
                                std::span<const Field> fields) {
   const ResponseOptions options{.content_type = content_type, .date = {}, .fields = fields};

@@ -76,6 +76,8 @@ struct ErrorOptions {
 // Allow, 426 Upgrade: websocket with Sec-WebSocket-Version: 13, 503 Retry-After.
 [[gnu::cold]] void write_error(std::vector<std::byte>& out, Status status,
                                const ErrorOptions& options = {});
+// Whether write_error() writes this field itself, or must not have it: it cannot be an extra field.
+bool is_field_of_error(Status status, std::string_view name) noexcept;
 
 // A response whose bytes are made once, at start-up, and sent as they are (no Date). Immutable, so
 // all cores may share one.

@@ -150,6 +150,7 @@ std::uint32_t RouteTable::add(std::string_view method, std::string_view pattern)
     refuse(method, pattern, "too many methods");
   }
   PatternParts parts = split_pattern(method, pattern);
+  if (has_route(method, pattern)) refuse(method, pattern, "conflicts with a route before it");
   std::uint32_t node = 0;
   bool is_tail = false;
   for (const std::string_view segment : parts.segments) {
@@ -168,9 +169,6 @@ std::uint32_t RouteTable::add(std::string_view method, std::string_view pattern)
   }
   const std::uint32_t index = add_method(method);
   std::vector<Handler>& handlers = is_tail ? nodes_[node].tail_handlers : nodes_[node].handlers;
-  for (const Handler& handler : handlers) {
-    if (handler.method == index) refuse(method, pattern, "conflicts with a route before it");
-  }
   const auto route = static_cast<std::uint32_t>(parameter_names_.size());
   handlers.push_back({.method = index, .route = route});
   std::uint32_t& allowed = is_tail ? nodes_[node].tail_allowed : nodes_[node].allowed;
@@ -178,6 +176,29 @@ std::uint32_t RouteTable::add(std::string_view method, std::string_view pattern)
   all_methods_ |= std::uint32_t{1} << index;
   parameter_names_.push_back(std::move(parts.parameter_names));
   return route;
+}
+
+bool RouteTable::has_route(std::string_view method, std::string_view pattern) const {
+  const PatternParts parts = split_pattern(method, pattern);
+  const Node* node = &nodes_.front();
+  const std::vector<Handler>* handlers = nullptr;
+  for (const std::string_view segment : parts.segments) {
+    std::uint32_t next = kNone;
+    if (segment.starts_with('*')) {
+      handlers = &node->tail_handlers;  // it is the last
+      break;
+    }
+    if (segment.starts_with(':')) {
+      next = node->parameter;
+    } else {
+      const auto child = std::ranges::find(node->children, segment, &Child::segment);
+      if (child != node->children.end()) next = child->node;
+    }
+    if (next == kNone) return false;
+    node = &nodes_[next];
+  }
+  if (handlers == nullptr) handlers = &node->handlers;
+  return std::ranges::find(*handlers, method_index(method), &Handler::method) != handlers->end();
 }
 
 void RouteTable::lookup(std::string_view method, std::string_view path,

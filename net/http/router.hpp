@@ -83,6 +83,8 @@ class RouteTable {
   [[gnu::cold]] std::string allow(const RouteMatch& match) const;
   // Whether any route has it.
   bool has_method(std::string_view method) const noexcept { return method_index(method) != kNone; }
+  // Whether add() would find method and pattern taken. Throws for a malformed pattern.
+  bool has_route(std::string_view method, std::string_view pattern) const;
 
  private:
   static constexpr std::uint32_t kNone = 0xffff'ffff;
@@ -137,6 +139,9 @@ class Router {
   }
   [[gnu::cold]] std::string allow(const RouteMatch& match) const { return table_.allow(match); }
   bool has_method(std::string_view method) const noexcept { return table_.has_method(method); }
+  bool has_route(std::string_view method, std::string_view pattern) const {
+    return table_.has_route(method, pattern);
+  }
   std::span<const T> handlers() const noexcept { return handlers_; }
 
  private:

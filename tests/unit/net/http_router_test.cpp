@@ -146,6 +146,13 @@ TEST(HttpRouter, RefusesRoutesThatConflictOrCannotMatch) {
   EXPECT_THROW(router.add("GET", "/healthz", 0), std::invalid_argument);
   EXPECT_THROW(router.add("GET", "/channels/:other", 0), std::invalid_argument);
   EXPECT_THROW(router.add("GET", "/static/*rest", 0), std::invalid_argument);
+  for (const char* pattern : {"/healthz", "/channels/:other", "/static/*rest"}) {
+    EXPECT_TRUE(router.has_route("GET", pattern)) << pattern;
+    EXPECT_FALSE(router.has_route("PATCH", pattern)) << pattern;
+  }
+  for (const char* pattern : {"/", "/health", "/healthz/", "/*all", "/:one", "/channels/:a/:b"}) {
+    EXPECT_FALSE(router.has_route("GET", pattern)) << pattern;
+  }
   for (const char* pattern :
        {"", "x", "/a//b", "/*", "/:", "/*tail/b", "/:a/:a", "/:a-b", "/a/..",
         "/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17", "/:a/:b/:c/:d/:e/:f/:g/:h/:i"}) {
