@@ -3,6 +3,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "net/http/response.hpp"
 #include "net/http/syntax.hpp"
 #include "net/peer_address.hpp"
 #include "runtime/assert.hpp"
@@ -41,6 +42,9 @@ Admission Admission::refuse(net::http::Status status, std::string reason,
   for (const auto& [name, value] : fields) {
     if (!net::http::is_token(name) || !net::http::is_field_value(value)) {
       throw std::invalid_argument("a field that cannot stand in a header");
+    }
+    if (net::http::is_field_of_error(status, name)) {
+      throw std::invalid_argument("the server writes the field " + std::string{name} + " itself");
     }
     admission.fields_.append(name).append(": ").append(value).append("\r\n");
   }

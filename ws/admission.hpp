@@ -69,7 +69,9 @@ class Admission {
     return admission;
   }
   // The HTTP answer: an error status, one line of text in place of the status' own, and more
-  // fields. Throws std::invalid_argument if one of them cannot stand in a header.
+  // fields. Throws std::invalid_argument if one of them cannot stand in a header, or is one that
+  // the server writes itself: Connection, Content-Length, Content-Type, Date, Transfer-Encoding,
+  // and Retry-After of a 503.
   static Admission refuse(net::http::Status status, std::string reason = {},
                           std::initializer_list<net::http::Field> fields = {});
   // From ConnectionHandler::admit alone: admit_later decides.

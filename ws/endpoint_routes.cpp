@@ -11,7 +11,7 @@ using Outcome = net::http::UpgradeOutcome;
 
 namespace {
 
-// Whether a handshake could never reach `later`, added behind `earlier`.
+// Whether some handshakes that ask for what `later` speaks would go to `earlier`, added before it.
 bool hides(const HandshakePolicy& earlier, const HandshakePolicy& later) noexcept {
   if (later.subprotocols.empty()) return !earlier.is_subprotocol_required;
   return std::ranges::any_of(later.subprotocols, [&earlier](const std::string& subprotocol) {
@@ -22,6 +22,7 @@ bool hides(const HandshakePolicy& earlier, const HandshakePolicy& later) noexcep
 }  // namespace
 
 void EndpointRoutes::add(std::string_view pattern, Endpoint& endpoint) {
+  endpoint.options().handshake.check_subprotocols();
   const auto there = std::ranges::find(shared_, pattern, &Shared::pattern);
   if (there == shared_.end()) {
     router_.add("GET", pattern, static_cast<std::uint32_t>(shared_.size()));

@@ -19,8 +19,9 @@ class EndpointRoutes {
   // `pattern` as in net/http/router.hpp: "/chat", "/rooms/:room", or "/files/*path" for all paths
   // that begin with "/files/". Several endpoints may share a pattern: the first that speaks a
   // subprotocol of the client's has it, or else the first that requires none, or else the first,
-  // which refuses it. Throws std::invalid_argument if the pattern is malformed, or if the endpoint
-  // could not be told from those that are there. The endpoint outlives this object.
+  // which refuses it. Throws std::invalid_argument if the pattern is malformed, if the endpoint
+  // could not be told from those that are there, or if nobody can ask for its subprotocols
+  // (HandshakePolicy::check_subprotocols). The endpoint outlives this object.
   void add(std::string_view pattern, Endpoint& endpoint);
 
   // The hook of net::http::Server (context: the EndpointRoutes). A handshake on a path without an

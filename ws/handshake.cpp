@@ -8,8 +8,10 @@
 #include <openssl/sha.h>
 
 #include <algorithm>
+#include <stdexcept>
 #include <utility>
 
+#include "net/http/syntax.hpp"
 #include "net/http/text_scan.hpp"
 #include "runtime/assert.hpp"
 #include "ws/header_list.hpp"
@@ -233,6 +235,20 @@ std::string_view choose_subprotocol(const net::http::Request& request,
                                     const HandshakePolicy& policy) noexcept {
   std::string_view chosen;
   return read_subprotocols(request, policy, chosen) ? chosen : std::string_view{};
+}
+
+void HandshakePolicy::check_subprotocols() const {
+  if (is_subprotocol_required && subprotocols.empty()) {
+    throw std::invalid_argument("a subprotocol is required, but none is spoken");
+  }
+  for (auto at = subprotocols.begin(); at != subprotocols.end(); ++at) {
+    if (!net::http::is_token(*at)) {
+      throw std::invalid_argument("the subprotocol \"" + *at + "\" is not a token (RFC 9110)");
+    }
+    if (std::find(subprotocols.begin(), at, *at) != at) {
+      throw std::invalid_argument("the subprotocol " + *at + " is there twice");
+    }
+  }
 }
 
 Rejection upgrade_required() noexcept {

@@ -37,6 +37,10 @@ struct HandshakePolicy {
   bool is_secure = false;  // the listener speaks TLS: its own scheme is https
 
   DeflatePolicy deflate;
+
+  // Start-up only; throws std::invalid_argument if no client could ask for a subprotocol: it is no
+  // token, or there twice, or one is required and there is none.
+  void check_subprotocols() const;
 };
 
 enum class UpgradeKind : std::uint8_t {

@@ -1,6 +1,7 @@
 // Goal: no request makes the handshake crash or be accepted without what RFC 6455 section 4.2.1
-// asks for. Method: the input is a request in lines ("METHOD VERSION", then fields); what is
-// accepted is checked again by plain counting.
+// asks for, nor without a subprotocol where one is required. Method: the input is a request in
+// lines ("METHOD VERSION", then fields); what is accepted is checked again by plain counting, and
+// against a second policy.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -61,6 +62,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   policy.deflate.is_enabled = true;
   const ws::Upgrade upgrade = ws::check_upgrade(request, policy);
   if (upgrade.kind == ws::UpgradeKind::accepted) check_accepted(request, upgrade);
+  policy.is_subprotocol_required = true;
+  const ws::Upgrade required = ws::check_upgrade(request, policy);
+  // The same but for those that offer none that is spoken.
+  const bool offers_none = upgrade.kind == ws::UpgradeKind::accepted && upgrade.subprotocol.empty();
+  demand(required.kind == (offers_none ? ws::UpgradeKind::rejected : upgrade.kind));
+  demand(required.subprotocol == upgrade.subprotocol);
+  if (offers_none) demand(required.rejection.status == 400);
   if (upgrade.kind == ws::UpgradeKind::rejected) {
     const int status = upgrade.rejection.status;
     demand(status == 400 || status == 403 || status == 405 || status == 426);

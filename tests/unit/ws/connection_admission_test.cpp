@@ -49,6 +49,20 @@ Task<std::string> outcome_of(AdmissionSite& site, std::string handshake) {
   co_return outcome;
 }
 
+TEST(Admission, ARefusalWithAFieldThatTheServerWritesItselfIsAnError) {
+  using net::http::Status;
+  const auto refuse = [](Status status, std::string_view name) {
+    (void)ws::Admission::refuse(status, "", {{.name = name, .value = "1"}});
+  };
+  for (const char* name :
+       {"Content-Length", "content-type", "Connection", "TRANSFER-ENCODING", "Date"}) {
+    EXPECT_THROW(refuse(Status::forbidden, name), std::invalid_argument) << name;
+  }
+  EXPECT_THROW(refuse(Status::service_unavailable, "Retry-After"), std::invalid_argument);
+  EXPECT_NO_THROW(refuse(Status::too_many_requests, "Retry-After"));
+  EXPECT_NO_THROW(refuse(Status::unauthorized, "WWW-Authenticate"));
+}
+
 TEST(WsEndpoints, ThePathChoosesTheEndpointAndTheHandshakeIsSeen) {
   run_admission_site({}, [](AdmissionSite& site) -> Task<void> {
     struct Case {
