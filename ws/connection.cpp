@@ -43,7 +43,7 @@ struct ReceiveContext {
   std::byte* sent_end = nullptr;
 
   bool on_message(Message message) {
-    message.set_context(*this);
+    message.context_ = this;
     return connection.on_message(message);
   }
   bool on_ping(std::span<const std::byte> payload) { return connection.on_ping(payload); }
@@ -338,8 +338,8 @@ bool Connection::echo(Message& message) {
   if (role_ == Role::client || compression_ != nullptr) {
     return send(message.kind(), message.payload());
   }
-  if (!message.is_owned() && message.context() != nullptr) {
-    return echo_in_place(message, *message.context());
+  if (!message.is_owned() && message.context_ != nullptr) {
+    return echo_in_place(message, *message.context_);
   }
   if (message.is_owned() && message.payload().size() > kEchoCopiedBytesMax) {
     return echo_owned(message);

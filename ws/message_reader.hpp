@@ -49,6 +49,7 @@
 
 namespace corelane::ws {
 
+class Connection;
 class Inflater;
 struct ReceiveContext;
 
@@ -81,10 +82,6 @@ class Message {
   // The number of bytes directly before the payload that may be overwritten.
   std::size_t header_room() const noexcept { return header_room_; }
 
-  // The receive that a message in place lies in, for Connection::echo(); null for one on its own.
-  ReceiveContext* context() const noexcept { return context_; }
-  void set_context(ReceiveContext& context) noexcept { context_ = &context; }
-
   // True if the bytes lie in memory that can be kept without copying.
   bool is_owned() const noexcept { return joined_ != nullptr; }
   // Gives the payload to the caller for good: moved if is_owned(), else copied out of the receive
@@ -96,8 +93,13 @@ class Message {
   }
 
  private:
+  friend class Connection;
+  friend struct ReceiveContext;
+
   std::span<std::byte> payload_;
   OwnedBytes* joined_ = nullptr;
+  // The connection's own: the receive that the message lies in; null for one on its own. Here,
+  // because an idle connection has no room for it.
   ReceiveContext* context_ = nullptr;
   std::uint32_t header_room_ = 0;
   MessageKind kind_ = MessageKind::binary;

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <malloc.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <new>
@@ -148,6 +150,32 @@ TEST(WsMemory, AnAnsweredPingCostsNoAllocation) {
   WsSiteOptions options;
   options.endpoint.pings_per_second_max = 100'000;
   EXPECT_EQ(steady_allocations(frame({.opcode = 9, .payload = "m"}), 3, options), 0u);
+}
+
+// What a connection allocates from its handshake to its end, its client included, once the pools
+// have filled.
+std::size_t connection_allocations(const ws::ConnectionHandler& handler) {
+  std::size_t fewest = SIZE_MAX;
+  WsSiteOptions options;
+  options.handler = handler;
+  run_ws_site(options, [&fewest](WsSite& site) -> Task<void> {
+    for (std::size_t round = 1; round <= 50; ++round) {
+      const std::size_t before = allocations;
+      WsClient client;
+      co_await client.open(site);
+      client.abort();
+      co_await client.until_closed();
+      co_await site.witness.until_ends(round);
+      fewest = std::min(fewest, allocations - before);
+    }
+  });
+  return fewest;
+}
+
+TEST(WsMemory, AHandshakeThatIsAdmittedAtOnceAllocatesNoMoreThanOneThatNobodyDecidesAbout) {
+  ws::ConnectionHandler deciding = tests::Witness::kHandler;
+  deciding.admit = [](void*, const ws::Handshake&) { return ws::Admission::admit(); };
+  EXPECT_EQ(connection_allocations(deciding), connection_allocations(tests::Witness::kHandler));
 }
 
 TEST(WsMemory, ConnectionsThatOnlyAnnounceCostNoMemoryForIt) {

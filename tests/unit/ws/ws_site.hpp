@@ -88,6 +88,7 @@ struct WsSiteOptions {
   net::NetworkOptions network{.receive_buffers = 64};
   net::http::ServerOptions server;
   ws::EndpointOptions endpoint;
+  ws::ConnectionHandler handler = Witness::kHandler;
 };
 
 struct WsSite {
@@ -114,7 +115,7 @@ inline runtime::Task<void> serve_ws_site(WsSiteOptions options,
   net::Network network(options.network);
   Witness witness;
   {
-    ws::Endpoint endpoint(network, options.endpoint, Witness::kHandler, &witness);
+    ws::Endpoint endpoint(network, options.endpoint, options.handler, &witness);
     options.server.upgrade = ws::Endpoint::upgrade;
     options.server.upgrade_context = &endpoint;
     net::http::Server server(network, options.server, routes());
