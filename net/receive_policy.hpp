@@ -40,6 +40,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "runtime/assert.hpp"
+
 namespace corelane::net {
 
 // Small buffers serve many streams and stay in the cache; a stream in the middle of something large
@@ -75,12 +77,17 @@ class ReceivePolicy {
   bool in_flight() const noexcept { return wait_ >= Wait::receive; }
   bool wants_buffer() const noexcept { return wait_ == Wait::buffer; }
   void begin_receive() noexcept {
+    RT_DEBUG_ASSERT(!in_flight());
     wait_ = Wait::receive;
     size_ = next_size_;
   }
-  void begin_poll() noexcept { wait_ = Wait::poll; }
+  void begin_poll() noexcept {
+    RT_DEBUG_ASSERT(!in_flight());
+    wait_ = Wait::poll;
+  }
   // The operation in flight has completed.
   void end() noexcept {
+    RT_DEBUG_ASSERT(in_flight());
     wait_ = Wait::nothing;
     is_ending_ = false;
   }
@@ -90,7 +97,10 @@ class ReceivePolicy {
     is_ending_ = true;
     return true;
   }
-  void want_buffer() noexcept { wait_ = Wait::buffer; }
+  void want_buffer() noexcept {
+    RT_DEBUG_ASSERT(wait_ == Wait::nothing);
+    wait_ = Wait::buffer;
+  }
   // The stream left the list of those without a buffer.
   void leave_buffers() noexcept {
     if (wants_buffer()) wait_ = Wait::nothing;
