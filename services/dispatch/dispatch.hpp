@@ -79,8 +79,8 @@ class Dispatch : public Service {
   // Refuses a request whose data would be sent on in a frame larger than the server itself takes,
   // or than anyone's outgoing queue.
   bool can_be_sent(Session& session, const protocol::MessageView& message, std::size_t frame_bytes);
-  // For requests of CostClass::memory: refuses them with `overloaded` near the end of the core's
-  // memory budget.
+  // Near the end of the core's memory budget: refuses the request with `overloaded`. The table asks
+  // it for each request of CostClass::memory; a function does for what is large of another class.
   bool has_memory(Session& session, const protocol::MessageView& message) {
     if (!memory_.reached(runtime::MemoryPressure::no_memory)) [[likely]]
       return true;

@@ -47,13 +47,14 @@ void serve_custom(Dispatch& dispatch, Session& session, const MessageView& messa
   dispatch.run(*handler, session, message);
 }
 
-// The row that gates see for an opcode that only the application serves.
+// The row that gates see for an opcode that only the application serves. A coroutine's payload is
+// kept, and Dispatch::run() looks at the memory for it.
 OpcodeRow row_of(const CustomHandler& handler, Opcode opcode) noexcept {
   return {.opcode = opcode,
           .name = handler.name.c_str(),
           .request = "",
           .right = Right::application,
-          .cost = CostClass::memory,
+          .cost = handler.plain ? CostClass::light : CostClass::memory,
           .serve = serve_custom};
 }
 
@@ -106,8 +107,13 @@ void OpcodeTable::add(std::span<const OpcodeRow> rows) {
       throw std::invalid_argument(
           fmt::format("opcode {} is {} and {}", number, rows_[number].name, row.name));
     }
-    rows_[number] = row;
-    entries_[number] = row.serve;
+    OpcodeRow& own = rows_[number];
+    own = row;
+    if (row.cost == CostClass::memory) {
+      needing_memory_[number] = row.serve;
+      own.serve = serve_with_memory;
+    }
+    entries_[number] = own.serve;
   }
 }
 
@@ -116,6 +122,12 @@ void OpcodeTable::add(const HandlerTable& handlers) {
     if (number < kBuiltIns) entries_[number] = serve_custom;
   }
   handlers_ = &handlers;
+}
+
+void OpcodeTable::serve_with_memory(Dispatch& dispatch, Session& session,
+                                    const MessageView& message) {
+  if (!dispatch.has_memory(session, message)) return;
+  dispatch.table().needing_memory_[protocol::number(message.opcode)](dispatch, session, message);
 }
 
 void OpcodeTable::set_gates(const RequestGates& gates) noexcept {

@@ -8,7 +8,8 @@
 //   200 to 65,535        handlers of the application
 //
 // A request that is known passes the gates in this order: counted, traced, its right, its quota;
-// then it is served. Gates that are not there cost nothing: rows are then called directly.
+// then its cost (CostClass), and it is served. Gates that are not there cost nothing, and neither
+// does the cost of a row of another class than `memory`: such rows are then called directly.
 
 #include <tsl/robin_map.h>
 
@@ -31,8 +32,9 @@ class Session;
 // The right that a session needs for a request to be served. `none`: every session has it.
 enum class Right : std::uint8_t { none, subscribe, publish, send, broadcast, application };
 
-// The resources that serving a request takes. Near the end of the memory budget requests of the
-// class `memory` are refused with `overloaded`; the others are always served.
+// The resources that serving a request takes. Near the end of the memory budget the table refuses
+// requests of the class `memory` with `overloaded`, before their function runs. The others are
+// served; a function may still refuse what is large (Dispatch::has_memory): Ping does, above 1 KiB.
 enum class CostClass : std::uint8_t {
   control,  // nothing that lasts: WhoAmI, Ping
   light,    // gives back more than it takes, or bounded for each session
@@ -121,7 +123,8 @@ class OpcodeTable {
     }
   }
 
-  // A service's row, also if it is overridden; serve is null for a number that has none.
+  // A service's row, also if it is overridden; serve is null for a number that has none. Of class
+  // `memory`, serve is a function of the table's own that looks at the memory first.
   const OpcodeRow& row(protocol::Opcode opcode) const noexcept {
     static constexpr OpcodeRow kNone;
     const std::uint16_t number = protocol::number(opcode);
@@ -135,9 +138,13 @@ class OpcodeTable {
  private:
   static constexpr std::size_t kBuiltIns = protocol::kCustomOpcodeMin;
 
+  static void serve_with_memory(Dispatch& dispatch, Session& session,
+                                const protocol::MessageView& message);
+
   std::array<ServeFunction, kBuiltIns> entries_;
   ServeFunction serve_custom_;
   std::array<OpcodeRow, kBuiltIns> rows_{};
+  std::array<ServeFunction, kBuiltIns> needing_memory_{};  // the services' own functions
   const HandlerTable* handlers_ = nullptr;
   RequestGates gates_;
 };

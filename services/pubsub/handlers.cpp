@@ -17,7 +17,7 @@ namespace {
 
 void serve_subscribe(Dispatch& dispatch, Session& session, const MessageView& message) {
   const auto* request = dispatch.payload_of<protocol::fbs::SubscribeRequest>(session, message);
-  if (request == nullptr || !dispatch.has_memory(session, message)) return;
+  if (request == nullptr) return;
   PubSub::local().subscribe(session, dispatch.names_of(*request->channels()),
                             ReplyTo::session(session, message.transaction_id, true));
 }
@@ -39,8 +39,7 @@ void serve_publish(Dispatch& dispatch, Session& session, const MessageView& mess
                          .span_id = message.span_id};
   const protocol::EventBody event{
       .channel = what.channel, .data = what.data, .publisher = what.publisher};
-  if (!dispatch.has_memory(session, message) ||
-      !dispatch.can_be_sent(session, message, protocol::frame_bytes(passed_on(message), event))) {
+  if (!dispatch.can_be_sent(session, message, protocol::frame_bytes(passed_on(message), event))) {
     return;
   }
   PubSub::local().publish(what,

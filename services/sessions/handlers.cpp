@@ -24,8 +24,7 @@ void serve_send(Dispatch& dispatch, Session& session, const MessageView& message
                         .trace_id = message.trace_id,
                         .span_id = message.span_id};
   const protocol::DirectMessageBody direct{.from = what.from, .data = what.data};
-  if (!dispatch.has_memory(session, message) ||
-      !dispatch.can_be_sent(session, message, protocol::frame_bytes(passed_on(message), direct))) {
+  if (!dispatch.can_be_sent(session, message, protocol::frame_bytes(passed_on(message), direct))) {
     return;
   }
   Sessions::local().send(what,
@@ -41,8 +40,7 @@ void serve_broadcast(Dispatch& dispatch, Session& session, const MessageView& me
                            .span_id = message.span_id,
                            .except = request.include_self ? SessionId{} : session.id()};
   const protocol::BroadcastMessageBody all{.from = what.from, .data = what.data};
-  if (!dispatch.has_memory(session, message) ||
-      !dispatch.can_be_sent(session, message, protocol::frame_bytes(passed_on(message), all))) {
+  if (!dispatch.can_be_sent(session, message, protocol::frame_bytes(passed_on(message), all))) {
     return;
   }
   Sessions::local().broadcast(

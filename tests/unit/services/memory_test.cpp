@@ -132,6 +132,7 @@ TEST(Memory, ThenRequestsThatNeedMemoryAreRefusedWithAHint) {
   with_node(with_budget(), options, [](NodeUnderTest& test) -> Task<void> {
     ProtocolClient* client = co_await test.connect(Via::websocket);
     const services::OpcodeTable& table = services::Dispatch::local().table();
+    const protocol::RawBody at_once{.kOpcode = static_cast<Opcode>(200), .payload = {}};
     const protocol::RawBody later{.kOpcode = static_cast<Opcode>(201), .payload = {}};
     {
       const Held held(MemoryPressure::no_memory);
@@ -155,7 +156,9 @@ TEST(Memory, ThenRequestsThatNeedMemoryAreRefusedWithAHint) {
       const protocol::PingBody ping{.data = bytes_of(large)};
       const ServerMessage pong = co_await client->request(ping);
       expect_error(pong, ErrorCode::overloaded, Opcode::Ping);
-      // Requests that need no memory are served.
+      // Requests that need no memory are served, and a handler that keeps nothing.
+      const ServerMessage answered = co_await client->request(at_once);
+      EXPECT_EQ(answered.data, "done");
       const bool works = co_await client->settle();
       EXPECT_TRUE(works);
       const ServerMessage left = co_await unsubscribe(client, "channel");
@@ -172,6 +175,65 @@ TEST(Memory, ThenRequestsThatNeedMemoryAreRefusedWithAHint) {
     const ServerMessage done = co_await client->request(later);
     EXPECT_EQ(done.data, "done");
   });
+}
+
+constexpr auto kStore = static_cast<Opcode>(101);
+constexpr auto kForget = static_cast<Opcode>(102);
+
+void answer(services::Dispatch&, services::Session& session, const protocol::MessageView& message) {
+  session.reply(message.transaction_id,
+                protocol::RawBody{.kOpcode = message.opcode, .payload = {}});
+}
+
+// A service whose functions do not look at the memory themselves.
+class Shelf : public services::Service {
+ public:
+  static constexpr services::OpcodeRow kRows[] = {
+      {.opcode = kStore, .name = "Store", .cost = services::CostClass::memory, .serve = answer},
+      {.opcode = kForget, .name = "Forget", .cost = services::CostClass::light, .serve = answer}};
+};
+
+services::NodeOptions with_shelf() {
+  services::NodeOptions options;
+  options.services.push_back(
+      {.name = "shelf",
+       .opcodes = Shelf::kRows,
+       .make = [](const services::ServiceStart&) -> std::unique_ptr<services::Service> {
+         return std::make_unique<Shelf>();
+       }});
+  return options;
+}
+
+TEST(Memory, ARowThatNeedsItIsRefusedWithoutItsFunctionHavingLooked) {
+  services::HandlerTable handlers;
+  handlers.override_built_in(
+      protocol::number(kStore),
+      {.name = "calls the original",
+       .plain = [](Request& request) { EXPECT_TRUE(request.serve_original()); },
+       .coroutine = {}});
+  const auto body = [](NodeUnderTest& test) -> Task<void> {
+    ProtocolClient* client = co_await test.connect(Via::websocket);
+    const protocol::RawBody store{.kOpcode = kStore, .payload = {}};
+    const protocol::RawBody forget{.kOpcode = kForget, .payload = {}};
+    {
+      const Held held(MemoryPressure::no_memory);
+      const ServerMessage refused = co_await client->request(store);
+      expect_error(refused, ErrorCode::overloaded, kStore);
+      EXPECT_GT(refused.retry_after_ms, 0u);
+      const ServerMessage forgotten = co_await client->request(forget);
+      EXPECT_EQ(forgotten.opcode, kForget);
+    }
+    const ServerMessage stored = co_await client->request(store);
+    EXPECT_EQ(stored.opcode, kStore);
+  };
+  with_node(with_budget(), with_shelf(), body);
+  services::NodeOptions gated = with_shelf();
+  gated.gates.count = [](services::Session&, const protocol::MessageView&,
+                         const services::OpcodeRow&) noexcept {};
+  with_node(with_budget(), gated, body);
+  services::NodeOptions overridden = with_shelf();
+  overridden.handlers = &handlers;
+  with_node(with_budget(), overridden, body);
 }
 
 TEST(Memory, ThenConnectionsAreClosedThatHoldMostAndTakeLeast) {
