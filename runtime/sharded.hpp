@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <exception>
 #include <memory>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -59,17 +58,6 @@ class Sharded {
       co_await stop();
       std::rethrow_exception(failure);
     }
-  }
-  // The same, but returns what() of the exception; empty if there was none.
-  template <class... Arguments>
-  Task<std::string> try_start(Arguments... arguments) {
-    std::string problem;
-    try {
-      co_await start(std::move(arguments)...);
-    } catch (const std::exception& error) {
-      problem = error.what();
-    }
-    co_return problem;
   }
   // Destroys all, the last core's first. Whatever a T has running must have ended before.
   Task<void> stop() {

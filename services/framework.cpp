@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -11,6 +12,8 @@
 #include "net/http/router.hpp"
 #include "runtime/exception.hpp"
 #include "runtime/log.hpp"
+#include "services/config/answer.hpp"
+#include "services/framework_route.hpp"
 #include "services/node/process.hpp"
 #include "services/node/settings.hpp"
 
@@ -74,12 +77,10 @@ void on_open(websocket& peer, handshake& asked) noexcept {
 
 void on_message(websocket& peer, ws::Message& message) noexcept {
   const websocket_endpoint& endpoint = functions_of(peer);
-  const auto payload = message.payload();
   if (message.kind() == ws::MessageKind::text) {
-    const std::string_view text{reinterpret_cast<const char*>(payload.data()), payload.size()};
-    guarded(peer, "on_text", [&] { endpoint.on_text(peer, text); });
+    guarded(peer, "on_text", [&] { endpoint.on_text(peer, message.text()); });
   } else {
-    guarded(peer, "on_binary", [&] { endpoint.on_binary(peer, payload); });
+    guarded(peer, "on_binary", [&] { endpoint.on_binary(peer, message.payload()); });
   }
 }
 
@@ -116,11 +117,21 @@ services::NodeOptions::WebSocketRoute route_of(const std::string& pattern,
 
 }  // namespace detail
 
+app& app::add_route(services::NodeOptions::HttpRoute route) {
+  corelane::net::http::Router<int>{}.add(route.method, route.pattern, 0);  // throws
+  routes_.push_back(std::move(route));
+  return *this;
+}
+
 app& app::on_websocket(std::string pattern, websocket_endpoint endpoint) {
   corelane::net::http::Router<int>{}.add("GET", pattern, 0);  // throws
   if (endpoint.on_text == nullptr && endpoint.on_binary == nullptr) {
     throw std::invalid_argument("the endpoint at " + pattern + " takes no messages");
   }
+  ws::HandshakePolicy policy;
+  policy.subprotocols = endpoint.subprotocols;
+  policy.is_subprotocol_required = endpoint.subprotocol_required;
+  policy.check_subprotocols();  // throws
   endpoints_.push_back({std::move(pattern), std::move(endpoint)});
   return *this;
 }
@@ -142,13 +153,20 @@ int app::serve(const std::string& command, const std::vector<std::string>& argum
   services::ServerOptions server;
   server.node.handlers = &handlers_;
   server.node.http_routes = routes_;
+  server.node.services = services_;
   services::config::Program program{
       .command = command, .presets = presets_of(options_), .presets_from = "framework::options"};
-  if (const auto exit_code = services::read_settings(server, services::ServedBy::application,
-                                                     /*has_huge_pages=*/false, std::move(program),
-                                                     arguments, environment)) {
-    return *exit_code;
+  std::optional<int> exit_code;
+  try {
+    exit_code = services::read_settings(server, services::ServedBy::application,
+                                        /*has_huge_pages=*/false, std::move(program), arguments,
+                                        environment);
+  } catch (const std::invalid_argument& error) {  // two settings of one name
+    corelane::runtime::log(corelane::runtime::LogLevel::error,
+                           fmt::format("cannot start: {}", error.what()));
+    return services::config::kExitUsage;
   }
+  if (exit_code) return *exit_code;
   for (raw_endpoint& endpoint : endpoints_) {
     server.node.websocket_routes.push_back(
         detail::route_of(endpoint.pattern, endpoint.functions, server.node.websocket));

@@ -198,13 +198,6 @@ struct websocket_endpoint {
   corelane::runtime::Nanoseconds admit_deadline = 10 * corelane::runtime::kSecond;
 };
 
-namespace detail {
-// The route by which a node serves these functions, which outlive it; `common` has everything else.
-corelane::services::NodeOptions::WebSocketRoute route_of(
-    const std::string& pattern, websocket_endpoint& functions,
-    const corelane::ws::EndpointOptions& common);
-}  // namespace detail
-
 struct options {
   // WebSocket and HTTP: "host:port" in numbers, "[v6]:port", "unix:/path"; port 0 is an ephemeral
   // one. run() prints what it became.
@@ -249,7 +242,9 @@ class app {
 
   // Serves an HTTP route by a coroutine, a function or a lambda without captures:
   // task<>(const http_request&, http_responder). `pattern` as in net/http/router.hpp: "/a/:name".
-  // It answers by the responder, at once or later; an exception is 500.
+  // It answers by the responder, at once or later; an exception is 500. A malformed method or
+  // pattern throws std::invalid_argument; a route that clashes with another one is an error of
+  // run(). "GET /" takes the place of the server's page.
   template <class Handler>
   app& on_http(std::string method, std::string pattern, Handler handler) {
     using function = task<> (*)(const http_request&, http_responder);
@@ -259,20 +254,37 @@ class app {
     route.coroutine = [](void* context, const http_request& asked, http_responder to) -> task<> {
       return reinterpret_cast<function>(context)(asked, to);
     };
-    routes_.push_back({std::move(method), std::move(pattern), route});
-    return *this;
+    return add_route({std::move(method), std::move(pattern), route});
   }
 
   // Speaks a protocol of your own over WebSocket, beside the opcode protocol, on the paths of
   // `pattern` ("/chat", "/rooms/:room", "/files/*path"). Limits, compression and origins are those
   // of the opcode protocol. Several endpoints may share a pattern, told apart by subprotocols. One
-  // that takes neither text nor binary, or a malformed pattern, throws std::invalid_argument; one
-  // that cannot be told from another is an error of run().
+  // that takes neither text nor binary, whose subprotocols nobody can ask for, or a malformed
+  // pattern, throws std::invalid_argument; one that cannot be told from another is an error of
+  // run().
   app& on_websocket(std::string pattern, websocket_endpoint endpoint);
 
-  // Serves until SIGTERM or SIGINT, then drains. Returns the exit code for main(): 0; 1 if an
-  // address cannot be listened on; 2 if the options cannot be used; 6 if the host lacks io_uring.
-  // From the main thread, once.
+  // Runs a service of your own beside the server's (services/service.hpp): a class derived from
+  // Service, one instance a core, with opcodes 64 to 127 that the server does not serve, settings,
+  // routes and hooks. S is made of `options`, with its settings in them; `name` and `options`
+  // outlive the app. Two that serve one opcode are an error of run().
+  template <class S, class Options>
+  app& service(std::string_view name, Options& options) {
+    services_.push_back(corelane::services::service<S>(name, options));
+    return *this;
+  }
+
+  // Serves until SIGTERM or SIGINT, then drains. Returns the exit code for main():
+  //
+  //   0  served and drained, or did what was asked for: --help, --print-config, --check-config
+  //   1  cannot start: an address cannot be listened on, a limit of the host is too low
+  //   2  options, settings, routes, endpoints or services that cannot be used
+  //   6  the host lacks what the server needs of io_uring, or the processor instructions
+  //   7  what --help, --print-config or --check-config print could not be written: a full disk
+  //
+  // A second signal, or one before it serves, ends the process with 128 + its number. From the main
+  // thread, once.
   int run();
   // The same with settings that win over the options, as of `corelane serve` (services/config):
   // flags (--listen ADDR:PORT, --cores N, ...; --help lists all), variables (CORELANE_...) and the
@@ -280,6 +292,7 @@ class app {
   int run(int argc, const char* const* argv);
 
  private:
+  app& add_route(corelane::services::NodeOptions::HttpRoute route);
   int serve(const std::string& command, const std::vector<std::string>& arguments,
             const std::vector<std::pair<std::string, std::string>>& environment);
 
@@ -306,6 +319,7 @@ class app {
   options options_;
   corelane::services::HandlerTable handlers_;
   std::vector<corelane::services::NodeOptions::HttpRoute> routes_;
+  std::vector<corelane::services::ServiceEntry> services_;
   struct raw_endpoint {
     std::string pattern;
     websocket_endpoint functions;

@@ -4,10 +4,15 @@
 // the functions of its opcode rows, which find the instance by local() (services/local.hpp).
 //
 //   made on each core, in the order of the list (its options hold their settings by then)
+//   add_routes()     all of the core's services are made
 //   drain()          no more connections are let in
 //   session_ended()  for each session of the core that ends
 //   stop()           all connections are gone; the last of the list first
 //   destroyed, the last of the list first, when no core has a message on its way any more
+//
+// What is made and add_routes() may throw: that ends the start, with exit code 2 if it is
+// std::invalid_argument and 1 otherwise; what was made before is destroyed, the last first. The
+// other hooks must not throw. stop() alone may suspend.
 
 #include <memory>
 #include <span>
@@ -36,7 +41,7 @@ class Service {
   // For a service that has asked for it (Sessions::tell_ended). The session's memory is there until
   // this returns; it takes nothing more.
   virtual void session_ended(Session& session) noexcept;
-  // Ends what it still runs, and waits for it.
+  // Ends what it still runs, and waits for it. Nothing waits for it with a deadline.
   virtual runtime::Task<void> stop();
 };
 
@@ -48,7 +53,7 @@ struct ServiceStart {
 };
 
 struct ServiceEntry {
-  std::string_view name;
+  std::string_view name;  // in errors of the start: "service NAME: ..."; outlives the node
   std::span<const OpcodeRow> opcodes;
   std::unique_ptr<Service> (*make)(const ServiceStart& start);
   // Puts the rows of its settings into a table, bound to `options`; null: it has none. Without

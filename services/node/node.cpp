@@ -3,11 +3,15 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <exception>
 #include <numeric>
+#include <stdexcept>
 #include <utility>
 
 #include "runtime/await.hpp"
+#include "runtime/exception.hpp"
 #include "runtime/task_group.hpp"
+#include "services/node/services.hpp"
 #include "services/node/welcome.hpp"
 
 namespace corelane::services {
@@ -99,10 +103,13 @@ std::uint64_t streams_for(std::uint64_t connections_max, std::uint32_t cores) no
   return (connections_max + cores - 1) / cores + kRefusedAtOnce;
 }
 
-CoreNode::Services::Services(const NodePlan& plan) {
+// Of one that is whole, so that the destructor runs if a service cannot be made.
+CoreNode::Services::Services(const NodePlan& plan) : Services() {
   for (const ServiceEntry& entry : plan.services) {
-    all.push_back(
-        entry.make({.node = plan.options, .opcodes = plan.opcodes, .options = entry.options}));
+    for_service(entry.name, [&] {
+      all.push_back(
+          entry.make({.node = plan.options, .opcodes = plan.opcodes, .options = entry.options}));
+    });
   }
 }
 
@@ -110,19 +117,18 @@ CoreNode::Services::~Services() {
   while (!all.empty()) all.pop_back();
 }
 
-CoreNode::CoreNode(const NodePlan& plan) : CoreNode(plan, plan.options) {}
-
-CoreNode::CoreNode(const NodePlan& plan, const NodeOptions& options)
-    : socket_(options.socket),
-      close_timeout_(std::max(
-          {options.websocket.close_timeout, options.tcp.close_timeout, options.http.linger})),
+CoreNode::CoreNode(const NodePlan& plan)
+    : socket_(plan.options.socket),
+      close_timeout_(std::max({plan.options.websocket.close_timeout, plan.options.tcp.close_timeout,
+                               plan.options.http.linger})),
       services_(plan),
       sessions_(Sessions::local()),
-      network_(network_options(options)),
-      endpoint_(network_, binary(options.websocket), kHandler, nullptr),
-      routes_(routes(*this, options)),
-      http_(network_, http_options(options), routes_),
-      tcp_(tcp_options(options)) {
+      network_(network_options(plan.options)),
+      endpoint_(network_, binary(plan.options.websocket), kHandler, nullptr),
+      routes_(routes(*this, plan)),
+      http_(network_, http_options(plan.options), routes_),
+      tcp_(tcp_options(plan.options)) {
+  const NodeOptions& options = plan.options;
   add_endpoints(options);
   if (options.connections_per_ip_max != 0) {
     ip_limit_.emplace(network_, IpLimit::Options{.connections_max = options.connections_per_ip_max,
@@ -156,24 +162,26 @@ void CoreNode::add_endpoints(const NodeOptions& options) {
   }
 }
 
-net::http::Routes CoreNode::routes(CoreNode& self, const NodeOptions& options) {
+net::http::Routes CoreNode::routes(CoreNode& self, const NodePlan& plan) {
+  const NodeOptions& options = plan.options;
   net::http::Routes routes;
-  std::vector<std::string> served{"/healthz"};
   routes.add("GET", "/healthz", {.run = serve_health, .context = &self});
-  for (const auto& service : self.services_.all) service->add_routes(routes);
+  for (std::size_t i = 0; i < plan.services.size(); ++i) {
+    for_service(plan.services[i].name, [&] { self.services_.all[i]->add_routes(routes); });
+  }
   for (const NodeOptions::HttpRoute& route : options.http_routes) {
     routes.add(route.method, route.pattern, route.handler);
-    if (route.method == "GET") served.push_back(route.pattern);
   }
-  const auto add = [&](const std::string& pattern, const net::http::RouteHandler& handler) {
-    if (std::ranges::find(served, pattern) != served.end()) return;
-    routes.add("GET", pattern, handler);
-    served.push_back(pattern);
+  const auto add_unless_taken = [&routes](const std::string& pattern,
+                                          const net::http::RouteHandler& handler) {
+    if (!routes.has_route("GET", pattern)) routes.add("GET", pattern, handler);
   };
-  add("/", {.run = serve_welcome});
+  add_unless_taken("/", {.run = serve_welcome});
   // Plain HTTP is told what is spoken there.
-  for (const std::string& pattern : options.websocket_paths) add(pattern, {});
-  for (const NodeOptions::WebSocketRoute& route : options.websocket_routes) add(route.pattern, {});
+  for (const std::string& pattern : options.websocket_paths) add_unless_taken(pattern, {});
+  for (const NodeOptions::WebSocketRoute& route : options.websocket_routes) {
+    add_unless_taken(route.pattern, {});
+  }
   return routes;
 }
 
@@ -281,10 +289,18 @@ Task<void> settle_core() {
 
 }  // namespace
 
-Task<std::string> Node::start() {
+Task<std::optional<Node::StartError>> Node::start() {
   std::uint64_t& hash_seed = plan_.options.pubsub.hash_seed;
   if (hash_seed == 0) hash_seed = Core::current().ring().entropy();
-  co_return co_await cores_.try_start(std::cref(plan_));
+  std::optional<StartError> failure;
+  try {
+    co_await cores_.start(std::cref(plan_));
+  } catch (const std::invalid_argument& error) {
+    failure = StartError{.problem = error.what(), .is_unusable = true};
+  } catch (...) {
+    failure = StartError{.problem = runtime::describe(std::current_exception())};
+  }
+  co_return failure;
 }
 
 runtime::Address Node::address(Spoken spoken) const noexcept {

@@ -107,6 +107,8 @@ std::uint64_t streams_for(std::uint64_t connections_max, std::uint32_t cores) no
 // One core's part.
 class CoreNode {
  public:
+  // Throws what a service's `make` or add_routes() throws, and std::invalid_argument for routes and
+  // endpoints that cannot be together.
   explicit CoreNode(const NodePlan& plan);
   ~CoreNode();
 
@@ -130,7 +132,6 @@ class CoreNode {
   std::uint64_t relief_passes() const noexcept { return relief_passes_; }
 
  private:
-  CoreNode(const NodePlan& plan, const NodeOptions& options);
   static void on_open(ws::Connection& connection, ws::Handshake& handshake) noexcept;
   static void on_message(ws::Connection& connection, ws::Message& message) noexcept;
   static void on_close(ws::Connection& connection, ws::CloseCode code,
@@ -141,7 +142,7 @@ class CoreNode {
   void add_endpoints(const NodeOptions& options);
   runtime::Task<void> close_endpoints();
   net::http::ServerOptions http_options(const NodeOptions& options) noexcept;
-  static net::http::Routes routes(CoreNode& self, const NodeOptions& options);
+  static net::http::Routes routes(CoreNode& self, const NodePlan& plan);
 
   const runtime::ListenOptions socket_;
   bool draining_ = false;
@@ -150,6 +151,7 @@ class CoreNode {
   const runtime::Nanoseconds close_timeout_;
   // In the order of the list. Made by the first that it is a member of, destroyed last.
   struct Services {
+    Services() = default;
     explicit Services(const NodePlan& plan);
     ~Services();
     std::vector<std::unique_ptr<Service>> all;
@@ -168,13 +170,20 @@ class CoreNode {
 
 class Node {
  public:
+  // Throws std::invalid_argument if two services serve one opcode.
   explicit Node(NodeOptions options) : plan_(std::move(options)) {}
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
-  // Makes every core's part. Empty, or what could not be made: then nothing is left of it, and
-  // neither drain() nor stop() may follow.
-  runtime::Task<std::string> start();
+  struct StartError {
+    std::string problem;
+    // The options cannot be used, as a service or a route that clashes with another (thrown as
+    // std::invalid_argument); else it is something of the host, as memory.
+    bool is_unusable = false;
+  };
+  // Makes every core's part. If one cannot be made, nothing is left of the others, and neither
+  // listen() nor drain() nor stop() may follow.
+  runtime::Task<std::optional<StartError>> start();
 
   struct ListenError {
     runtime::Error error;

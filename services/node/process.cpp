@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <optional>
+#include <stdexcept>
 #include <string_view>
 #include <utility>
 
@@ -20,6 +22,7 @@
 #include "runtime/host.hpp"
 #include "runtime/signals.hpp"
 #include "runtime/task_group.hpp"
+#include "services/config/answer.hpp"
 #include "services/node/start_guard.hpp"
 
 namespace corelane::services {
@@ -82,6 +85,11 @@ std::string cannot_listen(const std::string& address, const runtime::Error& erro
                      advice_for(address.starts_with("unix:"), error));
 }
 
+int tell_unusable(const std::string& problem) {
+  log(LogLevel::error, fmt::format("cannot start: {}", problem));
+  return config::kExitUsage;
+}
+
 class Process {
  public:
   Process(const ProcessOptions& options, Node& node, const runtime::BlockedSignals& blocked)
@@ -95,9 +103,10 @@ class Process {
           fmt::format("cannot receive signals: {}{}", describe(error), advice_for(false, error)));
       co_return kExitFailed;
     }
-    const std::string problem = co_await node_.start();
-    if (!problem.empty()) {
-      log(LogLevel::error, explain_no_memory(problem));
+    const auto unmade = co_await node_.start();
+    if (unmade && unmade->is_unusable) co_return tell_unusable(unmade->problem);
+    if (unmade) {
+      log(LogLevel::error, explain_no_memory(unmade->problem));
       co_return kExitFailed;
     }
     const auto failure = co_await node_.listen();
@@ -293,11 +302,16 @@ int run_node(ProcessOptions options, NodeOptions node_options) {
       return kExitFailed;
     }
   }
-  Node node(std::move(node_options));
+  std::optional<Node> node;
+  try {
+    node.emplace(std::move(node_options));
+  } catch (const std::invalid_argument& error) {
+    return tell_unusable(error.what());
+  }
   take_descriptors(options);
   const runtime::BlockedSignals blocked({SIGTERM, SIGINT, SIGHUP});
   runtime::Runtime runtime(options.runtime);
-  Process process(options, node, blocked);
+  Process process(options, *node, blocked);
   const auto code = runtime.run([&process] { return process.main(); });
   if (!code) {
     return tell_not_started(runtime, code.error(), features);

@@ -1,7 +1,7 @@
 #pragma once
 // What a server process does around its node: it looks whether the host can run it, takes the
-// descriptors they need, refuses addresses that another process listens on, says what it listens
-// on, and ends as signals ask:
+// descriptors that its connections need, refuses addresses that another process listens on, says
+// what it listens on, and ends as signals ask:
 //
 //   SIGTERM, SIGINT   drains: no more connections, 1001 to every client, flush, exit 0 within the
 //                     deadline; a second one ends the process at once (128 + signal)
@@ -46,7 +46,8 @@ struct ProcessOptions {
 };
 
 // Serves a node until a signal has ended it. Prints "listening on ADDRESS (N cores)" to stdout for
-// each address once all of them accept, everything else to stderr. Returns the exit code.
+// each address once all of them accept, everything else to stderr. Returns the exit code: one of
+// the above, or config::kExitUsage for options that cannot be used together.
 int run_node(ProcessOptions options, NodeOptions node);
 
 // Why `address` cannot be listened on by a process that must have it alone; empty if it can. Our

@@ -34,7 +34,9 @@ std::vector<ServiceEntry> services_of(NodeOptions& options) {
 }
 
 NodePlan::NodePlan(NodeOptions with) : options(std::move(with)), services(services_of(options)) {
-  for (const ServiceEntry& service : services) opcodes.add(service.opcodes);
+  for (const ServiceEntry& service : services) {
+    for_service(service.name, [&] { opcodes.add(service.opcodes); });
+  }
   if (options.handlers != nullptr) opcodes.add(*options.handlers);
   opcodes.set_gates(options.gates);
 }

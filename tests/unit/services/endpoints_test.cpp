@@ -139,8 +139,11 @@ TEST(Endpoints, AnEndpointThatCannotBeToldApartIsAnErrorOfTheStart) {
     NodeOptions options = with_rooms();
     options.websocket_routes.push_back(options.websocket_routes.front());
     services::Node node(options);
-    const std::string problem = co_await node.start();
-    EXPECT_EQ(problem, "an endpoint at /rooms/:room has the subprotocols of another one there");
+    const auto failure = co_await node.start();
+    EXPECT_TRUE(failure && failure->is_unusable);
+    if (!failure) co_return co_await node.stop();
+    EXPECT_EQ(failure->problem,
+              "an endpoint at /rooms/:room has the subprotocols of another one there");
   });
 }
 

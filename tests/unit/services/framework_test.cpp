@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "services/framework_route.hpp"
+#include "tests/unit/services/greeter/greeter.hpp"
 #include "tests/unit/services/node_under_test.hpp"
 #include "tests/unit/services/raw_listener.hpp"
 
@@ -82,6 +84,81 @@ TEST(Framework, HelpBearsTheNameOfTheProgram) {
   EXPECT_NE(text.find("--max-handlers"), text.npos);
 }
 
+// --- What cannot be served together
+
+struct Ran {
+  int exit_code;
+  std::string log;
+};
+
+Ran run(framework::app& app) {
+  testing::internal::CaptureStderr();
+  const int exit_code = app.run();
+  return {exit_code, testing::internal::GetCapturedStderr()};
+}
+
+framework::options on_one_core() {
+  framework::options settings;
+  settings.listen = {"127.0.0.1:0"};
+  settings.cores = 1;
+  return settings;
+}
+
+framework::task<> answer_nothing(const framework::http_request&, framework::http_responder) {
+  co_return;
+}
+
+TEST(Framework, RoutesThatClashEndTheStartAndNameTheRouteAndNoLimitOfTheHost) {
+  framework::app app(on_one_core());
+  app.on_http("GET", "/a/:b", answer_nothing).on_http("GET", "/a/:c", answer_nothing);
+  const Ran ran = run(app);
+  EXPECT_EQ(ran.exit_code, 2);
+  EXPECT_NE(ran.log.find("cannot start: route GET /a/:c: conflicts with a route before it\n"),
+            ran.log.npos)
+      << ran.log;
+  EXPECT_THROW(app.on_http("GET", "no-slash", answer_nothing), std::invalid_argument);
+  EXPECT_THROW(app.on_http("GET IT", "/", answer_nothing), std::invalid_argument);
+}
+
+// The Greeter under other settings.
+struct SilentGreeter : tests::Greeter {
+  using Greeter::Greeter;
+  static std::span<const services::config::Row<tests::GreeterOptions>> settings() noexcept {
+    return {};
+  }
+};
+
+TEST(Framework, TwoServicesThatServeOneOpcodeEndTheStart) {
+  tests::GreeterOptions greeter;
+  framework::app app(on_one_core());
+  app.service<tests::Greeter>("greeter", greeter).service<SilentGreeter>("silent", greeter);
+  const Ran ran = run(app);
+  EXPECT_EQ(ran.exit_code, 2);
+  EXPECT_NE(ran.log.find("cannot start: service silent: opcode 100 is Greet and Greet\n"),
+            ran.log.npos)
+      << ran.log;
+}
+
+TEST(Framework, TwoServicesWithOneSettingEndTheStart) {
+  tests::GreeterOptions greeter;
+  framework::app app(on_one_core());
+  app.service<tests::Greeter>("greeter", greeter).service<tests::Greeter>("again", greeter);
+  const Ran ran = run(app);
+  EXPECT_EQ(ran.exit_code, 2);
+  EXPECT_NE(ran.log.find("cannot start: "), ran.log.npos) << ran.log;
+}
+
+TEST(Framework, AServicesSettingsAreReadWithTheOthers) {
+  tests::GreeterOptions greeter;
+  framework::app app(on_one_core());
+  app.service<tests::Greeter>("greeter", greeter);
+  const char* arguments[] = {"my-server", "--greeted", "Ada", "--print-config"};
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(app.run(4, arguments), 0);
+  const std::string text = testing::internal::GetCapturedStdout();
+  EXPECT_NE(text.find("name = \"Ada\"  # flag --greeted\n"), text.npos) << text;
+}
+
 // --- WebSocket endpoints
 
 framework::websocket_endpoint throwing_endpoint() {
@@ -151,6 +228,21 @@ TEST(Framework, AnEndpointThatCouldTakeNothingIsRefused) {
   framework::app app;
   EXPECT_THROW(app.on_websocket("/nothing", {}), std::invalid_argument);
   EXPECT_THROW(app.on_websocket("no-slash", throwing_endpoint()), std::invalid_argument);
+}
+
+TEST(Framework, AnEndpointWhoseSubprotocolsNobodyCanOfferIsRefused) {
+  const auto add = [](std::vector<std::string> subprotocols) {
+    framework::websocket_endpoint endpoint = throwing_endpoint();
+    endpoint.subprotocols = std::move(subprotocols);
+    framework::app app;
+    app.on_websocket("/app", endpoint);
+  };
+  EXPECT_THROW(add({}), std::invalid_argument) << "one is required";
+  for (const char* text : {"", "two words", "a,b", "v\xc3\xa4"}) {
+    EXPECT_THROW(add({"v1", text}), std::invalid_argument) << text;
+  }
+  EXPECT_THROW(add({"v1", "v2", "v1"}), std::invalid_argument) << "twice";
+  EXPECT_NO_THROW(add({"v1", "mqtt.v2+json"}));
 }
 
 }  // namespace

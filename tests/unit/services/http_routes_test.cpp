@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -74,13 +75,48 @@ TEST(HttpRoutes, ARouteAsksAllCores) {
   });
 }
 
+void serve_own(void*, const Request&, const RouteMatch&, Responder& to) {
+  to.respond(Status::ok, "text/plain", "own");
+}
+
+// Has routes where the node would have its own.
+class Pages : public services::Service {
+ public:
+  void add_routes(net::http::Routes& routes) override {
+    for (const char* pattern : {"/", "/ws"}) routes.add("GET", pattern, {.run = serve_own});
+  }
+};
+
+TEST(HttpRoutes, WhatAServiceOrAnApplicationServesTakesThePlaceOfTheNodesOwn) {
+  services::NodeOptions options;
+  options.services.push_back(
+      {.name = "pages",
+       .opcodes = {},
+       .make = [](const services::ServiceStart&) -> std::unique_ptr<services::Service> {
+         return std::make_unique<Pages>();
+       }});
+  options.http_routes.push_back({"GET", "/rooms/:id", {.run = serve_own}});
+  options.websocket_routes.push_back({.pattern = "/rooms/:room", .options = {}, .handler = {}});
+  with_node(tests::node_cores(1), options, [](NodeUnderTest& test) -> Task<void> {
+    HttpClient client;
+    co_await connect(test, client);
+    client.send(get("/") + get("/ws") + get("/rooms/7", "Connection: close\r\n"));
+    co_await client.until_closed();
+    const auto answers = answers_in(client.received);
+    EXPECT_EQ(answers.size(), 3u);
+    for (const tests::HttpAnswer& answer : answers) EXPECT_EQ(answer.body, "own");
+  });
+}
+
 TEST(HttpRoutes, ATakenRouteIsAnErrorOfTheStart) {
   tests::run_on_cores(tests::node_cores(1), []() -> Task<void> {
     services::NodeOptions options;
     options.http_routes.push_back({"GET", "/healthz", {}});
     services::Node node(options);
-    const std::string problem = co_await node.start();
-    EXPECT_EQ(problem, "route GET /healthz: conflicts with a route before it");
+    const auto failure = co_await node.start();
+    EXPECT_TRUE(failure && failure->is_unusable);
+    if (!failure) co_return co_await node.stop();
+    EXPECT_EQ(failure->problem, "route GET /healthz: conflicts with a route before it");
   });
 }
 

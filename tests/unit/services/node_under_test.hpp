@@ -44,7 +44,8 @@ class NodeUnderTest {
   }
 
   runtime::Task<void> start() {
-    co_await node_.start();
+    const auto failure = co_await node_.start();
+    EXPECT_FALSE(failure) << failure->problem;
     const auto error = co_await node_.listen();
     EXPECT_FALSE(error) << error->address << ": " << describe(error->error);
     clients_.emplace(node_.cores()->network());

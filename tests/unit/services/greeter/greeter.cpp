@@ -11,8 +11,8 @@ namespace {
 void serve_greet(services::Dispatch&, services::Session& session,
                  const protocol::MessageView& message) {
   const std::string text = Greeter::local().greet();
-  session.send(
-      {.transaction_id = message.transaction_id, .timestamp = runtime::Core::current().wall_now()},
+  session.reply(
+      message.transaction_id,
       protocol::RawBody{.kOpcode = Greeter::kOpcode, .payload = std::as_bytes(std::span{text})});
 }
 

@@ -4,7 +4,7 @@
 //
 //   greeter.hpp, greeter.cpp  the service
 //   meson.build               its source
-//   a line where it runs      NodeOptions::services.push_back(service<Greeter>("greeter", options))
+//   a line where it runs      app.service<Greeter>("greeter", options), of framework::app
 //
 // A service of the server itself has in the place of the last: its options in NodeOptions, a line
 // in services/node/services.cpp, and its opcode in protocol/schema.fbs. Counters become rows of

@@ -137,5 +137,27 @@ TEST(Services, AreCalledInTheirOrderAndEndInTheOther) {
                                                "a stopped", "b gone", "a gone"}));
 }
 
+TEST(Services, OfThoseThatWereMadeTheLastEndsFirstWhenOneCannotBeMade) {
+  std::vector<std::string> journal;
+  WitnessOptions first{.name = "a", .journal = &journal};
+  WitnessOptions second{.name = "b", .journal = &journal};
+  services::NodeOptions node;
+  node.services.push_back(services::service<Witness>("a", first));
+  node.services.push_back(services::service<Witness>("b", second));
+  node.services.push_back(
+      {.name = "c",
+       .opcodes = {},
+       .make = [](const services::ServiceStart&) -> std::unique_ptr<services::Service> {
+         throw std::runtime_error("no place for it");
+       }});
+  run_on_cores(node_cores(1), [&]() -> Task<void> {
+    services::Node under_test(node);
+    const auto failure = co_await under_test.start();
+    EXPECT_TRUE(failure && !failure->is_unusable);
+    EXPECT_EQ(failure ? failure->problem : "", "service c: no place for it");
+  });
+  EXPECT_EQ(journal, (std::vector<std::string>{"a made", "b made", "b gone", "a gone"}));
+}
+
 }  // namespace
 }  // namespace corelane::tests
