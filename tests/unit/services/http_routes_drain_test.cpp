@@ -94,8 +94,10 @@ TEST(HttpRoutesDrain, ADrainWaitsNoLongerThanItMay) {
       co_await until_begun(1);
       const Nanoseconds start = Core::current().now();
       co_await of.drain(kSecond);
-      EXPECT_GE(Core::current().now() - start, 900 * kMillisecond);
-      EXPECT_LE(Core::current().now() - start, 1800 * kSecond);
+      const Nanoseconds taken = Core::current().now() - start;
+      EXPECT_GE(taken, kSecond);
+      // And what the end of the network and of the handlers takes, in virtual time.
+      EXPECT_LE(taken, kSecond + 100 * kMillisecond);
       EXPECT_GE(of.cut_off(), 1u);
     }(test, client);
   });

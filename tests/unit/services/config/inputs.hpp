@@ -22,21 +22,19 @@ struct ConfigInputs {
   std::map<std::string, std::string> files;
 };
 
-// The settings of a program with handlers: all that there are. And the options that they are bound
-// to.
-inline services::ServerOptions& server_options() {
-  static services::ServerOptions options;
-  return options;
-}
+// The settings of a program with handlers: all that there are. Nothing is stored into the options
+// that they are bound to, so they keep their defaults.
 inline const services::config::SettingTable& table() {
+  static services::ServerOptions options;
   static const services::config::SettingTable kTable =
-      services::settings_of(server_options(), services::ServedBy::application);
+      services::settings_of(options, services::ServedBy::application);
   return kTable;
 }
 
-inline services::config::ConfigResult load(const ConfigInputs& inputs) {
+inline services::config::ConfigResult load(const services::config::SettingTable& of,
+                                           const ConfigInputs& inputs) {
   return services::config::load_config(
-      table(),
+      of,
       {.command = "corelane serve",
        .check =
            [](services::config::ConfigResult& result) {
@@ -50,6 +48,10 @@ inline services::config::ConfigResult load(const ConfigInputs& inputs) {
         }
         return std::string(found->second);
       });
+}
+
+inline services::config::ConfigResult load(const ConfigInputs& inputs) {
+  return load(table(), inputs);
 }
 
 inline services::config::ConfigResult load_file(const std::string& text) {

@@ -45,15 +45,17 @@ TEST(UnixRights, AMistakeIsToldWithItsFix) {
 }
 
 TEST(UnixRights, TheyReachTheListeners) {
-  const ConfigResult result = tests::load({{"--listen", "unix:/run/x", "--unix-mode", "0660",
-                                            "--unix-owner", "root", "--unix-group", "7"},
-                                           {},
-                                           {}});
+  ServerOptions options;
+  const auto table = settings_of(options, ServedBy::serve);
+  const ConfigResult result = tests::load(table, {{"--listen", "unix:/run/x", "--unix-mode", "0660",
+                                                   "--unix-owner", "root", "--unix-group", "7"},
+                                                  {},
+                                                  {}});
   ASSERT_TRUE(result.ok());
   EXPECT_TRUE(result.warnings.empty());
-  EXPECT_EQ(tests::server_options().node.socket.unix_mode, -1);
-  tests::table().store(result.config);
-  const runtime::ListenOptions socket = tests::server_options().node.socket;
+  EXPECT_EQ(options.node.socket.unix_mode, -1);
+  table.store(result.config);
+  const runtime::ListenOptions& socket = options.node.socket;
   EXPECT_EQ(socket.unix_mode, 0660);
   EXPECT_EQ(socket.unix_owner, 0);
   EXPECT_EQ(socket.unix_group, 7);
