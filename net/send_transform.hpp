@@ -1,12 +1,14 @@
 #pragma once
 // SendTransform: what stands between a stream's queue and its socket, for a protocol that wraps all
 // that is sent (the records of TLS, where the kernel does not make them). Owned by the layer that
-// set it (Stream::set_transform), on the stream's core.
+// set it (Stream::set_transform), on the stream's core. It is the place for TLS, which the server
+// does not speak yet: only tests set one.
 //
+// clang-format off
 //   queue:   [ pieces in flight: 100 KiB ][ waiting ... ]    as queued: limits count these bytes
 //                      | apply(), when an operation begins
-//   socket:  [ taken ][ rest ............]                   the next operation goes on with the
-//   rest
+//   socket:  [ taken ][ rest ............]                   the next operation sends the rest
+// clang-format on
 //
 // Bytes are transformed when an operation begins, never when they are queued: what is dropped, or
 // overtaken by a control frame, before that has not been transformed, so records leave in the order

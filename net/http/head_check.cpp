@@ -177,14 +177,13 @@ bool HeadCheck::note_target(std::string_view method, std::string_view target) no
   return true;
 }
 
-// The part of a line that lies within its limit, for rules that are applied before the line's end
-// has come. Each such rule gives the same status as the rule for the whole line would, so that the
-// cuts of the input do not show. Bytes past the limit decide nothing: whether they have come
-// already depends on the cut.
+// Bytes past the limit decide nothing: whether they have come already depends on the cut.
 std::string_view HeadCheck::within_limit(std::string_view line) const noexcept {
   return line.substr(0, limits_.request_line_bytes_max + 1);
 }
 
+// Rules that are applied before a line's end has come. Each gives the same status as the rule for
+// the whole line would, so that the cuts of the input do not show.
 HeadCheck::Verdict HeadCheck::check_pending(std::string_view bytes) noexcept {
   const std::string_view line = bytes.substr(line_start_);
   if (line.empty()) return Verdict::need_more;

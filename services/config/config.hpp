@@ -5,8 +5,8 @@
 // starts, and all errors are reported at once: each names the place, the key, the value, what is
 // allowed and a fix.
 //
-// Plain values, owned by the caller; nothing here touches the process: arguments, environment and
-// files come in as arguments.
+// Plain values, owned by the caller. Arguments, environment and files come in as arguments; only
+// process_environment() and read_whole_file() touch the process.
 
 #include <cstdint>
 #include <functional>

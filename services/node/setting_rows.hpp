@@ -1,5 +1,6 @@
 #pragma once
-// The rows of settings.hpp, a part of it: in the order in which they are shown.
+// The settings that belong to no service: of the process, the runtime, the network, HTTP and
+// WebSocket. settings_of() binds them to a server's options, in this order.
 
 #include <span>
 

@@ -1,7 +1,7 @@
 #pragma once
-// The settings of a server: the rows of the layers below the services (settings.cpp), with those of
-// every service, bound to one set of options. `corelane serve`, `corelane echo` and framework::app
-// read their configuration by it.
+// The settings of a server: the rows of the layers below the services (setting_rows.hpp), with
+// those of every service, bound to one set of options. `corelane serve`, `corelane echo` and
+// framework::app read their configuration by it.
 
 #include <optional>
 #include <string>
@@ -54,6 +54,7 @@ std::optional<int> read_settings(ServerOptions& options, ServedBy served_by, boo
 // A core for each CPU, at most the runtime's limit of cores.
 runtime::CoreId cores_for(const std::vector<int>& cpus) noexcept;
 
+// Of texts that the row's check has taken: asserts that each is an address.
 std::vector<runtime::Address> parse_addresses(const std::vector<std::string>& texts);
 
 }  // namespace corelane::services

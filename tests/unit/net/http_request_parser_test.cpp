@@ -263,7 +263,6 @@ TEST(HttpRequestParser, LimitsTheHeaderBytes) {
   expect_limit({}, request(8192), request(8193), Status::request_header_fields_too_large);
 }
 
-// At the first byte after which no line end could come in time, and not before.
 // A client of another protocol waits for an answer to these, and sends no end of a line.
 TEST(HttpRequestParser, RefusesOtherProtocolsBeforeALineEnds) {
   using namespace std::string_view_literals;
@@ -279,6 +278,7 @@ TEST(HttpRequestParser, RefusesOtherProtocolsBeforeALineEnds) {
   }
 }
 
+// At the first byte after which no line end could come in time, and not before.
 TEST(HttpRequestParser, RefusesALongLineBeforeItEnds) {
   RequestParser line;
   ASSERT_EQ(line.feed(as_bytes("GET /" + std::string(4092, 'x'))).event, Event::need_more);
