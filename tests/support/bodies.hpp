@@ -84,8 +84,8 @@ bool same_member(const Member& a, const Member& b) {
 template <class Body>
 bool same_body(const Body& a, const Body& b) {
   return [&]<std::size_t... kIndex>(std::index_sequence<kIndex...>) {
-    const auto left = protocol::members(a);
-    const auto right = protocol::members(b);
+    [[maybe_unused]] const auto left = protocol::members(a);
+    [[maybe_unused]] const auto right = protocol::members(b);
     return (same_member(std::get<kIndex>(left), std::get<kIndex>(right)) && ...);
   }(std::make_index_sequence<std::tuple_size_v<decltype(protocol::members(a))>>{});
 }
