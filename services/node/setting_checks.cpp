@@ -31,6 +31,7 @@ class CrossCheck {
   void check_paths();
   void check_buffers();
   void check_memory();
+  void check_budget(std::uint64_t cores, std::uint64_t buffers);
 
   ConfigResult& result_;
   const Configuration& config_;
@@ -100,11 +101,9 @@ void CrossCheck::check_buffers() {
   check("runtime.large_buffer_bytes", "runtime.large_buffers");
 }
 
-// Receive buffers alone must not bring a core near the end of its share.
+// Receive buffers alone must not bring a core near the end of its share, and a share must have room
+// for what may be unfinished at the least.
 void CrossCheck::check_memory() {
-  const std::uint64_t budget = config_.number("limits.memory_bytes_max");
-  if (budget == 0) return;
-  constexpr std::uint64_t kRoomBytes = std::uint64_t{8} << 20;
   std::uint64_t buffers = 0;
   for (const std::string size : {"receive", "medium", "large"}) {
     buffers += config_.number("runtime." + size + "_buffer_bytes") *
@@ -112,14 +111,38 @@ void CrossCheck::check_memory() {
   }
   std::uint64_t cores = config_.number("server.cores");
   if (cores == 0) cores = cores_for(runtime::allowed_cpus());
-  const std::uint64_t least = cores * (2 * buffers + kRoomBytes);
+  check_budget(cores, buffers);
+  const std::uint64_t unfinished =
+      least_unfinished(config_.number("limits.message_bytes_max"),
+                       config_.number("limits.http_body_bytes_max"), cores);
+  const bool is_set =
+      result_.origin_of(config_.table().at("limits.unfinished_bytes_max")) != "default";
+  if (is_set && config_.number("limits.unfinished_bytes_max") < unfinished) {
+    result_.warnings.push_back(
+        fmt::format("{} is taken as {}: each core's share has room for four messages and for one "
+                    "body of the largest size",
+                    shown("limits.unfinished_bytes_max"), config::format_bytes(unfinished)));
+  }
+}
+
+void CrossCheck::check_budget(std::uint64_t cores, std::uint64_t buffers) {
+  const std::uint64_t least = least_memory(buffers, cores);
+  const std::uint64_t budget = config_.number("limits.memory_bytes_max");
   if (budget >= least) return;
-  result_.errors.push_back(
-      {"configuration", shown("limits.memory_bytes_max"),
-       fmt::format("is too little for {} cores, whose receive buffers take {} each", cores,
-                   config::format_bytes(buffers)),
-       fmt::format("at least {}", config::format_bytes(least)),
-       "raise limits.memory_bytes_max, or lower server.cores or runtime.medium_buffers"});
+  const std::string why =
+      fmt::format("is too little for {} cores, whose receive buffers take {} each", cores,
+                  config::format_bytes(buffers));
+  const std::string fix =
+      "raise limits.memory_bytes_max, or lower server.cores or runtime.medium_buffers";
+  if (budget != 0) {
+    result_.errors.push_back({"configuration", shown("limits.memory_bytes_max"), why,
+                              fmt::format("at least {}", config::format_bytes(least)), fix});
+  } else if (allowed_memory() / 2 < least) {
+    result_.warnings.push_back(
+        fmt::format("half of the memory {}: limits.memory_bytes_max is {}; lower server.cores or "
+                    "runtime.medium_buffers",
+                    why, config::format_bytes(least)));
+  }
 }
 
 void CrossCheck::run() {

@@ -21,15 +21,24 @@ std::string host_name() {
   return name.data();
 }
 
+}  // namespace
+
 std::uint64_t allowed_memory() {
   const runtime::HostFacts host = runtime::read_host_facts();
   const std::uint64_t limit = host.memory_limit_bytes;
   return limit == 0 ? host.memory_bytes : std::min(host.memory_bytes, limit);
 }
 
-constexpr std::uint64_t kUnfinishedMessagesMin = 4;
+std::uint64_t least_memory(std::uint64_t buffer_bytes, std::uint64_t cores) noexcept {
+  constexpr std::uint64_t kRoomBytes = std::uint64_t{8} << 20;
+  return cores * (2 * buffer_bytes + kRoomBytes);
+}
 
-}  // namespace
+std::uint64_t least_unfinished(std::uint64_t message_bytes_max, std::uint64_t body_bytes_max,
+                               std::uint64_t cores) noexcept {
+  constexpr std::uint64_t kMessages = 4;
+  return cores * std::max(kMessages * message_bytes_max, body_bytes_max);
+}
 
 runtime::CoreId cores_for(const std::vector<int>& cpus) noexcept {
   return static_cast<runtime::CoreId>(std::clamp<std::size_t>(cpus.size(), 1, runtime::kCoresMax));
@@ -69,11 +78,17 @@ void resolve(ServerOptions& options, const std::vector<int>& cpus, const std::st
   if (node.connections_per_ip_max != 0) node.network.direct_descriptors = false;
   const std::uint32_t cores = process.runtime.cores;
   node.network.streams_max = (node.connections_max + cores - 1) / cores;
-  if (process.runtime.memory_bytes_max == 0) process.runtime.memory_bytes_max = memory_bytes / 2;
-  // Each core's share must have room for a few messages of the largest size.
+  const net::NetworkOptions& network = node.network;
+  const std::uint64_t buffers =
+      std::uint64_t{network.receive_buffer_bytes} * network.receive_buffers +
+      std::uint64_t{network.medium_buffer_bytes} * network.medium_buffers +
+      std::uint64_t{network.large_buffer_bytes} * network.large_buffers;
+  if (process.runtime.memory_bytes_max == 0) {
+    process.runtime.memory_bytes_max = std::max(memory_bytes / 2, least_memory(buffers, cores));
+  }
   node.unfinished_bytes_max =
-      std::max(node.unfinished_bytes_max, std::uint64_t{cores} * kUnfinishedMessagesMin *
-                                              node.websocket.reader.message_bytes_max);
+      std::max(node.unfinished_bytes_max, least_unfinished(node.websocket.reader.message_bytes_max,
+                                                           node.http.limits.body_bytes_max, cores));
   process.connections_max = node.connections_max;
   process.direct_descriptors = node.network.direct_descriptors;
 }

@@ -54,6 +54,16 @@ std::optional<int> read_settings(ServerOptions& options, ServedBy served_by, boo
 // A core for each CPU, at most the runtime's limit of cores.
 runtime::CoreId cores_for(const std::vector<int>& cpus) noexcept;
 
+// Of the host, or of the cgroup.
+std::uint64_t allowed_memory();
+// The least limits.memory_bytes_max: its receive buffers must not bring a core near the end of its
+// share.
+std::uint64_t least_memory(std::uint64_t buffer_bytes, std::uint64_t cores) noexcept;
+// The least limits.unfinished_bytes_max: in each core's share is room for a few messages, and for
+// one body, of the largest size.
+std::uint64_t least_unfinished(std::uint64_t message_bytes_max, std::uint64_t body_bytes_max,
+                               std::uint64_t cores) noexcept;
+
 // Of texts that the row's check has taken: asserts that each is an address.
 std::vector<runtime::Address> parse_addresses(const std::vector<std::string>& texts);
 

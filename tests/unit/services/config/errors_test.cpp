@@ -93,6 +93,16 @@ TEST(ConfigErrors, ABudgetThatReceiveBuffersAloneNearlyFillIsRefused) {
             "raise limits.memory_bytes_max, or lower server.cores or runtime.medium_buffers");
 }
 
+TEST(ConfigErrors, ALimitThatIsTakenForAnotherOneIsAWarning) {
+  const ConfigResult result = load({{"--cores", "2", "--max-unfinished", "7MiB"}, {}, {}});
+  ASSERT_EQ(result.warnings.size(), 1u);
+  EXPECT_EQ(result.warnings[0],
+            "limits.unfinished_bytes_max = \"7MiB\" (flag --max-unfinished) is taken as 8MiB: each "
+            "core's share has room for four messages and for one body of the largest size");
+  const ConfigResult enough = load({{"--cores", "2", "--max-unfinished", "8MiB"}, {}, {}});
+  EXPECT_EQ(enough.warnings, std::vector<std::string>{});
+}
+
 TEST(ConfigErrors, AVariableThatIsNoSettingIsAWarning) {
   const ConfigResult result = load({{},
                                     {{"CORELANE_LIMITS_FRAGMENT_MAX", "5"},

@@ -185,6 +185,19 @@ TEST(ServerOptions, each_core_has_room_for_four_unfinished_messages) {
   const ServerOptions options =
       options_of("[server]\ncores = 3\n[limits]\nunfinished_bytes_max = \"2MiB\"\n");
   EXPECT_EQ(options.node.unfinished_bytes_max, 12u << 20);
+  const ServerOptions large =
+      options_of("[server]\ncores = 3\n[limits]\nhttp_body_bytes_max = \"200MiB\"\n");
+  EXPECT_EQ(large.node.unfinished_bytes_max, 600u << 20) << "and for one body";
+}
+
+TEST(ServerOptions, receive_buffers_alone_do_not_fill_a_budget_that_is_left_open) {
+  const ServerOptions options = options_of("[server]\ncores = 256\n");
+  const std::uint64_t core = options.process.runtime.memory_bytes_max / 256;
+  const net::NetworkOptions& network = options.node.network;
+  const std::uint64_t buffers = network.receive_buffer_bytes * network.receive_buffers +
+                                network.medium_buffer_bytes * network.medium_buffers +
+                                network.large_buffer_bytes * network.large_buffers;
+  EXPECT_LT(buffers, core / 2);
 }
 
 TEST(ServerOptions, what_is_left_open_comes_from_the_host) {
