@@ -2,20 +2,41 @@
 
 #include <algorithm>
 
-namespace corelane::net {
+#include "runtime/assert.hpp"
 
-std::size_t MemoryHolders::end_worst(std::size_t bytes) {
-  const auto is_better = [](const Holder& a, const Holder& b) { return a.weight < b.weight; };
-  std::ranges::make_heap(holders_, is_better);
-  std::size_t ended = 0;
-  for (std::size_t freed = 0; freed < bytes && !holders_.empty(); ++ended) {
-    std::ranges::pop_heap(holders_, is_better);
-    const Holder worst = holders_.back();
-    holders_.pop_back();
-    freed += worst.bytes;
-    worst.end(worst.table, worst.slot);
+namespace corelane::net {
+namespace {
+
+bool is_worse(const MemoryHolders::Holder& a, const MemoryHolders::Holder& b) noexcept {
+  return a.weight > b.weight;
+}
+
+}  // namespace
+
+void MemoryHolders::add(StreamId stream, const HeldMemory& held) {
+  RT_ASSERT(!is_sorted_);
+  if (held.all() < bytes_min_) return;
+  const Holder holder{.stream = stream, .bytes = held.all(), .weight = held.weight()};
+  if (holders_.size() == kHoldersMax) {
+    if (!is_worse(holder, holders_.front())) return;
+    std::ranges::pop_heap(holders_, is_worse);
+    holders_.back() = holder;
+  } else {
+    holders_.push_back(holder);
   }
-  return ended;
+  std::ranges::push_heap(holders_, is_worse);
+}
+
+std::optional<MemoryHolders::Holder> MemoryHolders::take_worst() {
+  if (!is_sorted_) {
+    std::ranges::sort_heap(holders_, is_worse);
+    std::ranges::reverse(holders_);
+    is_sorted_ = true;
+  }
+  if (holders_.empty()) return std::nullopt;
+  const Holder worst = holders_.back();
+  holders_.pop_back();
+  return worst;
 }
 
 }  // namespace corelane::net

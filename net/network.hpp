@@ -13,6 +13,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -127,8 +128,13 @@ class Network {
   // Aborts every stream and waits until all are gone. Before destruction.
   runtime::Task<void> shutdown();
 
-  // Adds the queues of all streams. Those of streams that are being closed are aborted.
-  void list(MemoryHolders& holders);
+  // For looks at all streams in several steps: slots 0 to stream_slots() - 1.
+  std::uint32_t stream_slots() const noexcept { return streams_.slots(); }
+  // Adds the streams in slots `from` to `to` - 1 that hold memory.
+  void list(MemoryHolders& holders, std::uint32_t from, std::uint32_t to);
+  // Ends one of them, unless it holds much less by now. Returns how much of that was its own;
+  // nothing: it was not ended.
+  std::optional<std::size_t> end_holder(const MemoryHolders::Holder& holder, MemoryOver over);
 
   // Called for each stream that is gone, after its on_closed, however often its handler changed:
   // for counting streams. One observer at a time.
@@ -259,7 +265,8 @@ class Network {
   SendQueue& take_queue(Stream& stream);
   void give_queue(Stream& stream) noexcept;
   [[gnu::cold, gnu::noinline]] void start_stall_look() noexcept;
-  static void end_holder(void* network, std::uint32_t slot) noexcept;
+  HeldMemory held_by(const Stream& stream, MemoryOver over) const noexcept;
+  static std::size_t held_back_bytes(const Stream& stream) noexcept;
   [[gnu::cold, gnu::noinline]] void make_dirty_room();
   void look_for_stalls() noexcept;
   void on_stall(Stream& stream) noexcept;

@@ -353,6 +353,17 @@ void Network::deliver_held_up() noexcept {
   }
 }
 
+// Copies alone: buffers count whole, whoever holds them.
+std::size_t Network::held_back_bytes(const Stream& stream) noexcept {
+  std::size_t bytes = 0;
+  const HeldPiece* piece = stream.held_;
+  do {
+    bytes += piece->copy.capacity();
+    piece = piece->next;
+  } while (piece != stream.held_);
+  return bytes;
+}
+
 void Network::drop_held(Stream& stream) noexcept {
   while (stream.held_ != nullptr) {
     const std::unique_ptr<HeldPiece> piece(take_held(stream));

@@ -263,27 +263,45 @@ void Network::look_for_stalls() noexcept {
 // --- Too much memory
 
 // Pieces in flight of an open stream cannot be dropped: they count once the stream is aborted.
-void Network::list(MemoryHolders& holders) {
-  for (const SendQueue* queue : send_pool_.queues()) {
-    if (queue->stream_slot == SendQueue::kNoStream) continue;
-    const Stream& stream = streams_.at(queue->stream_slot);
-    if (stream.state_ == Stream::State::closing || stream.abort_) continue;
+HeldMemory Network::held_by(const Stream& stream, MemoryOver over) const noexcept {
+  const SendQueue* const queue = stream.queue_;
+  HeldMemory held(over, core_.now(), queue != nullptr ? queue->progress_at : core_.now());
+  if (stream.state_ == Stream::State::closing || stream.state_ == Stream::State::closed) {
+    return held;
+  }
+  if (stream.abort_) return held;
+  if (queue != nullptr) {
     const bool is_open = stream.state_ == Stream::State::open;
-    holders.add(queue->bytes() - (is_open ? queue->begun_bytes() : 0),
-                core_.now() - queue->progress_at, end_holder, this, queue->stream_slot);
+    const std::size_t bytes = queue->bytes() - (is_open ? queue->begun_bytes() : 0);
+    const std::size_t copied = std::min(bytes, queue->copied_bytes());
+    held.add(copied);
+    held.add_shared(bytes - copied);
+  }
+  if (stream.held_ != nullptr) held.add(held_back_bytes(stream));
+  if (stream.handler_->add_held != nullptr) stream.handler_->add_held(stream, held);
+  return held;
+}
+
+void Network::list(MemoryHolders& holders, std::uint32_t from, std::uint32_t to) {
+  for (std::uint32_t slot = from; slot < to; ++slot) {
+    const Stream* const stream = streams_.in_slot(slot);
+    if (stream != nullptr) holders.add(stream->id_, held_by(*stream, holders.over()));
   }
 }
 
-void Network::end_holder(void* network, std::uint32_t slot) noexcept {
-  auto& self = *static_cast<Network*>(network);
-  Stream* const stream = self.streams_.in_slot(slot);
-  if (stream == nullptr) return;
-  ++self.counters_.memory_short;
+std::optional<std::size_t> Network::end_holder(const MemoryHolders::Holder& holder,
+                                               MemoryOver over) {
+  Stream* const stream = find(holder.stream);
+  if (stream == nullptr) return std::nullopt;
+  const HeldMemory held = held_by(*stream, over);
+  if (held.all() < holder.bytes / 2 || held.all() == 0) return std::nullopt;
+  ++counters_.memory_short;
   if (stream->state_ == Stream::State::open && stream->handler_->on_memory_short != nullptr) {
-    stream->handler_->on_memory_short(*stream);
+    stream->handler_->on_memory_short(*stream, why_of(over));
   } else {
     stream->abort({ErrorCode::limit_exceeded, 0});
   }
+  return held.own();
 }
 
 void Network::on_stall(Stream& stream) noexcept {

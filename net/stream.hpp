@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "net/receive_policy.hpp"
 #include "net/send_queue.hpp"
@@ -26,6 +27,7 @@
 
 namespace corelane::net {
 
+class HeldMemory;
 class Network;
 class Stream;
 struct HeldPiece;
@@ -57,9 +59,11 @@ struct StreamHandler {
   void (*on_writable)(Stream& stream) noexcept;
   // The peer has taken nothing for NetworkOptions::write_stall_timeout: end it. Null: aborted.
   void (*on_stalled)(Stream& stream) noexcept = nullptr;
-  // The core holds too much memory, and this peer does not take what is queued for it: end it, and
-  // drop what has not been begun. Null: aborted.
-  void (*on_memory_short)(Stream& stream) noexcept = nullptr;
+  // The core holds too much memory, and this stream is one of those that hold most: end it, drop
+  // what has not been begun, and tell the peer `why` if it can be told. Null: aborted.
+  void (*on_memory_short)(Stream& stream, std::string_view why) noexcept = nullptr;
+  // Adds what the layer above holds for the stream. Null: nothing.
+  void (*add_held)(const Stream& stream, HeldMemory& held) noexcept = nullptr;
 };
 
 class Stream {

@@ -7,6 +7,7 @@
 #include <cstddef>
 
 #include "runtime/core.hpp"
+#include "runtime/types.hpp"
 
 namespace corelane::runtime {
 
@@ -19,15 +20,19 @@ class AccountedSize {
   AccountedSize& operator=(const AccountedSize&) = delete;
 
   // `unfinished`: what belongs to something that is not whole yet, of `bytes` or of memory that is
-  // counted elsewhere.
+  // counted elsewhere. Called whenever some of that has come.
   void set(std::size_t bytes, std::size_t unfinished) noexcept {
-    if (bytes != bytes_ || unfinished != unfinished_) book(bytes, unfinished);
+    if (unfinished == 0 && unfinished_ == 0 && bytes == bytes_) return;
+    book(bytes, unfinished);
   }
+  // For hot paths: called when it has grown.
   void set_unfinished(std::size_t unfinished) noexcept {
     if (unfinished != unfinished_) book(bytes_, unfinished);
   }
   std::size_t bytes() const noexcept { return bytes_; }
   std::size_t unfinished() const noexcept { return unfinished_; }
+  // When it was last booked: while something is unfinished, when some of it last came.
+  Nanoseconds booked_at() const noexcept { return booked_at_; }
 
  private:
   void book(std::size_t bytes, std::size_t unfinished) noexcept {
@@ -37,6 +42,7 @@ class AccountedSize {
       memory.remove(kKind, bytes_);
       memory.add_unfinished(unfinished);
       memory.remove_unfinished(unfinished_);
+      booked_at_ = core->now();
     }
     bytes_ = bytes;
     unfinished_ = unfinished;
@@ -44,6 +50,7 @@ class AccountedSize {
 
   std::size_t bytes_ = 0;
   std::size_t unfinished_ = 0;
+  Nanoseconds booked_at_ = 0;
 };
 
 }  // namespace corelane::runtime

@@ -82,6 +82,7 @@ void Core::on_wake(const Completion& completion) noexcept {
 //      the next turn.
 //   5. Flush: one send per stream, one batch per lane; last, so that all output of the turn leaves
 //      together.
+//      Before it, while the core holds too much memory, some connections that hold most are ended.
 //   6. One io_uring_enter that submits everything and waits, if there is nothing left to do.
 // Every step is bounded, so that none starves the others.
 void Core::turn() noexcept {

@@ -1,7 +1,7 @@
 #pragma once
 // MemoryAccount: what one core holds for its peers, by kind, against the core's budget. Each place
 // that allocates memory whose amount a peer decides adds it here, and takes it off when it frees
-// it; the layers above ask pressure() before they take on more. Belongs to one core
+// it; the layers above ask reached() before they take on more. Belongs to one core
 // (Core::memory()); plain counters, no locks, no allocation.
 //
 //   0 ....... 11/16 ............. 12/16 ............. 13/16 .......... budget
@@ -54,7 +54,7 @@ class MemoryAccount {
     total_ += bytes;
   }
   void remove(MemoryKind kind, std::size_t bytes) noexcept {
-    RT_DEBUG_ASSERT(held_[index(kind)] >= bytes);
+    RT_ASSERT(held_[index(kind)] >= bytes);  // else the core would shed for ever
     held_[index(kind)] -= bytes;
     total_ -= bytes;
   }
@@ -62,7 +62,7 @@ class MemoryAccount {
   // The part of `messages` and `http` that is not whole yet; it has a limit of its own.
   void add_unfinished(std::size_t bytes) noexcept { unfinished_ += bytes; }
   void remove_unfinished(std::size_t bytes) noexcept {
-    RT_DEBUG_ASSERT(unfinished_ >= bytes);
+    RT_ASSERT(unfinished_ >= bytes);
     unfinished_ -= bytes;
   }
   std::size_t unfinished() const noexcept { return unfinished_; }
@@ -91,8 +91,9 @@ class MemoryAccount {
     return pressure == MemoryPressure::none ||
            total_ > levels_[static_cast<std::size_t>(pressure) - 1];
   }
-  // Bytes to give back until `pressure` is not reached any more.
+  // Bytes to give back until `pressure`, which is not `none`, is not reached any more.
   std::size_t excess(MemoryPressure pressure) const noexcept {
+    RT_ASSERT(pressure != MemoryPressure::none);
     return reached(pressure) ? total_ - levels_[static_cast<std::size_t>(pressure) - 1] : 0;
   }
 

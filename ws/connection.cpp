@@ -55,8 +55,9 @@ struct ReceiveContext {
   Inflater& inflater() { return connection.inflater(); }
 };
 
-const net::StreamHandler Connection::kStreamHandler{
-    "websocket", on_data, on_end, on_closed, on_timer, on_writable, on_stalled, on_memory_short};
+const net::StreamHandler Connection::kStreamHandler{"websocket", on_data,         on_end,
+                                                    on_closed,   on_timer,        on_writable,
+                                                    on_stalled,  on_memory_short, add_held};
 
 Connection::Connection(Endpoint& endpoint, net::Stream& stream, Role role, bool deflated) noexcept
     : endpoint_(endpoint), stream_(stream), reader_(role, deflated), role_(role) {}
@@ -128,10 +129,15 @@ void Connection::on_stalled(net::Stream& stream) noexcept {
                  with_time("slow reader: nothing taken for limits.write_stall_timeout", timeout));
 }
 
-void Connection::on_memory_short(net::Stream& stream) noexcept {
+void Connection::on_memory_short(net::Stream& stream, std::string_view why) noexcept {
   auto& self = *static_cast<Connection*>(stream.owner());
-  self.close_now(CloseCode::try_again_later, "overloaded: limits.memory_bytes_max");
+  self.close_now(CloseCode::try_again_later, why);
   self.reader_.drop_unfinished();
+}
+
+void Connection::add_held(const net::Stream& stream, net::HeldMemory& held) noexcept {
+  const MessageReader& reader = static_cast<const Connection*>(stream.owner())->reader_;
+  held.add_unfinished(reader.unfinished_bytes(), reader.unfinished_at());
 }
 
 void Connection::on_timer(net::Stream& stream) noexcept {

@@ -122,7 +122,8 @@ class Connection {
   static void on_timer(net::Stream& stream) noexcept;
   static void on_writable(net::Stream& stream) noexcept;
   static void on_stalled(net::Stream& stream) noexcept;
-  static void on_memory_short(net::Stream& stream) noexcept;
+  static void on_memory_short(net::Stream& stream, std::string_view why) noexcept;
+  static void add_held(const net::Stream& stream, net::HeldMemory& held) noexcept;
   static const net::StreamHandler kStreamHandler;
 
   // The reader's side, by way of a ReceiveContext.

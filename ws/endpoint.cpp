@@ -123,19 +123,6 @@ void Endpoint::erase(Connection& connection) noexcept {
   connections_.erase(connection.id_.slot);
 }
 
-void Endpoint::list(net::MemoryHolders& holders) {
-  const auto end = [](void* endpoint, std::uint32_t slot) noexcept {
-    Connection* connection = static_cast<Endpoint*>(endpoint)->connections_.in_slot(slot);
-    if (connection != nullptr) Connection::on_memory_short(connection->stream_);
-  };
-  connections_.for_each([&](auto id, Connection& connection) {
-    const std::uint32_t ticks =
-        connection.unfinished_since_ == 0 ? 0 : tick() - connection.unfinished_since_;
-    holders.add(connection.reader_.unfinished_bytes(), ticks * (runtime::kSecond / 8), end, this,
-                id.slot);
-  });
-}
-
 // --- Server
 
 using Outcome = net::http::UpgradeOutcome;

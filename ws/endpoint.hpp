@@ -74,9 +74,6 @@ class Endpoint {
     connections_.for_each([&](auto, Connection& connection) { visit(connection); });
   }
 
-  // Adds the connections that hold a message that is not whole yet.
-  void list(net::MemoryHolders& holders);
-
   // For walks in several steps: slots 0 to slots() - 1; null if there is none in a slot.
   std::uint32_t slots() const noexcept { return connections_.slots(); }
   Connection* in_slot(std::uint32_t slot) noexcept { return connections_.in_slot(slot); }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "runtime/core.hpp"
+#include "runtime/accounted_size.hpp"
 #include "ws/deflate.hpp"
 
 namespace corelane::ws {
@@ -29,17 +29,10 @@ struct MessageReader::Partial {
   std::array<std::byte, kClientHeaderBytesMax> header;
   std::array<std::byte, kControlPayloadBytesMax> control;
 
-  std::size_t weighed = 0;  // in the core's account, of `joined`
+  runtime::AccountedSize<runtime::MemoryKind::messages> held;  // `joined`, which counts itself
 
-  // After what changes the capacity of `joined`. A reader that is on no core is of a test.
-  void weigh() noexcept {
-    if (joined.capacity() == weighed) return;
-    if (runtime::Core* const core = runtime::Core::current_or_null()) {
-      core->memory().add_unfinished(joined.capacity());
-      core->memory().remove_unfinished(weighed);
-    }
-    weighed = joined.capacity();
-  }
+  // After what changes the capacity of `joined`.
+  void weigh() noexcept { held.set_unfinished(joined.capacity()); }
 
   bool is_idle() const noexcept { return !in_message && !in_frame && header_bytes == 0; }
   static Partial* acquire();
@@ -108,7 +101,11 @@ bool MessageReader::unfinished() const noexcept {
 }
 
 std::size_t MessageReader::unfinished_bytes() const noexcept {
-  return partial_ != nullptr ? partial_->joined.capacity() : 0;
+  return partial_ != nullptr ? partial_->held.unfinished() : 0;
+}
+
+runtime::Nanoseconds MessageReader::unfinished_at() const noexcept {
+  return partial_ != nullptr ? partial_->held.booked_at() : 0;
 }
 
 std::uint64_t MessageReader::bytes_missing() const noexcept {

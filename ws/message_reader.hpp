@@ -40,6 +40,7 @@
 #include <utility>
 
 #include "runtime/assert.hpp"
+#include "runtime/types.hpp"
 #include "ws/breach.hpp"
 #include "ws/close_code.hpp"
 #include "ws/frame.hpp"
@@ -157,6 +158,8 @@ class MessageReader {
   bool unfinished() const noexcept;
   // Memory that it holds of a message that is not whole yet.
   std::size_t unfinished_bytes() const noexcept;
+  // When that last grew.
+  runtime::Nanoseconds unfinished_at() const noexcept;
   // Gives it back; after our close frame, as skip().
   void drop_unfinished() noexcept { skip({}); }
   // Payload bytes of the current frame that have not arrived. 0 between frames and inside a header.

@@ -268,11 +268,13 @@ Server::Verdict Server::start_handler(ServerConnection& connection, Stream& stre
   const Request& request = connection.parser.request();
   const bool has_room = handlers_.running() < options_.handlers_max &&
                         handler_bytes_ + request.body.size() <= options_.handler_bytes_max;
-  if (!has_room) {
+  const bool has_memory = !is_memory_short();
+  if (!has_room || !has_memory) {
     ResponseContext refused = context;
     if (body != BodyKind::whole) refused.keep_alive = false;
     return refuse(connection, stream, Status::service_unavailable,
-                  {.context = refused, .reason = "too many requests are being served"});
+                  {.context = refused,
+                   .reason = has_memory ? "too many requests are being served" : kOverMemory});
   }
   ServerExchange& exchange = begin_exchange(connection, context);
   exchange.body_comes = body != BodyKind::whole;
@@ -280,6 +282,7 @@ Server::Verdict Server::start_handler(ServerConnection& connection, Stream& stre
   exchange.is_upgrade = start.is_upgrade;
   exchange.deadline = start.deadline;
   OwnedRequest own = OwnedRequest::copy(request, start.match);
+  exchange.request_bytes = own.memory_bytes();
   handler_bytes_ += own.memory_bytes();
   network_.core().memory().add(runtime::MemoryKind::handlers, own.memory_bytes());
   handlers_.spawn("HTTP handler", run_handler, this, id_of(exchange), &start.route, std::move(own));

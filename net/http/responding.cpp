@@ -33,7 +33,6 @@ void Server::send(ServerConnection& connection, Stream& stream, std::span<const 
   // An answer that is larger than the queue's room leaves in parts.
   if (memory == Memory::copied) {
     connection.unsent_memory.assign(bytes.begin(), bytes.end());
-    connection.unsent_since = network_.core().now();
     connection.unsent = connection.unsent_memory;
   } else {
     connection.unsent = bytes;
@@ -58,6 +57,8 @@ void Server::send_unsent(ServerConnection& connection, Stream& stream) {
 Server::Verdict Server::finish(ServerConnection& connection, Stream& stream) noexcept {
   connection.closing = true;
   connection.parser.release();
+  release_memory(connection.rest);
+  connection.rest_at = 0;
   weigh(connection);
   if (connection.has_unsent()) {
     go_on_later(connection, stream);

@@ -20,8 +20,8 @@ ServerConnection& connection_of(Stream& stream) noexcept {
 
 }  // namespace
 
-const StreamHandler Server::kHandler{"http",   on_data,     on_end,    on_closed,
-                                     on_timer, on_writable, on_stalled};
+const StreamHandler Server::kHandler{"http",      on_data,    on_end,          on_closed, on_timer,
+                                     on_writable, on_stalled, on_memory_short, add_held};
 const StreamHandler Server::kRefusedHandler{
     "http, refused",         [](Stream&, const Received&) noexcept {},
     [](Stream&) noexcept {}, [](Stream&, runtime::Error) noexcept {},
@@ -216,6 +216,10 @@ Server::Verdict Server::answer(ServerConnection& connection, Stream& stream, con
   const Request& request = connection.parser.request();
   ++counters_.requests;
   const ResponseContext context = context_of(request);
+  if (request.body.size() > kBodyBytesAlways && is_memory_short()) [[unlikely]] {
+    return refuse(connection, stream, Status::service_unavailable,
+                  {.context = context, .reason = kOverMemory});
+  }
   if (options_.upgrade != nullptr && may_be_upgrade(request)) {
     const std::optional<Verdict> verdict = try_upgrade(connection, stream, context, rest);
     if (verdict) return *verdict;
@@ -294,9 +298,8 @@ void Server::await_input(ServerConnection& connection, Stream& stream) noexcept 
   weigh(connection);
   if (connection.parser.is_in_body()) {
     await(connection, stream, Wait::body);
-    const bool is_needed = connection.held.bytes() > kBodyBytesAlways;
-    if (is_needed && network_.core().memory().reached(runtime::MemoryPressure::no_memory)) {
-      end_for_memory(connection, stream);
+    if (connection.held.bytes() > kBodyBytesAlways && is_memory_short()) {
+      refuse(connection, stream, Status::service_unavailable, {.reason = kOverMemory});
     }
   } else if (draining_) {
     end_unbegun(connection, stream);

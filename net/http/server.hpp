@@ -113,9 +113,6 @@ class Server {
   // servers with such routes.
   runtime::Task<void> stop();
 
-  // Adds the connections that hold a part of a request, or of an answer.
-  void list(MemoryHolders& holders);
-
   std::uint32_t connection_count() const noexcept { return connections_.count(); }
   // Requests whose answer has not been given, or not all of it: what a drain waits for.
   std::uint32_t waiting_count() const noexcept { return exchanges_.count(); }
@@ -280,8 +277,11 @@ class Server {
   void close(Stream& stream) noexcept;
   void release(ServerConnection& connection) noexcept;
   void weigh(ServerConnection& connection) noexcept;
-  static void end_holder(void* server, std::uint32_t slot) noexcept;
-  [[gnu::cold]] void end_for_memory(ServerConnection& connection, Stream& stream) noexcept;
+  static void add_held(const Stream& stream, HeldMemory& held) noexcept;
+  [[gnu::cold]] static void on_memory_short(Stream& stream, std::string_view why) noexcept;
+  bool is_memory_short() noexcept {
+    return network_.core().memory().reached(runtime::MemoryPressure::no_memory);
+  }
   std::vector<std::byte>& empty_scratch();
   std::string_view date() noexcept;
 

@@ -54,9 +54,7 @@ struct ServerConnection {
   std::size_t rest_at = 0;
   std::span<const std::byte> unsent;  // in unsent_memory, or static
   runtime::AccountedBytes<runtime::MemoryKind::http> unsent_memory;
-  runtime::Nanoseconds unsent_since = 0;
   runtime::AccountedSize<runtime::MemoryKind::http> held;  // the parser's memory
-  runtime::Nanoseconds unfinished_since = 0;
   Wait wait = Wait::none;
   bool looked = false;      // its deadline seems to be missed: Stream::look_again()
   bool answered = false;    // at least one request: an idle connection may close silently

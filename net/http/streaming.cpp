@@ -206,7 +206,8 @@ void Server::on_data_behind(ServerConnection& connection, Stream& stream,
   rest.erase(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(connection.rest_at));
   connection.rest_at = 0;
   rest.insert(rest.end(), bytes.begin(), bytes.end());
-  if (!exchange.body_comes || rest.size() >= kHeldBytes) stream.pause_receiving();
+  const std::size_t kept_max = is_memory_short() ? 0 : kHeldBytes;
+  if (!exchange.body_comes || rest.size() >= kept_max) stream.pause_receiving();
   exchange.input.wake_all(runtime::WaitQueue::Outcome::granted);
 }
 

@@ -124,6 +124,8 @@ CoreNode::CoreNode(const NodePlan& plan)
       services_(plan),
       sessions_(Sessions::local()),
       network_(network_options(plan.options)),
+      relief_(network_, static_cast<std::size_t>(plan.options.unfinished_bytes_max /
+                                                 network_.core().cores())),
       endpoint_(network_, binary(plan.options.websocket), kHandler, nullptr),
       routes_(routes(*this, plan)),
       http_(network_, http_options(plan.options), routes_),
@@ -135,14 +137,10 @@ CoreNode::CoreNode(const NodePlan& plan)
                                                  .hash_seed = options.pubsub.hash_seed});
   }
   set_local(ServiceSlot::node, this);
-  Core& core = Core::current();
-  core.memory().set_relief(relieve, this,
-                           static_cast<std::size_t>(options.unfinished_bytes_max / core.cores()));
 }
 
 CoreNode::~CoreNode() {
   set_local(ServiceSlot::node, nullptr);
-  Core::current().memory().set_relief(nullptr, nullptr, SIZE_MAX);
 }
 
 net::http::ServerOptions CoreNode::http_options(const NodeOptions& options) noexcept {

@@ -17,6 +17,7 @@
 #include "runtime/task.hpp"
 #include "services/dispatch/dispatch.hpp"
 #include "services/node/ip_limit.hpp"
+#include "services/node/relief.hpp"
 #include "services/node/tcp_sessions.hpp"
 #include "services/node/unix_socket_file.hpp"
 #include "services/pubsub/pubsub.hpp"
@@ -54,8 +55,8 @@ struct NodeOptions {
   // Connections of one address; 0: no limit. With a limit, network.direct_descriptors must be
   // false.
   std::uint32_t connections_per_ip_max = 0;
-  // Bytes of unfinished messages, frames and bodies on all cores together. With one byte more the
-  // connections are closed that hold most and have sent nothing for longest.
+  // Bytes of unfinished messages, frames and bodies; each core has its share. A core that holds more
+  // closes the connections that hold most and have sent nothing for longest.
   std::uint64_t unfinished_bytes_max = 256 * 1024 * 1024;
   // Sessions that a turn of a core hands one message to; what is left waits for the next turns.
   std::uint32_t fan_out_max = FanOuts::kTurnMax;
@@ -129,7 +130,7 @@ class CoreNode {
   ws::Endpoint& endpoint() noexcept { return endpoint_; }  // of the opcode protocol
   bool draining() const noexcept { return draining_; }
   // Looks for connections to end for want of memory.
-  std::uint64_t relief_passes() const noexcept { return relief_passes_; }
+  std::uint64_t relief_passes() const noexcept { return relief_.passes(); }
 
  private:
   static void on_open(ws::Connection& connection, ws::Handshake& handshake) noexcept;
@@ -137,7 +138,6 @@ class CoreNode {
   static void on_close(ws::Connection& connection, ws::CloseCode code,
                        std::string_view reason) noexcept;
   static const ws::ConnectionHandler kHandler;
-  static void relieve(void* node) noexcept;
   static net::AcceptFunction accept_of(const NodeListener& listener) noexcept;
   void add_endpoints(const NodeOptions& options);
   runtime::Task<void> close_endpoints();
@@ -146,8 +146,6 @@ class CoreNode {
 
   const runtime::ListenOptions socket_;
   bool draining_ = false;
-  runtime::Nanoseconds next_relief_ = 0;
-  std::uint64_t relief_passes_ = 0;
   const runtime::Nanoseconds close_timeout_;
   // In the order of the list. Made by the first that it is a member of, destroyed last.
   struct Services {
@@ -159,6 +157,7 @@ class CoreNode {
   Services services_;
   Sessions& sessions_;
   net::Network network_;
+  Relief relief_;
   ws::Endpoint endpoint_;
   std::vector<std::unique_ptr<ws::Endpoint>> endpoints_;  // of the application
   ws::EndpointRoutes upgrades_;

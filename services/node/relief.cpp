@@ -1,56 +1,113 @@
-// What a core does at the end of a turn in which it holds too much memory (runtime::MemoryAccount).
+#include "services/node/relief.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-#include "net/memory_holders.hpp"
 #include "runtime/core.hpp"
 #include "runtime/log.hpp"
-#include "services/node/node.hpp"
 
 namespace corelane::services {
+
+using net::MemoryOver;
+using runtime::MemoryAccount;
+using runtime::MemoryPressure;
+
 namespace {
 
 constinit runtime::LogReason kRelieved("connections closed for want of memory");
 
-// A pass looks at every connection, so one that finds none to end is not repeated at once: the
-// memory is then held by operations that are ending, or by connections that hold too little each.
-constexpr runtime::Nanoseconds kPause = 10 * runtime::kMillisecond;
-
 }  // namespace
 
-// Down to an eighth below the limit, and to the level at which requests are taken again, so that
-// this runs rarely.
-void CoreNode::relieve(void* node) noexcept {
-  auto& self = *static_cast<CoreNode*>(node);
-  runtime::Core& core = runtime::Core::current();
-  if (core.now() < self.next_relief_) return;
-  ++self.relief_passes_;
-  const runtime::MemoryAccount& memory = core.memory();
-  net::MemoryHolders holders;
-  std::size_t excess = 0;
-  if (memory.unfinished() > memory.unfinished_max()) {
-    excess = memory.unfinished() - memory.unfinished_max() / 8 * 7;
+Relief::Relief(net::Network& network, std::size_t unfinished_bytes_max)
+    : network_(network), next_turn_(*this, [](runtime::Timer& timer) noexcept {
+        static_cast<NextTurn&>(timer).relief.step();
+      }) {
+  network_.core().memory().set_relief(relieve, this, unfinished_bytes_max);
+}
+
+Relief::~Relief() {
+  network_.core().memory().set_relief(nullptr, nullptr, SIZE_MAX);
+  network_.core().timers().cancel(next_turn_);
+}
+
+// At the end of each turn in which the core holds too much.
+void Relief::relieve(void* relief) noexcept {
+  auto& self = *static_cast<Relief*>(relief);
+  if (self.next_turn_.queued() || self.network_.core().now() < self.next_pass_) return;
+  self.begin();
+  self.step();
+}
+
+// Small ones are ended where nothing else is left to end, and what they hold is given back at once:
+// of messages and bodies that are not whole.
+void Relief::begin() {
+  ++passes_;
+  const bool is_memory = network_.core().memory().reached(MemoryPressure::shedding);
+  const MemoryOver over = is_memory ? MemoryOver::memory : MemoryOver::unfinished;
+  const bool takes_small = takes_small_ && !is_memory;
+  holders_ = net::MemoryHolders(over, takes_small ? 1 : net::MemoryHolders::kBytesMin);
+  slot_ = 0;
+  wanted_ = SIZE_MAX;
+  ended_ = 0;
+}
+
+void Relief::step() {
+  if (look() || end_some()) {
+    network_.core().timers().add(next_turn_, network_.core().now() + 1);
+  } else {
+    end_pass();
   }
-  self.endpoint_.list(holders);
-  for (const auto& endpoint : self.endpoints_) endpoint->list(holders);
-  self.http_.list(holders);
-  self.tcp_.list(holders);
-  if (memory.reached(runtime::MemoryPressure::shedding)) {
-    excess = std::max(excess, memory.excess(runtime::MemoryPressure::no_memory));
-    self.network_.list(holders);
+}
+
+// True: there is more to look at.
+bool Relief::look() {
+  const std::uint32_t slots = network_.stream_slots();
+  if (slot_ >= slots) return false;
+  const std::uint32_t to = slot_ + std::min(kSlotsInATurn, slots - slot_);
+  network_.list(holders_, slot_, to);
+  slot_ = to;
+  return slot_ < slots;
+}
+
+// True: there are more to end. What is given back later, with the end of operations, counts as far
+// as it was a stream's own.
+bool Relief::end_some() {
+  const MemoryAccount& memory = network_.core().memory();
+  wanted_ = std::min(wanted_, excess());
+  for (std::size_t count = 0; wanted_ > 0; ++count) {
+    if (count == kEndedInATurn) return true;
+    const auto worst = holders_.take_worst();
+    if (!worst) return false;
+    const std::size_t before = memory.total();
+    const auto own = network_.end_holder(*worst, holders_.over());
+    if (!own) continue;
+    ++ended_;
+    const std::size_t given_back = before - std::min(before, memory.total());
+    wanted_ -= std::min(wanted_, std::max(*own, given_back));
   }
-  const std::size_t total = memory.total();
-  const std::size_t unfinished = memory.unfinished();
-  const std::size_t ended = holders.end_worst(excess);
-  if (ended == 0) self.next_relief_ = core.now() + kPause;
+  return false;
+}
+
+// Down to an eighth below the limit of what is not whole, or to where requests are taken again.
+std::size_t Relief::excess() const noexcept {
+  const MemoryAccount& memory = network_.core().memory();
+  if (holders_.over() == MemoryOver::memory) return memory.excess(MemoryPressure::no_memory);
+  const std::size_t wanted = memory.unfinished_max() / 8 * 7;
+  return memory.unfinished() - std::min(memory.unfinished(), wanted);
+}
+
+void Relief::end_pass() {
+  runtime::Core& core = network_.core();
+  const MemoryAccount& memory = core.memory();
+  next_pass_ = core.now() + (ended_ == 0 ? kPause : 1);  // not in this turn
+  takes_small_ = wanted_ > 0 && (takes_small_ || ended_ == 0);
   runtime::log_limited(kRelieved, runtime::LogLevel::warning, [&] {
     return fmt::format(
         "core {} holds {} MiB (limits.memory_bytes_max: {} a core), {} of them unfinished "
-        "(limits.unfinished_bytes_max: {}): {} connections closed that hold most and take least",
-        core.id(), total >> 20, memory.budget() >> 20, unfinished >> 20,
-        memory.unfinished_max() >> 20, ended);
+        "(limits.unfinished_bytes_max: {}): {} connections closed that held most and took least",
+        core.id(), memory.total() >> 20, memory.budget() >> 20, memory.unfinished() >> 20,
+        memory.unfinished_max() >> 20, ended_);
   });
 }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "net/http/server.hpp"
+#include "runtime/accounted_allocator.hpp"
 #include "services/dispatch/dispatch.hpp"
 #include "services/sessions/sessions.hpp"
 
@@ -18,8 +19,9 @@ constexpr std::uint32_t kRetryAfterMs = 1000;  // for clients that find no room
 
 }  // namespace
 
-const net::StreamHandler TcpSessions::kHandler{
-    "tcp session", on_data, on_end, on_closed, on_timer, on_writable, nullptr, on_memory_short};
+const net::StreamHandler TcpSessions::kHandler{"tcp session", on_data,         on_end,
+                                               on_closed,     on_timer,        on_writable,
+                                               nullptr,       on_memory_short, add_held};
 
 const net::StreamHandler TcpSessions::kRefusedHandler{
     "tcp session, refused",       [](net::Stream&, const net::Received&) noexcept {},
@@ -44,7 +46,7 @@ bool TcpSessions::open(net::Stream& stream, protocol::Transport transport) {
     refuse(stream, "limits.memory_bytes_max is nearly reached");
     return true;
   }
-  const auto made = clients_.emplace(Client{.table = *this, .gathered = {}});
+  const auto made = clients_.emplace(*this);
   if (made.value == nullptr) return false;
   made.value->slot = made.id.slot;
   made.value->session = Sessions::local().open(stream, transport);
@@ -105,7 +107,6 @@ void TcpSessions::consume(Client& client, std::span<const std::byte> bytes) {
   const auto rest = bytes.subspan(progress.consumed);
   if (rest.empty()) return;
   client.gathered.assign(rest.begin(), rest.end());
-  client.gathered_since = runtime::Core::current().now();
   weigh(client);
   client.needed = progress.needed;
   client.looked = false;
@@ -122,36 +123,24 @@ std::span<const std::byte> TcpSessions::finish_frame(Client& client,
   return bytes.subspan(take);
 }
 
-// After what changes the memory of the unfinished frame.
+// After what changes the memory of the unfinished frame. What a session keeps of one that has been
+// served is not unfinished.
 void TcpSessions::weigh(Client& client) noexcept {
   const std::size_t bytes = client.gathered.capacity();
-  if (bytes == client.weighed) return;
-  runtime::MemoryAccount& memory = runtime::Core::current().memory();
-  memory.add(runtime::MemoryKind::messages, bytes);
-  memory.remove(runtime::MemoryKind::messages, client.weighed);
-  memory.add_unfinished(bytes);
-  memory.remove_unfinished(client.weighed);
-  client.weighed = bytes;
+  client.held.set(bytes, client.gathered.empty() ? 0 : bytes);
 }
 
-void TcpSessions::list(net::MemoryHolders& holders) {
-  const auto end = [](void* table, std::uint32_t slot) noexcept {
-    Client* client = static_cast<TcpSessions*>(table)->clients_.in_slot(slot);
-    if (client != nullptr) on_memory_short(client->session->stream());
-  };
-  const runtime::Nanoseconds now = runtime::Core::current().now();
-  clients_.for_each([&](auto id, Client& client) {
-    if (client.gathered.empty()) return;
-    holders.add(client.weighed, now - client.gathered_since, end, this, id.slot);
-  });
+void TcpSessions::add_held(const net::Stream& stream, net::HeldMemory& held) noexcept {
+  const auto& client = *static_cast<const Client*>(stream.owner());
+  const std::size_t unfinished = client.held.unfinished();
+  held.add_unfinished(unfinished, client.held.booked_at());
+  held.add(client.held.bytes() - unfinished);
 }
 
-void TcpSessions::on_memory_short(net::Stream& stream) noexcept {
+void TcpSessions::on_memory_short(net::Stream& stream, std::string_view why) noexcept {
   auto& client = *static_cast<Client*>(stream.owner());
-  if (stream.closing()) return;
-  client.session->end_at_once(protocol::ErrorCode::overloaded,
-                              "overloaded: limits.memory_bytes_max");
-  std::vector<std::byte>{}.swap(client.gathered);
+  client.session->end_at_once(protocol::ErrorCode::overloaded, why);
+  runtime::release_memory(client.gathered);
   weigh(client);
 }
 
@@ -192,8 +181,6 @@ void TcpSessions::on_timer(net::Stream& stream) noexcept {
 void TcpSessions::on_closed(net::Stream& stream, runtime::Error) noexcept {
   auto& client = *static_cast<Client*>(stream.owner());
   if (client.session != nullptr) Sessions::local().erase(*client.session);
-  std::vector<std::byte>{}.swap(client.gathered);
-  weigh(client);
   client.table.clients_.erase(client.slot);
 }
 

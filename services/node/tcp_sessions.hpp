@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "net/memory_holders.hpp"
 #include "net/network.hpp"
+#include "runtime/accounted_size.hpp"
 #include "runtime/slab.hpp"
 #include "services/sessions/sessions.hpp"
 
@@ -35,17 +35,16 @@ class TcpSessions {
   static bool accept_unix(void* context, net::Stream& stream) noexcept;
   // A frame of it has begun to come. False for sessions on WebSocket.
   static bool is_unfinished(Session& session) noexcept;
-  // Adds the clients whose frame is not whole yet.
-  void list(net::MemoryHolders& holders);
 
  private:
   struct Client {
+    explicit Client(TcpSessions& of) noexcept : table(of) {}
+
     TcpSessions& table;
     Session* session = nullptr;
     std::uint32_t slot = 0;
-    std::vector<std::byte> gathered;  // the beginning of a frame
-    std::size_t weighed = 0;          // in the core's account, of `gathered`
-    runtime::Nanoseconds gathered_since = 0;
+    std::vector<std::byte> gathered;                             // the beginning of a frame
+    runtime::AccountedSize<runtime::MemoryKind::messages> held;  // `gathered`
     std::size_t needed = 0;  // bytes of that frame, as far as known
     bool is_ended = false;   // the peer sends nothing more; it waits for its answers
     bool looked = false;     // the deadline seems to be missed: net::Stream::look_again()
@@ -56,7 +55,8 @@ class TcpSessions {
   static void on_closed(net::Stream& stream, runtime::Error why) noexcept;
   static void on_timer(net::Stream& stream) noexcept;
   static void on_writable(net::Stream& stream) noexcept;
-  static void on_memory_short(net::Stream& stream) noexcept;
+  static void on_memory_short(net::Stream& stream, std::string_view why) noexcept;
+  static void add_held(const net::Stream& stream, net::HeldMemory& held) noexcept;
   static const net::StreamHandler kHandler;
   static const net::StreamHandler kRefusedHandler;
 

@@ -20,6 +20,7 @@ namespace {
 
 using namespace runtime;
 using net::MemoryHolders;
+using net::MemoryOver;
 using net::http::DeferredResponder;
 using net::http::Delivery;
 using net::http::OwnedRequest;
@@ -95,10 +96,14 @@ Task<bool> becomes(std::function<bool()> condition) {
   co_return condition();
 }
 
-std::size_t end_all(HttpSite& site) {
-  MemoryHolders holders;
-  site.server.list(holders);
-  return holders.end_worst(SIZE_MAX);
+std::size_t end_all(HttpSite& site, MemoryOver over = MemoryOver::memory) {
+  MemoryHolders holders(over);
+  site.network.list(holders, 0, site.network.stream_slots());
+  std::size_t ended = 0;
+  while (const auto worst = holders.take_worst()) {
+    if (site.network.end_holder(*worst, over)) ++ended;
+  }
+  return ended;
 }
 
 TEST(HttpMemory, APeerInTheMiddleOfItsRequestIsTold) {
@@ -108,12 +113,13 @@ TEST(HttpMemory, APeerInTheMiddleOfItsRequestIsTold) {
     client.send(post("/huge", kBodyBytes - 1));
     const bool counts = co_await becomes([] { return memory().unfinished() >= kBodyBytes - 1; });
     EXPECT_TRUE(counts) << memory().unfinished();
-    EXPECT_EQ(end_all(site), 1u);
+    EXPECT_EQ(end_all(site, MemoryOver::unfinished), 1u);
     EXPECT_EQ(memory().unfinished(), 0u);
     EXPECT_EQ(memory().held(MemoryKind::http), 0u);
     co_await client.until_closed();
     const auto answers = answers_in(client.received);
     EXPECT_EQ(answers.size(), 1u);
+    EXPECT_EQ(answers.at(0).body, "overloaded: limits.unfinished_bytes_max\n");
     EXPECT_EQ(answers.at(0).status, 503);
     EXPECT_FALSE(answers.at(0).keep_alive);
   });
@@ -129,6 +135,7 @@ TEST(HttpMemory, APeerThatDoesNotReadItsAnswerIsCutOff) {
         co_await becomes([] { return memory().held(MemoryKind::http) >= kHugeBytes; });
     EXPECT_TRUE(is_answered);
     EXPECT_EQ(memory().unfinished(), 0u);
+    EXPECT_EQ(end_all(site, MemoryOver::unfinished), 0u) << "it would give back nothing of that";
     EXPECT_EQ(end_all(site), 1u);
     const bool is_given_back =
         co_await becomes([] { return memory().held(MemoryKind::http) == 0; });
@@ -173,6 +180,24 @@ TEST(HttpMemory, ARequestThatWaitsForItsAnswerIsNotUnfinished) {
     EXPECT_TRUE(answered);
     client.stream()->abort();
     co_await client.until_closed();
+  });
+}
+
+// What came behind a request that waits is kept, and its request, too.
+TEST(HttpMemory, AConnectionWhoseRequestWaitsGivesWayWithWhatItHolds) {
+  run_with_desk([](HttpSite& site, Desk& desk) -> Task<void> {
+    HttpClient client;
+    co_await client.connect(site.network, site.address);
+    client.send(post("/in-pieces"));
+    co_await client.until_contains("a piece");
+    EXPECT_GE(memory().held(MemoryKind::handlers), kBodyBytes);
+    EXPECT_EQ(end_all(site, MemoryOver::unfinished), 0u);
+    EXPECT_EQ(end_all(site), 1u);
+    co_await client.until_closed();
+    desk.may_end = true;
+    const bool is_given_back = co_await becomes(
+        [] { return memory().held(MemoryKind::http) + memory().held(MemoryKind::handlers) == 0; });
+    EXPECT_TRUE(is_given_back);
   });
 }
 

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "runtime/accounted_size.hpp"
 #include "runtime/await.hpp"
 #include "runtime/core.hpp"
 #include "runtime/shared_bytes.hpp"
@@ -63,6 +64,42 @@ TEST(MemoryAccount, UnfinishedBytesHaveALimitOfTheirOwn) {
   EXPECT_TRUE(account.is_over());
   account.remove_unfinished(1);
   EXPECT_FALSE(account.is_over());
+}
+
+TEST(MemoryAccount, WhatIsGivenBackTwiceEndsTheProcess) {
+  const auto twice = [](MemoryKind kind) {
+    MemoryAccount account;
+    account.add(MemoryKind::receive_buffers, 1000);
+    account.add(kind, 10);
+    account.remove(kind, 10);
+    account.remove(kind, 10);
+  };
+  EXPECT_DEATH(twice(MemoryKind::queued), "assertion failed");
+  EXPECT_DEATH(MemoryAccount{}.remove_unfinished(1), "assertion failed");
+  EXPECT_DEATH((void)MemoryAccount{}.excess(MemoryPressure::none), "assertion failed");
+}
+
+TEST(MemoryAccount, ASizeBooksDifferencesAndGivesBackWhatIsLeft) {
+  tests::run_on_cores(tests::small_options(1), []() -> Task<void> {
+    const MemoryAccount& memory = Core::current().memory();
+    const std::size_t before = memory.total();
+    {
+      AccountedSize<MemoryKind::http> size;
+      size.set(100, 0);
+      size.set(70, 30);
+      EXPECT_EQ(memory.total(), before + 70);
+      EXPECT_EQ(memory.held(MemoryKind::http), 70u);
+      EXPECT_EQ(memory.unfinished(), 30u);
+      co_await sleep_for(kMillisecond);
+      size.set(70, 30);
+      EXPECT_EQ(size.booked_at(), Core::current().now()) << "more of it has come";
+      size.set_unfinished(50);
+      EXPECT_EQ(memory.unfinished(), 50u);
+      EXPECT_EQ(memory.total(), before + 70);
+    }
+    EXPECT_EQ(memory.total(), before);
+    EXPECT_EQ(memory.unfinished(), 0u);
+  });
 }
 
 TEST(MemoryAccount, ReliefIsCalledAtTheEndOfEachTurnInWhichTheCoreHoldsTooMuch) {

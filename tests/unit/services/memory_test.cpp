@@ -116,6 +116,11 @@ TEST(Memory, FirstNoSessionBeginsAndTheOthersGoOn) {
   });
 }
 
+std::string http_request(const std::string& line, std::size_t body_bytes) {
+  return line + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: " +
+         std::to_string(body_bytes) + "\r\n\r\n" + std::string(body_bytes, 'b');
+}
+
 // Each sample of a request whose row says CostClass::memory, whatever rows there are.
 TEST(Memory, ThenRequestsThatNeedMemoryAreRefusedWithAHint) {
   services::HandlerTable handlers;
@@ -129,6 +134,19 @@ TEST(Memory, ThenRequestsThatNeedMemoryAreRefusedWithAHint) {
             }});
   services::NodeOptions options;
   options.handlers = &handlers;
+  const auto answer = [](void*, const net::http::Request&, const net::http::RouteMatch&,
+                         net::http::Responder& to) {
+    EXPECT_TRUE(to.respond(net::http::Status::ok, "text/plain", "plain"));
+  };
+  const auto coroutine = [](void*, const net::http::OwnedRequest&,
+                            net::http::DeferredResponder to) -> Task<void> {
+    to.respond(net::http::Status::ok, "text/plain", "coroutine");
+    co_return;
+  };
+  options.http_routes.push_back({"POST", "/plain", {.run = answer}});
+  options.http_routes.push_back({"GET", "/coroutine", {.coroutine = coroutine}});
+  options.http_routes.push_back(
+      {"POST", "/pieces", {.coroutine = coroutine, .streamed_bytes_max = 1 << 20}});
   with_node(with_budget(), options, [](NodeUnderTest& test) -> Task<void> {
     ProtocolClient* client = co_await test.connect(Via::websocket);
     const services::OpcodeTable& table = services::Dispatch::local().table();
@@ -169,7 +187,18 @@ TEST(Memory, ThenRequestsThatNeedMemoryAreRefusedWithAHint) {
           test, "POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" +
                     std::string(50'000, 'b'));
       EXPECT_EQ(body.substr(0, 12), "HTTP/1.1 503");
+      for (const std::string& refused_request :
+           {http_request("POST /plain", 5'000), http_request("GET /coroutine", 0),
+            http_request("POST /pieces", 5'000)}) {
+        const std::string answer = co_await answer_to(test, refused_request);
+        EXPECT_EQ(answer.substr(0, 12), "HTTP/1.1 503") << refused_request;
+        EXPECT_NE(answer.find(net::kOverMemory), std::string::npos) << answer;
+      }
+      const std::string small = co_await answer_to(test, http_request("POST /plain", 4'000));
+      EXPECT_EQ(small.substr(0, 12), "HTTP/1.1 200");
     }
+    const std::string served = co_await answer_to(test, http_request("GET /coroutine", 0));
+    EXPECT_EQ(served.substr(0, 12), "HTTP/1.1 200");
     const ServerMessage ack = co_await publish(client, "channel", "data");
     EXPECT_EQ(ack.opcode, Opcode::Ack);
     const ServerMessage done = co_await client->request(later);
@@ -333,9 +362,7 @@ TEST(Memory, UnfinishedMessagesHaveABoundOfTheirOwn) {
     EXPECT_GT(memory.unfinished(), kUnfinishedMax / 2) << "no more are ended than needed";
     std::size_t told = 0;
     for (auto& client : clients) {
-      if (client->received.find("overloaded: limits.memory_bytes_max") != std::string::npos) {
-        ++told;
-      }
+      if (client->received.find(net::kOverUnfinished) != std::string::npos) ++told;
     }
     EXPECT_GE(told, 6u) << "three of 60,000 bytes fit";
     for (auto& client : clients) {
