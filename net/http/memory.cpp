@@ -1,5 +1,5 @@
-// The memory of the server's connections in the core's account, and how they give way when it is too
-// much (net/memory_holders.hpp).
+// The memory of the server's connections in the core's account, and how they give way when it is
+// too much (net/memory_holders.hpp).
 
 #include "net/http/server.hpp"
 

@@ -55,8 +55,8 @@ struct NodeOptions {
   // Connections of one address; 0: no limit. With a limit, network.direct_descriptors must be
   // false.
   std::uint32_t connections_per_ip_max = 0;
-  // Bytes of unfinished messages, frames and bodies; each core has its share. A core that holds more
-  // closes the connections that hold most and have sent nothing for longest.
+  // Bytes of unfinished messages, frames and bodies; each core has its share. A core that holds
+  // more closes the connections that hold most and have sent nothing for longest.
   std::uint64_t unfinished_bytes_max = 256 * 1024 * 1024;
   // Sessions that a turn of a core hands one message to; what is left waits for the next turns.
   std::uint32_t fan_out_max = FanOuts::kTurnMax;
