@@ -164,6 +164,7 @@ int app::serve(const std::string& command, const std::vector<std::string>& argum
   } catch (const std::invalid_argument& error) {  // two settings of one name
     corelane::runtime::log(corelane::runtime::LogLevel::error,
                            fmt::format("cannot start: {}", error.what()));
+    corelane::runtime::flush_log();
     return services::config::kExitUsage;
   }
   if (exit_code) return *exit_code;
