@@ -26,6 +26,7 @@ class NullNode {
     options.websocket.ping_interval = 0;  // nobody would answer
     options.pubsub.hash_seed = kSeed;
     options.dispatch.subscriptions_per_session_max = 1000;
+    options.fan_out_max = UINT32_MAX;  // a workload may publish any number of runs in one turn
     plan_.emplace(std::move(options));
     node_.emplace(*plan_);
     RT_ASSERT(node_->listen({*runtime::Address::parse("127.0.0.1:0")}).has_value());
