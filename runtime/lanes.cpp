@@ -70,8 +70,7 @@ void Lanes::push(CoreId to, const LaneMessage& message) noexcept {
 std::uint64_t Lanes::weigh(CoreId to) noexcept {
   Outgoing& out = outgoing_[to];
   if (to == self_) {
-    if (holders_ == 0) out.bytes_taken = out.bytes;  // the next turn takes all of it
-    return out.bytes_waiting();
+    return own_waits() ? out.bytes_waiting() : 0;
   }
   if (matrix_.word(to).gone.load(std::memory_order_relaxed)) {
     out.bytes_taken = out.bytes;  // it takes nothing; what is in front of its lane is dropped
@@ -102,8 +101,11 @@ bool Lanes::is_any_heavy() noexcept {
 
 void Lanes::flush() noexcept {
   if (is_heavy_) is_heavy_ = is_any_heavy();
-  congested_ = is_long_ || is_heavy_;
-  if (dirty_.empty()) return;
+  if (dirty_.empty()) {
+    is_long_ = false;  // the own lane may have been, and has been taken
+    congested_ = is_heavy_;
+    return;
+  }
   std::size_t kept = 0;
   backlog_total_ = 0;
   bool over = false;
@@ -115,7 +117,7 @@ void Lanes::flush() noexcept {
     const std::size_t waiting = out.queue.size() - out.sent;
     if (waiting == 0) continue;
     dirty_[kept++] = to;
-    if (to == self_ && holders_ == 0) continue;
+    if (to == self_ && !own_waits()) continue;
     if (to != self_) backlog_total_ += waiting;
     over = over || waiting > kBacklogMax;
     over_half = over_half || waiting > kBacklogMax / 2;
@@ -200,14 +202,14 @@ bool Lanes::anything_to_receive() noexcept {
 }
 
 std::size_t Lanes::receive() noexcept {
-  if (holders_ != 0) return 0;
-  std::size_t delivered = deliver_own();
+  std::size_t delivered = 0;
   const CoreId peers = peers_;
-  for (CoreId i = 0; i < peers; ++i) {
+  for (CoreId i = 0; i < peers && holders_ == 0; ++i) {
     const CoreId from = static_cast<CoreId>((first_ + i) % peers);
-    if (from != self_) delivered += receive_from(from);
+    delivered += from == self_ ? deliver_own() : receive_from(from);
   }
   first_ = static_cast<CoreId>((first_ + 1) % peers);
+  own_is_left_ = holders_ != 0 && !outgoing_[self_].queue.empty();
   counters_.received += delivered;
   return delivered;
 }
@@ -232,19 +234,26 @@ std::size_t Lanes::receive_from(CoreId from) noexcept {
 
 std::size_t Lanes::deliver_own() noexcept {
   Outgoing& own = outgoing_[self_];
-  const std::size_t count = own.queue.size();
-  if (count == 0) return 0;
+  const std::size_t begin = own.sent;
+  const std::size_t end = own.queue.size();
+  if (begin == end) return 0;
   // Messages that these messages send to this core again stay for the next turn.
-  std::size_t taken = 0;
-  while (taken < count && holders_ == 0) {
-    LaneMessage message = own.queue[taken++];
+  const std::uint64_t bytes = own.bytes;
+  while (own.sent < end && holders_ == 0) {
+    LaneMessage message = own.queue[own.sent++];
     message.deliver(message, self_);
   }
-  own.queue.erase(own.queue.begin(), own.queue.begin() + static_cast<std::ptrdiff_t>(taken));
+  const std::size_t delivered = own.sent - begin;
+  if (own.sent == end) own.bytes_taken = bytes;
+  // As in keep_rest(): each message is moved once at most.
+  if (own.sent > own.queue.size() / 2) {
+    own.queue.erase(own.queue.begin(), own.queue.begin() + static_cast<std::ptrdiff_t>(own.sent));
+    own.sent = 0;
+  }
   if (own.queue.empty()) {
     dirty_.erase(std::remove(dirty_.begin(), dirty_.end(), self_), dirty_.end());
   }
-  return taken;
+  return delivered;
 }
 
 }  // namespace corelane::runtime

@@ -207,6 +207,8 @@ class Lanes {
   void wake_if_asleep(CoreId to) noexcept;
   std::size_t receive_from(CoreId from) noexcept;
   std::size_t deliver_own() noexcept;
+  // The own lane has messages that a turn could not take: else the next turn takes them all.
+  bool own_waits() const noexcept { return holders_ != 0 || own_is_left_; }
 
   LaneMatrix& matrix_;
   Ring& ring_;
@@ -217,6 +219,7 @@ class Lanes {
   bool is_heavy_ = false;      // by bytes
   CoreId first_ = 0;           // whose lane is looked at first: rotates, so that none starves
   std::uint32_t holders_ = 0;  // nothing is taken while there are any
+  bool own_is_left_ = false;
   std::size_t backlog_total_ = 0;
   std::vector<Outgoing> outgoing_;
   std::vector<CoreId> dirty_;

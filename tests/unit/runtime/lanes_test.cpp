@@ -205,8 +205,13 @@ TEST(Lanes, ACoreThatHoldsThemTakesNothingAndThenEverythingInOrder) {
   });
 }
 
+int holds = 0;
+
 struct HoldsLanes {
-  void deliver(CoreId) const { Core::current().hold_lanes(true); }
+  void deliver(CoreId) const {
+    ++holds;
+    Core::current().hold_lanes(true);
+  }
 };
 
 TEST(Lanes, AMessageThatHoldsThemIsTheLastOneOfItsTurn) {
@@ -222,6 +227,57 @@ TEST(Lanes, AMessageThatHoldsThemIsTheLastOneOfItsTurn) {
     core.hold_lanes(false);
     for (int turn = 0; turn < 2; ++turn) co_await Yield{};
     EXPECT_EQ(weights_taken, 3u);
+  });
+}
+
+// Each of them is taken in a turn of its own; those behind it go on weighing in between.
+TEST(Lanes, MessagesThatHoldThemInTurnKeepTheOwnLaneCongested) {
+  weights_taken = 0;
+  run_on_cores(1, []() -> Task<void> {
+    Core& core = Core::current();
+    Lanes& lanes = core.lanes();
+    core.hold_lanes(true);
+    for (int i = 0; i < 3; ++i) lanes.send(0, HoldsLanes{});
+    lanes.send(0, Weight{.bytes = Lanes::kBytesMax + 1});
+    for (int holder = 0; holder < 3; ++holder) {
+      for (int turn = 0; turn < 2; ++turn) co_await Yield{};
+      EXPECT_TRUE(lanes.congested());
+      core.hold_lanes(false);
+      EXPECT_TRUE(lanes.congested());
+    }
+    for (int turn = 0; turn < 2; ++turn) co_await Yield{};
+    EXPECT_EQ(weights_taken, 0u);
+    core.hold_lanes(false);
+    for (int turn = 0; turn < 2; ++turn) co_await Yield{};
+    EXPECT_EQ(weights_taken, Lanes::kBytesMax + 1);
+    EXPECT_FALSE(lanes.congested());
+  });
+}
+
+TEST(Lanes, AnOwnLaneThatHoldsThemInEachTurnDoesNotStarveTheOthers) {
+  std::atomic<bool> goes = false;
+  weights_taken = 0;
+  run_on_cores(2, [&]() -> Task<void> {
+    TaskGroup group("sender");
+    group.spawn(
+        "sender",
+        [](std::atomic<bool>* may_send) -> Task<void> {
+          co_await submit_to(1, [may_send]() -> Task<void> {
+            while (!*may_send) co_await sleep_for(kMillisecond);
+            Core::current().lanes().send(0, Weight{.bytes = 1});
+          });
+        },
+        &goes);
+    Core& core = Core::current();
+    for (int round = 0; round < 1'000'000 && weights_taken == 0; ++round) {
+      const int before = holds;
+      core.lanes().send(0, HoldsLanes{});
+      while (holds == before) co_await Yield{};
+      core.hold_lanes(false);
+      goes = true;
+    }
+    EXPECT_EQ(weights_taken, 1u);
+    co_await group.join();
   });
 }
 
