@@ -39,7 +39,7 @@ runtime::BufferPool::GroupOptions small_buffers(const NetworkOptions& options) {
 // At start-up only, where throwing is for.
 void require(const Result<std::uint16_t>& group, const char* what) {
   if (!group) {
-    throw std::runtime_error(fmt::format("cannot register {}: {}", what, describe(group.error())));
+    throw BuffersRefused(fmt::format("cannot register {}: {}", what, describe(group.error())));
   }
 }
 

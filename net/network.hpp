@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -31,6 +32,12 @@
 #include "runtime/wait_queue.hpp"
 
 namespace corelane::net {
+
+// The host does not let a network have its receive buffers.
+class BuffersRefused : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
 
 struct NetworkOptions {
   // Small buffers take most receives: as many as can be ready at once, together within L2.

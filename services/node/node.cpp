@@ -277,12 +277,18 @@ Task<std::uint32_t> CoreNode::end_sessions(runtime::Nanoseconds until) {
 
 namespace {
 
-// What this core's services have sent has arrived, and what is unfinished here has ended.
+// What this core's services have sent until now has arrived, on this core too. The own lane keeps
+// its order, and is held while a fan-out is unfinished.
 Task<void> settle_core() {
-  const FanOuts& fan_outs = Sessions::local().fan_outs();
-  while (!fan_outs.settled()) co_await runtime::Yield{};
+  const auto own_lane = [] { return runtime::call_on(Core::current().id(), [] {}); };
+  co_await own_lane();
   co_await runtime::on_every_core([] {});
-  while (!fan_outs.settled()) co_await runtime::Yield{};
+  co_await own_lane();
+}
+
+// No session is left that could begin a fan-out.
+Task<void> until_no_fan_out() {
+  while (!Sessions::local().fan_outs().settled()) co_await runtime::Yield{};
 }
 
 }  // namespace
@@ -294,7 +300,11 @@ Task<std::optional<Node::StartError>> Node::start() {
   try {
     co_await cores_.start(std::cref(plan_));
   } catch (const std::invalid_argument& error) {
-    failure = StartError{.problem = error.what(), .is_unusable = true};
+    failure = StartError{.problem = error.what(), .cause = StartError::Cause::options};
+  } catch (const net::BuffersRefused& error) {
+    failure = StartError{.problem = error.what(), .cause = StartError::Cause::memory};
+  } catch (const std::bad_alloc& error) {
+    failure = StartError{.problem = error.what(), .cause = StartError::Cause::memory};
   } catch (...) {
     failure = StartError{.problem = runtime::describe(std::current_exception())};
   }
@@ -352,6 +362,7 @@ Task<void> Node::stop() {
   // The end of the sessions has sent messages (subscriptions that were given up, acknowledgements):
   // each core's part must be there for those.
   co_await settle_lanes(kHopsToAck);
+  co_await on_all_cores([](CoreId) { return until_no_fan_out(); });
   co_await cores_.stop();
 }
 

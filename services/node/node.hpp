@@ -175,10 +175,13 @@ class Node {
   Node& operator=(const Node&) = delete;
 
   struct StartError {
+    enum class Cause : std::uint8_t {
+      options,  // a service or a route clashes with another (std::invalid_argument)
+      memory,   // std::bad_alloc, net::BuffersRefused
+      other,    // any other exception, of a service
+    };
     std::string problem;
-    // The options cannot be used, as a service or a route that clashes with another (thrown as
-    // std::invalid_argument); else it is something of the host, as memory.
-    bool is_unusable = false;
+    Cause cause = Cause::other;
   };
   // Makes every core's part. If one cannot be made, nothing is left of the others, and neither
   // listen() nor drain() nor stop() may follow.

@@ -85,9 +85,12 @@ std::string cannot_listen(const std::string& address, const runtime::Error& erro
                      advice_for(address.starts_with("unix:"), error));
 }
 
-int tell_unusable(const std::string& problem) {
-  log(LogLevel::error, fmt::format("cannot start: {}", problem));
-  return config::kExitUsage;
+int tell_unmade(const Node::StartError& error) {
+  using Cause = Node::StartError::Cause;
+  log(LogLevel::error, error.cause == Cause::memory
+                           ? explain_no_memory(error.problem)
+                           : fmt::format("cannot start: {}", error.problem));
+  return error.cause == Cause::options ? config::kExitUsage : kExitFailed;
 }
 
 class Process {
@@ -104,11 +107,7 @@ class Process {
       co_return kExitFailed;
     }
     const auto unmade = co_await node_.start();
-    if (unmade && unmade->is_unusable) co_return tell_unusable(unmade->problem);
-    if (unmade) {
-      log(LogLevel::error, explain_no_memory(unmade->problem));
-      co_return kExitFailed;
-    }
+    if (unmade) co_return tell_unmade(*unmade);
     const auto failure = co_await node_.listen();
     if (failure) {
       log(LogLevel::error, cannot_listen(failure->address, failure->error));
@@ -306,7 +305,7 @@ int run_node(ProcessOptions options, NodeOptions node_options) {
   try {
     node.emplace(std::move(node_options));
   } catch (const std::invalid_argument& error) {
-    return tell_unusable(error.what());
+    return tell_unmade({.problem = error.what(), .cause = Node::StartError::Cause::options});
   }
   take_descriptors(options);
   const runtime::BlockedSignals blocked({SIGTERM, SIGINT, SIGHUP});

@@ -28,6 +28,8 @@ void for_service(std::string_view name, Call call) {
     call();
   } catch (const std::invalid_argument& error) {
     throw std::invalid_argument(named(error.what()));
+  } catch (const std::bad_alloc&) {
+    throw;
   } catch (...) {
     throw std::runtime_error(named(runtime::describe(std::current_exception())));
   }

@@ -165,10 +165,10 @@ void PubSub::flush_channel(OwnedChannel& channel) noexcept {
       message.block = block.bytes.lend();
       message.channel = interested.channel;
       ++counters_.runs;
-      if (fan_outs_.at_once(interested.core)) {
+      if (fan_outs_.results_at_once(interested.core)) {
         fan_out(message, core_.id());  // in this turn; answers of our own lane keep their order
       } else {
-        fan_outs_.send(interested.core, message);
+        fan_outs_.send_result(interested.core, message);
       }
     }
     run_bytes += block.used;

@@ -331,10 +331,10 @@ void PubSub::answer_ask(const SubscriptionAsk& ask, CoreId from) {
   }
   // On our own core runs are handed over at once, not by lane, and so must be what goes before
   // them.
-  if (fan_outs_.at_once(from)) {
+  if (fan_outs_.results_at_once(from)) {
     finish_ask(answer);
   } else {
-    fan_outs_.send(from, answer);
+    fan_outs_.send_result(from, answer);
   }
 }
 

@@ -34,6 +34,7 @@ void FanOuts::go_on_with(Step step, void* context) noexcept {
   step_ = step;
   context_ = context;
   ++detours_;
+  ++results_;
   core_.hold_lanes(true);
   core_.timers().add(next_turn_, core_.now());
 }
@@ -47,6 +48,7 @@ void FanOuts::step() noexcept {
   }
   step_ = nullptr;
   --detours_;
+  --results_;
   core_.hold_lanes(false);
 }
 

@@ -21,6 +21,7 @@ class FanOuts {
  public:
   // 30 to 100 ns each, the memory of most sessions being cold: at most 0.4 ms of a turn.
   static constexpr std::uint32_t kTurnMax = 4096;
+  static constexpr std::uint32_t kFewShare = 16;  // 256 of 4,096 are few
 
   explicit FanOuts(std::uint32_t turn_max) noexcept;
   ~FanOuts();
@@ -32,17 +33,30 @@ class FanOuts {
   void send(runtime::CoreId to, const Body& body) {
     if (to != core_.id()) return core_.lanes().send(to, body);
     ++detours_;
-    core_.lanes().send(to, Detour<Body>{{body}});
+    core_.lanes().send(to, Detour<Body, false>{body});
+  }
+  // The same for what a channel's owner sends to its subscribers, runs and positions: these must
+  // not overtake each other, but may go ahead of requests.
+  bool results_at_once(runtime::CoreId core) const noexcept {
+    return core == core_.id() && results_ == 0;
+  }
+  template <runtime::LaneMessageBody Body>
+  void send_result(runtime::CoreId to, const Body& body) {
+    if (to != core_.id()) return core_.lanes().send(to, body);
+    ++detours_;
+    ++results_;
+    core_.lanes().send(to, Detour<Body, true>{body});
   }
 
   // Takes up to `wanted` from what is left of this turn's bound.
+  // Few are not cut: a fan-out to them would be begun in one turn and ended in another.
   std::uint32_t take(std::uint32_t wanted) noexcept {
     if (const std::uint64_t turn = core_.counters().turns; turn != turn_) {
       turn_ = turn;
       left_ = turn_max_;
     }
-    const std::uint32_t taken = std::min(wanted, left_);
-    left_ -= taken;
+    const std::uint32_t taken = wanted <= turn_max_ / kFewShare ? wanted : std::min(wanted, left_);
+    left_ -= std::min(taken, left_);
     return taken;
   }
   // Calls function(context) in each of the next turns until it returns true: done. One at a time.
@@ -54,7 +68,7 @@ class FanOuts {
   std::uint64_t steps() const noexcept { return steps_; }  // each fan-out's first one not counted
 
  private:
-  template <class Body>
+  template <class Body, bool kIsResult>
   struct Detour {
     Body body;
     std::size_t lane_bytes() const noexcept
@@ -73,8 +87,10 @@ class FanOuts {
 
   runtime::Core& core_;
   const std::uint32_t turn_max_;
-  std::uint32_t detours_ = 0;  // messages in the own lane, and 1 while a fan-out is unfinished
-  std::uint32_t left_ = 0;     // of the bound of turn_
+  // Messages in the own lane, and 1 while a fan-out is unfinished; `results_` of them are results.
+  std::uint32_t detours_ = 0;
+  std::uint32_t results_ = 0;
+  std::uint32_t left_ = 0;  // of the bound of turn_
   std::uint64_t turn_ = 0;
   std::uint64_t steps_ = 0;
   Step step_ = nullptr;
@@ -83,9 +99,11 @@ class FanOuts {
   runtime::Core::FlushHook flush_hook_;
 };
 
-template <class Body>
-void FanOuts::Detour<Body>::deliver(runtime::CoreId from) const {
-  --local().detours_;
+template <class Body, bool kIsResult>
+void FanOuts::Detour<Body, kIsResult>::deliver(runtime::CoreId from) const {
+  FanOuts& fan_outs = local();
+  --fan_outs.detours_;
+  if constexpr (kIsResult) --fan_outs.results_;
   body.deliver(from);
 }
 

@@ -161,9 +161,8 @@ void Sessions::answered(const SessionId& id) noexcept {
 void Sessions::end(Session& session) {
   Core& core = Core::current();
   for (CoreId to = 0; to < core.cores(); ++to) {
-    if (fan_outs_.at_once(to)) continue;  // everything there has been answered
     session.expect_answer();
-    fan_outs_.send(to, FenceAsk{.session = session.id()});
+    core.lanes().send(to, FenceAsk{.session = session.id()});
   }
   session.close_when_answered();
 }

@@ -83,7 +83,8 @@ class Sessions : public Service {
   // lives as long as the table.
   void tell_ended(Service& service) { told_ended_.push_back(&service); }
   // The client sends nothing more, but still reads: closes the session once every answer is there,
-  // also Errors to requests that asked for no answer. Costs two messages a core.
+  // also Errors to requests that asked for no answer. Costs two messages a core,
+  // its own too: answers may lie in its own lane.
   void end(Session& session);
 
   // For rare use: suspends for a turn or two. Empty: the session has ended or is closing, it is a

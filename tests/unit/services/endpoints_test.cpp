@@ -140,7 +140,7 @@ TEST(Endpoints, AnEndpointThatCannotBeToldApartIsAnErrorOfTheStart) {
     options.websocket_routes.push_back(options.websocket_routes.front());
     services::Node node(options);
     const auto failure = co_await node.start();
-    EXPECT_TRUE(failure && failure->is_unusable);
+    EXPECT_TRUE(failure && failure->cause == services::Node::StartError::Cause::options);
     if (!failure) co_return co_await node.stop();
     EXPECT_EQ(failure->problem,
               "an endpoint at /rooms/:room has the subprotocols of another one there");

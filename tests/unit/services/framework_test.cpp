@@ -139,6 +139,23 @@ TEST(Framework, TwoServicesThatServeOneOpcodeEndTheStart) {
       << ran.log;
 }
 
+class HomelessGreeter : public tests::Greeter {
+ public:
+  explicit HomelessGreeter(const tests::GreeterOptions& options) : Greeter(options) {
+    throw std::runtime_error("no place for it");
+  }
+};
+
+TEST(Framework, WhatAServiceThrowsAtTheStartIsToldAsItIs) {
+  tests::GreeterOptions greeter;
+  framework::app app(on_one_core());
+  app.service<HomelessGreeter>("greeter", greeter);
+  const Ran ran = run(app);
+  EXPECT_EQ(ran.exit_code, 1);
+  EXPECT_NE(ran.log.find("cannot start: service greeter: no place for it\n"), ran.log.npos)
+      << ran.log;
+}
+
 TEST(Framework, TwoServicesWithOneSettingEndTheStart) {
   tests::GreeterOptions greeter;
   framework::app app(on_one_core());

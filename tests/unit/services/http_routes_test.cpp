@@ -114,7 +114,7 @@ TEST(HttpRoutes, ATakenRouteIsAnErrorOfTheStart) {
     options.http_routes.push_back({"GET", "/healthz", {}});
     services::Node node(options);
     const auto failure = co_await node.start();
-    EXPECT_TRUE(failure && failure->is_unusable);
+    EXPECT_TRUE(failure && failure->cause == services::Node::StartError::Cause::options);
     if (!failure) co_return co_await node.stop();
     EXPECT_EQ(failure->problem, "route GET /healthz: conflicts with a route before it");
   });

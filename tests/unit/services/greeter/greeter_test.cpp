@@ -153,7 +153,7 @@ TEST(Services, OfThoseThatWereMadeTheLastEndsFirstWhenOneCannotBeMade) {
   run_on_cores(node_cores(1), [&]() -> Task<void> {
     services::Node under_test(node);
     const auto failure = co_await under_test.start();
-    EXPECT_TRUE(failure && !failure->is_unusable);
+    EXPECT_TRUE(failure && failure->cause == services::Node::StartError::Cause::other);
     EXPECT_EQ(failure ? failure->problem : "", "service c: no place for it");
   });
   EXPECT_EQ(journal, (std::vector<std::string>{"a made", "b made", "b gone", "a gone"}));
