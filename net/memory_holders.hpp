@@ -73,7 +73,7 @@ class MemoryHolders {
   // Less is not worth a connection.
   static constexpr std::size_t kBytesMin = 4096;
   // The worst that are remembered, whatever the number of those that hold something.
-  static constexpr std::size_t kHoldersMax = 512;
+  static constexpr std::size_t kHoldersMax = 4096;
 
   struct Holder {
     StreamId stream;

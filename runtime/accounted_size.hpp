@@ -25,9 +25,11 @@ class AccountedSize {
     if (unfinished == 0 && unfinished_ == 0 && bytes == bytes_) return;
     book(bytes, unfinished);
   }
-  // For hot paths: called when it has grown.
+  // The same, of memory that counts itself.
   void set_unfinished(std::size_t unfinished) noexcept {
-    if (unfinished != unfinished_) book(bytes_, unfinished);
+    if (unfinished != unfinished_) return book(bytes_, unfinished);
+    if (unfinished == 0) return;
+    if (const Core* const core = Core::current_or_null()) booked_at_ = core->now();
   }
   std::size_t bytes() const noexcept { return bytes_; }
   std::size_t unfinished() const noexcept { return unfinished_; }

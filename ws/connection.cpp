@@ -131,6 +131,8 @@ void Connection::on_stalled(net::Stream& stream) noexcept {
 
 void Connection::on_memory_short(net::Stream& stream, std::string_view why) noexcept {
   auto& self = *static_cast<Connection*>(stream.owner());
+  // A close frame is queued already, behind what the peer does not take.
+  if (self.state_ != State::open) return stream.abort({runtime::ErrorCode::limit_exceeded, 0});
   self.close_now(CloseCode::try_again_later, why);
   self.reader_.drop_unfinished();
 }

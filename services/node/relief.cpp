@@ -43,6 +43,7 @@ void Relief::relieve(void* relief) noexcept {
 // of messages and bodies that are not whole.
 void Relief::begin() {
   ++passes_;
+  began_ = network_.core().now();
   const bool is_memory = network_.core().memory().reached(MemoryPressure::shedding);
   const MemoryOver over = is_memory ? MemoryOver::memory : MemoryOver::unfinished;
   const bool takes_small = takes_small_ && !is_memory;
@@ -100,8 +101,10 @@ std::size_t Relief::excess() const noexcept {
 void Relief::end_pass() {
   runtime::Core& core = network_.core();
   const MemoryAccount& memory = core.memory();
-  next_pass_ = core.now() + (ended_ == 0 ? kPause : 1);  // not in this turn
-  takes_small_ = wanted_ > 0 && (takes_small_ || ended_ == 0);
+  const runtime::Nanoseconds took = core.now() - began_;
+  next_pass_ = core.now() + (ended_ == 0 ? std::max(kPause, kPauseShare * took) : 1);
+  takes_small_ =
+      holders_.over() == MemoryOver::unfinished && wanted_ > 0 && (takes_small_ || ended_ == 0);
   runtime::log_limited(kRelieved, runtime::LogLevel::warning, [&] {
     return fmt::format(
         "core {} holds {} MiB (limits.memory_bytes_max: {} a core), {} of them unfinished "

@@ -22,9 +22,11 @@ class Relief {
   // layer above has for it: some cache lines, which are mostly not in the cache.
   static constexpr std::uint32_t kSlotsInATurn = 8192;
   static constexpr std::size_t kEndedInATurn = 64;
-  // Until the next pass after one that found nobody to end: what the core holds is then in
-  // operations that are ending, or of those that hold too little.
+  // Until the next pass after one that found no stream to end: the memory is then in operations
+  // that are ending, or of streams that hold too little. At least this many times what the pass
+  // took, so that looking takes a ninth of a core's time at most.
   static constexpr runtime::Nanoseconds kPause = 10 * runtime::kMillisecond;
+  static constexpr runtime::Nanoseconds kPauseShare = 8;
 
   // `unfinished_bytes_max`: of the core. `network` outlives it.
   Relief(net::Network& network, std::size_t unfinished_bytes_max);
@@ -55,6 +57,7 @@ class Relief {
   std::size_t wanted_ = 0;  // bytes that are to be given back yet
   std::size_t ended_ = 0;
   bool takes_small_ = false;
+  runtime::Nanoseconds began_ = 0;
   runtime::Nanoseconds next_pass_ = 0;
   std::uint64_t passes_ = 0;
 };

@@ -88,6 +88,10 @@ void TcpSessions::consume(Client& client, std::span<const std::byte> bytes) {
   while (!client.gathered.empty() && !bytes.empty()) {
     bytes = finish_frame(client, bytes);
     const auto progress = dispatch.on_stream(*client.session, client.gathered);
+    if (progress.lost || stream.closing()) {
+      runtime::release_memory(client.gathered);  // nothing more of it is served
+      weigh(client);
+    }
     if (progress.lost) return lose(client);
     if (stream.closing()) return;
     client.needed = progress.needed;

@@ -190,9 +190,9 @@ TEST(Memory, ThenRequestsThatNeedMemoryAreRefusedWithAHint) {
       for (const std::string& refused_request :
            {http_request("POST /plain", 5'000), http_request("GET /coroutine", 0),
             http_request("POST /pieces", 5'000)}) {
-        const std::string answer = co_await answer_to(test, refused_request);
-        EXPECT_EQ(answer.substr(0, 12), "HTTP/1.1 503") << refused_request;
-        EXPECT_NE(answer.find(net::kOverMemory), std::string::npos) << answer;
+        const std::string told = co_await answer_to(test, refused_request);
+        EXPECT_EQ(told.substr(0, 12), "HTTP/1.1 503") << refused_request;
+        EXPECT_NE(told.find(net::kOverMemory), std::string::npos) << told;
       }
       const std::string small = co_await answer_to(test, http_request("POST /plain", 4'000));
       EXPECT_EQ(small.substr(0, 12), "HTTP/1.1 200");
@@ -203,6 +203,31 @@ TEST(Memory, ThenRequestsThatNeedMemoryAreRefusedWithAHint) {
     EXPECT_EQ(ack.opcode, Opcode::Ack);
     const ServerMessage done = co_await client->request(later);
     EXPECT_EQ(done.data, "done");
+  });
+}
+
+// Such a body is never weighed: it lies in the receive buffer.
+TEST(Memory, ABodyThatComesInOneReceiveIsRefusedToo) {
+  services::NodeOptions options;
+  options.network.receive_buffer_bytes = 16 * 1024;
+  options.http_routes.push_back(
+      {"POST",
+       "/plain",
+       {.run = [](void*, const net::http::Request&, const net::http::RouteMatch&,
+                  net::http::Responder& to) {
+         EXPECT_TRUE(to.respond(net::http::Status::ok, "text/plain", "plain"));
+       }}});
+  with_node(with_budget(), options, [](NodeUnderTest& test) -> Task<void> {
+    HttpClient client;
+    co_await client.connect(test.node().cores()->network(), test.address(Via::websocket));
+    const std::string request = http_request("POST /plain", 5'000);
+    {
+      const Held held(MemoryPressure::no_memory);
+      EXPECT_TRUE(client.stream()->send_copy(bytes_of(request)));
+      co_await client.until_closed();
+    }
+    EXPECT_EQ(client.received.substr(0, 12), "HTTP/1.1 503");
+    EXPECT_NE(client.received.find(net::kOverMemory), std::string::npos);
   });
 }
 
@@ -263,6 +288,34 @@ TEST(Memory, ARowThatNeedsItIsRefusedWithoutItsFunctionHavingLooked) {
   services::NodeOptions overridden = with_shelf();
   overridden.handlers = &handlers;
   with_node(with_budget(), overridden, body);
+}
+
+// Its close frame would wait behind what the peer does not take, and the memory with it.
+TEST(Memory, ThenAConnectionThatIsClosingAlreadyIsCut) {
+  with_node(with_budget(), {}, [](NodeUnderTest& test) -> Task<void> {
+    ProtocolClient* deaf = co_await test.connect(Via::websocket);
+    deaf->pause_receiving();
+    const std::string data(16'000, 'd');
+    const protocol::PongBody body{.data = bytes_of(data), .server_time = 1};
+    services::CoreNode& node = *test.node().cores();
+    while (queues_longer_than(test, 100'000) < 1) {
+      node.sessions().for_each([&](services::Session& session) { session.send({}, body); });
+      co_await runtime::Yield{};
+    }
+    node.sessions().for_each([](services::Session& session) {
+      session.close(ws::CloseCode::normal, "");
+      EXPECT_FALSE(session.stream().closing()) << "it waits for the client's close frame";
+    });
+    {
+      const Held held(MemoryPressure::shedding);
+      co_await runtime::Yield{};
+    }
+    EXPECT_EQ(node.network().counters().memory_short, 1u);
+    EXPECT_EQ(queues_longer_than(test, 100'000), 0u);
+    deaf->resume_receiving();
+    co_await deaf->closed();
+    EXPECT_EQ(deaf->close_code(), ws::CloseCode::abnormal);
+  });
 }
 
 TEST(Memory, ThenConnectionsAreClosedThatHoldMostAndTakeLeast) {
