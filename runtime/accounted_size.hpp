@@ -26,11 +26,7 @@ class AccountedSize {
     book(bytes, unfinished);
   }
   // The same, of memory that counts itself.
-  void set_unfinished(std::size_t unfinished) noexcept {
-    if (unfinished != unfinished_) return book(bytes_, unfinished);
-    if (unfinished == 0) return;
-    if (const Core* const core = Core::current_or_null()) booked_at_ = core->now();
-  }
+  void set_unfinished(std::size_t unfinished) noexcept { set(bytes_, unfinished); }
   std::size_t bytes() const noexcept { return bytes_; }
   std::size_t unfinished() const noexcept { return unfinished_; }
   // When it was last booked: while something is unfinished, when some of it last came.

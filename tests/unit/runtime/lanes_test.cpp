@@ -230,6 +230,24 @@ TEST(Lanes, AMessageThatHoldsThemIsTheLastOneOfItsTurn) {
   });
 }
 
+struct SendsOn {
+  void deliver(CoreId) const { Core::current().lanes().send(0, Weight{.bytes = 4}); }
+};
+
+TEST(Lanes, AMessageThatAMessageSendsToItsOwnCoreComesInTheNextTurn) {
+  weights_taken = 0;
+  run_on_cores(1, []() -> Task<void> {
+    Lanes& lanes = Core::current().lanes();
+    lanes.send(0, Weight{.bytes = 1});
+    lanes.send(0, Weight{.bytes = 2});
+    lanes.send(0, SendsOn{});
+    co_await Yield{};
+    EXPECT_EQ(weights_taken, 3u);
+    co_await Yield{};
+    EXPECT_EQ(weights_taken, 7u);
+  });
+}
+
 // Each of them is taken in a turn of its own; those behind it go on weighing in between.
 TEST(Lanes, MessagesThatHoldThemInTurnKeepTheOwnLaneCongested) {
   weights_taken = 0;

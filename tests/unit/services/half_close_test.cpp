@@ -145,6 +145,25 @@ TEST(HalfClose, EveryAnswerFromEveryCoreComesBeforeTheEndBehindALongBroadcast) {
   expect_every_answer_before_the_end(1);
 }
 
+// One core: no other one's answers delay the end until it has come.
+TEST(HalfClose, AnErrorInTheOwnLaneBehindALongBroadcastComesBeforeTheEnd) {
+  services::NodeOptions options;
+  options.fan_out_max = 1;
+  with_node(tests::node_cores(1), options, [](NodeUnderTest& test) -> Task<void> {
+    std::vector<ProtocolClient*> others;
+    for (int i = 0; i < 5; ++i) others.push_back(co_await test.connect(Via::websocket));
+    for (int round = 0; round < 20; ++round) {
+      SCOPED_TRACE(round);
+      Bytes request;
+      ask(request, protocol::BroadcastBody{
+                       .data = bytes_of("all"), .requires_ack = false, .include_self = false});
+      ask_nobody(request, *others.front());
+      const Bytes answers = co_await exchange(test.address(Via::tcp), request);
+      EXPECT_EQ(count(answers)[Opcode::Error], 1);
+    }
+  });
+}
+
 // Nothing behind them asks for an answer, so nothing but the end itself waits for the other cores.
 TEST(HalfClose, ErrorsOfSendsThatAskForNoAckComeBeforeTheEnd) {
   with_node(3, [](NodeUnderTest& test) -> Task<void> {
