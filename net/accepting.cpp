@@ -2,10 +2,10 @@
 // stream or waits in the backlog until it does.
 //
 // Each accept in flight takes one connection, and two places are kept for it: a slot of the table
-// of streams, and one of the ring's table of direct descriptors. Without the latter the kernel
-// resets the connection, which it has taken from the backlog by then; without the former we would.
-// A multishot accept cannot be bounded like that: it takes all waiting connections before its first
-// completion is seen.
+// of streams, and one of the ring's table of direct descriptors. The kernel takes a connection from
+// the backlog before it looks for a direct descriptor, and resets the connection if there is none.
+// Without a slot for the stream, Network would have to close the connection. A multishot accept has
+// no such bound: it takes all waiting connections before its first completion is seen.
 
 #include <fmt/format.h>
 
@@ -26,9 +26,9 @@ using runtime::Token;
 namespace {
 
 constexpr runtime::Nanoseconds kAcceptRetry = 100 * runtime::kMillisecond;
-// Accepts in flight on each listener, which bound the connections that it takes in a turn, while
-// there are places enough. (One costs the kernel 0.4 kB. A burst of connections is served at the
-// rate of turns times this.)
+// Accepts in flight on each listener while enough places are free: the bound of the connections
+// that a listener takes in a turn. An accept costs the kernel 0.4 kB. A burst of connections is
+// served at kAccepts connections a turn.
 constexpr std::uint32_t kAccepts = 32;
 
 constexpr runtime::Nanoseconds kTellEvery = 10 * runtime::kSecond;
@@ -62,13 +62,13 @@ std::uint32_t Network::places() const noexcept {
   return options_.direct_descriptors ? std::min(streams, direct_table_ - direct_used_) : streams;
 }
 
-// Places that armed accepts never give up: one for each listener.
+// Places reserved for armed accepts: one for each listener.
 std::uint32_t Network::accepts_kept() const noexcept {
   return std::min(accepts_armed_, static_cast<std::uint32_t>(listeners_.size()));
 }
 
-// Arms as many accepts as may be in flight. When few places are left each listener has one accept,
-// so that a quiet listener holds no places that others need. False: it has none.
+// Arms accepts up to the bound. While few places are left, each listener has one accept, so that a
+// quiet listener holds no places that others need. False: no accept of the listener is armed.
 bool Network::arm_accepts(std::uint32_t index) noexcept {
   Listener& listener = listeners_[index];
   const std::uint32_t most = few_places_ ? 1 : kAccepts;
@@ -85,8 +85,8 @@ void Network::arm_accept(std::uint32_t index) noexcept {
                       Token::make(Sink::accept, index, 0));
 }
 
-// The two bounds are apart, so that the number of places can go up and down without a cancel each
-// time.
+// The two bounds differ (hysteresis), so that small changes of the number of places cancel no
+// accepts.
 void Network::note_places() noexcept {
   const std::uint32_t places_left = places();
   const auto all = static_cast<std::uint32_t>(listeners_.size()) * kAccepts;
@@ -100,9 +100,9 @@ void Network::note_places() noexcept {
   }
 }
 
-// Ends all accepts of a listener; new ones are armed once they have ended. An accept that a
-// connection has woken, and that is cancelled before it takes it, wakes no other accept; a new one
-// looks at the backlog first.
+// Cancels all accepts of a listener; new ones are armed once they have ended. A cancelled accept
+// that a connection has already woken does not pass the wake-up on. A new accept checks the
+// backlog first, so it takes that connection.
 void Network::end_accepts(std::uint32_t index) noexcept {
   Listener& listener = listeners_[index];
   if (listener.ending) return;
@@ -190,7 +190,7 @@ void Network::note_pause() noexcept {
   }
 }
 
-// Failures and a lack of places last for any time: each is logged once in kTellEvery.
+// Failures and a lack of places may last long: each is logged at most once in kTellEvery.
 bool Network::is_to_be_told(runtime::Nanoseconds& told_at) const noexcept {
   if (told_at != 0 && core_.now() - told_at < kTellEvery) return false;
   told_at = core_.now();
@@ -220,8 +220,8 @@ void Network::log_no_place() {
   });
 }
 
-// There may be a place, or the failure may be over. Listeners take turns to be first, as there may
-// be only one place.
+// Called when there may be a place, or when the failure may be over. The first listener rotates,
+// because there may be only one place.
 void Network::resume_accepting() noexcept {
   note_places();
   const auto count = static_cast<std::uint32_t>(listeners_.size());

@@ -1,7 +1,7 @@
-// What Network does with the input of a stream after our last word to its peer
-// (Stream::discard_input, a lingering close). A peer that is still sending reads that word only
-// once it has sent everything, and a socket closed with unread bytes is reset, which may destroy
-// our bytes at the peer. So the input is read, with low priority, and thrown away.
+// Network discards the input of a stream after our last bytes to its peer (Stream::discard_input, a
+// lingering close). A peer that is still sending reads these bytes only after it has sent
+// everything. Closing a socket with unread input resets the connection, which may destroy our bytes
+// at the peer. So the input is read, with low priority, and thrown away.
 
 #include <poll.h>
 
@@ -19,9 +19,9 @@ constexpr std::uint32_t kDiscardsMax = 8;
 
 }  // namespace
 
-// This input is read only so that the peer gets to reading our last word, so it must cost other
-// streams little: a stream waits with a poll; of those with input at most kDiscardsMax at a time
-// receive one buffer each, in turn, and none while input_waits().
+// Discarding must cost other streams little. A discarding stream waits with a poll. At most
+// kDiscardsMax streams with input receive at a time, one buffer each, in turn. While input_waits(),
+// none of them receives.
 void Network::arm_discard(Stream& stream, bool is_ready) noexcept {
   if (is_ready && input_waits()) return await_turn(stream);
   if (is_ready && discards_armed_ == kDiscardsMax) {
@@ -42,7 +42,7 @@ void Network::arm_discard(Stream& stream, bool is_ready) noexcept {
   }
 }
 
-// A receive for discarding has ended: waiting streams may take its place.
+// A receive for discarding has ended: the next waiting streams begin theirs.
 void Network::discard_next() noexcept {
   while (discards_armed_ < kDiscardsMax && !discards_waiting_.empty()) {
     Stream* stream = find(discards_waiting_.front());

@@ -1,8 +1,8 @@
 #pragma once
-// Which streams are ended when a core holds too much memory. HeldMemory is the memory that one
-// stream holds, of the network and of the layer above together; MemoryHolders are the worst of the
-// streams that were looked at, by bytes times the time since their peers last took, or sent,
-// something. On one core.
+// The choice of streams to end when a core holds too much memory. HeldMemory is the memory of one
+// stream, in the network and in the layer above. MemoryHolders keeps the listed streams of the
+// largest weight: bytes times the time since the peer last took a queued byte or sent part of an
+// unfinished message. On one core.
 
 #include <cstddef>
 #include <cstdint>
@@ -15,7 +15,7 @@
 
 namespace corelane::net {
 
-// What there is too much of: all memory, or messages and bodies that are not whole yet.
+// The limit that is passed: that of all memory, or that of unfinished messages and bodies.
 enum class MemoryOver : std::uint8_t { memory, unfinished };
 
 inline constexpr std::string_view kOverMemory = "overloaded: limits.memory_bytes_max";
@@ -26,23 +26,23 @@ constexpr std::string_view why_of(MemoryOver over) noexcept {
 
 class HeldMemory {
  public:
-  // `taken_at`: when the peer last took something of what is queued for it.
+  // `taken_at`: when the peer last took queued bytes.
   HeldMemory(MemoryOver over, runtime::Nanoseconds now, runtime::Nanoseconds taken_at) noexcept
       : over_(over), now_(now), taken_at_(taken_at) {}
 
-  // Of something that is not whole yet, of which some last came at `sent_at`.
+  // Bytes of an unfinished message or body; its last part came at `sent_at`.
   void add_unfinished(std::size_t bytes, runtime::Nanoseconds sent_at) noexcept {
     own_ += bytes;
     weight_ += weigh(bytes, sent_at);
   }
-  // Anything else that goes when the stream goes.
+  // Other memory that is freed with the stream.
   void add(std::size_t bytes) noexcept {
     if (over_ != MemoryOver::memory) return;
     own_ += bytes;
     weight_ += weigh(bytes, taken_at_);
   }
-  // What others may hold, too, so that it may stay when the stream goes. Those that hold memory of
-  // their own go first.
+  // Memory that other streams may hold too, so ending this stream may not free it. It counts less,
+  // so that streams with memory of their own are ended first.
   void add_shared(std::size_t bytes) noexcept {
     if (over_ != MemoryOver::memory) return;
     shared_ += bytes;
@@ -70,9 +70,9 @@ class HeldMemory {
 
 class MemoryHolders {
  public:
-  // Less is not worth a connection.
+  // A stream that holds less is not ended.
   static constexpr std::size_t kBytesMin = 4096;
-  // The worst that are remembered, whatever the number of those that hold something.
+  // The number of streams that are kept; of more, those of the largest weight.
   static constexpr std::size_t kHoldersMax = 4096;
 
   struct Holder {
@@ -86,7 +86,7 @@ class MemoryHolders {
       : over_(over), bytes_min_(bytes_min) {}
 
   void add(StreamId stream, const HeldMemory& held);
-  // The worst that is left. Nothing can be added any more.
+  // Removes and returns the holder of the largest weight. No add() after the first call.
   std::optional<Holder> take_worst();
   MemoryOver over() const noexcept { return over_; }
 
@@ -94,7 +94,7 @@ class MemoryHolders {
   MemoryOver over_;
   std::size_t bytes_min_;
   bool is_sorted_ = false;
-  std::vector<Holder> holders_;  // a heap, the best at its front; then sorted, the worst at the end
+  std::vector<Holder> holders_;  // a heap, the least weight first; then sorted, the largest last
 };
 
 }  // namespace corelane::net

@@ -248,7 +248,7 @@ void Network::queue_tick() noexcept {
     core_.timers().cancel(tick_);
     return;
   }
-  // Timers that on_tick() left over are for the next turn: this one has done its share.
+  // Timers that on_tick() has left run in the next turn: this turn has reached its bound.
   const runtime::Nanoseconds due = std::max(coarse_.next_due(), core_.now() + 1);
   if (!tick_.queued() || tick_.deadline_ns > due) {
     core_.timers().reschedule(tick_, due);

@@ -52,8 +52,8 @@ struct NetworkOptions {
   // because buffers are scarce. 128: none, and 300 B costs 5 % less.)
   std::uint32_t medium_buffer_bytes = 32 * 1024;
   std::uint32_t medium_buffers = 128;  // 0: none
-  // A stream that keeps filling those, too, receives into one of a few large ones: so few that the
-  // bytes are handled, or sent, while they are in L2. Streams wait for one in turn.
+  // A stream that keeps filling medium buffers receives into one of a few large ones: so few that
+  // the bytes are handled, or sent, while they are in L2. Streams wait for a large buffer in turn.
   // (Echo of 16 KiB, 64 connections, 16 messages deep, against raw epoll, best of rounds: 8 of
   // 256 KiB 1.55 times, 4 of these 1.33 to 1.52; 320 KiB hold all 16 messages with their headers,
   // so fewer are cut in two: 1.37 to 1.39 where 256 KiB have 1.52. Smaller ones lose everywhere; 2
@@ -63,7 +63,7 @@ struct NetworkOptions {
   // A stream's outgoing queue. Shared memory (Stream::send_shared) may fill it up to kBurst times
   // the limit, until no send has completed for burst_patience: a few large messages at once, or a
   // peer that is descheduled for a while, do not make a slow reader. Such a queue holds handles;
-  // the memory exists once, however many queues hold it.
+  // all queues share the memory.
   //
   // The patience outlasts a CPU quota's period (100 ms), a collector's pause, and an overloaded
   // machine: 30 subscribers with 6 MB each on their way, on one CPU together with the server and a
@@ -74,22 +74,22 @@ struct NetworkOptions {
   // While a core keeps more shared memory than this, in queues or elsewhere, no stream passes its
   // limit. Bound per core: this, plus one turn's input, plus `queued_bytes_max` for each stream.
   std::size_t shared_bytes_max = 128 * 1024 * 1024;
-  // Most bytes that the end of a turn hands over, counting kStreamBytes for each stream beside its
-  // bytes: over loopback 5 ms in sends of 600 kB, 12 ms in ones of 75 kB, 35 ms in 5,000 of 2.6 kB
-  // (medians; the longest turn took 82). The rest leaves with the next turns, which take in nothing
-  // from the network and the lanes until it has left. (8 MiB: a fan-out with 1,024 publishes in
+  // Most bytes that a flush hands to the kernel; each stream counts kStreamBytes beside its bytes.
+  // Over loopback 5 ms in sends of 600 kB, 12 ms in sends of 75 kB, 35 ms in 5,000 sends of 2.6 kB
+  // (medians; the longest turn took 82). The next turns send the rest. They take no input from the
+  // network and the lanes until all of it has left. (8 MiB: a fan-out with 1,024 publishes in
   // flight costs 5 % more.)
   static constexpr std::size_t kTurnBytesMax = 32 * 1024 * 1024;
   static constexpr std::size_t kStreamBytes = 4096;  // a send costs 3 us and more, a MiB 150 to 400
   // Streams of this core, accepted and connected. Further connections wait in the backlog until one
-  // ends, and so do those that find no slot in a smaller table of direct descriptors (RingOptions).
+  // ends. A smaller table of direct descriptors (RingOptions) bounds the connections in its place.
   std::uint32_t streams_max = 1'000'000;
   // A stream has stalled when its peer has taken no queued byte for this long (up to a quarter
   // longer): StreamHandler::on_stalled, or its end. 0: never.
   runtime::Nanoseconds write_stall_timeout = 30 * runtime::kSecond;
-  // After our last word to a peer, at most this much of its input is read and thrown away, so that
-  // it gets to reading that word. Beyond it the kernel's buffers fill, and the peer is cut off at
-  // the deadline of its close.
+  // Most input of a peer that is read and thrown away after our last bytes to it. A peer that sends
+  // more fills the kernel's buffers, may never read our last bytes, and is cut off at the deadline
+  // of its close.
   std::uint32_t discard_bytes_max = 16 * 1024 * 1024;
   bool direct_descriptors = true;  // for accepted streams, if the ring has a table for them
 };
@@ -135,12 +135,12 @@ class Network {
   // Aborts every stream and waits until all are gone. Before destruction.
   runtime::Task<void> shutdown();
 
-  // For looks at all streams in several steps: slots 0 to stream_slots() - 1.
+  // For list() over all streams in several steps: slots 0 to stream_slots() - 1.
   std::uint32_t stream_slots() const noexcept { return streams_.slots(); }
   // Adds the streams in slots `from` to `to` - 1 that hold memory.
   void list(MemoryHolders& holders, std::uint32_t from, std::uint32_t to);
-  // Ends one of them, unless it holds much less by now. Returns how much of that was its own;
-  // nothing: it was not ended.
+  // Ends the holder's stream, unless it now holds less than half of `holder.bytes`. Returns the
+  // bytes that only this stream held; nothing: it was not ended.
   std::optional<std::size_t> end_holder(const MemoryHolders::Holder& holder, MemoryOver over);
 
   // Called for each stream that is gone, after its on_closed, however often its handler changed:
@@ -251,8 +251,8 @@ class Network {
   bool has_room(BufferSize size) const noexcept {
     return buffers_.out(group_of(size)) < buffers_.count(group_of(size));
   }
-  // True if so few of them are left that none may wait for a slow reader. Large ones may: a stream
-  // that wants one can do without.
+  // True if so few buffers are left that none may wait for a slow reader. Never true for large
+  // buffers: a stream that finds none goes on with small ones.
   bool is_needed(std::uint16_t group) const noexcept {
     return group <= group_of(BufferSize::medium) && buffers_.scarce(group);
   }
@@ -305,20 +305,20 @@ class Network {
   runtime::Nanoseconds no_place_told_at_ = 0;
   bool few_places_ = false;
   bool accept_paused_ = false;
-  // Slots; only those of streams that are still dirty_ count. dirty_count_ are in use, of
-  // dirty_room_: no room at first, so that the first entry requests the flush. push_back() would
-  // drag its growth into every function that sends.
+  // Slots of dirty streams; a slot whose stream is no longer dirty is skipped. dirty_count_ of
+  // dirty_room_ entries are in use. The room is 0 at first, so that the first entry requests the
+  // flush. push_back() would inline its growth into every function that sends.
   std::vector<std::uint32_t> dirty_;
   std::size_t dirty_count_ = 0;
   std::size_t dirty_room_ = 0;
   std::vector<std::uint32_t> flushing_;
-  bool backlogged_ = false;  // the last flush has left some of them
+  bool backlogged_ = false;  // the last flush has left dirty streams
   std::uint64_t flushed_turn_ = 0;
   std::size_t turn_bytes_ = 0;  // handed over in that turn
   // Streams without a buffer of their size, the longest waiting first.
   std::array<std::deque<StreamId>, kBufferSizes> starved_;
   bool large_stuck_ = false;      // no large buffer has come home for kLargeWait
-  std::deque<StreamId> held_up_;  // hold what came while input_waits()
+  std::deque<StreamId> held_up_;  // hold bytes received while input_waits()
   std::uint32_t discards_armed_ = 0;
   std::deque<StreamId> discards_waiting_;  // have something to discard, the longest waiting first
   runtime::WaitQueue listeners_closed_;

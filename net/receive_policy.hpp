@@ -111,7 +111,7 @@ class ReceivePolicy {
   BufferSize size() const noexcept { return size_; }
   BufferSize next_size() const noexcept { return next_size_; }
   bool discards() const noexcept { return next_size_ == BufferSize::discard; }
-  // The operation in flight goes on until more input comes: mostly none does.
+  // Does not cancel the operation in flight; it completes with the next input, if any comes.
   void discard() noexcept { next_size_ = BufferSize::discard; }
   void go_small() noexcept {
     if (!discards()) next_size_ = BufferSize::small;

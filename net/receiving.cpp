@@ -162,7 +162,8 @@ void Network::on_receive_ended(Stream& stream, std::int32_t result, bool is_read
 // A resting stream waits with a poll; when the poll has seen input, a single receive takes it. The
 // receives of other streams stay armed, so that steady traffic costs no further operation
 // (ReceivePolicy::Activity).
-// A new round of looks: this one may have passed the stream already.
+
+// Starts a new round of looks: the current one may have passed the stream already.
 inline void Network::keep_looking() noexcept {
   any_busy_ = true;
   if (!idle_look_.queued()) start_idle_look();
@@ -215,7 +216,7 @@ void Network::starve(Stream& stream) noexcept {
   }
   buffers_.grow(group_of(size));
   if (has_room(size)) {
-    arm_receive(stream);  // some have come back in between
+    arm_receive(stream);  // buffers have been returned since the receive ended
     return;
   }
   stream.receiving_.want_buffer();
@@ -234,8 +235,8 @@ void Network::await_buffers() noexcept {
       [](void* context) noexcept { static_cast<Network*>(context)->feed_starved(); }, this);
 }
 
-// One buffer has come home: one stream may try again, so that the others do not fail in vain. Its
-// buffer comes home, too, and feeds the next stream.
+// A buffer was returned: one waiting stream tries again; with more of them, all but one would fail.
+// When this stream returns its buffer, the next stream tries.
 void Network::feed_starved() noexcept {
   if (has_room(BufferSize::large)) {
     large_stuck_ = false;
@@ -261,7 +262,7 @@ void Network::feed_one(BufferSize size) noexcept {
   }
 }
 
-// Slow readers hold all large buffers: streams that want one go on with small ones.
+// Slow readers hold all large buffers: streams that wait for one go on with small buffers.
 void Network::on_large_wait() noexcept {
   std::deque<StreamId>& waiting = starved(BufferSize::large);
   if (waiting.empty()) return;
@@ -276,9 +277,9 @@ void Network::on_large_wait() noexcept {
   await_buffers();
 }
 
-// A pause lasts as long as the peer likes, so a paused stream must not hold a buffer that others
-// need; a congested lane or a backlog of sends is over soon. No receive is armed before everything
-// held has been delivered, so a stream holds no more than was on its way already.
+// A pause may last as long as the peer does not read, so a paused stream copies the bytes and holds
+// no buffer. Congestion of a lane and a backlog of sends are short. No receive is armed until all
+// held bytes have been delivered, so a stream holds only bytes of completions already under way.
 void Network::hold(Stream& stream, runtime::BufferId buffer, std::uint32_t bytes) noexcept {
   HeldPiece* piece = std::make_unique<HeldPiece>().release();
   piece->buffer = buffer;
@@ -337,8 +338,8 @@ void Network::deliver_held(Stream& stream) noexcept {
   }
 }
 
-// The lanes may have room again, or the backlog may be sent: the stream that waits longest goes
-// first.
+// Called when the lanes may have room again, or the backlog may have left. The stream that has
+// waited longest goes first.
 void Network::deliver_held_up() noexcept {
   for (std::size_t left = held_up_.size(); left > 0 && !input_waits(); --left) {
     Stream* stream = find(held_up_.front());
@@ -353,7 +354,7 @@ void Network::deliver_held_up() noexcept {
   }
 }
 
-// Copies alone: buffers count whole, whoever holds them.
+// Counts copied bytes only: the core's account counts each receive buffer in full, held or not.
 std::size_t Network::held_back_bytes(const Stream& stream) noexcept {
   std::size_t bytes = 0;
   const HeldPiece* piece = stream.held_;

@@ -202,8 +202,8 @@ SendQueue::Operation SendQueue::begin(std::size_t bytes_max) {
   return {.bytes = {}, .message = &gathered_->message};
 }
 
-// Puts the pieces of the next operation in flight and their bytes into `vectors`, and returns the
-// number of bytes: at most `bytes_max`, or one piece however large unless `may_cut`.
+// Puts the pieces of the next operation in flight and their bytes into `vectors`. Returns the
+// number of bytes: at most `bytes_max`; unless `may_cut`, a larger first piece goes whole.
 std::size_t SendQueue::gather(std::size_t bytes_max, bool may_cut) {
   if (gathered_ == nullptr) gathered_ = std::make_unique<Gathered>();
   std::vector<iovec>& vectors = gathered_->vectors;

@@ -78,9 +78,9 @@ class SendPool {
   void give_queue(SendQueue* queue) noexcept;
   std::byte* take_block();
   void give_block(std::byte* block) noexcept;
-  // Memory of their own for many bytes, or for bytes that stay long: for a piece with
-  // PieceOwner::heap, which gives it back. Memory from elsewhere is counted before it becomes such
-  // a piece.
+  // Separate memory for many bytes, or for bytes that stay long. Becomes a piece with
+  // PieceOwner::heap, which frees it. Memory from elsewhere must be counted (count_heap) before it
+  // becomes such a piece.
   std::byte* allocate(std::size_t bytes) {
     count_heap(bytes);
     return new std::byte[bytes];
@@ -90,14 +90,14 @@ class SendPool {
   }
   void release(const Piece& piece) noexcept;
   runtime::BufferPool& buffers() noexcept { return buffers_; }
-  // All queues, in no order, with the spare ones, which belong to no stream.
+  // All queues, unordered, including spare queues, which belong to no stream.
   std::span<SendQueue* const> queues() const noexcept { return queues_; }
   bool any_in_use() const noexcept { return queues_.size() != spare_count_; }
 
  private:
   static constexpr std::size_t kPrefetch = 6;  // taken in a row by a fan-out
 
-  // Asks for the memory of the spare queue that will be taken after `others` more.
+  // Prefetches the spare queue that is taken after `others` other ones.
   void prefetch_spare(std::size_t others) const noexcept {
     if (others < spare_count_) __builtin_prefetch(spare_queues_[spare_count_ - 1 - others], 1);
   }
@@ -149,8 +149,8 @@ class alignas(runtime::kCacheLine) SendQueue {
   // Puts it before everything that waits, behind pieces that have been begun and other control
   // pieces. A piece of the same kind that waits is replaced.
   void push_control(const Piece& piece, SendPool& pool);
-  // The pieces in the queue now are neither overtaken by control pieces nor dropped: they belong to
-  // the protocol that was spoken before.
+  // Fences the pieces now in the queue: control pieces do not overtake them, and they are not
+  // dropped. They belong to the previous protocol of the stream.
   void fence() noexcept {
     fenced_pieces_ = end_ - head_;
     is_fenced_ = fenced_pieces_ != 0;
@@ -243,7 +243,7 @@ class alignas(runtime::kCacheLine) SendQueue {
     grow(PieceOwner::block, bytes);
     return start;
   }
-  // All changes to the queue's content are counted by these two, and by clear().
+  // These two functions and clear() count all changes to the queue's content.
   void grow(PieceOwner owner, std::size_t bytes) noexcept {
     bytes_ += bytes;
     if (owner == PieceOwner::shared) shared_bytes_ += static_cast<std::uint32_t>(bytes);

@@ -1,8 +1,8 @@
 #pragma once
-// SendTransform: what stands between a stream's queue and its socket, for a protocol that wraps all
-// that is sent (the records of TLS, where the kernel does not make them). Owned by the layer that
-// set it (Stream::set_transform), on the stream's core. It is the place for TLS, which the server
-// does not speak yet: only tests set one.
+// SendTransform: between a stream's queue and its socket, for a protocol that wraps all sent bytes
+// (the records of TLS, where the kernel does not make them). Owned by the layer that set it
+// (Stream::set_transform), on the stream's core. It is the place for TLS, which the server does not
+// speak yet: only tests set one.
 //
 // clang-format off
 //   queue:   [ pieces in flight: 100 KiB ][ waiting ... ]    as queued: limits count these bytes
@@ -10,9 +10,9 @@
 //   socket:  [ taken ][ rest ............]                   the next operation sends the rest
 // clang-format on
 //
-// Bytes are transformed when an operation begins, never when they are queued: what is dropped, or
-// overtaken by a control frame, before that has not been transformed, so records leave in the order
-// in which they were made. The pieces stay in flight until the socket has taken all of their
+// Bytes are transformed when an operation begins, never when they are queued. So bytes that are
+// dropped, or overtaken by a control frame, have not been transformed, and records leave in the
+// order in which they were made. The pieces stay in flight until the socket has taken all of their
 // records.
 
 #include <sys/uio.h>

@@ -66,8 +66,8 @@ void Network::leave_dirty(std::span<const std::uint32_t> rest) {
   if (!flush_rest_.queued()) core_.timers().add(flush_rest_, core_.now());
 }
 
-// More input would only make the backlog longer: queues would pass their limits although their
-// peers read.
+// While backlogged, the core takes no input: queues would pass their limits although their peers
+// read.
 void Network::set_backlogged(bool backlogged) noexcept {
   if (backlogged == backlogged_) return;
   backlogged_ = backlogged;
@@ -158,8 +158,8 @@ void Network::set_transform(Stream& stream, SendTransform* transform) {
   transforms_[stream.id_.slot] = transform;
 }
 
-// A fan-out brings one completion for each subscriber in a row, and their memory has left the cache
-// since.
+// A fan-out brings a row of completions, one for each subscriber. The streams have left the cache
+// since their sends began, so they are prefetched.
 void Network::on_sends(std::span<const Completion> row) noexcept {
   for (std::size_t i = 0; i < row.size(); ++i) {
     if (i + 2 * kPrefetch < row.size()) streams_.prefetch(row[i + 2 * kPrefetch].token.slot());
@@ -232,13 +232,13 @@ void Network::start_stall_look() noexcept {
 
 // --- Peers that do not read
 
-// Asks every send that has brought nothing since the last look to end: the kernel then tells how
-// many bytes it took. A send that is begun again takes the room that there is at once, where a
-// waiting one sleeps until a third of the socket's buffer is free. So a slow reader shows progress
-// at the next look, and a peer that has shown none for the whole time has stalled.
+// Cancels every send without progress since the last look: its completion tells how many bytes the
+// kernel took. The next send takes the free room at once, while a waiting send sleeps until a third
+// of the socket's buffer is free. So a slow reader shows progress at the next look. A peer without
+// progress for the whole timeout has stalled.
 //
-// From the last queue to the first: one that moves to the place of a removed queue has been looked
-// at.
+// Goes from the last queue to the first: a queue that moves to the place of a removed one has been
+// looked at already.
 void Network::look_for_stalls() noexcept {
   const std::span<SendQueue* const> queues = send_pool_.queues();
   if (stalls_unlooked_ == 0) stalls_unlooked_ = queues.size();
@@ -262,7 +262,8 @@ void Network::look_for_stalls() noexcept {
 
 // --- Too much memory
 
-// Pieces in flight of an open stream cannot be dropped: they count once the stream is aborted.
+// Pieces in flight of an open stream do not count: on_memory_short() cannot drop them. A stream
+// that flushes or lingers is aborted, which frees its whole queue.
 HeldMemory Network::held_by(const Stream& stream, MemoryOver over) const noexcept {
   const SendQueue* const queue = stream.queue_;
   HeldMemory held(over, core_.now(), queue != nullptr ? queue->progress_at : core_.now());

@@ -173,7 +173,7 @@ void Stream::set_timer(runtime::Nanoseconds after) noexcept {
   if (state_ == State::open) network_.set_timer(*this, after);
 }
 
-// Paused ones, too: their peers are not to blame for unread bytes.
+// Also true for a paused stream: unread bytes are then not the fault of the peer.
 bool Stream::may_have_unread() const noexcept {
   if (ended_) return held_ != nullptr;
   return !receiving_.in_flight() || held_ != nullptr || !network_.core_.reaped_all();

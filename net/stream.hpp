@@ -42,7 +42,7 @@ struct StreamId {
 // on_data; to keep them longer (an echo in place), send them with Stream::send_in_place.
 struct Received {
   std::span<std::byte> bytes;
-  runtime::BufferId buffer;  // kNoBuffer: a copy that was held back, gone after on_data
+  runtime::BufferId buffer;  // kNoBuffer: a copy that was held back, freed after on_data
 };
 
 struct StreamHandler {
@@ -59,10 +59,10 @@ struct StreamHandler {
   void (*on_writable)(Stream& stream) noexcept;
   // The peer has taken nothing for NetworkOptions::write_stall_timeout: end it. Null: aborted.
   void (*on_stalled)(Stream& stream) noexcept = nullptr;
-  // The core holds too much memory, and this stream is one of those that hold most: end it, drop
-  // what has not been begun, and tell the peer `why` if it can be told. Null: aborted.
+  // The core holds too much memory, and this stream is among the largest holders: end it, drop the
+  // pieces that are not in flight, and send the peer `why` if possible. Null: aborted.
   void (*on_memory_short)(Stream& stream, std::string_view why) noexcept = nullptr;
-  // Adds what the layer above holds for the stream. Null: nothing.
+  // Adds memory that the layer above holds for the stream. Null: none.
   void (*add_held)(const Stream& stream, HeldMemory& held) noexcept = nullptr;
 };
 
@@ -115,8 +115,8 @@ class Stream {
   void send_control(ControlKind kind, std::span<const std::byte> bytes);
   // Sends behind everything, beyond the limit: the last bytes before close(). Copies.
   void send_last(std::span<const std::byte> bytes);
-  // The pieces queued now are neither overtaken by send_control() nor dropped by drop_unsent(): the
-  // old protocol's last bytes when the protocol changes.
+  // Fences the pieces queued now: send_control() does not overtake them and drop_unsent() does not
+  // drop them. For the last bytes of the old protocol when the protocol changes.
   void fence() noexcept {
     if (queue_ != nullptr) queue_->fence();
   }
@@ -143,8 +143,8 @@ class Stream {
   // True if so much comes at once that large buffers are filled: then it pays to say where to end.
   bool receives_large() const noexcept { return receiving_.next_size() == BufferSize::large; }
   // A hint for the next large receive: it ends after `missing` bytes and as many times `unit` as
-  // fit. With the sizes of the coming messages, fewer of them are cut by the end of a buffer. It
-  // holds until the next such call; a wrong one costs a cut.
+  // fit. With the sizes of the next messages, fewer messages are cut by the end of a buffer. The
+  // hint holds until the next call; a wrong hint costs a cut message.
   void end_receives_at(std::uint64_t missing, std::uint64_t unit) noexcept;
 
   // --- Ending

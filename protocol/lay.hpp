@@ -19,8 +19,8 @@
 
 namespace corelane::protocol::layout {
 
-// Tables have their fields widest first, so that none needs padding; offsets come before numbers of
-// their width, and a UUID, which may lie anywhere, comes before what is narrower than they.
+// The order of a table's fields: widest first, so that none needs padding. Offsets come before
+// numbers of 4 bytes. A UUID needs no alignment; it comes before fields of 2 bytes and 1 byte.
 enum class Rank : std::uint8_t { eight_bytes, offset, four_bytes, uuid, two_bytes, one_byte };
 
 template <class T>
@@ -32,7 +32,7 @@ consteval Rank rank_of() noexcept {
   return sizeof(T) == 2 ? Rank::two_bytes : Rank::one_byte;
 }
 
-// Adds a field if it is of that rank, and notes the slot of one that lies behind the table.
+// Adds a field of rank kRank; `slot` gets the slot of a value that lies behind the table.
 template <Rank kRank, bool kStore, class T>
 [[gnu::always_inline]] constexpr void add_of_rank(Table<kStore>& table,
                                                   flatbuffers::voffset_t field, const T& value,
@@ -50,7 +50,7 @@ template <Rank kRank, bool kStore, class T>
   }
 }
 
-// What lies behind the table; of a number nothing does.
+// Lays a value that lies behind the table; does nothing for a number.
 template <bool kStore, class T>
 [[gnu::always_inline]] constexpr void lay_behind(Writer<kStore>& out, std::size_t slot,
                                                  const T& value) noexcept {
@@ -65,7 +65,7 @@ template <bool kStore, class T>
   }
 }
 
-// The i-th field of a table, as the generated VT_ constants count.
+// The number of a table's i-th field, as in the generated VT_ constants.
 constexpr flatbuffers::voffset_t field_at(std::size_t i) noexcept {
   return static_cast<flatbuffers::voffset_t>(4 + 2 * i);
 }
@@ -93,8 +93,8 @@ template <bool kStore, class Fields, std::size_t... kIndex>
   (lay_behind(out, slots[kIndex], std::get<kIndex>(fields)), ...);
 }
 
-// Any body whose members are the fields of its table. What it calls are functions that are always
-// inlined: with lambdas, which clang 19 did not inline, a frame cost 335 instructions instead of
+// Lays any body whose members are the fields of its table. It calls functions that are always
+// inlined. clang 19 did not inline lambdas here: a frame then cost 335 instructions instead of
 // 187.
 template <bool kStore, class Body>
 [[gnu::always_inline]] constexpr void lay_payload(Writer<kStore>& out, const Body& body) noexcept {

@@ -1,6 +1,6 @@
 #pragma once
-// The members of a body, in the order in which it declares them: what lets one function lay, and
-// one test read, bodies of every kind. Works on aggregates of up to ten members.
+// The members of a body as a tuple, in the order of their declaration, so that one function lays,
+// and one test reads, bodies of every kind. For aggregates of up to ten members.
 
 #include <cstddef>
 #include <tuple>
@@ -25,7 +25,7 @@ consteval std::size_t member_count() noexcept {
 
 }  // namespace detail
 
-// References to them; of a const body const ones.
+// A tuple of references to the members; const references for a const body.
 template <class Body>
 constexpr auto members(Body& body) noexcept {
   constexpr std::size_t kCount = detail::member_count<std::remove_const_t<Body>>();

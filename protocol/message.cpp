@@ -24,9 +24,9 @@ constexpr std::size_t kEventOffsetAt = kEventPayloadAt + kEvent.at(fbs::ChannelE
 constexpr std::size_t kEventPublisherAt =
     kEventPayloadAt + kEvent.at(fbs::ChannelEvent::VT_PUBLISHER);
 
-// Lays the envelope around a payload that lay(writer) writes. Returns the length of the frame; its
-// caller has written the padding at its end. Each form has code of its own, in which every field is
-// at a constant position.
+// Lays the envelope around a payload that lay(writer) writes. Returns the length of the frame; the
+// caller has written the padding at its end. Each form of the envelope has separate code, in which
+// every field is at a constant position.
 template <bool kStore, class Lay>
 std::size_t lay_whole(std::byte* base, const MessageHeader& header, Opcode opcode,
                       const Lay& lay) noexcept {
@@ -69,7 +69,7 @@ void lay_frame(std::span<std::byte> out, const MessageHeader& header, const Body
   // Clears the padding at the end; the body overwrites the rest of these bytes.
   store(out.data() + out.size() - 8, std::uint64_t{0});
   const std::size_t laid = lay_body<true>(out.data(), header, body);
-  // Three instructions a frame: a wrong length must not send on the bytes behind the frame.
+  // Three instructions a frame: with a wrong length, bytes behind the frame would be sent.
   PROTOCOL_ASSERT(laid == out.size());
 }
 

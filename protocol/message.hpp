@@ -30,9 +30,9 @@ struct MessageHeader {
   std::uint64_t span_id = 0;
 };
 
-// A body has the fields of its table, all of them, in the order of the schema; lay.hpp lays them by
-// their types. What is not a table's own (RawBody) or is left out at times (EventBody) is laid
-// there by name.
+// A body has all fields of its table, in the order of the schema; lay.hpp lays them by their types.
+// Two bodies have functions of their own there: RawBody, which has no table, and EventBody, whose
+// publisher may be left out.
 struct WhoAmIBody {
   static constexpr Opcode kOpcode = Opcode::WhoAmI;
   using Table = fbs::WhoAmIRequest;
@@ -179,7 +179,7 @@ std::size_t write_frame(std::span<std::byte> out, const MessageHeader& header,
                         const Body& body) noexcept;
 
 // Writes one frame over all of out, which is frame_bytes(header, body) long and no longer than
-// kBufferBytesMax: for callers that have measured it to find the memory.
+// kBufferBytesMax: for callers that compute the length first to allocate the memory.
 template <class Body>
 void lay_frame(std::span<std::byte> out, const MessageHeader& header, const Body& body) noexcept;
 

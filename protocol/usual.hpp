@@ -20,7 +20,7 @@ struct Laid {
   constexpr std::size_t at(flatbuffers::voffset_t field) const noexcept {
     return table() + load<std::uint16_t>(&bytes[vtable() + field]);
   }
-  // The position of the target of the offset in this field: the count of a vector.
+  // The position to which this field's offset points: the count of a vector.
   constexpr std::size_t target(flatbuffers::voffset_t field) const noexcept {
     return at(field) + load<std::uint32_t>(&bytes[at(field)]);
   }

@@ -62,9 +62,9 @@ VerifiedMessage verify_message(std::span<const std::byte> message) noexcept;
 
 namespace detail {
 
-// The two ways of verify_message(), for tests. The short one knows a message as write_frame()
-// builds requests and replies by its first bytes; false says nothing about the message, and `view`,
-// which comes empty, stays so. The general one takes all of these, too, and reads the same in them.
+// The two paths of verify_message(), for tests. verify_usual() is the fast path: its first bytes
+// identify a message in the layout of write_frame() for requests and replies. False leaves `view`
+// empty and means that verify_any() must decide; it reads the same from usual messages.
 bool verify_usual(std::span<const std::byte> message, MessageView& view) noexcept;
 VerifiedMessage verify_any(std::span<const std::byte> message) noexcept;
 

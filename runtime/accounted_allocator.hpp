@@ -1,7 +1,7 @@
 #pragma once
-// AccountedAllocator: for containers whose size a peer decides. Every byte that they allocate
-// counts in the memory account of the core that uses them. On a thread that is no core (a test of a
-// codec) nothing is counted.
+// AccountedAllocator: for containers whose size a peer decides. Every allocated byte counts in the
+// memory account of the current core. On a thread that is no core (a test of a codec) nothing is
+// counted.
 
 #include <cstddef>
 #include <memory>

@@ -1,7 +1,7 @@
 #pragma once
-// AccountedSize: what one holder has in the account of its core, where the memory itself does not
-// tell (AccountedAllocator): set() books the difference to what was booked before, and the
-// destructor gives the rest back. On a thread that is no core (a test of a codec) nothing is
+// AccountedSize: the bytes of one holder in its core's account, for memory that does not count
+// itself (AccountedAllocator does). set() books the difference to the last value; the destructor
+// books the rest back. On a thread that is no core (a test of a codec) nothing is
 // counted.
 
 #include <cstddef>
@@ -19,17 +19,17 @@ class AccountedSize {
   AccountedSize(const AccountedSize&) = delete;
   AccountedSize& operator=(const AccountedSize&) = delete;
 
-  // `unfinished`: what belongs to something that is not whole yet, of `bytes` or of memory that is
-  // counted elsewhere. Called whenever some of that has come.
+  // `unfinished`: bytes of an unfinished message or body, part of `bytes` or counted elsewhere.
+  // Call it whenever more of the message has come.
   void set(std::size_t bytes, std::size_t unfinished) noexcept {
     if (unfinished == 0 && unfinished_ == 0 && bytes == bytes_) return;
     book(bytes, unfinished);
   }
-  // The same, of memory that counts itself.
+  // The same for memory that counts itself.
   void set_unfinished(std::size_t unfinished) noexcept { set(bytes_, unfinished); }
   std::size_t bytes() const noexcept { return bytes_; }
   std::size_t unfinished() const noexcept { return unfinished_; }
-  // When it was last booked: while something is unfinished, when some of it last came.
+  // The time of the last booking: for an unfinished message, when its last part came.
   Nanoseconds booked_at() const noexcept { return booked_at_; }
 
  private:

@@ -5,19 +5,19 @@
 //   const auto addresses = co_await blocking([name] { return look_up(name); });
 //   const auto soon = co_await with_timeout(kSecond, blocking([name] { return look_up(name); }));
 //
-// The result comes back to the core that asked, and so does an exception. The wait can be given up,
-// like a wait in submit_to (runtime/submit.hpp), so the function must own what it uses: a function
-// that has started runs to its end; one that no thread has started is not run. The return value is
-// destroyed on the core.
+// The result, or an exception, comes back to the calling core. The wait can be cancelled, like a
+// wait in submit_to (runtime/submit.hpp). After a cancel, a started function still runs to its end,
+// so it must own the data that it uses; a function that has not started is not run. The return
+// value is destroyed on the core.
 //
-// There are RuntimeOptions::blocking_threads threads, started with the first call. At most
-// blocking_queue_max calls of all cores together run or wait for a thread, and each core has its
-// share of them; further calls wait on their core, first come first served. Functions run outside
-// of any core: no Core::current(), no co_await, and post() as the only way in. Runtime::run waits
-// for functions that still run.
+// The first call starts RuntimeOptions::blocking_threads threads. At most blocking_queue_max calls
+// of all cores together run or wait for a thread, and each core has its share of them; further
+// calls wait on their core, in FIFO order. Functions run outside of any core: no Core::current(),
+// no co_await; post() is the only way to a core. Runtime::run waits for functions that still
+// run.
 //
 // In a simulation a function runs in the single thread, after a seeded delay; at most
-// blocking_threads of them are under way at once.
+// blocking_threads functions are under way at once.
 
 #include <atomic>
 #include <coroutine>
@@ -37,13 +37,13 @@ namespace corelane::runtime {
 // One call: goes from its core to a thread, and comes home through the core's inbox.
 class BlockingJob : public detail::Errand, public Posted {
  public:
-  // Hands the job to the pool. It holds one of the core's permits and gives it back at home.
+  // Hands the job to the pool. It holds one of the core's permits and returns it on that core.
   void send(detail::ErrandWaiter& waiter) noexcept;
-  // The wait was given up: it destroys itself at home.
+  // The wait was cancelled: the job destroys itself on its home core.
   void give_up() noexcept;
-  // On a thread of the pool: calls the function unless nobody waits any more, and sends it home.
+  // On a thread of the pool: calls the function unless the wait was cancelled; posts the job home.
   void work() noexcept;
-  // Posted to the home core. A core that ends destroys its jobs, as errands.
+  // Posted to the home core. A core that ends destroys its jobs, as it does its errands.
   void run() noexcept final;
   void drop() noexcept final {}
 
@@ -122,8 +122,8 @@ class AwaitBlocking final : private ErrandWaiter {
 template <class Function>
 Task<std::invoke_result_t<Function&>> blocking(Function function) {
   Semaphore& permits = Core::current().runtime().blocking_pool().permits(Core::current().id());
-  // Allocated before a permit is taken, which would have to be given back: the allocation may
-  // throw.
+  // Allocated before a permit is taken: the allocation may throw, and would then have to give the
+  // permit back.
   auto call = std::make_unique<detail::BlockingCall<Function>>(std::move(function), permits);
   const auto permitted = co_await permits.acquire();
   if (!permitted) co_return detail::given_up<std::invoke_result_t<Function&>>();

@@ -1,14 +1,14 @@
 #pragma once
 // BufferPool: the receive buffers of one core, which the kernel fills (provided buffers), in groups
-// of equal size. A buffer is the kernel's, or is held by leases; the last lease gives it back. An
+// of equal size. A buffer is the kernel's, or is held by leases; the last lease returns it. An
 // idle connection holds none. All on one core.
 //
 //   kernel --completion--> lease (handler, send queue: share()) --last one gone--> kernel
 //
-// The kernel is given a share of each group, which grows when the kernel runs out (grow()): it
-// cycles through all buffers that it has, so memory beyond its needs stays untouched, and used
-// memory stays in the cache. For each buffer that it takes, it is given a spare one, the most
-// recently used first.
+// The kernel has a share of each group, which grows when the kernel runs out (grow()). The kernel
+// cycles through all buffers of its share. So a small share leaves the other memory untouched, and
+// keeps used memory in the cache. For each buffer that the kernel takes, it gets a spare one, the
+// most recently used first.
 //
 // Running out is ordinary load: receives end with ENOBUFS and are armed again when buffers return
 // (on_returned). Under ASan a buffer that went home is poisoned until the kernel hands it out
@@ -27,8 +27,8 @@
 
 namespace corelane::runtime {
 
-// Which buffer of which pool, for places that store many (send queues). A plain value: copies do
-// not change the leases; the holder knows which copy owns one.
+// Names a buffer of a pool, for places that store many (send queues). A plain value: copies do not
+// change the leases; the holder knows which copy owns a lease.
 struct BufferId {
   std::uint16_t group;  // no initializers: it lies in a union there
   std::uint16_t buffer;
@@ -87,7 +87,7 @@ class BufferPool {
     std::uint32_t buffer_bytes = 0;
     std::uint32_t count = 0;
     std::uint32_t out = 0;
-    std::uint32_t given_max = 0;        // the kernel's share, while there are spare ones
+    std::uint32_t given_max = 0;        // the kernel's share, while there are spare buffers
     std::uint32_t taken = 0;            // since it last grew
     std::vector<std::uint16_t> spare;   // not the kernel's and not out, last used at the back
     std::vector<std::uint32_t> leases;  // a buffer; one for each piece that is to be sent from it

@@ -74,15 +74,15 @@ void Core::on_wake(const Completion& completion) noexcept {
 }
 
 // The loop. One turn, in this order:
-//   1. Reap completions: what the kernel has done decides what there is to do. Handlers of streams
-//      run here, as plain functions.
+//   1. Reap completions first: they make the work of the turn. Handlers of streams run here, as
+//      plain functions.
 //   2. Timers: after completions, so that an answer that came just in time beats its deadline.
-//   3. Lanes in: what other cores ask of us; their answers leave in this turn's step 5.
-//   4. Ready coroutines: those that steps 1 to 3 made ready. One that becomes ready here waits for
-//      the next turn.
+//   3. Lanes in: requests of other cores; our answers leave in step 5 of this turn.
+//   4. Ready coroutines, made ready by steps 1 to 3. A coroutine that becomes ready in this step
+//      waits for the next turn.
 //   5. Flush: one send per stream, one batch per lane; last, so that all output of the turn leaves
-//      together.
-//      Before it, while the core holds too much memory, some connections that hold most are ended.
+//      together. Before the flush, while the core holds too much memory, some of the connections
+//      that hold most are ended.
 //   6. One io_uring_enter that submits everything and waits, if there is nothing left to do.
 // Every step is bounded, so that none starves the others.
 void Core::turn() noexcept {

@@ -1,7 +1,7 @@
 #pragma once
 // Core: everything that one pinned thread owns: its ring, timers, lanes, ready coroutines, memory
-// and random numbers. All of it belongs to that thread and is used without locks; Core::current()
-// finds it from anywhere. Work never migrates to another core: crossing over is a message
+// and random numbers. All of it belongs to the thread and is used without locks; Core::current()
+// finds it from anywhere. Work never migrates to another core: work for another core is a message
 // (runtime/lanes.hpp, submit_to).
 
 #include <array>
@@ -41,9 +41,9 @@ struct ReplyWaiterBase {
   const void* type;
 };
 
-// A function that another core or thread runs for this core, in memory that outlives the coroutine
-// that awaits it. The core gets it back; at its end, when nothing runs any more, it destroys those
-// that have not come back.
+// A function that another core or thread runs for this core, in memory that outlives the awaiting
+// coroutine. It comes back to this core. A core that ends, when nothing runs any more, destroys the
+// errands that have not come back.
 class Errand {
  public:
   Errand(const Errand&) = delete;
@@ -187,13 +187,13 @@ class Core {
 
   // The memory that this core holds for its peers. Its budget is the core's share of the runtime's.
   MemoryAccount& memory() noexcept { return memory_; }
-  // Memory of SharedBytes that this core keeps: of its own ones those that any core still holds, of
-  // others those that it holds itself, each counted once.
+  // Memory of SharedBytes that this core keeps, each block counted once: blocks of this core that
+  // any core still holds, and blocks of other cores that this core holds.
   std::size_t shared_bytes() const noexcept { return memory_.held(MemoryKind::shared); }
 
-  // While anybody holds them, the core takes nothing from its lanes, from the next message on, and
-  // other cores see full lanes. For a caller with more work than one turn allows. Each `true` has
-  // its `false`.
+  // While the lanes are held, the core takes no message from them (the current one still ends), and
+  // other cores see full lanes. For a caller with more work than one turn allows. Calls nest: each
+  // `true` needs its `false`.
   void hold_lanes(bool held) noexcept { lanes_.hold(held); }
 
   // --- For the driver of the core (Runtime, or the simulation's world)
@@ -205,8 +205,8 @@ class Core {
   }
   bool stopping() const noexcept { return stopping_; }
   // True when the core needs no more turns. Messages that wait for room in a lane must have left,
-  // since one of them may be another core's stop; those to a core that has ended are dropped. The
-  // own lane is empty, and nobody holds the lanes.
+  // since one of them may be another core's stop; messages to a core that has ended are dropped.
+  // The own lane is empty, and the lanes are not held.
   bool finished() const noexcept {
     return stopping_ && lanes_.at_rest() && running_for_others_ == 0;
   }

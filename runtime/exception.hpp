@@ -1,8 +1,8 @@
 #pragma once
-// Exceptions that reach the end of their way. Inside a task they cross co_await, also between cores
-// (runtime/task.hpp, runtime/submit.hpp). Nobody awaits the root of a spawned task: an exception
-// that arrives there is counted (Core::Counters::exceptions) and logged with the task's name and
-// what(), at most LogReason::kLinesPerSecond a second, and the process goes on. This includes
+// Uncaught exceptions. Inside a task an exception crosses co_await, also between cores
+// (runtime/task.hpp, runtime/submit.hpp). The root of a spawned task has no awaiting coroutine: an
+// exception that leaves it is counted (Core::Counters::exceptions) and logged with the task's name
+// and what(), at most LogReason::kLinesPerSecond a second, and the process goes on. This includes
 // std::bad_alloc.
 
 #include <exception>
@@ -12,10 +12,10 @@ namespace corelane::runtime {
 
 class CancelScope;
 
-// Thrown by a wait that was given up and cannot return an error: submit_to and blocking of a
-// function that returns no Result, in a cancelled scope. with_timeout turns it into an error. A
-// task of a cancelled group that ends with it did what it was asked to do, and is neither counted
-// nor logged.
+// Thrown by a cancelled wait that cannot return an error: submit_to and blocking of a function that
+// returns no Result, in a cancelled scope. with_timeout turns it into an error. A task of a
+// cancelled group may end with it: this is expected, and neither counted nor
+// logged.
 class Cancelled : public std::exception {
  public:
   const char* what() const noexcept override { return "the wait was given up"; }

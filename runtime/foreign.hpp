@@ -1,11 +1,11 @@
 #pragma once
 // A thread that is no core, behind lanes: for a store, an engine, a library that blocks. Each core
-// has a lane to it and one back, as between cores: what a core sends in a turn leaves at its end, a
-// running thread is never signalled, a full lane is backpressure (Lanes::congested) and never loss.
-// The thread takes all that the cores have sent in one batch, so that a store can commit it as one.
+// has a lane to it and one back, as between cores: messages of a turn leave at its end, a running
+// thread is never signalled, a full lane is backpressure (Lanes::congested) and never loss. The
+// thread takes the waiting messages of all cores as one batch, which a store can commit at once.
 //
 //   struct Put { ReplyName answer_to; Row* row; };  // trivially copyable, at most 56 bytes
-//   class Store {                                   // used on that thread alone
+//   class Store {                                   // used only on that thread
 //    public:
 //     using Request = Put;
 //     void handle(std::span<const Incoming<Put>> batch, ForeignAnswers& answers) {
@@ -21,13 +21,13 @@
 //       // co_return co_await store.ask<bool>([&](ReplyName to) { return Put{to, row}; });
 //   co_await store.stop();
 //
-// A wait for an answer can be given up (runtime/reply.hpp); the request is handled all the same, so
-// it must own what it points to. The thread has no Core::current(); post() is another way from it
-// to a core. What `handle` throws is logged, and the thread goes on with the next batch; requests
-// of the batch that it has not answered are never answered, so their waits end at their deadlines.
+// A wait for an answer can be cancelled (runtime/reply.hpp); the request is still handled, so it
+// must own the memory that it points to. The thread has no Core::current(); post() is another way
+// from it to a core. An exception from `handle` is logged, and the thread goes on with the next
+// batch. Unanswered requests of the batch stay unanswered, so their waits end at their deadlines.
 //
-// In a simulation the same handler is called as an event of the world, after the time that an
-// operation takes; one whose answers wait for room gets nothing new until they have left.
+// In a simulation the same handler is called as an event of the world, after the time of an
+// operation. While its answers wait for room in a lane, the handler gets no new batch.
 
 #include <array>
 #include <atomic>
@@ -123,7 +123,7 @@ class ForeignThread {
   virtual ThreadWaker& waker() noexcept = 0;
   // Error: the errno of the call that failed.
   virtual Result<void> start(const char* name) = 0;
-  // Called when the thread takes nothing more: waits until it has ended.
+  // Called when the thread takes no more messages: waits until it has ended.
   virtual void join() noexcept = 0;
 
  protected:

@@ -1,7 +1,7 @@
 #pragma once
 // Inbox: functions that threads outside of the cores hand to a core. Any thread pushes without a
 // lock. The push that finds the inbox empty rings the bell of the core's ring; the core then takes
-// all at once. So a core that nobody posts to pays nothing. It belongs to the Runtime and outlives
+// all at once. So an unused inbox costs its core nothing. It belongs to the Runtime and outlives
 // the core: a push to a core that has ended is refused.
 
 #include <atomic>
@@ -11,7 +11,7 @@
 
 namespace corelane::runtime {
 
-// An element of the inbox. It owns itself: run() or drop(), whichever is called, ends it.
+// An element of the inbox. It owns itself: either run() or drop() is called, and ends it.
 class Posted {
  public:
   Posted(const Posted&) = delete;

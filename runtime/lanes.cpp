@@ -66,14 +66,14 @@ void Lanes::push(CoreId to, const LaneMessage& message) noexcept {
   ++counters_.sent;
 }
 
-// Bytes that wait for this peer, after a look at how far it has consumed.
+// Bytes that wait for this peer. Reads the peer's index first, and updates bytes_taken.
 std::uint64_t Lanes::weigh(CoreId to) noexcept {
   Outgoing& out = outgoing_[to];
   if (to == self_) {
     return own_waits() ? out.bytes_waiting() : 0;
   }
   if (matrix_.word(to).gone.load(std::memory_order_relaxed)) {
-    out.bytes_taken = out.bytes;  // it takes nothing; what is in front of its lane is dropped
+    out.bytes_taken = out.bytes;  // the peer takes no messages; waiting ones are dropped
     return 0;
   }
   const SpscRing<LaneMessage>& lane = matrix_.lane(self_, to);
@@ -102,7 +102,7 @@ bool Lanes::is_any_heavy() noexcept {
 void Lanes::flush() noexcept {
   if (is_heavy_) is_heavy_ = is_any_heavy();
   if (dirty_.empty()) {
-    is_long_ = false;  // the own lane may have been, and has been taken
+    is_long_ = false;  // a long own lane has been taken by now
     congested_ = is_heavy_;
     return;
   }
@@ -144,7 +144,7 @@ void Lanes::flush_to(CoreId to) noexcept {
 
 void Lanes::keep_rest(CoreId to) noexcept {
   Outgoing& out = outgoing_[to];
-  // Relaxed: a peer that has left takes nothing, whenever that is seen.
+  // Relaxed: a peer that has left takes no messages, so a late read does no harm.
   if (matrix_.word(to).gone.load(std::memory_order_relaxed)) {
     out.queue.clear();
     out.sent = 0;
@@ -237,7 +237,7 @@ std::size_t Lanes::deliver_own() noexcept {
   const std::size_t begin = own.sent;
   const std::size_t end = own.queue.size();
   if (begin == end) return 0;
-  // Messages that these messages send to this core again stay for the next turn.
+  // Messages that these messages send to their own core stay for the next turn.
   const std::uint64_t bytes = own.bytes;
   while (own.sent < end && holders_ == 0) {
     LaneMessage message = own.queue[own.sent++];
@@ -245,7 +245,7 @@ std::size_t Lanes::deliver_own() noexcept {
   }
   const std::size_t delivered = own.sent - begin;
   if (own.sent == end) own.bytes_taken = bytes;
-  // As in keep_rest(): each message is moved once at most.
+  // As in keep_rest(): each message is moved at most once.
   if (own.sent > own.queue.size() / 2) {
     own.queue.erase(own.queue.begin(), own.queue.begin() + static_cast<std::ptrdiff_t>(own.sent));
     own.sent = 0;

@@ -1,23 +1,23 @@
 #pragma once
-// Lanes: how cores talk. One single-producer single-consumer ring for each ordered pair of cores,
-// with a local queue in front, so that sending never fails, never blocks and never spins.
+// Lanes: messages between cores. One single-producer single-consumer ring for each ordered pair of
+// cores, with a local queue in front, so that sending never fails, never blocks and never spins.
 //
 // A message is a trivially copyable struct of at most kLaneMessageBytes with a member
 // `void deliver(CoreId from)`, which runs on the receiving core. Messages of one lane arrive in the
-// order sent; there is no order between lanes. What was sent in a turn leaves at its end, in one
+// order sent; there is no order between lanes. The messages of a turn leave at its end, in one
 // batch a lane.
 //
-// Backpressure: when a local queue is longer than kBacklogMax, or when the memory that messages to
-// one peer hold until it takes them is more than kBytesMax, congested() is true until half of that
-// is left, and the code that takes in new work (net's receive path) must pause. The own lane, which
-// is empty after each turn, counts only while it is held. Messages that
-// answer messages are still accepted: they are bounded by the work that was let in.
-// A message that holds memory says how much by a member `std::size_t lane_bytes() const`.
+// Backpressure: congested() becomes true when a local queue is longer than kBacklogMax, or when the
+// messages that one peer has not taken hold more than kBytesMax of memory. It stays true until half
+// of that is left; until then the code that takes in new work (net's receive path) must pause. The
+// own lane is empty after each turn, and counts only while it is held. Answers to messages are
+// still accepted: the work that was let in bounds them. A message that holds memory gives its size
+// by a member `std::size_t lane_bytes() const`.
 //
 // Threads that are no cores (runtime/foreign.hpp) have lanes to and from each core, too, under
 // numbers behind those of the cores; they are connected when such a thread starts.
 //
-// Waking: a core that goes to sleep says so in its wake word; a sender that finds it asleep wakes
+// Waking: a core that goes to sleep sets its wake word; a sender that finds the word set wakes
 // it with Ring::wake. A running core is never signalled. (The two sides are Dekker's pattern:
 // publish the tail, then read the word; store the word, then read the tail; all four sequentially
 // consistent.)
@@ -77,7 +77,7 @@ class ThreadWaker {
 struct alignas(kCacheLine) WakeWord {
   std::atomic<std::uint32_t> sleeping{0};
   std::atomic<std::int32_t> wake_handle{-1};  // of a core's ring, for other cores
-  // The core or thread takes nothing any more: messages that wait for room in a lane to it are
+  // The core or thread takes no more messages: messages that wait for room in a lane to it are
   // dropped.
   std::atomic<bool> gone{false};
   ThreadWaker* waker = nullptr;  // of a thread; set before its lanes are known to anybody
@@ -88,7 +88,7 @@ struct alignas(kCacheLine) WakeWord {
 // they lay beside what one core writes in each turn.
 class alignas(kCacheLine) LaneMatrix {
  public:
-  // `threads`: how many threads outside of the cores there may be at once.
+  // `threads`: most threads outside of the cores at once.
   LaneMatrix(CoreId cores, std::uint32_t slots, CoreId threads = 0);
   CoreId cores() const noexcept { return cores_; }
   CoreId peers_max() const noexcept { return peers_; }
@@ -156,14 +156,14 @@ class Lanes {
   }
 
   bool congested() const noexcept { return congested_; }
-  // See Core::hold_lanes(). A message may do so: those behind it wait.
+  // See Core::hold_lanes(). A message may hold the lanes: the messages behind it wait.
   void hold(bool held) noexcept {
     RT_DEBUG_ASSERT(held || holders_ != 0);
     holders_ += held ? 1U : -1U;
   }
   // True if messages wait for room in a lane: the core must not sleep for long.
   bool backlogged() const noexcept { return backlog_total_ != 0; }
-  // Nothing waits for room or in the own lane, and nobody holds the lanes.
+  // No message waits for room or in the own lane, and the lanes are not held.
   bool at_rest() const noexcept {
     return backlog_total_ == 0 && holders_ == 0 && outgoing_[self_].queue.empty();
   }
@@ -188,7 +188,7 @@ class Lanes {
  private:
   // `bytes` is a running total and never falls. A peer that has consumed the ring up to the mark
   // has taken `bytes_marked`; then the mark moves to the end. So the peer's index is read only
-  // while much seems to wait, and bytes_waiting() may be too high by the bytes that the peer has
+  // while many bytes seem to wait. bytes_waiting() may be too high by the bytes that the peer has
   // taken beyond the mark.
   struct Outgoing {
     std::vector<LaneMessage> queue;  // [sent, size) waits for room
@@ -207,7 +207,7 @@ class Lanes {
   void wake_if_asleep(CoreId to) noexcept;
   std::size_t receive_from(CoreId from) noexcept;
   std::size_t deliver_own() noexcept;
-  // The own lane has messages that a turn could not take: else the next turn takes them all.
+  // The next turn may not take all messages of the own lane: it is held, or was held this turn.
   bool own_waits() const noexcept { return holders_ != 0 || own_is_left_; }
 
   LaneMatrix& matrix_;
@@ -217,8 +217,8 @@ class Lanes {
   bool congested_ = false;
   bool is_long_ = false;       // congested by messages
   bool is_heavy_ = false;      // by bytes
-  CoreId first_ = 0;           // whose lane is looked at first: rotates, so that none starves
-  std::uint32_t holders_ = 0;  // nothing is taken while there are any
+  CoreId first_ = 0;           // the sender whose lane comes first: rotates, so that none starves
+  std::uint32_t holders_ = 0;  // holds of hold(); not 0: no messages are taken
   bool own_is_left_ = false;
   std::size_t backlog_total_ = 0;
   std::vector<Outgoing> outgoing_;

@@ -14,11 +14,11 @@
 //   log_limited(kRefusedOrigin, LogLevel::info,
 //               [&] { return fmt::format("refused origin {} of {}", origin, peer); });
 //
-// At most LogReason::kLinesPerSecond of a reason are written in a second; for the others the
-// function is not called, and one line says how many they were ("refused origin: 37 more").
+// At most LogReason::kLinesPerSecond lines of a reason are written in a second. For further lines
+// the function is not called, and one line gives their number ("refused origin: 37 more").
 //
-// A process that never calls start_log(), or that can create no thread, has none: then the caller
-// of log() writes its line itself, as far as the stream takes it at once
+// Without a writing thread (start_log() was not called, or cannot create one) the caller of log()
+// writes its line itself, as far as the stream takes it at once
 // (runtime/standard_stream.hpp).
 
 #include <atomic>
@@ -80,13 +80,13 @@ void log_limited(LogReason& reason, LogLevel level, Text&& text) {
   }
 }
 
-// Starts the writing thread. False: none can be created, and everything works as without it. Called
-// by a thread that has no affinity to a core yet. Opens /dev/null in the place of standard streams
-// that are closed.
+// Starts the writing thread. False: no thread can be created; callers of log() write their lines
+// themselves. Call it from a thread that is not pinned yet. Opens /dev/null in the place of closed
+// standard streams.
 bool start_log() noexcept;
 
-// Waits until all lines are written, with those that say how many were left out, but at most this
-// long. Call it before the process ends.
+// Waits until all lines are written, also the lines that count suppressed ones, but at most
+// this long. Call it before the process ends.
 inline constexpr int kLogFlushMs = 500;
 void flush_log(int milliseconds = kLogFlushMs) noexcept;
 

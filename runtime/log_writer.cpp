@@ -167,7 +167,7 @@ void Log::tell_left_out(LogReason& reason) noexcept {
   push_log(line.finished());
 }
 
-// Tells how many lines were left out, of all reasons, or only of those whose second is over.
+// Logs the number of suppressed lines, of all reasons, or only of reasons whose second is over.
 void Log::tell_left_out(bool all) noexcept {
   if (!some_left_out_.exchange(false, std::memory_order_acquire)) return;
   const auto second = static_cast<std::uint64_t>(clock_() / kSecondNs);
@@ -193,7 +193,7 @@ bool Log::start() noexcept {
   ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   ::pthread_attr_setstacksize(&attributes, kStackBytes);
   // The thread inherits a full mask: the process's signals go to other threads, and the SIGPIPE of
-  // its own writes to nobody.
+  // its own writes stays blocked.
   sigset_t all;
   sigset_t before;
   ::sigfillset(&all);
@@ -251,7 +251,7 @@ void Log::wake() noexcept {
     return;
   }
   const std::uint64_t one = 1;
-  // It cannot be full before 2^64 lines have been logged.
+  // The counter cannot overflow before 2^64 lines have been logged.
   [[maybe_unused]] const ssize_t written = ::write(event_, &one, sizeof one);
 }
 
@@ -318,7 +318,7 @@ void Log::tell_lost() noexcept {
   const std::uint64_t lost = lost_.exchange(0, std::memory_order_relaxed);
   if (lost == 0) return;
   std::array<char, 256> text;
-  // A notice that finds no room counts as one lost line, and stands for all of these.
+  // If the notice itself is lost, push() counts one lost line; the others are added back.
   if (!err_.queue.push({text.data(), lost_notice(lost, text)}, lost_, nullptr)) {
     lost_.fetch_add(lost - 1, std::memory_order_relaxed);
   }

@@ -1,6 +1,6 @@
 #pragma once
-// MemoryAccount: what one core holds for its peers, by kind, against the core's budget. Each place
-// that allocates memory whose amount a peer decides adds it here, and takes it off when it frees
+// MemoryAccount: the memory that one core holds for its peers, by kind, and the core's budget. Code
+// that allocates memory whose amount a peer decides adds it here, and removes it when it frees
 // it; the layers above ask reached() before they take on more. Belongs to one core
 // (Core::memory()); plain counters, no locks, no allocation.
 //
@@ -9,9 +9,9 @@
 //
 // The last part of the budget is for memory that is not counted: fragments of the allocator,
 // connections, operations in flight of closed connections. (10,000 peers that read nothing,
-// messages of 64 KiB: a process takes a fifth more than is counted.)
+// messages of 64 KiB: a process takes a fifth more than the counted memory.)
 //
-// What gives way at which level: see services/README.md.
+// The effect of each level: see services/README.md.
 
 #include <array>
 #include <cstddef>
@@ -27,7 +27,7 @@ enum class MemoryKind : std::uint8_t {
   shared,           // SharedBytes: those of this core, and those of others that it holds
   messages,         // joined, unfinished or whole, and answers that are kept until sent
   http,             // bodies of requests
-  handlers,         // what requests hold that handlers of the application serve
+  handlers,         // requests that handlers of the application serve
 };
 inline constexpr std::size_t kMemoryKinds = 6;
 
@@ -54,12 +54,12 @@ class MemoryAccount {
     total_ += bytes;
   }
   void remove(MemoryKind kind, std::size_t bytes) noexcept {
-    RT_ASSERT(held_[index(kind)] >= bytes);  // else the core would shed for ever
+    RT_ASSERT(held_[index(kind)] >= bytes);  // an underflow would keep the core shedding
     held_[index(kind)] -= bytes;
     total_ -= bytes;
   }
 
-  // The part of `messages` and `http` that is not whole yet; it has a limit of its own.
+  // The unfinished part of `messages` and `http`; it has a separate limit.
   void add_unfinished(std::size_t bytes) noexcept { unfinished_ += bytes; }
   void remove_unfinished(std::size_t bytes) noexcept {
     RT_ASSERT(unfinished_ >= bytes);
@@ -69,8 +69,8 @@ class MemoryAccount {
   // SIZE_MAX: none.
   std::size_t unfinished_max() const noexcept { return unfinished_max_; }
 
-  // Called at the end of each turn while the core holds too much (is_over()); it must close some of
-  // the holders. `unfinished_bytes_max`: see add_unfinished().
+  // Called at the end of each turn while the core holds too much (is_over()); the function closes
+  // some of the holders. `unfinished_bytes_max`: see add_unfinished().
   using Relief = void (*)(void* context) noexcept;
   void set_relief(Relief function, void* context, std::size_t unfinished_bytes_max) noexcept {
     relief_ = function;
@@ -91,7 +91,7 @@ class MemoryAccount {
     return pressure == MemoryPressure::none ||
            total_ > levels_[static_cast<std::size_t>(pressure) - 1];
   }
-  // Bytes to give back until `pressure`, which is not `none`, is not reached any more.
+  // Bytes to give back to get below `pressure`, which is not `none`.
   std::size_t excess(MemoryPressure pressure) const noexcept {
     RT_ASSERT(pressure != MemoryPressure::none);
     return reached(pressure) ? total_ - levels_[static_cast<std::size_t>(pressure) - 1] : 0;

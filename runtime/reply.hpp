@@ -10,7 +10,7 @@
 // The wait can be given up: cancelling the scope of the coroutine that awaits (with_timeout, a
 // group that ends) ends it at once with ErrorCode::cancelled. A ReplyName is {core, slot,
 // generation}; the answer of a wait that was given up finds the generation gone, and is dropped.
-// The request is not undone by that.
+// A cancelled wait does not undo the request.
 
 #include <coroutine>
 #include <cstdint>
@@ -75,8 +75,8 @@ class ReplyAwaiter final : private detail::ReplyWaiter<T>, private Cancellable {
   }
 
  private:
-  // In a catch block. Rethrows, unless the coroutine is scheduled already: nothing can take the
-  // exception then.
+  // In a catch block. Rethrows, unless the coroutine is scheduled already: it then cannot get the
+  // exception.
   [[gnu::cold, gnu::noinline]] bool was_over_when_it_threw() {
     if (Core::current().take_reply(reply_) == nullptr) {
       detail::report_escaped(name_);

@@ -30,7 +30,7 @@ namespace corelane::runtime {
 // The handler of a completion, at most kSinksMax kinds a core (Core::set_sink).
 enum class Sink : std::uint8_t {
   operation = 0,  // a coroutine waiting in an operation slot
-  ignore = 1,     // nobody: the result does not matter (cancel requests, wake-ups)
+  ignore = 1,     // none: the result does not matter (cancel requests, wake-ups)
   wake = 2,       // another core's message arrived
   accept = 3,     // net: a listener
   receive = 4,    // net: a stream's incoming side
@@ -76,8 +76,8 @@ struct RingOptions {
 struct ListenOptions {
   int backlog = 4096;
   bool reuse_port = true;  // one listener a core on the same address (TCP)
-  // Rights of the file of a Unix socket, set before anybody can connect; -1 leaves those that the
-  // kernel gives it: this user, and the rights that the umask lets through.
+  // Mode and owners of a Unix socket's file, set before a client can connect. -1 keeps the kernel's
+  // defaults: this user, and the mode that the umask allows.
   std::int64_t unix_mode = -1;
   std::int64_t unix_owner = -1;
   std::int64_t unix_group = -1;
@@ -153,8 +153,8 @@ class Ring {
   Result<Descriptor> listen(const Address& address, const ListenOptions& options) noexcept;
   // A stream socket to connect() with.
   Result<Descriptor> open_socket(int family) noexcept;
-  // Sets the address to connect from. The port is chosen when it connects, so that each destination
-  // can use all ports. Errors: errnos of bind(2); a simulation has no such addresses (unsupported).
+  // Sets the address to connect from. The port is chosen at connect(), so that each destination can
+  // use all ports. Errors: errnos of bind(2); a simulation has no source addresses (unsupported).
   Result<void> bind_source(Descriptor socket, const Address& source) noexcept;
   // Not for direct descriptors (errno EBADF): no system call takes them; see read_peer_address().
   Result<Address> local_address(Descriptor socket) noexcept;
@@ -178,8 +178,8 @@ class Ring {
   void receive_selected(Descriptor socket, std::uint16_t group, Token token,
                         std::uint32_t bytes_max = 0) noexcept;
   void receive(Descriptor socket, std::span<std::byte> into, Token token) noexcept;
-  // Reads exactly `bytes` of the peer's address, also of a direct descriptor. Done when it is
-  // handed over, and never in flight. EINVAL: the address is shorter than that. Linux 6.7.
+  // Reads exactly `bytes` of the peer's address, also of a direct descriptor. Completes at
+  // submission, and is never in flight. EINVAL: the address is shorter. Linux 6.7.
   void read_peer_address(Descriptor socket, sockaddr* into, socklen_t bytes, Token token) noexcept;
   // Sends with MSG_NOSIGNAL | MSG_WAITALL: the kernel goes on after a short send by itself, but a
   // short count can still come (a signal, a reset, the simulation) and must be resumed.

@@ -27,7 +27,7 @@ class BlockingPool {
   BlockingPool& operator=(const BlockingPool&) = delete;
   // On any core.
   virtual void run(BlockingJob& job) noexcept = 0;
-  // How many more calls this core may have in the pool; used on that core.
+  // The calls that this core may still have in the pool; used on that core.
   Semaphore& permits(CoreId core) noexcept { return *permits_[core]; }
 
  protected:

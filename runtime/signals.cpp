@@ -32,7 +32,7 @@ SignalStream::~SignalStream() {
 
 // Any signal of the process wakes everything that waits at a signalfd. A read through the ring ends
 // with EAGAIN after 128 wake-ups without a signal of ours (Linux 6.18, APOLL_MAX_RETRY); a poll
-// tolerates any number. The stall monitor alone sends its signal more often than that.
+// tolerates any number. The signals of the stall monitor are more frequent than that.
 Task<Result<int>> SignalStream::next() {
   if (!descriptor_.valid()) co_return Unexpected{Error::from_errno(create_errno_)};
   for (;;) {

@@ -1,7 +1,7 @@
 #pragma once
-// Writing to a descriptor that other processes share (stdout, stderr) without waiting for a slow
-// reader. O_NONBLOCK would be set for every process that has the pipe or the terminal, a shell
-// among them, so it is not touched: each kind of file has another way not to wait.
+// Writes to a descriptor that other processes share (stdout, stderr) without waiting for a slow
+// reader. O_NONBLOCK would be set for every process that has the pipe or the terminal, for example
+// a shell, so it is not changed. Each kind of file has another way to avoid the wait.
 //
 //   socket    send(2) with MSG_DONTWAIT
 //   pipe      pwritev2(2) with RWF_NOWAIT (Linux 6.4); before that, poll(2) and at most PIPE_BUF

@@ -112,9 +112,9 @@ class CallOn {
   Outcome<Value> outcome_;
 };
 
-// A function on its way to another core and back. Only its messages point to it: the request goes
-// there, the reply comes back, and a request to cancel goes there and comes back, too. When all are
-// back it is destroyed on this core, by the waiter if there is one.
+// A function on its way to another core and back. Only messages point to it: the request and its
+// reply, and a request to cancel, which also comes back. When all messages are back it is destroyed
+// on this core, by the waiter if there is one.
 template <class Function>
 class Submission final : public Errand {
  public:
@@ -228,7 +228,7 @@ class [[nodiscard]] SubmitTo {
     bool await_ready() const noexcept { return false; }
     template <class Promise>
     bool await_suspend(std::coroutine_handle<Promise> handle) {
-      // Allocated before the scope knows of this wait: the allocation may throw.
+      // Allocated before this wait is registered in the scope: the allocation may throw.
       auto submission = std::make_unique<Submission>(std::move(submit_.function_));
       if (!begin(handle)) return false;
       submission_ = submission.release();

@@ -90,8 +90,8 @@ namespace detail {
 // that tasks without exceptions pay nothing.
 enum class TaskOutcome : std::uint8_t { none, value, exception };
 
-// Moves the exception out, so that no destructor of a task has to look for one: the code that
-// starts a task takes its outcome.
+// Moves the exception out. The code that starts a task takes its outcome, so no destructor of a
+// task has to check for an exception.
 inline std::exception_ptr move_out(std::exception_ptr& exception) noexcept {
   std::exception_ptr moved = std::move(exception);
   exception.~exception_ptr();  // NOLINT(bugprone-use-after-move): what is left of it
@@ -140,8 +140,8 @@ struct TaskPromise : PromiseBase {
   }
 };
 
-// Without a value there is no outcome to look at, so the scope pointer marks an exception: nothing
-// needs the scope once the body has ended. One compare, and nothing to initialise.
+// Without a value there is no outcome member, so a mark in the scope pointer means an exception:
+// the scope is not used after the body has ended. One compare, and nothing to initialise.
 template <>
 struct TaskPromise<void> : PromiseBase {
   union {
@@ -223,7 +223,7 @@ class [[nodiscard]] Task {
   // The value, or throws what the body threw. Once, after its end.
   T take() { return handle_.promise().take(); }
   bool threw() const noexcept { return handle_.promise().threw(); }
-  // What the body threw, null if nothing. Either this or take() must be called.
+  // The exception of the body; null: none. Either this or take() must be called.
   std::exception_ptr take_exception() noexcept { return handle_.promise().take_exception(); }
 
  private:

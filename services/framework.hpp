@@ -243,8 +243,8 @@ class app {
   // Serves an HTTP route by a coroutine, a function or a lambda without captures:
   // task<>(const http_request&, http_responder). `pattern` as in net/http/router.hpp: "/a/:name".
   // It answers by the responder, at once or later; an exception is 500. A malformed method or
-  // pattern throws std::invalid_argument; a route that clashes with another one is an error of
-  // run(). "GET /" takes the place of the server's page.
+  // pattern throws std::invalid_argument; a route that conflicts with another one is an error of
+  // run(). "GET /" replaces the server's page.
   template <class Handler>
   app& on_http(std::string method, std::string pattern, Handler handler) {
     using function = task<> (*)(const http_request&, http_responder);
@@ -259,16 +259,16 @@ class app {
 
   // Speaks a protocol of your own over WebSocket, beside the opcode protocol, on the paths of
   // `pattern` ("/chat", "/rooms/:room", "/files/*path"). Limits, compression and origins are those
-  // of the opcode protocol. Several endpoints may share a pattern, told apart by subprotocols. One
-  // that takes neither text nor binary, whose subprotocols nobody can ask for, or a malformed
-  // pattern, throws std::invalid_argument; one that cannot be told from another is an error of
-  // run().
+  // of the opcode protocol. Several endpoints may share a pattern and differ in subprotocols. A
+  // malformed pattern throws std::invalid_argument. So does an endpoint that takes neither text nor
+  // binary, or whose subprotocols no client can request. An endpoint that cannot be distinguished
+  // from another one is an error of run().
   app& on_websocket(std::string pattern, websocket_endpoint endpoint);
 
   // Runs a service of your own beside the server's (services/service.hpp): a class derived from
   // Service, one instance a core, with opcodes 64 to 127 that the server does not serve, settings,
   // routes and hooks. S is made of `options`, with its settings in them; `name` and `options`
-  // outlive the app. Two that serve one opcode are an error of run().
+  // outlive the app. Two services with one opcode are an error of run().
   template <class S, class Options>
   app& service(std::string_view name, Options& options) {
     services_.push_back(corelane::services::service<S>(name, options));
@@ -277,14 +277,14 @@ class app {
 
   // Serves until SIGTERM or SIGINT, then drains. Returns the exit code for main():
   //
-  //   0  served and drained, or did what was asked for: --help, --print-config, --check-config
-  //   1  cannot start: an address cannot be listened on, a limit of the host is too low
-  //   2  options, settings, routes, endpoints or services that cannot be used
-  //   6  the host lacks what the server needs of io_uring, or the processor instructions
-  //   7  what --help, --print-config or --check-config print could not be written: a full disk
+  //   0  served and drained, or finished --help, --print-config or --check-config
+  //   1  cannot start: an address is not usable, a limit of the host is too low
+  //   2  invalid or conflicting options, settings, routes, endpoints or services
+  //   6  the host lacks io_uring features that the server needs, or the processor instructions
+  //   7  output of --help, --print-config or --check-config could not be written: a full disk
   //
-  // A second signal, or one before it serves, ends the process with 128 + its number. From the main
-  // thread, once.
+  // A second signal, or a signal during the start, ends the process with 128 + its number. Call it
+  // once, from the main thread.
   int run();
   // The same with settings that win over the options, as of `corelane serve` (services/config):
   // flags (--listen ADDR:PORT, --cores N, ...; --help lists all), variables (CORELANE_...) and the

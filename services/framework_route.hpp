@@ -1,6 +1,6 @@
 #pragma once
-// What framework::app makes of a WebSocket endpoint's functions. Not of the public face: for
-// framework.cpp and its test.
+// Converts the functions of an application's WebSocket endpoint to a route of a node. Not public:
+// for framework.cpp and its test.
 
 #include <string>
 
@@ -8,7 +8,7 @@
 
 namespace framework::detail {
 
-// A route of a node that calls these functions, which outlive it; `common` has everything else.
+// A route of a node that calls `functions`, which outlive it; `common` has all other options.
 corelane::services::NodeOptions::WebSocketRoute route_of(
     const std::string& pattern, websocket_endpoint& functions,
     const corelane::ws::EndpointOptions& common);

@@ -1,7 +1,7 @@
 #pragma once
-// What a node knows of a service. A service is one instance a core, made, used and destroyed there;
-// the node has a list of them (services/node/services.hpp) and calls none by name. Requests go to
-// the functions of its opcode rows, which find the instance by local() (services/local.hpp).
+// The interface between a node and a service. A service has one instance a core, made, used and
+// destroyed there. The node has a list of services (services/node/services.hpp). Requests go to the
+// functions of its opcode rows, which find the instance by local() (services/local.hpp).
 //
 //   made on each core, in the order of the list (its options hold their settings by then)
 //   add_routes()     all of the core's services are made
@@ -10,9 +10,9 @@
 //   stop()           all connections are gone; the last of the list first
 //   destroyed, the last of the list first, when no core has a message on its way any more
 //
-// What is made and add_routes() may throw: that ends the start, with exit code 2 if it is
-// std::invalid_argument and 1 otherwise; what was made before is destroyed, the last first. The
-// other hooks must not throw. stop() alone may suspend.
+// The constructor and add_routes() may throw, which ends the start: with exit code 2 for
+// std::invalid_argument, and 1 otherwise. Services made before are destroyed, the last first. The
+// other hooks must not throw. Only stop() may suspend.
 
 #include <memory>
 #include <span>
@@ -38,14 +38,14 @@ class Service {
   // Adds its HTTP routes to those of the core, which it outlives.
   virtual void add_routes(net::http::Routes& routes);
   virtual void drain() noexcept;
-  // For a service that has asked for it (Sessions::tell_ended). The session's memory is there until
-  // this returns; it takes nothing more.
+  // For a service that has called Sessions::tell_ended. The session's memory is valid until this
+  // returns; nothing can be sent to it any more.
   virtual void session_ended(Session& session) noexcept;
-  // Ends what it still runs, and waits for it. Nothing waits for it with a deadline.
+  // Ends the service's tasks and waits for them. The node waits without a deadline.
   virtual runtime::Task<void> stop();
 };
 
-// With what a core's instance is made.
+// The arguments for making a core's instance.
 struct ServiceStart {
   const NodeOptions& node;
   const OpcodeTable& opcodes;

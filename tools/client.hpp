@@ -10,10 +10,10 @@
 //   co_await client.close();               // always, before it is destroyed
 //
 // Every wait may be cancelled: a request whose wait was cancelled is forgotten, and its reply, if
-// it comes, is dropped. Of the events only an Error is kept, and one of them, until listen() was
-// called. From then on all of them wait to be taken; while too many do, nothing more is received.
-// The server's pings then lie behind input that is not received, so the client sends pings of its
-// own: any frame shows a server that waits for a pong that the client is there.
+// it comes, is dropped. Before listen() only one event is kept, an Error. After listen() all events
+// wait to be taken; while too many wait, receiving pauses. The server's pings then lie behind
+// unreceived input, so the client sends pings of its own: a server that waits for a pong accepts
+// any frame as a sign of life.
 
 #include <cstddef>
 #include <deque>
@@ -41,7 +41,7 @@ class Incoming {
   static std::optional<Incoming> copy_of(std::span<const std::byte> message);
 
   const protocol::MessageView& view() const noexcept { return view_; }
-  // Memory that it holds, about.
+  // Memory that it holds, approximately.
   std::size_t bytes() const noexcept { return bytes_; }
   protocol::Opcode opcode() const noexcept { return view_.opcode; }
   // nullptr if the message is of another type, or its payload is damaged.

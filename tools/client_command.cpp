@@ -30,8 +30,8 @@ using runtime::Task;
 
 namespace {
 
-// Most bytes that wait for stdout while its reader pauses, before the command stops reading from
-// the server.
+// Most bytes that wait for stdout while its reader pauses. With more, the command stops reading
+// from the server.
 constexpr std::size_t kOutputBytesMax = 16 * 1024 * 1024;
 constexpr std::size_t kComplaintBytesMax = 64 * 1024;
 // For a reader to take what was printed before a signal, and the last lines on stderr.

@@ -27,8 +27,8 @@ std::vector<runtime::Address> interleave_families(const std::vector<runtime::Add
 using Attempt = std::function<runtime::Task<runtime::Result<void>>(runtime::Address address)>;
 
 // The first success cancels the other attempts; all have ended when this returns. `addresses` is
-// not empty. Error: that of the attempt that got furthest (an answer that is not a server's rather
-// than a refused connection), among equals the last one's; cancelled.
+// not empty. Error: of the attempt that got furthest (a wrong answer counts as further than a
+// refused connection), the last of equal ones; or cancelled.
 runtime::Task<runtime::Result<void>> race(std::vector<runtime::Address> addresses, Attempt attempt,
                                           runtime::Nanoseconds delay = kAttemptDelay);
 

@@ -72,7 +72,7 @@ Task<Result<void>> connect(Client& client, const ServerUrl& url, Resolver resolv
 
 NotConnected explain(const ServerUrl& url, const ConnectProgress& progress, const Error& error) {
   const bool looks_up = progress.stage == Stage::looking_up;
-  // EAGAIN of connect(2) is not about threads.
+  // EAGAIN of connect(2) does not mean a limit of threads.
   if (error.code == ErrorCode::system && (looks_up || error.detail != EAGAIN)) {
     const std::string limit = explain_limit(error.detail);
     if (!limit.empty()) return {limit, kExitServerError};

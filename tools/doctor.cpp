@@ -201,7 +201,7 @@ void Doctor::check_network() {
       hint);
 }
 
-// A processor below the level that is needed never comes here: the program tells before.
+// Never runs on a processor below the needed level: the program reports it and ends before main().
 void Doctor::check_cpu_level() {
   using runtime::CpuLevel;
   const auto number = [](CpuLevel level) { return static_cast<unsigned>(level); };

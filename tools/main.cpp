@@ -76,8 +76,7 @@ int unknown_command(const std::string& name) {
   return kExitUsage;
 }
 
-// A failure at start-up that no command handles: this host lets the process have too little of
-// something.
+// Prints a start-up failure that no command handles: a resource limit of the host is too low.
 void tell_failure(std::string_view command, std::string_view why) {
   const std::string line = fmt::format("corelane {}: cannot start: {}\n", command, why);
   std::fwrite(line.data(), 1, line.size(), stderr);
@@ -149,11 +148,11 @@ int run_help(const Arguments& arguments) {
 namespace {
 
 // The last resort: an unexpected failure ends with a line and an exit code, not with abort().
-// Expected failures are told where they happen.
+// Expected failures are reported where they happen.
 int run_or_tell(const Arguments& words) {
   try {
     const int code = run(words);
-    // Output that was flushed before, and failed then, is no more in the buffer.
+    // ferror(): output of an earlier failed flush is no longer in the buffer.
     const bool is_written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
     return is_written || code != kExitOk ? code : kExitOutputFailed;
   } catch (const std::exception& error) {

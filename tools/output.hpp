@@ -48,7 +48,7 @@ class Output {
   bool failed() const noexcept { return failure_.has_value(); }
   const std::optional<runtime::Error>& failure() const noexcept { return failure_; }
   std::size_t waiting_bytes() const noexcept { return bytes_; }
-  // Lines that wait, with the one that was begun.
+  // Waiting lines, including one that is partly written.
   std::size_t waiting_lines() const noexcept;
 
   // Writes until it is cancelled or the descriptor fails.

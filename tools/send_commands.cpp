@@ -18,9 +18,9 @@ using protocol::Bytes;
 using protocol::Opcode;
 using runtime::Task;
 
-// Most bytes that are sent before the server has confirmed earlier ones.
+// Most bytes in flight without a confirmation of the server.
 constexpr std::size_t kUnconfirmedBytesMax = 1024 * 1024;
-// The cost of a message beside its data, about: an empty line is a message, too.
+// The approximate cost of a message beside its data: an empty line is a message, too.
 constexpr std::size_t kMessageOverheadBytes = 128;
 
 struct SendSettings {

@@ -94,7 +94,7 @@ Host parse_v6(std::string_view text) {
   host.text = fmt::format("[{}]", address->host_without_zone());
   const auto* in6 = reinterpret_cast<const sockaddr_in6*>(address->raw());
   if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-    // Such an address is IPv4 on the wire, and an IPv6 socket may be forbidden to use it.
+    // An IPv4-mapped address is IPv4 on the wire, and IPV6_V6ONLY may forbid it on an IPv6 socket.
     host.text = address->host().substr(sizeof "::ffff:" - 1);
     host.address = *Address::parse(host.text + ":0");
   }

@@ -26,7 +26,7 @@ using runtime::Token;
 
 namespace {
 
-// Another process has taken what the poll saw, or a socket has less room than it wants at once.
+// Another process has taken the input that the poll saw, or a socket has too little room.
 constexpr runtime::Nanoseconds kRetry = 10 * runtime::kMillisecond;
 
 // As read(2) and write(2) would go on; also for what has no positions.

@@ -41,9 +41,9 @@ struct Talk {
   template <class Body>
   runtime::Task<std::optional<Incoming>> ask(const Body& body, int& exit_code) const;
 
-  // Runs a command that waits for no events: cancels it, and says so, if the server is gone or
-  // refuses a request whose answer nobody waits for. Returns the exit code. `command` is a
-  // temporary of the same co_await expression.
+  // Runs a command that waits for no events. Cancels it with a message if the server is gone, or
+  // refuses a request for whose answer the command does not wait. Returns the exit code. `command`
+  // is a temporary of the same co_await expression.
   runtime::Task<int> while_welcome(runtime::Task<int>&& command) const;
 };
 

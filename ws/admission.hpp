@@ -31,7 +31,7 @@ using AdmittedState = std::unique_ptr<void, DestroyAdmitted>;
 struct Handshake {
   std::string_view path;   // as sent, without the query, not percent-decoded
   std::string_view query;  // behind '?'; empty if there is none
-  // On a server the fields of the request; in a client's on_open those of the server's answer.
+  // On a server the fields of the request; in a client's on_open the fields of the answer.
   std::span<const net::http::Field> fields;
   // Parameters of the route (EndpointRoutes), percent-decoded.
   std::span<const net::http::RouteMatch::Parameter> parameters;
@@ -69,9 +69,9 @@ class Admission {
     return admission;
   }
   // The HTTP answer: an error status, one line of text in place of the status' own, and more
-  // fields. Throws std::invalid_argument if one of them cannot stand in a header, or is one that
-  // the server writes itself: Connection, Content-Length, Content-Type, Date, Transfer-Encoding,
-  // and Retry-After of a 503.
+  // fields. Throws std::invalid_argument for a malformed field, and for one that the server writes
+  // itself: Connection, Content-Length, Content-Type, Date, Transfer-Encoding, and Retry-After of a
+  // 503.
   static Admission refuse(net::http::Status status, std::string reason = {},
                           std::initializer_list<net::http::Field> fields = {});
   // From ConnectionHandler::admit alone: admit_later decides.

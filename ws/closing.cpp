@@ -56,7 +56,7 @@ void Connection::refuse(CloseCode code) noexcept {
   close_code_ = code;
   stream_.seal();
   stream_.discard_input();
-  // The peer's frame can only come if we read, even if this peer made us pause.
+  // Ends a pause of reading: otherwise the peer's close frame cannot arrive.
   stream_.resume_receiving();
   stream_.set_timer(endpoint_.options_.close_timeout);
 }
@@ -85,8 +85,8 @@ void Connection::skip(std::span<const std::byte> bytes) {
   state_ = State::ended;
 }
 
-// How long to wait for the end of the stream after the peer's close frame. A server ends it at
-// once, unless the peer goes on sending in spite of that frame: the reset would destroy our answer.
+// The time to wait for the end of the stream after the peer's close frame. A server ends it at
+// once, unless the peer sent bytes behind that frame: a reset would then destroy our answer.
 runtime::Nanoseconds Connection::linger_of(std::size_t bytes_behind) const noexcept {
   const bool ends_at_once = role_ == Role::server && bytes_behind == 0;
   return ends_at_once ? 0 : endpoint_.options_.close_timeout;

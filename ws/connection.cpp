@@ -13,8 +13,9 @@
 namespace corelane::ws {
 namespace {
 
-// A larger joined message goes back in the memory it was joined in. A small one is copied: its
-// memory is many times what the queue's limit counts of it, and a slow reader would keep it.
+// A larger joined message is echoed in the memory where it was joined. A small message is copied:
+// its memory is many times the bytes that the queue's limit counts, and a slow reader would keep
+// it.
 constexpr std::size_t kEchoCopiedBytesMax = 1024;
 
 constexpr std::uint32_t to_ticks(runtime::Nanoseconds span) noexcept {
@@ -38,8 +39,8 @@ constexpr Opcode opcode_of(MessageKind kind) noexcept {
 struct ReceiveContext {
   Connection& connection;
   const net::Received& received;
-  // The end of the bytes that were last sent in place. The next frame moves up behind it: each is 4
-  // bytes shorter than it came, and so a batch leaves as one piece.
+  // The end of the bytes that were last sent in place. An echoed frame is 4 bytes shorter than the
+  // received one. The next frame moves up behind this end, so that a batch leaves as one piece.
   std::byte* sent_end = nullptr;
 
   bool on_message(Message message) {
@@ -116,7 +117,7 @@ void Connection::on_writable(net::Stream& stream) noexcept {
   if (!stream.receiving_paused()) return;
   auto& self = *static_cast<Connection*>(stream.owner());
   stream.resume_receiving();
-  // The rest of an unfinished message could not come during the pause: its time begins again.
+  // The rest of an unfinished message could not come during the pause: its deadline starts again.
   self.unfinished_since_ = 0;
   self.watch_unfinished();
 }
@@ -131,7 +132,7 @@ void Connection::on_stalled(net::Stream& stream) noexcept {
 
 void Connection::on_memory_short(net::Stream& stream, std::string_view why) noexcept {
   auto& self = *static_cast<Connection*>(stream.owner());
-  // A close frame is queued already, behind what the peer does not take.
+  // Closing already: the close frame waits behind bytes that the peer does not take.
   if (self.state_ != State::open) return stream.abort({runtime::ErrorCode::limit_exceeded, 0});
   self.close_now(CloseCode::try_again_later, why);
   self.reader_.drop_unfinished();
@@ -309,7 +310,7 @@ bool Connection::send(MessageKind kind, std::span<const std::byte> payload) {
 bool Connection::send_frames(const runtime::SharedBytes& block, std::span<const std::byte> frames) {
   RT_ASSERT(role_ == Role::server);
   if (state_ != State::open) return false;
-  // A published message that is not sent is a gap, whatever its size, so the session must not stay.
+  // A published message that is not sent is a gap, also a small one: the session must be closed.
   return stream_.send_shared(block, frames) || refused(0);
 }
 

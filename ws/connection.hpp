@@ -86,12 +86,12 @@ class Connection {
   // Whole frames that somebody has laid out already, in a server's form and uncompressed: published
   // messages. Holds a handle until sent. What stream().send_shared() takes need not come by here.
   bool send_frames(const runtime::SharedBytes& block, std::span<const std::byte> frames);
-  // Sends a message that is being handed over back to its peer, framed in place, without a copy,
-  // where possible. Once for each message, whose payload may be gone afterwards; false then.
+  // Sends the message of the current on_message call back to its peer, where possible framed in
+  // place without a copy. Once for each message; the payload may be gone afterwards, also if false.
   bool echo(Message& message);
   bool is_deflated() const noexcept { return compression_ != nullptr; }
-  // Whether a frame of this size, header included, fits in an empty outgoing queue. A larger one
-  // can be sent to no peer, however fast it reads.
+  // True if a frame of this size, header included, fits in an empty outgoing queue. A larger frame
+  // can never be sent.
   bool fits_queue(std::size_t frame_bytes) const noexcept;
 
   void ping(std::span<const std::byte> payload);

@@ -219,7 +219,7 @@ bool Endpoint::accept(net::Stream& stream, const Upgrade& upgrade, Handshake& ha
 runtime::Task<void> Endpoint::decide(void* endpoint, const net::http::OwnedRequest& request,
                                      net::http::DeferredResponder to) {
   auto& self = *static_cast<Endpoint*>(endpoint);
-  // Checks the copy that lives as long as this coroutine, with the same outcome as before.
+  // Checks the request again, as a copy that lives as long as this coroutine; accepted before.
   const Upgrade upgrade = check_upgrade(request.view(), self.options_.handshake);
   RT_ASSERT(upgrade.kind == UpgradeKind::accepted);
   Handshake handshake =

@@ -30,7 +30,7 @@ struct EndpointOptions {
   ReaderLimits reader;
   Messages messages = Messages::any;
   runtime::Nanoseconds admit_deadline = 10 * runtime::kSecond;  // ConnectionHandler::admit_later
-  // For an unfinished message; it begins again when we read on after a pause.
+  // For an unfinished message; starts again when reading resumes after a pause.
   runtime::Nanoseconds message_deadline = 30 * runtime::kSecond;
   runtime::Nanoseconds close_timeout = 5 * runtime::kSecond;
   runtime::Nanoseconds ping_interval = 25 * runtime::kSecond;  // 0: never

@@ -11,7 +11,7 @@ using Outcome = net::http::UpgradeOutcome;
 
 namespace {
 
-// Whether some handshakes that ask for what `later` speaks would go to `earlier`, added before it.
+// True if `earlier`, added first, would get some handshakes with subprotocols of `later`.
 bool hides(const HandshakePolicy& earlier, const HandshakePolicy& later) noexcept {
   if (later.subprotocols.empty()) return !earlier.is_subprotocol_required;
   return std::ranges::any_of(later.subprotocols, [&earlier](const std::string& subprotocol) {

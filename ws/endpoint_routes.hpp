@@ -17,11 +17,11 @@ namespace corelane::ws {
 class EndpointRoutes {
  public:
   // `pattern` as in net/http/router.hpp: "/chat", "/rooms/:room", or "/files/*path" for all paths
-  // that begin with "/files/". Several endpoints may share a pattern: the first that speaks a
-  // subprotocol of the client's has it, or else the first that requires none, or else the first,
-  // which refuses it. Throws std::invalid_argument if the pattern is malformed, if the endpoint
-  // could not be told from those that are there, or if nobody can ask for its subprotocols
-  // (HandshakePolicy::check_subprotocols). The endpoint outlives this object.
+  // that begin with "/files/". Several endpoints may share a pattern. A handshake goes to the first
+  // that speaks a subprotocol of the client, or else to the first that requires none, or else to
+  // the first, which refuses it. Throws std::invalid_argument for a malformed pattern, and for an
+  // endpoint that cannot be distinguished from an earlier one or whose subprotocols no client can
+  // request (HandshakePolicy::check_subprotocols). The endpoint outlives this object.
   void add(std::string_view pattern, Endpoint& endpoint);
 
   // The hook of net::http::Server (context: the EndpointRoutes). A handshake on a path without an

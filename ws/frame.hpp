@@ -63,7 +63,7 @@ enum class HeaderStatus : std::uint8_t {
 namespace detail {
 HeaderStatus parse_long_header(std::span<const std::byte> bytes, FrameHeader& header) noexcept;
 
-// Checks everything that the first two bytes alone show.
+// Checks all rules that depend only on the first two bytes.
 inline bool opening_is_valid(unsigned first, unsigned second, FrameRules rules) noexcept {
   constexpr unsigned kKnownOpcodes = 0x0707;  // bits 0, 1, 2, 8, 9, 10
   const unsigned opcode = first & 0x0F;

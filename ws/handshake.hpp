@@ -21,8 +21,8 @@ namespace corelane::ws {
 // The handshakes that an endpoint accepts. Built at start-up, shared by all connections of a
 // listener.
 struct HandshakePolicy {
-  // The subprotocols that it speaks, the preferred one first: the first of these that a client
-  // offers is chosen (RFC 6455 section 4.2.2, item 5 leaves the choice to the server).
+  // The subprotocols of the endpoint, the preferred one first. The first one in this list that the
+  // client offers is chosen (RFC 6455 section 4.2.2, item 5 leaves the choice to the server).
   std::vector<std::string> subprotocols;
   bool is_subprotocol_required = false;  // a client that offers none of them is refused
 
@@ -38,8 +38,8 @@ struct HandshakePolicy {
 
   DeflatePolicy deflate;
 
-  // Start-up only; throws std::invalid_argument if no client could ask for a subprotocol: it is no
-  // token, or there twice, or one is required and there is none.
+  // Start-up only. Throws std::invalid_argument for a subprotocol that is no token or appears
+  // twice, and for a required subprotocol in an empty list.
   void check_subprotocols() const;
 };
 
@@ -74,7 +74,7 @@ bool is_upgrade(const net::http::Request& request) noexcept;
 std::string_view choose_subprotocol(const net::http::Request& request,
                                     const HandshakePolicy& policy) noexcept;
 
-// The answer of a route that only speaks WebSocket to plain HTTP.
+// The answer to a plain HTTP request for a WebSocket route.
 Rejection upgrade_required() noexcept;
 
 // Appends the whole 101 response, up to and including the empty line.

@@ -31,7 +31,7 @@ struct MessageReader::Partial {
 
   runtime::AccountedSize<runtime::MemoryKind::messages> held;  // `joined`, which counts itself
 
-  // After what changes the capacity of `joined`.
+  // Call after each change of the capacity of `joined`.
   void weigh() noexcept { held.set_unfinished(joined.capacity()); }
 
   bool is_idle() const noexcept { return !in_message && !in_frame && header_bytes == 0; }

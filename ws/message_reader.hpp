@@ -23,12 +23,12 @@
 //   ws::Inflater& inflater();                               only if compression was negotiated
 //   std::byte* landing();                                   optional: where the next frame moves to
 //
-// Where a sink has landing(), a payload that would lie in place is unmasked to the address that it
-// returns, behind room for a server's header; the address is below the frame, in the caller's
+// If a sink has landing(), a payload that would stay in place is unmasked to the returned address
+// instead, behind room for a server's header. The address is below the frame, in the caller's
 // bytes. Null: no move.
 //
-// After our own close frame, for whatever reason we sent it, further bytes go to skip(), which
-// looks for the peer's close frame only and keeps nothing else.
+// After our own close frame, sent for any reason, further bytes go to skip(). It looks for the
+// peer's close frame only and keeps nothing else.
 //
 // A sink may neither call consume() on nor destroy the reader that is calling it.
 
@@ -99,7 +99,7 @@ class Message {
 
   std::span<std::byte> payload_;
   OwnedBytes* joined_ = nullptr;
-  // The connection's own: the receive that the message lies in; null for one on its own. Here,
+  // For Connection: the receive that holds the message; null for a separate message. It is here
   // because an idle connection has no room for it.
   ReceiveContext* context_ = nullptr;
   std::uint32_t header_room_ = 0;
@@ -156,17 +156,17 @@ class MessageReader {
 
   // In the middle of a frame or of a fragmented message: the connection runs a deadline.
   bool unfinished() const noexcept;
-  // Memory that it holds of a message that is not whole yet.
+  // Memory held for an unfinished message.
   std::size_t unfinished_bytes() const noexcept;
-  // When that last grew.
+  // When that memory last grew.
   runtime::Nanoseconds unfinished_at() const noexcept;
-  // Gives it back; after our close frame, as skip().
+  // Frees that memory; after our close frame, as skip().
   void drop_unfinished() noexcept { skip({}); }
   // Payload bytes of the current frame that have not arrived. 0 between frames and inside a header.
-  // A connection ends its large receives by it (net::Stream::end_receives_at).
+  // A connection passes it to net::Stream::end_receives_at().
   std::uint64_t bytes_missing() const noexcept;
-  // The size, header included, of the frame that `next` goes on with or begins; 0 if too little of
-  // it is there to tell.
+  // The size, header included, of the frame that `next` continues or begins; 0 if its header is
+  // incomplete.
   std::uint64_t frame_bytes(std::span<const std::byte> next) const noexcept;
 
  private:

@@ -18,8 +18,8 @@ enum class SchemeRule : std::uint8_t {
 
 // `origin` is the value of an Origin field, as "https://example.org:8443"; `host` that of the Host
 // field, as "example.org:8443". The same origin: http or https as the rule says, the same host (in
-// upper or lower case, an IPv6 address in any spelling), and the same port, where none stands in
-// either for that of the Origin's scheme. A malformed Origin equals none.
+// upper or lower case, an IPv6 address in any spelling), and the same port; a missing port is the
+// default port of the Origin's scheme. A malformed Origin equals none.
 bool is_same_origin(std::string_view origin, std::string_view host, SchemeRule rule) noexcept;
 
 // One listed origin, or a pattern of several.

@@ -85,7 +85,7 @@ Task<Delivery> DeferredResponder::answer(Status status, std::string_view content
   const DeferredResponder self = *this;
   if (id_.core == runtime::kNoCore) co_return Delivery::gone;
   if (id_.core == Core::current().id()) co_return respond(status, content_type, body);
-  // Cannot be given up: it captures views of the caller's memory.
+  // Not cancellable: the function captures views of the caller's memory.
   auto at_home = runtime::call_on(id_.core, [self, status, content_type, body] {
     return self.respond(status, content_type, body);
   });

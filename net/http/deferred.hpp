@@ -2,12 +2,12 @@
 // DeferredResponder: the name of a request that waits for its answer: from Responder::defer(), and
 // the argument of a coroutine handler. A small value that may be copied, kept, and sent in a lane
 // message to any core; it never keeps anything alive. The request ends with its answer, with the
-// deadline for it (ServerOptions::answer_deadline: 504), or with the connection; an answer after
-// that goes nowhere, and is told so (Delivery::gone).
+// answer's deadline (ServerOptions::answer_deadline: 504), or with the connection. A later answer
+// is dropped and returns Delivery::gone.
 //
-// A peer that has ended its direction (FIN) still gets its answer. A peer that is gone is known by
-// a reset, or when a send to it fails; while requests wait behind the one that is being served,
-// receiving pauses, and only a failed send tells.
+// A peer that has ended its direction (FIN) still gets its answer. The server notices a vanished
+// peer by a reset, or by a failed send. While requests wait behind the one that is being served,
+// receiving pauses, and only a failed send shows that the peer is gone.
 //
 // Functions run on the home core (id().core) unless they say otherwise.
 
@@ -43,8 +43,8 @@ struct ResponderId {
 // What became of an answer.
 enum class Delivery : std::uint8_t {
   queued,   // it leaves with the end of the turn; whether the peer reads it is not known
-  gone,     // nobody waits for it: the peer has gone, or there was an answer before (504 too)
-  invalid,  // it cannot be given: see the function. The request waits as before
+  gone,     // the request has ended: the peer is gone, or it has an answer (504 too)
+  invalid,  // the arguments do not fit the request: see the function. The request still waits
 };
 
 // Gives a stream its next handler and owner, in place of the HTTP server. It must not pause
@@ -60,8 +60,8 @@ class DeferredResponder {
 
   // Somebody waits for an answer, or for more of it.
   bool waiting() const noexcept;
-  // The server is going away. It waits for answers under way, so an answer in pieces without an end
-  // of its own should end now: the drain's deadline cuts it off.
+  // The server is draining. It waits for answers under way, so an endless answer in pieces should
+  // end now; otherwise the drain's deadline cuts it off.
   bool draining() const noexcept;
 
   // For net::peer_address(). The stream may be gone already, or after any suspension.
@@ -72,13 +72,13 @@ class DeferredResponder {
   // request is read no further, and is known to have gone only when it is sent to. A drain answers
   // 503.
 
-  // Ends HTTP on the connection: calls `take`, before it returns, which has the last word to the
-  // peer in HTTP. Queued: it was called. Gone: it was not, because nobody waits any more or an
-  // answer was begun. Invalid: it was not, because the request is no such upgrade.
+  // Ends HTTP on the connection: calls `take` before it returns; `take` may send the last bytes of
+  // HTTP. Queued: `take` was called. Gone: not called, because the request has ended or an answer
+  // was begun. Invalid: not called, because the request is no deferred upgrade.
   Delivery hand_over(TakeStream take, void* context) const;
-  // An error response in the form of the server's own, logged and counted as one; the connection
-  // stays in HTTP. Its context and date are filled in. `status` is an error (400 and up). Queued or
-  // gone, as respond(); for any request that waits, an upgrade or not.
+  // Answers with an error in the form of the server's own errors, logged and counted as one; the
+  // connection stays in HTTP. Fills in context and date. `status` is an error (400 and up). Works
+  // for any waiting request, an upgrade or not. Queued or gone, as respond().
   Delivery refuse(Status status, const ErrorOptions& options) const;
 
   // --- An answer as a whole: as with Responder. Copies everything. Invalid: a value cannot stand

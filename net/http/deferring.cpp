@@ -129,7 +129,7 @@ void Server::go_on_behind(ServerConnection& connection, Stream& stream) {
   await_input(connection, stream);
 }
 
-// The handler will not answer any more: sends an answer of ours, or ends the one that was begun.
+// The handler will not answer any more: sends the server's error, or ends the answer in pieces.
 void Server::fail_exchange(ServerExchange& exchange, Status status, const char* reason) {
   ServerConnection& connection = exchange.connection;
   Stream& stream = stream_of(exchange);
@@ -183,8 +183,8 @@ Server::Verdict Server::leave_handler(ServerConnection& connection, Stream& stre
   return end_request(connection, stream, context);
 }
 
-// The handler waits: bytes behind its request are kept for later. While there are none, receiving
-// goes on, which tells if the peer goes away.
+// Keeps the bytes behind a request whose handler waits. While there are no such bytes, receiving
+// goes on, which shows when the peer resets the connection.
 void Server::keep_rest(ServerConnection& connection, Stream& stream, const Input& input) {
   if (input.kept) return;
   keep(connection, input.bytes);

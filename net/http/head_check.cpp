@@ -93,8 +93,8 @@ HeadCheck::Verdict HeadCheck::scan(std::string_view bytes, std::vector<Field>& f
   }
 }
 
-// Takes lines as long as they are whole, well-formed and within the limits. Everything else is left
-// for the careful way, which decides about it: need_more.
+// The fast path: takes lines as long as they are whole, well-formed and within the limits. At any
+// other line it returns need_more, and the slow path decides.
 HeadCheck::Verdict HeadCheck::skim(std::string_view bytes, std::vector<Field>& fields) {
   if (!in_fields_ && !skim_request_line(bytes)) return Verdict::need_more;
   const char* const begin = bytes.data();
@@ -182,8 +182,8 @@ std::string_view HeadCheck::within_limit(std::string_view line) const noexcept {
   return line.substr(0, limits_.request_line_bytes_max + 1);
 }
 
-// Rules that are applied before a line's end has come. Each gives the same status as the rule for
-// the whole line would, so that the cuts of the input do not show.
+// Checks a line whose end has not come. Each rule gives the same status as the rule for the whole
+// line, so the result does not depend on the sizes of the receives.
 HeadCheck::Verdict HeadCheck::check_pending(std::string_view bytes) noexcept {
   const std::string_view line = bytes.substr(line_start_);
   if (line.empty()) return Verdict::need_more;

@@ -1,13 +1,13 @@
 #pragma once
-// The cost of one HTTP message, bounded. Every limit is enforced before the memory it protects is
-// spent.
+// Limits of one HTTP message. Each limit is enforced before the memory that it protects is
+// allocated.
 
 #include <cstddef>
 #include <cstdint>
 
 namespace corelane::net::http {
 
-// A reason that more than one reader gives, see HeadCheck::why().
+// Reasons that several parsers share, see HeadCheck::why().
 inline constexpr const char* kLargeBody = "body larger than limits.http_body_bytes_max";
 inline constexpr const char* kLargePieces = "body larger than its route takes";
 inline constexpr const char* kUnknownExpectation = "only 100-continue can be expected";

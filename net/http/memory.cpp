@@ -1,18 +1,18 @@
-// The memory of the server's connections in the core's account, and how they give way when it is
-// too much (net/memory_holders.hpp).
+// The memory of the server's connections in the core's account, and how a connection ends when the
+// core holds too much memory (net/memory_holders.hpp).
 
 #include "net/http/server.hpp"
 
 namespace corelane::net::http {
 namespace {
 
-// A 503 behind more than this would be read late, or never, by a peer that does not read.
+// With more queued bytes than this, a 503 behind them would reach a slow reader late or never.
 constexpr std::size_t kToldBehindBytes = 4096;
 
 }  // namespace
 
-// Called after anything that changes the parser's memory, or whether it reads. A request that waits
-// for its answer is not unfinished: its peer has sent all of it, or all that the handler asked for.
+// Called after each change of the parser's memory or state. A request that waits for its answer is
+// not unfinished: the peer has sent all of it, or all that the handler has asked for.
 void Server::weigh(ServerConnection& connection) noexcept {
   const std::size_t bytes = connection.parser.held_bytes();
   const bool reads = connection.exchange == nullptr && connection.parser.is_reading();
@@ -29,8 +29,8 @@ void Server::add_held(const Stream& stream, HeldMemory& held) noexcept {
   if (connection.exchange != nullptr) held.add(connection.exchange->request_bytes);
 }
 
-// A peer that is in the middle of its request is told. Any other has an answer begun, in the middle
-// of which nothing can be told.
+// A peer with an unfinished request gets a 503. Any other connection is aborted: its answer has
+// begun, and an error response cannot follow part of an answer.
 void Server::on_memory_short(Stream& stream, std::string_view why) noexcept {
   auto& connection = *static_cast<ServerConnection*>(stream.owner());
   const bool is_reading = connection.held.unfinished() != 0;

@@ -14,8 +14,8 @@
 namespace corelane::net::http {
 namespace {
 
-// The methods of RFC 9110 section 9 and RFC 5789: one that no route takes is 405, any other method
-// 501.
+// The methods of RFC 9110 section 9 and RFC 5789. A method of this list without a route is 405; any
+// other method is 501.
 constexpr std::array<std::string_view, 9> kMethods{"GET",     "HEAD",    "POST",  "PUT",  "DELETE",
                                                    "CONNECT", "OPTIONS", "TRACE", "PATCH"};
 
@@ -90,8 +90,8 @@ Server::Verdict Server::refuse_unrouted(ServerConnection& connection, Stream& st
                 {.context = context});
 }
 
-// The client holds its body back until we answer. If no route would take the request, that answer
-// is the final one, and the connection closes behind it, since the body may come all the same.
+// The client waits for our answer before it sends the body. If no route takes the request, the
+// answer is final, and the connection closes behind it, because the body may still come.
 Server::Verdict Server::on_expect_continue(ServerConnection& connection, Stream& stream) {
   const Request& request = connection.parser.request();
   const RouteHandler* route = routes_.lookup(request.method, request.path, match_);

@@ -7,7 +7,7 @@
 namespace corelane::net::http {
 namespace {
 
-// The memory that an idle connection may keep of a request that needed buffers.
+// Buffer memory that an idle connection may keep for its next request.
 constexpr std::size_t kKeptHeadBytes = 1024;
 constexpr std::size_t kKeptBodyBytes = 4 * 1024;
 // Reserved at once for a body that does not come whole; beyond it memory grows with what arrives.

@@ -73,8 +73,8 @@ class RequestParser {
   // loan until feed() or reset(), and while the buffer that was fed last is untouched.
   const Request& request() const noexcept { return request_; }
 
-  // The status to answer after `error` and `refused`. The parser knows no clock: 408 is the
-  // connection's.
+  // The status to answer after `error` and `refused`. Never 408: the connection, not the parser,
+  // keeps the time.
   Status status() const noexcept { return status_; }
   const char* why() const noexcept { return why_; }  // in words, as HeadCheck's
 
@@ -88,7 +88,7 @@ class RequestParser {
 
   // No byte of a request has come since reset(), but for an empty line: an idle deadline applies.
   bool is_idle() const noexcept;
-  // A part of a request has come, and it is not whole.
+  // A request has begun and is not complete.
   bool is_reading() const noexcept { return (stage_ == Stage::head && !is_idle()) || is_in_body(); }
   // The head has been read and the body has not: the header deadline is over.
   bool is_in_body() const noexcept {

@@ -16,9 +16,9 @@ namespace {
 // A shorter static response is copied behind the one before it: an iovec of its own costs the
 // kernel more than the copy.
 constexpr std::size_t kStaticCopyBytesMax = 1024;
-// The rate at which a peer must read a last answer to get all of it: 1 MiB in 64 s.
+// The least rate at which a peer must read its last answer: 1 MiB in 64 s.
 constexpr runtime::Nanoseconds kReaderBytesPerSecondMin = 16 * 1024;
-// The memory that the scratch vector keeps of a large response.
+// Memory that the scratch vector keeps after a large response.
 constexpr std::size_t kScratchKeptBytes = 64 * 1024;
 
 }  // namespace
@@ -52,8 +52,8 @@ void Server::send_unsent(ServerConnection& connection, Stream& stream) {
   if (!connection.has_unsent()) release_memory(connection.unsent_memory);
 }
 
-// The last answer has been given. Closes when it is in the queue; until its peer has taken it, the
-// connection keeps nothing of the request.
+// The last answer has been given. Closes when the answer is in the queue. Frees the memory of the
+// request at once, not when the peer has taken the answer.
 Server::Verdict Server::finish(ServerConnection& connection, Stream& stream) noexcept {
   connection.closing = true;
   connection.parser.release();
@@ -85,9 +85,9 @@ void Server::refuse_connection(Stream& stream) noexcept {
   std::vector<std::byte>& out = empty_scratch();
   const std::string_view why = draining_ ? kGoingAway : "no room for another connection";
   write_error(out, Status::service_unavailable, {.date = date(), .reason = why});
-  // Fails only if the queue is smaller than one error response; the stream closes all the same.
+  // Fails only if the queue is smaller than one error response; the stream is closed in any case.
   (void)stream.send_copy(out);
-  // Not for long: the connection takes a place while it waits for the peer's end.
+  // A short linger: a connection that waits for the peer's end takes a place.
   stream.close(std::min(options_.linger, kDrainLinger));
 }
 

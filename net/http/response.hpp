@@ -49,7 +49,7 @@ runtime::Result<void> write_response(std::vector<std::byte>& out, Status status,
                                      const ResponseContext& context, const ResponseOptions& options,
                                      std::string_view body);
 
-// How the end of a body that follows later is told.
+// How the peer finds the end of a body that follows later.
 enum class BodyFraming : std::uint8_t {
   length,       // Content-Length
   chunked,      // Transfer-Encoding: chunked (RFC 9112 section 7.1), for HTTP/1.1 alone
@@ -76,7 +76,7 @@ struct ErrorOptions {
 // Allow, 426 Upgrade: websocket with Sec-WebSocket-Version: 13, 503 Retry-After.
 [[gnu::cold]] void write_error(std::vector<std::byte>& out, Status status,
                                const ErrorOptions& options = {});
-// Whether write_error() writes this field itself, or must not have it: it cannot be an extra field.
+// True for a field that write_error() writes itself or must not write: no extra field may be one.
 bool is_field_of_error(Status status, std::string_view name) noexcept;
 
 // A response whose bytes are made once, at start-up, and sent as they are (no Date). Immutable, so

@@ -83,7 +83,7 @@ class RouteTable {
   [[gnu::cold]] std::string allow(const RouteMatch& match) const;
   // Whether any route has it.
   bool has_method(std::string_view method) const noexcept { return method_index(method) != kNone; }
-  // Whether add() would find method and pattern taken. Throws for a malformed pattern.
+  // True if add() would find a conflict with an existing route. Throws for a malformed pattern.
   bool has_route(std::string_view method, std::string_view pattern) const;
 
  private:

@@ -259,7 +259,7 @@ void Server::go_on_later(ServerConnection& connection, Stream& stream) {
   }
   connection.backlogged = true;
   backlog_.push_back(connection.stream);
-  // Not at once: that would be the same step of the loop, before any other stream's turn.
+  // In the next turn: other streams must have their turn first.
   if (!backlog_timer_.queued()) {
     network_.core().timers().add(backlog_timer_, network_.core().now() + 1);
   }
@@ -310,7 +310,7 @@ void Server::await_input(ServerConnection& connection, Stream& stream) noexcept 
   }
 }
 
-// Deadlines are absolute: a wait for the same thing keeps the one it has.
+// Deadlines are absolute: a repeated wait of the same kind keeps its deadline.
 void Server::await(ServerConnection& connection, Stream& stream, Wait wait) noexcept {
   if (connection.wait == wait) return;
   connection.wait = wait;

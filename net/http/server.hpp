@@ -82,8 +82,8 @@ struct ServerOptions {
   // Connections that speak HTTP, on this core; one more is answered 503. At 16 KiB each in the
   // worst head, 256 MiB. Upgraded ones are not counted.
   std::uint32_t connections_max = 16 * 1024;
-  // Streams of the network, upgraded or not; with one more a new connection is answered 503. The
-  // network's own limit must leave room for connections that are being answered.
+  // Streams of the network, upgraded or not. Beyond this number a new connection is answered 503.
+  // The network's own limit must leave room for connections that get this answer.
   std::uint32_t streams_max = UINT32_MAX;
   UpgradeFunction upgrade = nullptr;  // null: there are no upgrades
   void* upgrade_context = nullptr;

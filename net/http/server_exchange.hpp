@@ -51,7 +51,7 @@ struct ServerExchange {
   runtime::Nanoseconds awaited_at = 0;
   runtime::Nanoseconds awaited = 0;  // before, together
   std::uint64_t body_bytes = 0;
-  std::size_t request_bytes = 0;          // that its handler's request holds
+  std::size_t request_bytes = 0;          // held by the request of its handler
   runtime::WaitQueue input;               // its reader
   runtime::CancelScope* scope = nullptr;  // of a coroutine handler that runs
 };

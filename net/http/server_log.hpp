@@ -9,7 +9,7 @@ namespace corelane::net::http {
 
 // A connection that was answered 503 before its first byte.
 [[gnu::cold]] void log_no_room(Stream& stream, std::string_view why);
-// A peer that takes nothing of its answer.
+// A peer that reads none of its answer.
 [[gnu::cold]] void log_stalled(Stream& stream);
 // A handler that has thrown. `stream`: null if the peer is gone.
 [[gnu::cold]] void log_handler_failure(Stream* stream, std::string_view method,

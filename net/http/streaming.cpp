@@ -181,8 +181,7 @@ std::optional<Server::Verdict> Server::begin_body(ServerConnection& connection, 
   return Verdict::waiting;
 }
 
-// Keeps the bytes that have not been looked at: in the buffer that was received, or in `rest`
-// already.
+// Keeps unparsed bytes in `rest`. They lie in a receive buffer, or in `rest` already.
 void Server::keep(ServerConnection& connection, std::span<const std::byte> bytes) {
   auto& rest = connection.rest;
   const bool is_there =

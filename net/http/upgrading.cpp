@@ -12,8 +12,8 @@ namespace corelane::net::http {
 
 using Answer = ServerExchange::Answer;
 
-// Cheap and generous: anything that may be a handshake goes to the upgrade function, also one that
-// a proxy has damaged.
+// A cheap test without false negatives: each request that may be a handshake goes to the upgrade
+// function, also a handshake that a proxy has damaged.
 bool Server::may_be_upgrade(const Request& request) noexcept {
   static constexpr std::string_view kPrefix = "sec-websocket-";
   return std::ranges::any_of(request.fields, [](const Field& field) {

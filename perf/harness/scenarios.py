@@ -22,7 +22,7 @@ class Side:
     load: str
     reach: str               # which way of the server's it takes; mostly named like the load
     options: dict
-    beside: dict = field(default_factory=dict)   # what is held while the load runs: harness/beside.py
+    beside: dict = field(default_factory=dict)   # clients held while the load runs: harness/beside.py
     server_cpus: str = '0'
     program: str = ''        # of the build folder, run instead of a load: it needs no server
 

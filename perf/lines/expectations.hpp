@@ -1,6 +1,6 @@
 #pragma once
-// Expectations of every count of a server in steady state, whatever it serves. Cores are threads 0
-// and 1.
+// Expectations that hold for each count of a server in steady state, for any protocol. Cores are
+// threads 0 and 1.
 //
 // One other thread is part of a server, and it comes rarely: the stall monitor looks at each core's
 // progress every 2 ms, and when all cores have slept for 20 looks it parks, for the first core that

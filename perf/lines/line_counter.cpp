@@ -98,8 +98,8 @@ thread_local unsigned this_thread = kOthers;
 // A signal's handler, or the counter's own use of memory: not counted.
 thread_local bool is_inside = false;
 
-// Counts while it lives, if counting is on and this thread does not count already. stop() waits
-// until no thread counts.
+// Scope of one count, if counting is on and this thread is not inside another scope. stop() waits
+// until no thread is in a scope.
 class Counting {
  public:
   Counting() noexcept {
@@ -394,7 +394,7 @@ Report report() {
     ++report.lines;
     const bool is_shared = (entry.touched & (entry.touched - 1)) != 0;
     if (!is_shared || entry.written == 0) continue;
-    report.lost += entry.without_site;  // its other users do not matter for other lines
+    report.lost += entry.without_site;  // losses of unshared lines do not matter
     SharedLine line{.address = entry.number.load() * kLineBytes,
                     .memory = memory_of(entry),
                     .moves = entry.moves,

@@ -17,14 +17,14 @@
 namespace corelane::perf::lines {
 
 inline constexpr std::size_t kLineBytes = 64;
-// Threads are counted under numbers: 0 to kOthers - 1 by count_this_thread(), kOthers for all
-// others.
+// Threads have numbers: count_this_thread() sets 0 to kOthers - 1, and all other threads share
+// kOthers.
 inline constexpr unsigned kThreads = 8;
 inline constexpr unsigned kOthers = kThreads - 1;
 
 // From here on the calling thread is counted under this number, below kOthers.
 void count_this_thread(unsigned number) noexcept;
-// From here on the calling thread is not counted: a client, which is no part of the measurement.
+// From here on the calling thread is not counted: for a client, which is not measured.
 void leave_this_thread_out() noexcept;
 
 // Forgets everything and counts until stop(), from and on any thread, one at a time. Steady state

@@ -22,7 +22,7 @@ runtime::Nanoseconds in_ns(double seconds) noexcept {
   return static_cast<runtime::Nanoseconds>(seconds * 1e9);
 }
 
-// Completes the settings that follow from several options together. False: said why.
+// Completes the settings that depend on several options. False: the cause has been printed.
 bool complete(CommandLine& line, const std::string& urls) {
   Settings& settings = line.settings;
   const auto target = Target::parse(line.url);

@@ -1,7 +1,7 @@
 #pragma once
-// The connect load: connections opened and closed, over and over, a fixed number at once. One is
-// counted when it is open: for WebSocket after the handshake. Then the client closes (FIN) and
-// waits until the server has closed too, so each costs the server an accept, a handshake and a
+// The connect load: opens and closes connections repeatedly, a fixed number at once. A connection
+// counts when it is open: for WebSocket after the handshake. Then the client closes (FIN) and waits
+// until the server has closed too. So each connection costs the server an accept, a handshake and a
 // close.
 
 #include <cstdint>

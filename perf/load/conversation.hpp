@@ -1,7 +1,7 @@
 #pragma once
-// Conversation: a question and its answer on one connection, before a load begins: to learn what a
-// server answers, to prepare its data, to ask for a connection's session. Then the stream is closed
-// or handed over to another handler. It lives until its stream has another owner; one core.
+// Conversation: a request and its answer on one connection, before a load begins: to learn the
+// server's answers, to prepare its data, to ask for a connection's session. Then the stream is
+// closed or handed over to another handler. Lives until its stream has another owner; one core.
 
 #include <cstddef>
 #include <functional>

@@ -1,12 +1,12 @@
-// What a message between two cores takes, on our runtime and with nothing else: no sockets, no
-// client, so two CPUs suffice. Core 0 sends one to core 1, which sends it back; the latency is half
-// of a round trip. It also counts the wake-ups that the cores ask the kernel for.
+// Measures a message between two cores of our runtime, without sockets and clients, so two CPUs
+// suffice. Core 0 sends a message to core 1, which sends it back; the latency is half of a round
+// trip. Also counts the wake-ups that the cores request from the kernel.
 //
 //   core_crossing [--seconds S] [--cpus A,B] [--gap US] [--same-core]
 //
 // Without --gap both cores run all the time, as under load. With it they sleep for that time before
 // each message. --same-core: core 0 sends to itself, which shows the cost without the crossing.
-// Prints one line of JSON with the fields that corelane-load uses for the same things.
+// Prints one line of JSON with the same field names as corelane-load.
 
 #include <fmt/format.h>
 

@@ -8,7 +8,7 @@ namespace corelane::perf {
 namespace {
 
 constexpr std::size_t kBoundariesMin = 64;
-// Forgotten bytes are given up when there are this many of them, and more than those kept, so that
+// Forgotten bytes are erased once they are at least this many, and more than the kept bytes. So
 // each byte is moved at most once.
 constexpr std::size_t kForgottenMin = 256 * 1024;
 

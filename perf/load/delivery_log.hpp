@@ -1,9 +1,9 @@
 #pragma once
-// DeliveryLog: the one stream that all subscribers of a load must get, as far as any of them has
-// got it. The first subscriber to get new bytes extends it, and then they are parsed and checked,
-// once; all others only compare memory with it (perf/load/follower.hpp). So a delivery costs the
-// client a comparison, even where the server chooses some bytes of a message (times, offsets) that
-// cannot be known before.
+// DeliveryLog: the byte stream that all subscribers of a channel must get, up to the newest byte
+// that any subscriber has received. The first subscriber with new bytes extends it, and the bytes
+// are parsed and checked once. The other subscribers only compare memory (perf/load/follower.hpp).
+// So a delivery costs the client a comparison, also when the server chooses some bytes of a message
+// (times, offsets).
 //
 //   [ forgotten ][ delivery s ][ delivery s+1 ] ... [ checked up to here ][ part of a delivery ]
 //                ^ boundary(s)                      ^ boundary(sequences())                    ^

@@ -1,7 +1,7 @@
 #pragma once
-// DeliveryOrder: in which order the messages of a channel come to all of its subscribers. One
-// publisher: as it published them. Several: the first subscriber to get a message decides, as far
-// as the publishers' own orders leave a choice, and all others are held to that. One core.
+// DeliveryOrder: the order in which all subscribers of a channel must get its messages. One
+// publisher: its own order. Several: each publisher's messages keep their order, and the first
+// subscriber to get a message sets the order between publishers for all others. One core.
 
 #include <cstddef>
 #include <cstdint>
@@ -31,8 +31,8 @@ class DeliveryOrder {
     for (std::uint32_t i = 0; i < numbering.publishers; ++i) due_.push_back(i);
   }
 
-  // Whether this is the payload at this place of the order: a place that is kept, or the first that
-  // no subscriber has got.
+  // True if this is the payload at this place of the order. The place is one that is kept, or the
+  // first that no subscriber has reached.
   bool accept(std::uint64_t place, std::span<const std::byte> payload) {
     if (is_single()) return payloads_.matches(number(place), payload);
     if (place - base_ < numbers_.size()) return payloads_.matches(number(place), payload);

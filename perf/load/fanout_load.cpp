@@ -29,7 +29,7 @@ std::string_view as_text(std::span<const std::byte> bytes) noexcept {
 
 }  // namespace
 
-// One channel: what its subscribers must get, and its publishers.
+// One channel: the deliveries that its subscribers must get, and its publishers.
 struct FanoutLoad::Channel {
   Channel(std::unique_ptr<FanoutProtocol> its_protocol, const PublishedPayloads& payloads,
           const Numbering& numbering)
@@ -60,12 +60,11 @@ class FanoutLoad::Reader {
   Channel& channel() const noexcept { return channel_; }
   std::uint64_t next_sequence() const noexcept { return follower_.next_sequence(); }
 
-  // Linux takes a connection that has answered something for a conversation and acknowledges only
-  // every second message: half the CPU for the client, which then sleeps between messages, and a
-  // p99 half as long again (1 KiB to 1,000 subscribers, each server). That would depend on how a
-  // protocol subscribes: opcode answers the handshake with its request, the others speak first or
-  // not at all. So all are put in the state of a subscriber after its first silence: one that only
-  // listens. tcp(7), TCP_QUICKACK.
+  // On a connection that has answered something, Linux acknowledges only every second message. Then
+  // the client sleeps between messages and takes half the CPU, and p99 is 1.5 times as long (1 KiB
+  // to 1,000 subscribers, each server). This would depend on the protocol: opcode answers the
+  // handshake with its request, the others speak first or not at all. So every subscriber gets the
+  // state of a connection that only listens. tcp(7), TCP_QUICKACK.
   void only_listen() noexcept {
     const net::Stream* stream = find();
     if (stream == nullptr) return;
@@ -172,7 +171,7 @@ FanoutLoad::FanoutLoad(LoadContext& context, const FanoutOptions& options, const
     : Load(context),
       options_(options),
       payloads_(context.settings.payload_bytes),
-      // Of n publishers, one that lags has each n-th of the publishes on their way.
+      // With n publishers, each n-th publish in flight may be that of one slow publisher.
       slots_(std::bit_ceil(
           std::size_t{context.settings.depth} * options.channels * options.publishers + 1)) {
   for (std::uint32_t i = 0; i < options.channels; ++i) {
@@ -331,7 +330,7 @@ void FanoutLoad::on_delivered(Channel& channel, std::uint64_t first, std::uint64
 void FanoutLoad::on_completed(Channel& channel, std::uint64_t count, Nanoseconds now) {
   completed_ += count;
   channel.completed += count;
-  // Readers on their own may be ahead of the log, even all of them together.
+  // May pass the end of the log: readers that parse on their own do not extend it.
   const std::uint64_t forgotten = std::min(channel.completed, channel.log.sequences());
   channel.log.forget_before(forgotten);
   channel.order.forget_before(forgotten);

@@ -1,8 +1,8 @@
 #pragma once
-// The fan-out load: publishers, and subscribers that must each get everything of their channel,
-// once and in order. Closed loop: a fixed number of publishes is on its way; one is done when the
-// last of the counted subscribers has it. Readers beside, which are not counted: stalled ones read
-// nothing, slow ones a fixed number of bytes a second.
+// The fan-out load: publishers, and subscribers that must each get every message of their channel
+// once and in order. Closed loop: a fixed number of publishes is in flight; a publish is done when
+// the last counted subscriber has it. Additional readers are not counted: stalled readers read
+// nothing, slow readers a fixed number of bytes a second.
 
 #include <cstdint>
 #include <deque>

@@ -59,7 +59,7 @@ class Pipe {
   std::array<int, 2> ends_{-1, -1};
 };
 
-// Our ends of the two pipes: by one the holder reports, the other is closed to let it go.
+// Our ends of the two pipes of a holder. It reports through `told`; closing `hold` ends it.
 struct Holder {
   pid_t pid = -1;
   int told = -1;
@@ -118,7 +118,7 @@ class Holding {
   }
 
   void tell() noexcept {
-    // A pipe takes this little at once; if it does not, the process that started us has gone.
+    // A pipe takes a report of this size at once, unless the parent process has ended.
     static_cast<void>(::write(told_, &report_, sizeof report_) == sizeof report_);
   }
 
@@ -168,7 +168,7 @@ class Holders {
     if (pid == 0) {
       ::close(told.take_reading());
       ::close(hold.take_writing());
-      // The other holders' pipes: they would be kept open, and count against this process' limit.
+      // Inherited pipes of other holders would stay open and count against the descriptor limit.
       for (const Holder& other : holders_) {
         ::close(other.told);
         ::close(other.hold);

@@ -81,8 +81,8 @@ MixedLedger::Verdict MixedLedger::on_message(std::uint32_t receiver,
   return take_due(Operation::send, receiver == 0 ? sessions - 1 : receiver - 1, data);
 }
 
-// The first session to get an event decides the channel's order, as far as the publishers' own
-// orders leave a choice; all others are held to it.
+// Events of one publisher must keep their order. The first session to get an event sets the order
+// between publishers for all other sessions of the channel.
 MixedLedger::Verdict MixedLedger::on_event(std::uint32_t session, std::span<const std::byte> data) {
   Channel& channel = channels_[channel_of(session)];
   Session& one = sessions_[session];

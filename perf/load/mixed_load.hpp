@@ -1,8 +1,8 @@
 #pragma once
 // The mixed load: each session follows a script of weighted pings, publishes and sends, with a
-// fixed number on their way at once, and subscribes to a channel that it shares with some others.
-// An operation ends when its last effect has come: a publish when all of its channel have the
-// event. Everything is validated (perf/load/mixed_ledger.hpp).
+// fixed number in flight, and subscribes to a channel that it shares with some other sessions. An
+// operation ends with its last effect: a publish when all sessions of its channel have the event.
+// All answers and events are validated (perf/load/mixed_ledger.hpp).
 
 #include <array>
 #include <cstdint>

@@ -138,7 +138,7 @@ runtime::Task<Result<net::StreamId>> Opener::open(const net::StreamHandler& hand
   if (!id) co_return runtime::Unexpected{id.error()};
   std::string request;
   ws::write_upgrade_request(request, handshake.request);
-  // A stream that has ended by now needs no look: it was ours already, so on_closed has told.
+  // A stream that has ended by now was ours already: on_closed has reported its end.
   if (net::Stream* stream = network_.find(*id); stream != nullptr) {
     stream->set_timer(kHandshakeTimeout);
     stream->send_last(std::as_bytes(std::span{request}));

@@ -8,7 +8,7 @@ namespace {
 
 // More than a timer and a wake-up take, on a virtual machine too.
 constexpr runtime::Nanoseconds kPolled = 100 * runtime::kMicrosecond;
-// After this many offers completions come first again, however far behind the clock is.
+// Most offers in a turn, also when the pacer is behind its schedule; then completions come first.
 constexpr int kOffersPerTurn = 256;
 
 }  // namespace

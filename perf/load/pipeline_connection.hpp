@@ -1,8 +1,8 @@
 #pragma once
 // PipelineConnection: sends messages of a ring and expects their answers in order, a fixed number
-// on their way at once. Closed loop: an answer makes room for the next message, which is sent in
-// the same turn. Open loop: offer() brings messages when they are due, and those beyond the depth
-// wait. Latency is counted from the moment a message was handed to its connection, or was due.
+// in flight. Closed loop: an answer makes room for the next message, which is sent in the same
+// turn. Open loop: offer() brings messages when they are due; messages beyond the depth wait.
+// Latency counts from the moment when a message was handed to its connection, or was due.
 //
 // The load owns it and outlives its streams. The stream that brings the answers has it as its
 // owner; messages leave by the same one, unless send_by() names another.

@@ -1,7 +1,7 @@
 #pragma once
-// QuietStream: a connection that is not measured itself: a publisher, a sender, an idle one.
-// Answers pings, skips what does not matter to a load, and notices a refusal or an end. The load
-// owns it and outlives its stream.
+// QuietStream: a connection that is not measured itself: a publisher, a sender, an idle connection.
+// Answers pings, skips messages that do not matter to a load, and notices a refusal or an end. The
+// load owns it and outlives its stream.
 
 #include <cstddef>
 #include <functional>
@@ -16,8 +16,8 @@ namespace corelane::perf {
 
 class QuietStream {
  public:
-  // What the owner is told; shared by many. `on_skipped`: something came that does not matter to a
-  // load.
+  // Events for the owner; many streams share one object. `on_skipped`: a message came that does not
+  // matter to the load.
   struct Events {
     std::function<void()> on_confirmed;
     std::function<void()> on_skipped;

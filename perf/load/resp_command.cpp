@@ -21,7 +21,7 @@ void append(Bytes& to, std::string_view text) {
   to.insert(to.end(), bytes.begin(), bytes.end());
 }
 
-// All keys have one length, so that all messages of the ring have.
+// All keys have one length, so that all messages of the ring have one length.
 std::string key_of(std::size_t number) {
   return fmt::format("load:{:06}", number);
 }

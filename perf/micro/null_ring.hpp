@@ -21,7 +21,7 @@ namespace corelane::perf {
 // What a ring talks to: the clients of all its sockets.
 class NullPeer {
  public:
-  // The far side of the ring that this thread made last and has not destroyed.
+  // The peer of the newest ring of this thread that still exists.
   static NullPeer& of_this_thread() noexcept;
 
   // Connects a client to the core's one listener and returns the accepted socket's number; the

@@ -13,7 +13,7 @@ namespace {
 
 using runtime::Task;
 
-// Suspends and gives its handle away, by which it is resumed.
+// Suspends and stores its handle, with which the benchmark resumes it.
 class Park {
  public:
   explicit Park(std::coroutine_handle<>& slot) noexcept : slot_(slot) {}

@@ -129,7 +129,7 @@ class WheelReschedule final : public Wheel {
   std::uint32_t at_ = 0;
 };
 
-// Deadlines run out and are set again, tick by tick; an operation is one that ran out.
+// Deadlines expire and are set again, tick by tick; an operation is one expired deadline.
 class WheelExpire final : public Wheel {
  public:
   using Wheel::Wheel;

@@ -36,7 +36,7 @@ void raw_no_delay(int fd);
 // Zeroed memory; never NULL.
 void* raw_allocate(size_t bytes);
 
-// The members that get what is published, in any order. A subscriber begins with its raw_member.
+// The subscribers that get each publish, in any order. A subscriber begins with its raw_member.
 struct raw_member {
   size_t index;
 };

@@ -56,7 +56,7 @@ Faults Faults::harsh() {
 }
 
 Faults Faults::swarm(std::uint64_t seed, bool breaking) {
-  // Its numbers must differ from the world's own, which have the same seed.
+  // The faults' random numbers must differ from the world's, which have the same seed.
   Random random{seed ^ 0x5a17'f00d'0b5e'55edULL};
   Faults faults;
   const auto draw = [&](const Kind& kind) {
@@ -64,7 +64,7 @@ Faults Faults::swarm(std::uint64_t seed, bool breaking) {
     const auto chance = static_cast<std::uint32_t>(random.between(1, kind.most));
     if (on && (breaking || !kind.breaking)) faults.*kind.chance = chance;
   };
-  // New kinds are drawn last, so that a seed keeps the faults it had before.
+  // New kinds are drawn last, so that a seed keeps its faults of the other kinds.
   for (std::size_t i = 0; i + 1 < kKinds.size(); ++i) draw(kKinds[i]);
   constexpr std::array<std::uint32_t, 5> kSizes{64, 300, 1500, 8192, 65536};
   faults.socket_buffer_bytes = kSizes[random.below(kSizes.size())];

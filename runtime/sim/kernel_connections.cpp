@@ -198,8 +198,8 @@ void Kernel::connect_arrives(Operation& operation, Stream& client) {
 
 // --- Accept
 
-// Wakes the accept that has waited longest, and no other: accepts wait exclusively. One that is
-// woken and then cancelled, or fails, wakes no other in its place.
+// Wakes only the accept that has waited longest: accepts wait exclusively. A woken accept that is
+// then cancelled, or fails, wakes no other accept.
 void Kernel::wake_one_accept(const Listener& listener) {
   for (const OperationId id : listener.accepting) {
     Operation* operation = find_operation(id);

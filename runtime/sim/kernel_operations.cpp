@@ -265,7 +265,7 @@ void Kernel::request_cancel(RingState& ring, const Operation& request) {
   const auto [first, last] = ring.by_token.equal_range(request.offset);
   std::vector<OperationId> found;
   for (auto it = first; it != last; ++it) found.push_back(it->second);
-  // Several operations may have one token: the oldest is meant, or all.
+  // Several operations may have one token: cancels the oldest, or all of them.
   std::ranges::sort(found, {}, [](OperationId id) { return id >> 32; });
   const bool all = request.flags != 0;
   if (!all && found.size() > 1) found.resize(1);

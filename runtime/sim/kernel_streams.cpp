@@ -131,7 +131,7 @@ void Kernel::step_receive(Operation& operation) {
   }
 }
 
-// Completes when there is something to receive, which stays there. Only a stream's end is ever
+// Completes when the stream has input; does not consume it. An object that is no stream is never
 // ready.
 void Kernel::step_poll(Operation& operation) {
   auto* stream = find<Stream>(operation.object);

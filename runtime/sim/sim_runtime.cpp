@@ -20,7 +20,7 @@
 namespace corelane::runtime {
 namespace {
 
-// Which lanes hold messages, and which cores are marked as asleep: shows a lost wake-up.
+// Lists lanes that hold messages, and cores that are marked as asleep: shows a lost wake-up.
 std::string describe_lanes(LaneMatrix& lanes) {
   std::string text;
   auto out = std::back_inserter(text);

@@ -187,7 +187,7 @@ void World::drive(std::span<Actor> actors) {
   }
 }
 
-// Turns an actor that may be turned, other than the one of this ring. False: there is none.
+// Gives a ready actor a turn, but not the actor of this ring. False: no actor is ready.
 bool World::turn_one(const RingState* but) {
   ready_.clear();
   for (std::size_t i = 0; i < actors_.size(); ++i) {
@@ -229,7 +229,7 @@ void World::turn(Actor& actor, std::size_t index) {
 // --- Ends
 
 void World::check_end() {
-  // Operations that were handed over with Sink::ignore run to their end without their program.
+  // Operations with Sink::ignore may still run after the end of their program: completes them.
   while (kernel_->ignored_in_flight() && kernel_->next_event() != kNever) {
     now_ = std::max(now_, kernel_->next_event());
     kernel_->run_due();

@@ -103,7 +103,7 @@ class World {
   };
   // Turns the actors until all are finished. Actors' rings exist throughout.
   void drive(std::span<Actor> actors);
-  // Called when a deadlock is reported: what the driver knows about the waits.
+  // Called when a deadlock is reported: returns the driver's description of the waits.
   void set_dump(std::function<std::string()> dump) { dump_ = std::move(dump); }
   // Fails unless everything is as checks() say. Rings must still exist.
   void check_end();

@@ -85,7 +85,7 @@ class Prober {
   void found(FeatureId id) noexcept { feature(id).available = true; }
   void refused(FeatureId id, int error);
   void missing(FeatureId id, std::string reason);
-  // Reports the result of a request in flight that is not as it should have been.
+  // Reports an unexpected result of a request.
   void disappointed(FeatureId id, const TrialRing::Seen& seen);
 
   bool make_ring();
@@ -99,7 +99,7 @@ class Prober {
   Feature& feature(FeatureId id) noexcept { return features_.all[static_cast<std::size_t>(id)]; }
 
   Features& features_;
-  // Memory that the kernel may touch comes before the ring, so that it outlives it.
+  // Memory that the kernel may touch is declared before the ring, so that it outlives the ring.
   Page buffer_ring_;
   Page incremental_ring_;
   std::array<std::byte, kBuffers * kBufferBytes> bytes_{};

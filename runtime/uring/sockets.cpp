@@ -30,8 +30,8 @@ bool set(int fd, int level, int option, int value) noexcept {
   return ::setsockopt(fd, level, option, &value, sizeof value) == 0;
 }
 
-// A peer that vanishes silently is found within five minutes, even if nothing is ever sent to it.
-// Accepted sockets inherit all of it from the listening one (socket(7), tcp(7)).
+// Finds a peer that vanishes silently within five minutes, also if no bytes are sent to it.
+// Accepted sockets inherit the options of the listening socket (socket(7), tcp(7)).
 bool keep_alive(int fd) noexcept {
   return set(fd, SOL_SOCKET, SO_KEEPALIVE, 1) &&
          set(fd, IPPROTO_TCP, TCP_KEEPIDLE, kKeepAliveIdleSeconds) &&

@@ -104,7 +104,7 @@ Ring::Ring(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 Ring::~Ring() = default;
 
 Result<std::unique_ptr<Ring>> Ring::create(CoreId, const RingOptions& options) {
-  // This call links the check before main() into every program that has rings of the kernel's.
+  // This call links the check before main() into every program that uses io_uring.
   RT_ASSERT(cpu_level() >= cpu_level_needed());
   auto impl = std::make_unique<Impl>();
   io_uring_params params{};

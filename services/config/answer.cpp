@@ -20,7 +20,7 @@ int print(std::FILE* to, std::string_view text) {
 
 std::optional<int> answer(const ConfigResult& result) {
   if (result.action == ConfigAction::help && result.ok()) return print(stdout, result.help);
-  // A server does not wait for a reader of its warnings; a command that only checks does.
+  // A server writes its warnings without waiting for a reader; a command that only checks waits.
   const bool runs = result.ok() && result.action == ConfigAction::run;
   for (const std::string& warning : result.warnings) {
     if (runs) {

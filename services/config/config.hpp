@@ -30,7 +30,7 @@ struct ConfigError {
   std::string text() const;
 };
 
-// If several are asked for, the last of these is done.
+// If several actions are requested, the last one of this list is done.
 enum class ConfigAction : std::uint8_t { run, print_config, check_config, help };
 
 struct ConfigResult {
@@ -52,7 +52,7 @@ struct ConfigResult {
   std::string shown(const Setting& setting) const;
 };
 
-// A value that the program itself asks for, ahead of all sources.
+// A value set by the program itself; it wins over all sources.
 struct Preset {
   std::string path;  // of a setting of the table
   Value value;

@@ -19,7 +19,7 @@ std::string text_of(const toml::node& node) {
 }
 
 // The value of a node. A number with a point, a date or a mixed list becomes a list that no setting
-// takes, and is refused in the setting's own words.
+// accepts, so the setting's own check refuses it.
 RawValue raw_of(const toml::node& node) {
   if (const auto* boolean = node.as_boolean()) return {boolean->get(), false};
   if (const auto* integer = node.as_integer()) return {integer->get(), false};

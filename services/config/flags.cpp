@@ -88,7 +88,7 @@ std::string help_text(const SettingTable& table, const std::string& command) {
   return text;
 }
 
-// The words given for one setting: the last value, or all of a list, and the name used last.
+// The words of one setting: its last value, or all values of a list, and the name used last.
 struct Given {
   std::string name;
   std::string text;

@@ -121,7 +121,7 @@ bool append_elements(const Setting& setting, const std::string& text,
   return true;
 }
 
-// The problem of an element. If it was meant as several: that of the first one that is not valid.
+// The problem of an element. For a comma-separated element, the problem of its first invalid part.
 ValueProblem problem_in(const Setting& setting, std::string_view element) {
   std::string_view wrong = element;
   for (std::string_view rest = element; !rest.empty();) {

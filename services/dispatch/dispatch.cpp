@@ -116,8 +116,8 @@ void Dispatch::on_message(Session& session, std::span<const std::byte> message) 
       return;
     }
     on_frame(session, frame.message);
-    // The session may have been closed just now, as a slow reader or by a handler. It cannot be
-    // answered any more, so nothing more takes effect.
+    // The frame may have closed the session, as a slow reader or by a handler. A closed session
+    // gets no answers, so its further frames must not take effect.
     if (session.closing()) return;
   }
 }

@@ -79,8 +79,8 @@ class Dispatch : public Service {
   // Refuses a request whose data would be sent on in a frame larger than the server itself takes,
   // or than anyone's outgoing queue.
   bool can_be_sent(Session& session, const protocol::MessageView& message, std::size_t frame_bytes);
-  // Near the end of the core's memory budget: refuses the request with `overloaded`. The table asks
-  // it for each request of CostClass::memory; a function does for what is large of another class.
+  // False near the end of the core's memory budget: the request was refused with `overloaded`. The
+  // table calls it for requests of CostClass::memory, a function for large ones of another class.
   bool has_memory(Session& session, const protocol::MessageView& message) {
     if (!memory_.reached(runtime::MemoryPressure::no_memory)) [[likely]]
       return true;
@@ -131,7 +131,7 @@ class Dispatch : public Service {
   Counters counters_;
 };
 
-// The header that others get of a request's: without the transaction id.
+// The header of a request as it is passed on to other sessions: without the transaction id.
 inline protocol::MessageHeader passed_on(const protocol::MessageView& message) noexcept {
   return {.transaction_id = {},
           .timestamp = message.timestamp,

@@ -47,8 +47,8 @@ void serve_custom(Dispatch& dispatch, Session& session, const MessageView& messa
   dispatch.run(*handler, session, message);
 }
 
-// The row that gates see for an opcode that only the application serves. A coroutine's payload is
-// kept, and Dispatch::run() looks at the memory for it.
+// The row that gates see for an opcode that only the application serves. Dispatch::run() checks the
+// memory for the payload that a coroutine keeps.
 OpcodeRow row_of(const CustomHandler& handler, Opcode opcode) noexcept {
   return {.opcode = opcode,
           .name = handler.name.c_str(),

@@ -7,9 +7,9 @@
 //   19 to 63, 128 to 199 sent by the server alone
 //   200 to 65,535        handlers of the application
 //
-// A request that is known passes the gates in this order: counted, traced, its right, its quota;
-// then its cost (CostClass), and it is served. Gates that are not there cost nothing, and neither
-// does the cost of a row of another class than `memory`: such rows are then called directly.
+// A known request passes the gates in this order: counted, traced, its right, its quota. Then its
+// cost class (CostClass) is checked, and it is served. Absent gates cost nothing; without gates,
+// rows of other classes than `memory` are called directly.
 
 #include <tsl/robin_map.h>
 
@@ -33,11 +33,11 @@ class Session;
 enum class Right : std::uint8_t { none, subscribe, publish, send, broadcast, application };
 
 // The resources that serving a request takes. Near the end of the memory budget the table refuses
-// requests of the class `memory` with `overloaded`, before their function runs. The others are
-// served; a function may still refuse what is large (Dispatch::has_memory): Ping does, above 1 KiB.
+// requests of the class `memory` with `overloaded`, before their function runs. Other classes are
+// served; a function may refuse large requests (Dispatch::has_memory), as Ping does above 1 KiB.
 enum class CostClass : std::uint8_t {
-  control,  // nothing that lasts: WhoAmI, Ping
-  light,    // gives back more than it takes, or bounded for each session
+  control,  // no memory beyond the answer: WhoAmI, Ping
+  light,    // frees more memory than it takes, or is bounded for each session
   memory,   // keeps or queues bytes of the request
 };
 
@@ -55,9 +55,9 @@ struct OpcodeRow {
   ServeFunction serve = nullptr;
 };
 
-// The handler of an application's opcode: one of the two functions. Shared by all cores, so it must
-// not have state of its own that is not per core. An exception that leaves it costs the request an
-// Error `internal` and the log a line.
+// The handler of an application's opcode: one of the two functions. All cores share it, so its
+// state must be per core. An exception that leaves it is logged, and answers the request with
+// Error `internal`.
 struct CustomHandler {
   std::string name;  // in stall reports; lives as long as the table
   std::function<void(Request&)> plain;
@@ -123,8 +123,8 @@ class OpcodeTable {
     }
   }
 
-  // A service's row, also if it is overridden; serve is null for a number that has none. Of class
-  // `memory`, serve is a function of the table's own that looks at the memory first.
+  // A service's row, also if it is overridden; serve is null for a number without a row. For class
+  // `memory`, serve is a function of the table that checks the memory first.
   const OpcodeRow& row(protocol::Opcode opcode) const noexcept {
     static constexpr OpcodeRow kNone;
     const std::uint16_t number = protocol::number(opcode);

@@ -24,11 +24,11 @@ namespace {
 
 constexpr std::string_view kGoingAway = net::http::Server::kGoingAway;
 constexpr runtime::Nanoseconds kDrainLook = 10 * runtime::kMillisecond;
-// Streams of each core, beyond its connections, by which further ones are told that there is no
+// Streams of each core beyond its connections, for connections that get the answer that there is no
 // room.
 constexpr std::uint32_t kRefusedAtOnce = 256;
-// Beyond the close timeout, so that a connection with a timer of its own (to an eighth of a second)
-// ends by that.
+// Longer than the close timeout by two ticks of a connection's own timer (1/8 s each), so that this
+// timer ends the connection first.
 constexpr runtime::Nanoseconds kDrainGrace = 250 * runtime::kMillisecond;
 // The longest ways over cores (services/pubsub): publisher -> owner -> subscriber, and from there
 // back to the publisher with the Ack.
@@ -58,7 +58,7 @@ net::NetworkOptions network_options(const NodeOptions& options) noexcept {
   net::NetworkOptions network = options.network;
   network.streams_max =
       static_cast<std::uint32_t>(streams_for(options.connections_max, Core::current().cores()));
-  // A burst alone must not have connections closed for want of memory.
+  // A burst of shared memory alone must not bring the core near its budget.
   const std::size_t budget = Core::current().memory().budget();
   if (budget != 0) network.shared_bytes_max = std::min(network.shared_bytes_max, budget / 4);
   return network;
@@ -103,7 +103,7 @@ std::uint64_t streams_for(std::uint64_t connections_max, std::uint32_t cores) no
   return (connections_max + cores - 1) / cores + kRefusedAtOnce;
 }
 
-// Of one that is whole, so that the destructor runs if a service cannot be made.
+// Delegates to the default constructor, so that the destructor runs if a service cannot be made.
 CoreNode::Services::Services(const NodePlan& plan) : Services() {
   for (const ServiceEntry& entry : plan.services) {
     for_service(entry.name, [&] {
@@ -250,7 +250,7 @@ Task<std::uint32_t> CoreNode::end_sessions(runtime::Nanoseconds until) {
     Session* session = sessions_.in_slot(slot);
     if (session == nullptr) continue;
     if (TcpSessions::is_unfinished(*session)) {
-      // A request that it is still sending will not be served, so its end is not waited for.
+      // The unfinished request will not be served, so the close does not wait for its end.
       session->close(ws::CloseCode::going_away, kGoingAway, net::http::Server::kDrainLinger);
     } else {
       session->close(ws::CloseCode::going_away, kGoingAway);
@@ -277,8 +277,8 @@ Task<std::uint32_t> CoreNode::end_sessions(runtime::Nanoseconds until) {
 
 namespace {
 
-// What this core's services have sent until now has arrived, on this core too. The own lane keeps
-// its order, and is held while a fan-out is unfinished.
+// Waits until the messages that this core's services have sent so far have arrived, also in the own
+// lane. The own lane keeps its order, and is held while a fan-out is unfinished.
 Task<void> settle_core() {
   const auto own_lane = [] { return runtime::call_on(Core::current().id(), [] {}); };
   co_await own_lane();
@@ -286,7 +286,7 @@ Task<void> settle_core() {
   co_await own_lane();
 }
 
-// No session is left that could begin a fan-out.
+// Waits for the last fan-out. Called when no session is left that could begin one.
 Task<void> until_no_fan_out() {
   while (!Sessions::local().fan_outs().settled()) co_await runtime::Yield{};
 }

@@ -44,21 +44,21 @@ struct NodeOptions {
   net::NetworkOptions network;
   net::http::ServerOptions http;
   ws::EndpointOptions websocket;  // of the opcode protocol
-  // Paths where it is spoken over WebSocket: patterns of ws/endpoint_routes.hpp.
+  // Paths of the opcode protocol over WebSocket: patterns of ws/endpoint_routes.hpp.
   std::vector<std::string> websocket_paths{"/", "/ws"};
   TcpOptions tcp;
   PubSubOptions pubsub;
   DispatchOptions dispatch;
-  // Connections of the node; each core takes its share. One more is answered 503, or Error
-  // overloaded.
+  // Connections of the node; each core takes its share. A connection beyond it gets 503, or
+  // Error overloaded.
   std::uint32_t connections_max = 1'000'000;
   // Connections of one address; 0: no limit. With a limit, network.direct_descriptors must be
   // false.
   std::uint32_t connections_per_ip_max = 0;
-  // Bytes of unfinished messages, frames and bodies; each core has its share. A core that holds
-  // more closes the connections that hold most and have sent nothing for longest.
+  // Bytes of unfinished messages, frames and bodies; each core has its share. A core that passes it
+  // closes the connections that hold most and have sent nothing for longest.
   std::uint64_t unfinished_bytes_max = 256 * 1024 * 1024;
-  // Sessions that a turn of a core hands one message to; what is left waits for the next turns.
+  // Most sessions to which a core hands messages in one turn; the next turns serve the others.
   std::uint32_t fan_out_max = FanOuts::kTurnMax;
   runtime::ListenOptions socket;           // rights of the files of Unix sockets
   const HandlerTable* handlers = nullptr;  // of the application; must outlive the node
@@ -85,8 +85,8 @@ struct NodeOptions {
   std::vector<WebSocketRoute> websocket_routes;
 };
 
-// The common part of a node's cores: its options, the list of its services, bound to them
-// (services/node/services.hpp), and the opcodes of these and of the application's handlers.
+// The common part of a node's cores: its options, the list of its services, bound to the options
+// (services/node/services.hpp), and the opcodes of the services and of the application's handlers.
 struct NodePlan {
   explicit NodePlan(NodeOptions with);
   ~NodePlan();
@@ -98,18 +98,18 @@ struct NodePlan {
   OpcodeTable opcodes;
 };
 
-// One core's share of what all cores have together.
+// One core's share of a total of all cores.
 std::uint32_t share_of(std::uint32_t total) noexcept;
 
-// The streams that a core's network must have room for: its share of the connections, and some that
-// are told that there is no room for them. More than those wait to be accepted.
+// The streams of a core's network: its share of the connections, and some more for connections that
+// get the answer that there is no room. Further connections wait to be accepted.
 std::uint64_t streams_for(std::uint64_t connections_max, std::uint32_t cores) noexcept;
 
 // One core's part.
 class CoreNode {
  public:
-  // Throws what a service's `make` or add_routes() throws, and std::invalid_argument for routes and
-  // endpoints that cannot be together.
+  // Throws the exceptions of a service's `make` or add_routes(), and std::invalid_argument for
+  // routes and endpoints that conflict.
   explicit CoreNode(const NodePlan& plan);
   ~CoreNode();
 
@@ -176,15 +176,15 @@ class Node {
 
   struct StartError {
     enum class Cause : std::uint8_t {
-      options,  // a service or a route clashes with another (std::invalid_argument)
+      options,  // a service or a route conflicts with another (std::invalid_argument)
       memory,   // std::bad_alloc, net::BuffersRefused
       other,    // any other exception, of a service
     };
     std::string problem;
     Cause cause = Cause::other;
   };
-  // Makes every core's part. If one cannot be made, nothing is left of the others, and neither
-  // listen() nor drain() nor stop() may follow.
+  // Makes every core's part. If one cannot be made, the others are destroyed, and neither listen()
+  // nor drain() nor stop() may follow.
   runtime::Task<std::optional<StartError>> start();
 
   struct ListenError {

@@ -45,7 +45,7 @@ constexpr int kTakenLookMs = 10;
 
 constinit runtime::LogReason kHangup("SIGHUP is ignored");
 
-// Writes the log out at every end of run_node(), but waits only a moment for a slow reader.
+// Flushes the log on each return of run_node(); waits only shortly for a slow reader.
 struct LogEnd {
   LogEnd() = default;
   LogEnd(const LogEnd&) = delete;
@@ -200,8 +200,8 @@ runtime::Error last_error() noexcept {
   return runtime::Error::from_errno(errno);
 }
 
-// A socket's file is in the way while a process listens on it: found by connecting, which does not
-// wait for a server with a full backlog. An abstract name is in the way if bind(2) fails.
+// A path is taken while a process listens on it; a connect that does not wait (the backlog may be
+// full) finds this out. An abstract name is taken if bind(2) fails.
 std::optional<runtime::Error> unix_address_taken(const runtime::Address& address) {
   const char* const path = reinterpret_cast<const sockaddr_un*>(address.raw())->sun_path;
   const bool abstract = path[0] == '\0';

@@ -1,7 +1,7 @@
 #pragma once
-// What a server process does around its node: it looks whether the host can run it, takes the
-// descriptors that its connections need, refuses addresses that another process listens on, says
-// what it listens on, and ends as signals ask:
+// The process around a node: checks that the host can run it, raises the limit of descriptors for
+// its connections, refuses addresses on which another process listens, prints its addresses, and
+// handles signals:
 //
 //   SIGTERM, SIGINT   drains: no more connections, 1001 to every client, flush, exit 0 within the
 //                     deadline; a second one ends the process at once (128 + signal)

@@ -31,7 +31,7 @@ Relief::~Relief() {
   network_.core().timers().cancel(next_turn_);
 }
 
-// At the end of each turn in which the core holds too much.
+// Called at the end of each turn in which the core holds too much memory.
 void Relief::relieve(void* relief) noexcept {
   auto& self = *static_cast<Relief*>(relief);
   if (self.next_turn_.queued() || self.network_.core().now() < self.next_pass_) return;
@@ -39,8 +39,8 @@ void Relief::relieve(void* relief) noexcept {
   self.step();
 }
 
-// Small ones are ended where nothing else is left to end, and what they hold is given back at once:
-// of messages and bodies that are not whole.
+// A pass over unfinished messages and bodies also ends small holders if the last pass found no
+// other streams: their memory is given back at once.
 void Relief::begin() {
   ++passes_;
   began_ = network_.core().now();
@@ -61,7 +61,7 @@ void Relief::step() {
   }
 }
 
-// True: there is more to look at.
+// True: there are more slots to list.
 bool Relief::look() {
   const std::uint32_t slots = network_.stream_slots();
   if (slot_ >= slots) return false;
@@ -71,8 +71,8 @@ bool Relief::look() {
   return slot_ < slots;
 }
 
-// True: there are more to end. What is given back later, with the end of operations, counts as far
-// as it was a stream's own.
+// True: there are more streams to end. A stream's own memory counts as given back, also if the end
+// of its operations frees it only later.
 bool Relief::end_some() {
   const MemoryAccount& memory = network_.core().memory();
   wanted_ = std::min(wanted_, excess());
@@ -90,7 +90,8 @@ bool Relief::end_some() {
   return false;
 }
 
-// Down to an eighth below the limit of what is not whole, or to where requests are taken again.
+// Bytes above the goal of a pass: 7/8 of the limit of unfinished bytes, or the level below which
+// requests are taken again.
 std::size_t Relief::excess() const noexcept {
   const MemoryAccount& memory = network_.core().memory();
   if (holders_.over() == MemoryOver::memory) return memory.excess(MemoryPressure::no_memory);

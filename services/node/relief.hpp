@@ -1,11 +1,11 @@
 #pragma once
-// Relief: what a core does while it holds too much memory (runtime::MemoryAccount): it looks at all
+// Relief: ends streams while the core holds too much memory (runtime::MemoryAccount). It lists all
 // streams and ends those that hold most and take least. One a core, beside its network.
 //
-// A pass is bounded in each turn, so that honest clients are served in between: some slots are
-// looked at (the worst that were found are remembered), then some streams are ended. It goes on in
-// the next turns, whatever the core holds by then, down to where requests are taken again: so it
-// runs rarely.
+// The work of a pass is bounded in each turn, so that honest clients are served in between. First
+// some turns list a part of the slots each, then some turns end a part of the streams each. A pass
+// goes on below the level that began it, down to the level where requests are taken again. So
+// passes are rare.
 
 #include <cstdint>
 
@@ -18,13 +18,13 @@ namespace corelane::services {
 
 class Relief {
  public:
-  // An end takes 13 us, so 64 of them 0.8 ms. A look touches the stream, its queue and what the
-  // layer above has for it: some cache lines, which are mostly not in the cache.
+  // Ending a stream takes 13 us, 64 streams 0.8 ms. Listing a stream touches the stream, its queue
+  // and its state in the layer above: some cache lines, mostly misses.
   static constexpr std::uint32_t kSlotsInATurn = 8192;
   static constexpr std::size_t kEndedInATurn = 64;
-  // Until the next pass after one that found no stream to end: the memory is then in operations
-  // that are ending, or of streams that hold too little. At least this many times what the pass
-  // took, so that looking takes a ninth of a core's time at most.
+  // The pause after a pass that found no stream to end: the memory then belongs to operations that
+  // are ending, or to streams that hold too little. The pause is at least kPauseShare times the
+  // duration of the pass, so passes take at most a ninth of a core's time.
   static constexpr runtime::Nanoseconds kPause = 10 * runtime::kMillisecond;
   static constexpr runtime::Nanoseconds kPauseShare = 8;
 
@@ -54,7 +54,7 @@ class Relief {
   net::MemoryHolders holders_;
   NextTurn next_turn_;  // queued while a pass goes on
   std::uint32_t slot_ = 0;
-  std::size_t wanted_ = 0;  // bytes that are to be given back yet
+  std::size_t wanted_ = 0;  // bytes still to be given back
   std::size_t ended_ = 0;
   bool takes_small_ = false;
   runtime::Nanoseconds began_ = 0;

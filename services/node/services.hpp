@@ -17,7 +17,7 @@ namespace corelane::services {
 // order they are made: one may use those before it.
 std::vector<ServiceEntry> services_of(NodeOptions& options);
 
-// Calls call(), which makes a part of a service. What it throws says which service that is:
+// Calls call(), which makes a part of a service. Prefixes the text of its exceptions:
 // "service NAME: ...".
 template <class Call>
 void for_service(std::string_view name, Call call) {

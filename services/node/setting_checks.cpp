@@ -1,4 +1,4 @@
-// Checks of settings against each other, which none of them alone allows.
+// Checks that involve several settings.
 
 #include <fmt/format.h>
 
@@ -101,8 +101,8 @@ void CrossCheck::check_buffers() {
   check("runtime.large_buffer_bytes", "runtime.large_buffers");
 }
 
-// Receive buffers alone must not bring a core near the end of its share, and a share must have room
-// for what may be unfinished at the least.
+// Receive buffers alone must not bring a core near the end of its memory share. A share of the
+// unfinished bytes must have room for some messages and for a body of the largest size.
 void CrossCheck::check_memory() {
   std::uint64_t buffers = 0;
   for (const std::string size : {"receive", "medium", "large"}) {

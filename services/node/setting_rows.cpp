@@ -85,8 +85,8 @@ std::string check_level(std::string_view text) {
 
 // --- Options of another type than their setting's value
 
-// Most bytes that our own framing adds to a message at the limit, so that one fits into an empty
-// queue: a frame header, an event's fields and the longest channel name.
+// Most bytes that our framing adds to a message: a frame header, an event's fields and the longest
+// channel name. So a message at the limit fits into an empty queue.
 constexpr std::uint64_t kFramingBytes = 2048;
 
 void set_listeners(ServerOptions& options, Spoken spoken, const Texts& texts) {
@@ -246,7 +246,7 @@ constexpr ServerRow kLimitRows[] = {
         "most memory of messages and bodies that are not whole yet, of all cores"),
 };
 
-// Rows that stand behind the limits of the services.
+// Rows behind the limits of the services.
 constexpr ServerRow kConnectionRows[] = {
     config::count<kNode, &NodeOptions::connections_max>(
         {"limits", "connections_max", "max-connections"}, {1, 10'000'000},

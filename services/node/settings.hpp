@@ -1,7 +1,7 @@
 #pragma once
-// The settings of a server: the rows of the layers below the services (setting_rows.hpp), with
-// those of every service, bound to one set of options. `corelane serve`, `corelane echo` and
-// framework::app read their configuration by it.
+// The settings of a server: the rows of the layers below the services (setting_rows.hpp), and the
+// rows of every service, bound to one set of options. `corelane serve`, `corelane echo` and
+// framework::app read their configuration with them.
 
 #include <optional>
 #include <string>
@@ -39,14 +39,14 @@ void check_settings(config::ConfigResult& result, ServedBy served_by, bool has_h
 void warn_of_ineffective_settings(config::ConfigResult& result, ServedBy served_by,
                                   bool has_huge_pages);
 
-// Fills in what the settings leave open from the host: the number of cores, the node's name, the
-// budget of memory (half of `memory_bytes`). And options that follow from several settings.
+// Fills in unset values from the host: the number of cores, the node's name, the memory budget
+// (half of `memory_bytes`). Also sets options that depend on several settings.
 void resolve(ServerOptions& options, const std::vector<int>& cpus, const std::string& host_name,
              std::uint64_t memory_bytes);
 
-// All of it for a program, from its command line, the environment and files: `options` are filled
-// in, and errors, warnings and what was asked for printed. The exit code, if nothing more is to be
-// done.
+// Reads a program's configuration from its command line, the environment and files: fills in
+// `options`, prints errors, warnings and requested output. Returns the exit code if the program
+// should end.
 std::optional<int> read_settings(ServerOptions& options, ServedBy served_by, bool has_huge_pages,
                                  config::Program program, const std::vector<std::string>& arguments,
                                  const config::Environment& environment);
@@ -54,17 +54,17 @@ std::optional<int> read_settings(ServerOptions& options, ServedBy served_by, boo
 // A core for each CPU, at most the runtime's limit of cores.
 runtime::CoreId cores_for(const std::vector<int>& cpus) noexcept;
 
-// Of the host, or of the cgroup.
+// The memory of the host, or the limit of the cgroup.
 std::uint64_t allowed_memory();
-// The least limits.memory_bytes_max: its receive buffers must not bring a core near the end of its
-// share.
+// The least limits.memory_bytes_max with which receive buffers do not bring a core near the end of
+// its share.
 std::uint64_t least_memory(std::uint64_t buffer_bytes, std::uint64_t cores) noexcept;
-// The least limits.unfinished_bytes_max: in each core's share is room for a few messages, and for
-// one body, of the largest size.
+// The least limits.unfinished_bytes_max: each core's share has room for four messages, or for one
+// body, of the largest size.
 std::uint64_t least_unfinished(std::uint64_t message_bytes_max, std::uint64_t body_bytes_max,
                                std::uint64_t cores) noexcept;
 
-// Of texts that the row's check has taken: asserts that each is an address.
+// Parses texts that have passed the row's check: asserts that each is an address.
 std::vector<runtime::Address> parse_addresses(const std::vector<std::string>& texts);
 
 }  // namespace corelane::services

@@ -89,7 +89,7 @@ void TcpSessions::consume(Client& client, std::span<const std::byte> bytes) {
     bytes = finish_frame(client, bytes);
     const auto progress = dispatch.on_stream(*client.session, client.gathered);
     if (progress.lost || stream.closing()) {
-      runtime::release_memory(client.gathered);  // nothing more of it is served
+      runtime::release_memory(client.gathered);  // no more frames are served
       weigh(client);
     }
     if (progress.lost) return lose(client);
@@ -127,8 +127,8 @@ std::span<const std::byte> TcpSessions::finish_frame(Client& client,
   return bytes.subspan(take);
 }
 
-// After what changes the memory of the unfinished frame. What a session keeps of one that has been
-// served is not unfinished.
+// Called after each change of the memory of the unfinished frame. Memory that a session keeps after
+// a served frame is not unfinished.
 void TcpSessions::weigh(Client& client) noexcept {
   const std::size_t bytes = client.gathered.capacity();
   client.held.set(bytes, client.gathered.empty() ? 0 : bytes);

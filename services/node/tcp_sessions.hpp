@@ -17,9 +17,9 @@ namespace corelane::services {
 
 struct TcpOptions {
   runtime::Nanoseconds message_deadline = 30 * runtime::kSecond;  // for an unfinished frame
-  // Time for the peer's end after ours, and for outstanding answers after the peer's.
+  // Time for the peer's FIN after ours, and for outstanding answers after the peer's FIN.
   runtime::Nanoseconds close_timeout = 5 * runtime::kSecond;
-  // Streams of the network; with one more a new one is told Error overloaded, and closed.
+  // Streams of the network; a new connection beyond it gets Error overloaded, and is closed.
   std::uint32_t streams_max = UINT32_MAX;
 };
 

@@ -53,7 +53,7 @@ std::optional<std::int64_t> find(const char* path, std::string_view name) {
 }  // namespace
 
 std::optional<std::int64_t> parse_mode(std::string_view text) {
-  // Three digits at least, so that a "0660" without its quotes is not taken for another mode.
+  // At least three digits, so that an unquoted 0660 is not read as another mode.
   if (text.size() < 3 || text.size() > 4) return std::nullopt;
   return parse(text, 8, kModeMax);
 }

@@ -1,8 +1,8 @@
 #pragma once
 // UnixSocketFile: the file of a Unix socket that this process listens on. It is removed when the
-// server stops listening, but only if it still is ours: another process may have replaced it. Made
-// while the socket is bound and removed before it is closed: only then does the inode number belong
-// to it alone.
+// server stops listening, but only if it is still our file: another process may have replaced it.
+// Make the object while the socket is bound, and remove the file before the socket is closed: only
+// then does no other file have its inode number.
 
 #include <sys/types.h>
 

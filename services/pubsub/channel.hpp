@@ -1,7 +1,7 @@
 #pragma once
-// The two halves of a channel: what its owner core knows (position, interested cores, the run that
-// is being laid out) and what a core with subscribers knows (its subscribers). Both belong to
-// PubSub.
+// The two halves of a channel: the state of its owner core (position, interested cores, the run
+// that is being laid out) and the state of a core with subscribers (the subscribers). Both belong
+// to PubSub.
 
 #include <cstdint>
 #include <span>
@@ -50,25 +50,25 @@ struct LocalChannel {
   std::vector<Entry<Listener>> listeners;
   bool empty() const noexcept { return sessions.empty() && listeners.empty(); }
   std::uint32_t pending = 0;  // SubscriptionAsks that have not been answered
-  // Sessions from here on have not had the run yet whose fan-out takes several turns; none enters
-  // until it has ended (services/sessions/fan_outs.hpp).
+  // Index of the first session that has not got the run of an unfinished fan-out. No session enters
+  // the list until the fan-out has ended (services/sessions/fan_outs.hpp).
   std::uint32_t handed = 0;
 };
 
-// A run on its way to this core's subscribers, and where it has come to.
+// A run on its way to this core's subscribers, and the state of its fan-out.
 struct RunWalk {
   runtime::SharedBytes block;
   std::size_t bytes = 0;
   LocalChannelId channel;
   std::uint32_t events = 0;
-  runtime::CoreId owner = runtime::kNoCore;  // who counts, and under which name
+  runtime::CoreId owner = runtime::kNoCore;  // counts the deliveries, under acks_slot
   std::uint32_t acks_slot = 0;
   std::uint32_t acks_generation = 0;
   std::uint32_t tried = 0;
   std::uint32_t delivered = 0;
 };
 
-// A publish that wants an Ack: its place in a run, and where the Ack goes.
+// A publish that wants an Ack: its place in a run, and the receiver of the Ack.
 struct AckRequest {
   ReplyTo to;
   std::uint64_t offset;

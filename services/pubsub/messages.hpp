@@ -64,7 +64,7 @@ struct PubSub::RunMessage {
   std::uint64_t bytes;
   LocalChannelId channel;
   std::uint32_t events;
-  std::uint32_t acks_slot;  // the count at the owner; kNoAcks: nobody waits for it
+  std::uint32_t acks_slot;  // the count at the owner; kNoAcks: no publish wants an Ack
   std::uint32_t acks_generation;
   static constexpr std::uint32_t kNoAcks = UINT32_MAX;
   std::size_t lane_bytes() const noexcept { return block.capacity(); }

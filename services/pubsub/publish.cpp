@@ -139,7 +139,7 @@ void PubSub::flush_channel(OwnedChannel& channel) noexcept {
   std::size_t acks_begin = 0;
   for (OwnedChannel::Block& block : channel.run) {
     offset += block.events;  // of the block's last event
-    // A slow reader keeps the whole block, which may be far larger than this run.
+    // A slow reader would keep the whole block, which may be far larger than this run.
     if (block.used < block.bytes.capacity() / 4) {
       block.bytes = SharedBytes::copy({block.bytes.data(), block.used});
     }

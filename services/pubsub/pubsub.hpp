@@ -88,7 +88,7 @@ class PubSub : public Service {
   static constexpr runtime::Nanoseconds kSweepPause = runtime::kMillisecond;
   // Most channels that one subscribe or unsubscribe may name.
   static constexpr std::size_t kChannelsPerCallMax = 65'536;
-  // The hint when channels_max is reached: some channels are forgotten each minute.
+  // The retry hint when channels_max is reached: unused channels are dropped each minute.
   static constexpr std::uint32_t kRetryAfterMs = 10'000;
 
   explicit PubSub(const PubSubOptions& options);
@@ -161,7 +161,7 @@ class PubSub : public Service {
   friend class Listener;
   static SubscriberName name_of(Subscriber& subscriber) noexcept;
   Subscriber* find(const SubscriberName& name) noexcept;  // null: it has ended
-  // The pending state of one request; results that it decides itself are there at once.
+  // The pending state of one request. Results that need no owner are set at once.
   struct PendingId {
     std::uint32_t slot;
     std::uint32_t generation;
@@ -187,7 +187,7 @@ class PubSub : public Service {
   void flush() noexcept;
   void flush_channel(OwnedChannel& channel) noexcept;
   void fan_out(const RunMessage& run, runtime::CoreId owner) noexcept;
-  bool walk_on(RunWalk& walk) noexcept;  // true: the run has reached all
+  bool walk_on(RunWalk& walk) noexcept;  // true: the run has reached all subscribers
   void count_run(const RunCount& count) noexcept;
   void sweep() noexcept;
 

@@ -238,8 +238,9 @@ void add_to(std::vector<LocalChannel::Entry<Kind>>& list, Subscriber& subscriber
   list.push_back({.subscriber = static_cast<Kind*>(&subscriber), .subscription = index});
 }
 
-// The list's last subscriber fills the hole. In front of `handed` the last one there fills it, and
-// the list's last one its place: both sides stay what they are.
+// The list's last subscriber fills the hole. A hole in front of `handed` is filled by the last
+// subscriber in front of it, and the list's last one takes the freed place. So no subscriber
+// crosses `handed`.
 template <class Kind>
 void take_from(std::vector<LocalChannel::Entry<Kind>>& list, Subscriber& subscriber,
                std::uint32_t index, std::uint32_t& handed) noexcept {
@@ -276,7 +277,7 @@ void PubSub::leave(Subscriber& subscriber, std::uint32_t index) noexcept {
   if (subscriber.kind() == Subscriber::Kind::session) {
     take_from(channel.sessions, subscriber, index, channel.handed);
   } else {
-    std::uint32_t none = 0;  // of a walk: they are few, and have a run together
+    std::uint32_t none = 0;  // listeners are few: a run reaches all of them in one turn
     take_from(channel.listeners, subscriber, index, none);
   }
 }
@@ -323,7 +324,7 @@ void PubSub::answer_ask(const SubscriptionAsk& ask, CoreId from) {
   if (channel == nullptr) {
     answer.code = ask.unsubscribes ? ErrorCode::not_subscribed : ErrorCode::limit_exceeded;
   } else {
-    // Events that were ordered before leave ahead of the answer.
+    // Events that were ordered before the answer leave ahead of it.
     flush_channel(*channel);
     if (!ask.unsubscribes) take_interest(*channel, ask.channel, from);
     answer.epoch = channel->epoch;

@@ -22,7 +22,7 @@ FanOuts::FanOuts(std::uint32_t turn_max) noexcept
 }
 
 FanOuts::~FanOuts() {
-  RT_ASSERT(settled());  // a node stops when its lanes have settled
+  RT_ASSERT(settled());  // a node stops only after its lanes have settled
 }
 
 FanOuts& FanOuts::local() noexcept {

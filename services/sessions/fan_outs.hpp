@@ -2,13 +2,13 @@
 // FanOuts: the hand-over of one message to many sessions (a published run, a broadcast), in bounded
 // steps. One a core, for all services; belongs to Sessions.
 //
-// A turn hands over to at most `turn_max` subscribers or slots of sessions. A fan-out that reaches
-// this bound goes on in the next turns. Until it has ended nothing may overtake it, so
-//   - the core takes nothing from its lanes, and
-//   - what services of this core ask of each other goes through the core's own lane, as to another
-//     core, for as long as anything lies there: at_once() is false.
-// Clients are served as ever: what they ask of this core waits in its own lane, which weighs and
-// congests like every other. At most one fan-out of a core is unfinished.
+// In one turn a core hands messages to at most `turn_max` subscribers or slots of sessions. A
+// larger fan-out goes on in the next turns. Until it has ended no message may overtake it, so
+//   - the core takes no messages from its lanes, and
+//   - requests between services of this core go through its own lane, as to another core, while
+//     messages lie there: at_once() is false.
+// Clients are still served. Their requests to this core wait in its own lane, whose bytes count
+// and congest as in any lane. At most one fan-out of a core is unfinished.
 
 #include <algorithm>
 #include <cstdint>
@@ -19,24 +19,24 @@ namespace corelane::services {
 
 class FanOuts {
  public:
-  // 30 to 100 ns each, the memory of most sessions being cold: at most 0.4 ms of a turn.
+  // 30 to 100 ns each, since most sessions are not in the cache: at most 0.4 ms of a turn.
   static constexpr std::uint32_t kTurnMax = 4096;
   static constexpr std::uint32_t kFewShare = 16;  // 256 of 4,096 are few
 
   explicit FanOuts(std::uint32_t turn_max) noexcept;
   ~FanOuts();
 
-  // True: `core` is this core, and may be asked directly. Otherwise ask by send().
+  // True: `core` is this core, and may be called directly. Otherwise send().
   bool at_once(runtime::CoreId core) const noexcept { return core == core_.id() && detours_ == 0; }
-  // A message between services: behind all that was sent to that core before, be it our own.
+  // A message between services, behind all earlier messages to that core, also to this core.
   template <runtime::LaneMessageBody Body>
   void send(runtime::CoreId to, const Body& body) {
     if (to != core_.id()) return core_.lanes().send(to, body);
     ++detours_;
     core_.lanes().send(to, Detour<Body, false>{body});
   }
-  // The same for what a channel's owner sends to its subscribers, runs and positions: these must
-  // not overtake each other, but may go ahead of requests.
+  // The same for results, which a channel's owner sends to subscribers: runs and positions. Results
+  // must not overtake each other, but may go ahead of requests.
   bool results_at_once(runtime::CoreId core) const noexcept {
     return core == core_.id() && results_ == 0;
   }
@@ -48,8 +48,8 @@ class FanOuts {
     core_.lanes().send(to, Detour<Body, true>{body});
   }
 
-  // Takes up to `wanted` from what is left of this turn's bound.
-  // Few are not cut: a fan-out to them would be begun in one turn and ended in another.
+  // Takes up to `wanted` of the rest of this turn's bound. A small fan-out (kFewShare) is never
+  // cut, so that it does not take two turns.
   std::uint32_t take(std::uint32_t wanted) noexcept {
     if (const std::uint64_t turn = core_.counters().turns; turn != turn_) {
       turn_ = turn;
@@ -59,13 +59,13 @@ class FanOuts {
     left_ -= std::min(taken, left_);
     return taken;
   }
-  // Calls function(context) in each of the next turns until it returns true: done. One at a time.
+  // Calls step(context) in each of the next turns until it returns true: done. One at a time.
   using Step = bool (*)(void* context) noexcept;
   void go_on_with(Step step, void* context) noexcept;
 
-  // Nothing is unfinished, nor in the own lane.
+  // No fan-out is unfinished, and no message waits in the own lane.
   bool settled() const noexcept { return detours_ == 0; }
-  std::uint64_t steps() const noexcept { return steps_; }  // each fan-out's first one not counted
+  std::uint64_t steps() const noexcept { return steps_; }  // without the first of each fan-out
 
  private:
   template <class Body, bool kIsResult>

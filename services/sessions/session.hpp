@@ -29,7 +29,7 @@ struct SessionId {
   friend bool operator==(const SessionId&, const SessionId&) = default;
 };
 
-// State that few sessions need: made when it is first needed, gone with the session.
+// State that few sessions need: made at first use, destroyed with the session.
 struct SessionExtension {
   std::uint32_t handlers_running = 0;  // coroutines of handlers that serve it (services/dispatch)
   bool closes_when_answered = false;   // its client has ended its direction
@@ -90,7 +90,7 @@ class Session : public Subscriber {
   // Events: on WebSocket the run as it is, shared and not copied; otherwise the frames are taken
   // out.
   bool send_run(const EventRun& run) {
-    // Without a look at the connection, which a fan-out would not find in the cache.
+    // Does not touch the connection, which is not in the cache during a fan-out.
     if (wire_ == Wire::websocket && stream_->send_shared(run.block, run.bytes)) [[likely]]
       return true;
     return send_run_slowly(run);
@@ -98,9 +98,9 @@ class Session : public Subscriber {
   // For walks over many: asks for the memory that send_run() needs, the session's must be there.
   void prefetch_send() const noexcept { __builtin_prefetch(stream_, 1); }
 
-  // Ends it. WebSocket: with the close code. TCP: by the end of the stream, behind an Error if the
-  // server goes away; the client has the close timeout, or `linger`, to read that and to end its
-  // direction.
+  // Ends the session. WebSocket: with the close code. TCP: by the end of the stream, behind an
+  // Error if the server goes away; the client has the close timeout, or `linger`, to read the Error
+  // and to end its direction.
   void close(ws::CloseCode code, std::string_view reason);
   void close(ws::CloseCode code, std::string_view reason, runtime::Nanoseconds linger);
 

@@ -48,8 +48,8 @@ struct Sessions::DirectRecord {
   std::uint64_t data_bytes;
 };
 
-// Travels to a core behind everything that a session has sent there, and back behind everything
-// that the core answered at once.
+// Travels to a core behind all messages that a session has sent there, and back behind all answers
+// that the core gave at once.
 struct Sessions::FenceAnswer {
   SessionId session;
   void deliver(CoreId) const { Sessions::local().answered(session); }
@@ -233,8 +233,8 @@ void Sessions::broadcast(const BroadcastSend& what, const ReplyTo& to) {
                            .except = what.except,
                            .pending_slot = pending.id.slot,
                            .pending_generation = pending.id.generation};
-    // A Send to a session of our own core takes effect at once, so what was broadcast before it
-    // must not wait for a lane.
+    // A Send to a session of our own core takes effect at once, so an earlier broadcast must not
+    // wait in a lane.
     if (fan_outs_.at_once(to_core)) {
       ask.deliver(to_core);
     } else {

@@ -9,7 +9,7 @@
 // and carries 62 random bits, so that any core finds the owner without a table, and nobody finds a
 // session by guessing. Send goes to the owner over a lane and comes back as an acknowledgement or
 // an error; Broadcast goes to every core, each hands it to its sessions, and the counts come back.
-// What one session sends and broadcasts reaches another one in that order, on any core. A session
+// Sends and broadcasts of one session reach another one in the order sent, on any core. A session
 // that ends in between is an unknown session.
 
 #include <cstdint>
@@ -61,14 +61,14 @@ struct BroadcastDone {
 void complete(const ReplyTo& to, const Sent& done) noexcept;
 void complete(const ReplyTo& to, const BroadcastDone& done) noexcept;
 
-// A line of the log for an Error that a client gets: at warning for limits of the server, at info
-// for faults of the client, at debug for what may be in order (an unknown session).
+// Logs an Error that a client gets: at warning for limits of the server, at info for faults of the
+// client, at debug for codes that may be no fault (an unknown session).
 [[gnu::cold]] void log_error(net::Stream& stream, protocol::ErrorCode code, std::string_view text);
 
 class Sessions : public Service {
  public:
-  // `close_timeout`: how long a TCP peer may take to read why its session ends. `fan_out_max`:
-  // sessions that a turn hands one message to (FanOuts).
+  // `close_timeout`: time for a TCP peer to read the reason of its session's end. `fan_out_max`:
+  // the bound of a turn (FanOuts).
   explicit Sessions(std::uint32_t sessions_max,
                     runtime::Nanoseconds close_timeout = 5 * runtime::kSecond,
                     std::uint32_t fan_out_max = FanOuts::kTurnMax);
@@ -82,13 +82,13 @@ class Sessions : public Service {
   // Service::session_ended() of this core's instance is called for every session from now on. It
   // lives as long as the table.
   void tell_ended(Service& service) { told_ended_.push_back(&service); }
-  // The client sends nothing more, but still reads: closes the session once every answer is there,
-  // also Errors to requests that asked for no answer. Costs two messages a core,
-  // its own too: answers may lie in its own lane.
+  // The client sends nothing more, but still reads: closes the session behind all its answers, also
+  // Errors to requests without requires_ack. Costs two messages for each core, also the own one:
+  // answers may wait in the own lane.
   void end(Session& session);
 
   // For rare use: suspends for a turn or two. Empty: the session has ended or is closing, it is a
-  // Unix stream, or the kernel cannot say (before Linux 6.7).
+  // Unix stream, or the kernel lacks the command (before Linux 6.7).
   static runtime::Task<std::string> peer_address(SessionId id);
 
   // On this core only; nullptr if it has ended.
@@ -115,7 +115,7 @@ class Sessions : public Service {
   // session is on another core.
   void send(const DirectSend& what, const ReplyTo& to);
   // Hands over data to every session but one; completes with BroadcastDone when all cores have done
-  // so. Copies the data once. One that begins before that may get it or not.
+  // so. Copies the data once. A session that begins before that may get the data or not.
   void broadcast(const BroadcastSend& what, const ReplyTo& to);
 
   static std::span<const OpcodeRow> opcodes() noexcept;
@@ -155,15 +155,15 @@ class Sessions : public Service {
   static bool is_told(const ReplyTo& to, const Sent& done) noexcept;
   void answered(const SessionId& id) noexcept;
   void count_broadcast(const BroadcastAnswer& answer);
-  // This core's part of a broadcast, and where it has come to.
+  // This core's part of a broadcast, and the state of its fan-out.
   struct BroadcastWalk {
     runtime::SharedBytes block;
     std::size_t bytes = 0;
     SessionId except;
-    runtime::CoreId home = runtime::kNoCore;  // who counts, and under which name
+    runtime::CoreId home = runtime::kNoCore;  // counts the deliveries, under pending_slot
     std::uint32_t pending_slot = 0;
     std::uint32_t pending_generation = 0;
-    std::uint32_t next = 0;  // slot
+    std::uint32_t next = 0;  // the next slot
     std::uint32_t count = 0;
   };
   void deliver_broadcast(BroadcastWalk&& walk);
@@ -172,7 +172,7 @@ class Sessions : public Service {
   runtime::Slab<Session> sessions_;
   std::vector<Service*> told_ended_;
   FanOuts fan_outs_;
-  BroadcastWalk broadcast_;  // what goes on in the next turn
+  BroadcastWalk broadcast_;  // the unfinished fan-out
   runtime::Nanoseconds close_timeout_;
   std::vector<std::byte> scratch_;
   std::unique_ptr<runtime::Slab<PendingBroadcast>> pending_;

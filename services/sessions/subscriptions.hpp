@@ -54,7 +54,7 @@ class Subscriptions {
     return entries()[index];
   }
 
-  // Counts subscriptions without those that the session is leaving. Looks at each.
+  // Counts the subscriptions that the session is not leaving. Linear.
   std::size_t count_wanted() const noexcept {
     std::size_t wanted = 0;
     for (std::uint32_t i = 0; i < count_; ++i) wanted += entries()[i].wanted;

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""Goal: a foreign client reads our frames, and we read its, by the schema alone; and what is written of an opcode is
-what the schema has. Method: the samples of protocol/samples.toml are built and read by Python code that flatc generates
-from schema.fbs, by names that flatc's JSON Schema knows; nothing here knows an opcode. protocol_vectors.json keeps the
-frames: ours, as protocol_vectors_test.cpp lays them, and Python's. Python's accessors do not verify.
+"""Goal: by the schema alone, a foreign client reads our frames and we read its frames; samples.toml agrees with the
+schema. Method: Python code that flatc generates from schema.fbs builds and reads the samples of protocol/samples.toml,
+by the names in flatc's JSON Schema; nothing here knows an opcode. protocol_vectors.json keeps the frames: the frames of
+our codec (protocol_vectors_test.cpp), and Python's. Python's accessors do not verify.
 
 As a test (prints TAP):   protocol_samples.py --flatc flatc --generated FOLDER
 What `samples` builds:    protocol_samples.py --flatc flatc --generated FOLDER --renew PROTOCOL_VECTORS_PROGRAM
@@ -49,7 +49,7 @@ def is_bytes(spec):
 
 
 def to_python(spec, value):
-    """A value of the list, or of a vector, as the generated code takes it."""
+    """Converts a value of samples.toml, or of a vector, for the generated code."""
     if '$ref' not in spec:
         if spec['type'] == 'integer':
             return int(value)
@@ -72,7 +72,7 @@ def to_python(spec, value):
 
 
 def from_python(spec, value):
-    """The reverse, as vectors have it: all fields, 64 bits as decimal text, bytes as hex; absent is empty or nil."""
+    """The reverse, in the form of vectors: all fields, 64 bits as decimal text, bytes as hex; absent: empty or nil."""
     if '$ref' not in spec:
         if spec['type'] == 'integer':
             return str(value) if spec['maximum'] > 1 << 53 else int(value)
@@ -93,7 +93,7 @@ def from_python(spec, value):
 
 
 def enumerators(name):
-    """By their names in the schema: Python appends a _ to its own words."""
+    """The numbers by their names in the schema: Python's generated names end in _ where they are keywords."""
     return {text.rstrip('_'): number for text, number in vars(generated(name)[name]).items() if text[0] != '_'}
 
 
@@ -123,7 +123,7 @@ class Sample:
             del self.message['transaction_id']
 
     def build(self):
-        """Its frame, as Python builds it, with either of the two ways to put the size before a Message."""
+        """The frames that Python builds, one for each of the two ways to put the size before a Message."""
         payload = pack(self.table, self.payload) if self.table else self.payload.encode()
         message = self.message | {'payload': list(payload)}
         by_hand = pack('Message', message)
@@ -131,7 +131,7 @@ class Sample:
                 'size_by_hand': (struct.pack('<I', len(by_hand)) + by_hand).hex()}
 
     def read(self, digits):
-        """What a frame says, envelope and payload."""
+        """The content of a frame: envelope and payload."""
         frame = bytes.fromhex(digits)
         if struct.unpack_from('<I', frame)[0] != len(frame) - 4:
             raise ValueError('the size is wrong')
@@ -140,7 +140,7 @@ class Sample:
         return message, unpack(self.table, payload) if self.table else {'raw': payload.hex()}
 
     def meaning(self):
-        """What its frames must say."""
+        """The content that its frames must have."""
         spec = reference('Message')
         message = from_python(spec, to_python(spec, self.message))
         del message['payload']
@@ -164,10 +164,10 @@ def kept():
     return {vector['name']: vector for vector in json.loads(VECTORS.read_text())['vectors']} if VECTORS.exists() else {}
 
 
-# --- What is generated: by path its text.
+# --- Generated documents
 
 def fields_of(table):
-    """"`channel`, `data`?": with the types that a reader cannot guess, and ? for what may be absent."""
+    """The fields as "`channel`, `data`?": with types that are not obvious, and ? for fields that may be absent."""
     parts = []
     for field, spec in TYPES[table]['properties'].items():
         kind = spec.get('$ref', '').removeprefix(REFERENCE)
@@ -205,9 +205,9 @@ def payload_list():
 
 def vectors_page(vectors):
     lines = ['# Test vectors', '', *textwrap.wrap(
-        'One frame each, from its size to its last byte: what a client must be able to read, and what it may send. Our '
-        'server sends these very bytes; other builders may lay the same content out differently. '
-        '`tests/conformance/protocol_vectors.json` has them with the whole envelope, and as Python builds them. '
+        'One frame of each kind, from its size to its last byte: frames that a client must be able to read, or may '
+        'send. Our server sends exactly these bytes; other builders may lay out the same content differently. '
+        '`tests/conformance/protocol_vectors.json` has the whole envelopes too, and the frames that Python builds. '
         'Transaction id 11…, trace id 22…, session 33….', 120), '',
         'Made from `samples.toml` by `tools/build dev samples`.']
     for vector in vectors:
@@ -220,10 +220,10 @@ def vectors_page(vectors):
 
 
 def documents(frames):
-    """All that is generated, by path; `frames` by name are kept as they are."""
+    """The text of each generated file, by its path. `frames`: known frames by name, which do not change."""
     vectors = [sample.vector(frames.get(sample.name, {})) for sample in samples()]
-    note = ('One frame each. Bytes as hex, 64-bit numbers as decimal text, enumerators by name. `python`: other '
-            'layouts of the same content, as Python builds them.')
+    note = ('One frame of each kind. Bytes as hex, 64-bit numbers as decimal text, enumerators by name. `python`: '
+            'frames that Python builds of the same content, in other layouts.')
     readme = (PROTOCOL / 'README.md').read_text()
     for section, text in ('opcodes', opcode_rows()), ('payloads', payload_list()):
         begin, end = f'<!-- {section}: from samples.toml -->\n\n', f'\n<!-- {section}: end -->'
@@ -234,7 +234,7 @@ def documents(frames):
 
 
 def renew(program):
-    """Frames that are there stay as they are."""
+    """Writes the generated files. Existing frames do not change."""
     frames = kept()
     for sample in samples():
         frame = frames.setdefault(sample.name, {})

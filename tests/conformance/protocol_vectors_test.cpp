@@ -1,10 +1,10 @@
-// Goal: our frames are the published test vectors, byte for byte, and what a foreign builder makes
-// of the same content is read alike; services serve what has vectors. Method: the samples of
-// protocol/samples.toml, as our frame and as Python builds it. Python's are
-// read with FlatBuffers' accessors and laid by our codec, and must become ours. That both say what
-// the list says is checked by protocol_samples.py.
+// Goal: our frames are the published test vectors, byte for byte. Frames of a foreign builder with
+// the same content read the same. Services serve each request that has vectors. Method: the samples
+// of protocol/samples.toml, as frames of our codec and of Python's builder. FlatBuffers' accessors
+// read Python's frames, our codec lays their content again, and the result must be our frame.
+// protocol_samples.py compares the content of both with the list.
 //
-//   protocol_vectors --lay HEX    prints the frame of ours that says what this one says
+//   protocol_vectors --lay HEX    prints our frame of the same content
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -42,7 +42,7 @@ void lay_again(const MessageView& view, const MessageHeader& header, std::vector
   if (!testing::Test::HasFailure()) append_frame(out, header, opened.body);
 }
 
-// The frame of ours that says what this one says. A payload that has no body stays as it is.
+// Our frame of the same content. A payload without a body type is copied.
 std::string laid_by_us(std::string_view digits, std::string_view table = {}) {
   const auto bytes = tests::unhex(digits);
   const Frame frame = next_frame(bytes, kFrameBytesMaxDefault);

@@ -1,4 +1,4 @@
-"""What the client commands do while they wait: for input, for answers, for a reader of what they print.
+"""Client commands while they wait: for input, for answers, for a reader of their output.
 
 Goal: whatever comes first is acted on, with the documented exit code; a reader that pauses costs neither the
 connection nor a message, and memory stays bounded. Method: real processes. Their standard input stays open and their

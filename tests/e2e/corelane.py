@@ -18,7 +18,7 @@ PATIENCE_S = 120   # for what happens at once: a slow machine must not fail a te
 
 
 def vectors():
-    """The frames of tests/conformance/protocol_vectors.json: ours by name, Python's by name/layout."""
+    """The frames of tests/conformance/protocol_vectors.json: of our codec by name, of Python by name/layout."""
     entries = json.loads((ROOT / 'tests/conformance/protocol_vectors.json').read_text())['vectors']
     frames = {entry['name']: bytes.fromhex(entry['hex']) for entry in entries}
     return frames | {f'{entry["name"]}/{layout}': bytes.fromhex(digits)

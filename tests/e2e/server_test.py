@@ -151,7 +151,7 @@ def open_websocket_when_served(server):
 
 
 class Log(unittest.TestCase):
-    """No peer is refused without a line that says which peer and why, at the default level."""
+    """At the default level, each refusal of a peer logs a line with the peer and the reason."""
 
     UPGRADE = (b'GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
                b'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n')

@@ -75,7 +75,7 @@ void serve_visitors(const Limits& limits, std::size_t count) {
     for (const Visitor& visitor : visitors) EXPECT_TRUE(visitor.served);
     EXPECT_EQ(network.counters().accepted, count);
     EXPECT_EQ(network.counters().refused, 0u);
-    // Each stays for some milliseconds; none waits for a timer to find a free place.
+    // Each visitor stays for some milliseconds; no visitor waits for a timer to find a free place.
     EXPECT_LT(Core::current().now() - begin, static_cast<Nanoseconds>(count) * 60 * kMillisecond);
     co_await network.shutdown();
   });

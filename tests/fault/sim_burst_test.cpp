@@ -1,7 +1,7 @@
-// Goal: a burst of events past the limit of their queues costs no reader its connection, even if
-// the reader is descheduled for a while; a peer that takes nothing is ended, and until then its
-// core keeps no more memory than it may. Method: whole nodes in the simulation, over seeds; readers
-// stop receiving for a while or for good.
+// Goal: a burst of events past the limit of its queue closes no reader, also a reader that is
+// descheduled for a while. A peer that takes nothing is ended, and until then its core keeps no
+// more memory than its bound. Method: whole nodes in the simulation, over seeds; readers stop
+// receiving for a while or for good.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -231,8 +231,8 @@ TEST(SimBurst, WhatTwoHundredStalledReadersKeepIsBoundedAndOthersGoOn) {
   }
 }
 
-// A block is as large as the last run of its channel was; a small event behind a large one once
-// made a slow reader keep a second block of the large one's size.
+// A block is as large as the last run of its channel. Without a copy into a smaller block, a small
+// event behind a large one makes a slow reader keep a second block of the large event's size.
 TEST(SimBurst, AStalledReaderKeepsNoMoreMemoryThanItsQueueCounts) {
   constexpr std::size_t kBytes = 60'000;
   for (const std::uint64_t seed : runtime::sim::seeds(1, 20)) {

@@ -207,7 +207,7 @@ TEST(SimDiscard, HundredsOfDiscardingStreamsTakeFewReceivesAndBuffersFromTheOthe
   });
 }
 
-// Peers that never stop sending and never read: their cost ends with the deadline.
+// Peers that never stop sending and never read are gone at the deadline.
 TEST(SimDiscard, ThousandsThatNeverReadAreGoneAtTheDeadline) {
   sim::World world(1);
   world.checks().time_max = 3600 * kSecond;

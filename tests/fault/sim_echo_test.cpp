@@ -90,7 +90,7 @@ TEST(SimulatedEcho, LosesNoByteUnderFaultsThatAProgramCanHide) {
   }
   fmt::print("{} receives without a buffer; {}\n", shortages, total.text());
   if (sim::seeds(1, kSeeds).size() < kSeeds) return;
-  // A fault that never happens proves nothing.
+  // Each fault must have happened: the test covers no other ones.
   EXPECT_GT(shortages, 0u);
   EXPECT_GT(total.overflows, 0u);
   EXPECT_GT(total.cancels_won, 0u);
@@ -113,7 +113,7 @@ TEST(SimulatedEcho, EndsEveryConnectionOnceUnderFaultsThatBreakThem) {
   std::size_t broken = 0;
   std::size_t whole = 0;
   for (const std::uint64_t seed : sim::seeds(1, kSeeds)) {
-    // Fewer direct descriptors than clients: a client that finds none loses the connection.
+    // Fewer direct descriptors than clients: a client without a descriptor loses its connection.
     const Outcome outcome = run_echo(seed, sim::Faults::swarm(seed, true), 2);
     broken += outcome.broken;
     whole += kClients - outcome.broken;

@@ -222,7 +222,7 @@ TEST(SimulatedHttp, ABodyThatHasBegunHasTwoSecondsWhileDrainingAndAHalfHeadNone)
     EXPECT_LE(Core::current().now() - start, 100 * kMillisecond);
     EXPECT_EQ(answers_in(cut.received).at(0).status, 503);
     co_await sleep_for(kSecond);
-    // A request behind one that was taken on is not taken on itself.
+    // During a drain the server finishes a begun request, and serves no request behind it.
     whole.send("cde" + head);
     late_half.send("cde" + head.substr(0, 30));
     for (HttpClient* client : {&whole, &late_half}) {

@@ -39,7 +39,7 @@ void make_noise(int messages) {
   for (int i = 0; i < messages; ++i) Core::current().lanes().send(1, Noise{});
 }
 
-// Congests the lanes of core 0, which takes a few turns. True: they are congested.
+// Congests the lanes of core 0, over a few turns. True: they are congested.
 Task<bool> congest() {
   const Lanes& lanes = Core::current().lanes();
   for (int turn = 0; turn < 20 && !lanes.congested(); ++turn) {
@@ -74,8 +74,8 @@ TEST(SimNetwork, WhatIsHeldWhileLanesAreCongestedIsBoundedAndThenDelivered) {
         co_await Yield{};
         EXPECT_TRUE(Core::current().lanes().congested());
       }
-      // Bytes that were on their way at each end of each connection: here, as many as fit a
-      // completion queue.
+      // Bytes already received by the kernel at both ends of the connections: here, as many as fit
+      // a completion queue.
       EXPECT_LE(network.counters().bytes_received - before, 8u * 1024);
       for (EchoClient& client : clients) {
         co_await client.all_back();
@@ -88,7 +88,7 @@ TEST(SimNetwork, WhatIsHeldWhileLanesAreCongestedIsBoundedAndThenDelivered) {
   }
 }
 
-// Something else has the stream looked at: here, a send to it.
+// Another event processes the stream during the congestion: here, a send to it.
 TEST(SimNetwork, WhatIsHeldWhileLanesAreCongestedStaysHeldWhenItsStreamIsWrittenTo) {
   for (const std::uint64_t seed : sim::seeds(1, 20)) {
     SCOPED_TRACE(seed);
@@ -362,7 +362,7 @@ TEST(SimNetwork, APeerThatTakesNothingForTheWriteStallTimeoutIsEnded) {
   EXPECT_LE(patience.ended_after, 50 * kSecond);
 }
 
-// The peer takes far less than a send operation: only the end of one tells what it took.
+// The peer takes far less than a send operation; only the completion tells how much.
 TEST(SimNetwork, APeerThatTakesLittleIsNoSlowReader) {
   const Patience patience = patience_with_reader_of(2000, 30 * kSecond);
   EXPECT_EQ(patience.slow_readers, 0u);
@@ -375,8 +375,8 @@ TEST(SimNetwork, WithoutAWriteStallTimeoutAPeerMayTakeNothing) {
   EXPECT_GE(patience.ended_after, 200 * kSecond);
 }
 
-// Completions that came while the core was descheduled may not have been taken yet: the time does
-// not count until a turn has had its completions.
+// Completions of the time in which the core was descheduled may be unread. The time does not count
+// until a turn has taken these completions.
 TEST(SimNetwork, AReaderIsNotJudgedByTheTimeThatItsCoreWasDescheduled) {
   sim::Faults faults = sim::Faults::none();
   faults.socket_buffer_bytes = 16 * 1024;

@@ -120,7 +120,7 @@ TEST(SimReceiving, AStreamThatLingersFromAPauseOnSeesThePeersEnd) {
   }
 }
 
-// The buffers of all kinds that a core's network holds.
+// The number of buffers of all sizes that a core's network holds.
 std::uint32_t buffers_held(CoreId core) {
   std::uint32_t held = 0;
   for (const auto& group : sim::World::current()->kernel().ring_of(core)->groups) {
@@ -159,8 +159,8 @@ TEST(SimReceiving, WhatIsHeldForPausedStreamsKeepsNoBuffer) {
 
 // --- Buffers that run out
 
-// Many more streams than buffers, all with something to receive at once: a stream that finds none
-// goes on when one has come home, in small buffers as in medium ones.
+// Many more streams than buffers, all with input at the same time. A stream that finds no buffer
+// goes on when a buffer is returned; small and medium buffers.
 TEST(SimReceiving, StreamsThatFindNoSmallOrMediumBufferGoOnAsSoonAsThereIsOne) {
   for (const std::uint64_t total : {3'000u, 40'000u}) {
     for (const std::uint64_t seed : sim::seeds(1, 10)) {

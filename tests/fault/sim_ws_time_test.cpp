@@ -285,8 +285,8 @@ TEST(WsTime, APausedPeerIsClosedOnlyIfItReadsNothing) {
   }
 }
 
-// While we do not read, a pong cannot come, so no ping is sent. Once we read again, the pong has
-// its whole time.
+// While we do not read, no pong can arrive, so no ping is sent. When we read again, the full
+// deadline of the pong starts.
 TEST(WsTime, APongHasItsTimeOnceThePeerIsReadFromAgain) {
   for (const Nanoseconds pause : {30 * kSecond, 40 * kSecond, 49 * kSecond, 51 * kSecond}) {
     WsSiteOptions options;

@@ -71,7 +71,7 @@ void read_as(Bytes payload, Checksum& sum) {
   if (!verified) return;
   const auto* bytes = reinterpret_cast<const std::uint8_t*>(verified.table);
   flatbuffers::IterateObject(bytes, Table::MiniReflectTypeTable(), &sum);
-  // Ours has limits of its own, but what it takes, FlatBuffers' takes: required fields are there.
+  // Our verifier has stricter limits: FlatBuffers' accepts each payload that ours accepts.
   if (payload.empty()) return;
   const Bytes aligned = scratch.aligned(payload, kPayloadAlignment<Table>);
   flatbuffers::Verifier theirs(reinterpret_cast<const std::uint8_t*>(aligned.data()),

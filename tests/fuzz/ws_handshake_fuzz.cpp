@@ -1,6 +1,6 @@
-// Goal: no request makes the handshake crash or be accepted without what RFC 6455 section 4.2.1
-// asks for, nor without a subprotocol where one is required. Method: the input is a request in
-// lines ("METHOD VERSION", then fields); what is accepted is checked again by plain counting, and
+// Goal: no request crashes the handshake. An accepted request has the fields that RFC 6455 section
+// 4.2.1 requires, and a subprotocol where one is required. Method: the input is a request in lines
+// ("METHOD VERSION", then fields). An accepted request is checked again by counting its fields, and
 // against a second policy.
 #include <cstddef>
 #include <cstdint>
@@ -64,7 +64,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (upgrade.kind == ws::UpgradeKind::accepted) check_accepted(request, upgrade);
   policy.is_subprotocol_required = true;
   const ws::Upgrade required = ws::check_upgrade(request, policy);
-  // The same but for those that offer none that is spoken.
+  // The same result, except that a request without a known subprotocol is rejected.
   const bool offers_none = upgrade.kind == ws::UpgradeKind::accepted && upgrade.subprotocol.empty();
   demand(required.kind == (offers_none ? ws::UpgradeKind::rejected : upgrade.kind));
   demand(required.subprotocol == upgrade.subprotocol);

@@ -1,6 +1,6 @@
 #pragma once
-// Bodies of every kind by one piece of code: their members are read from a payload, by FlatBuffers'
-// accessors, or filled with something. Which fields they stand for is held by protocol_samples.py.
+// Generic code for bodies of every kind: reads their members from a payload, by FlatBuffers'
+// accessors, and compares them. protocol_samples.py checks that members match the schema's fields.
 
 #include <gtest/gtest.h>
 
@@ -54,7 +54,7 @@ void read_member(const flatbuffers::Table& table, flatbuffers::voffset_t field, 
   }
 }
 
-// Expects a payload that verifies, with all that its table requires.
+// Expects a valid payload with all required fields of its table.
 template <class Body>
 void open_body(std::span<const std::byte> payload, OpenedBody<Body>& opened) {
   const auto verified = protocol::verify_payload<typename Body::Table>(payload, opened.scratch);

@@ -1,7 +1,7 @@
-// Every test ends. One whose expectation fails in a coroutine, while others wait for something that
-// will not come any more, would run until the whole executable is given up minutes later, and the
-// tests behind it would not run either. So a test that has failed has a few seconds left, and any
-// other one a time that no load explains. Then the process says which test it was and aborts.
+// A deadline for each test. When an expectation fails in a coroutine, other coroutines may wait for
+// ever. The test would then run until the runner kills the executable minutes later, and the tests
+// behind it would not run. So a failed test has a few seconds left, and any other test a time far
+// beyond the slowest load. Then the process prints the name of the test and aborts.
 //
 // Linked into every test program by gtest_dep. A signal and no thread: death tests fork.
 // CORELANE_TEST_DEADLINE=SECONDS replaces the longer time.

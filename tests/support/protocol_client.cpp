@@ -186,7 +186,7 @@ bool ProtocolClient::decode(const protocol::MessageView& view, ServerMessage& me
                   });
     default: {
       message.data = text_of(view.payload);
-      // Of an application: custom ones, and requests of further services, which have no names.
+      // Opcodes of an application: custom opcodes, and requests of its services, which are unnamed.
       const protocol::OpcodeClass kind = protocol::classify(view.opcode);
       const bool named = !protocol::opcode_name(view.opcode).empty();
       return kind == protocol::OpcodeClass::custom ||

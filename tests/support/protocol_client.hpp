@@ -49,7 +49,7 @@ struct ServerMessage {
   // Event, DirectMessage, BroadcastMessage: the sender; WhoAmIReply: the session.
   protocol::Uuid from{};
   std::string channel;
-  std::string data;  // also of Pong, and the text of an Error; the payload of all other opcodes
+  std::string data;  // also of Pong; the text of an Error; the payload of all other opcodes
   std::uint64_t server_time = 0;
   // WhoAmIReply.
   std::string remote_address;
@@ -67,7 +67,7 @@ class ProtocolClient {
   Via via() const noexcept { return via_; }
   // The code that it was closed with; WebSocket only.
   ws::CloseCode close_code() const noexcept { return close_code_; }
-  // The core of the session that the server has made for it.
+  // The core of the client's session on the server.
   runtime::CoreId core() const noexcept { return core_; }
   const protocol::Uuid& uuid() const noexcept { return uuid_; }
 
@@ -96,7 +96,7 @@ class ProtocolClient {
   bool has_reply(const protocol::Uuid& transaction_id) const {
     return replies_.find(transaction_id) != replies_.end();
   }
-  // Messages that came under no transaction id and have not been taken.
+  // Received messages without a transaction id that have not been taken.
   std::deque<ServerMessage>& events() noexcept { return events_; }
   runtime::Task<ServerMessage> event();
   // Waits until `count` are there; false if the connection ends before.

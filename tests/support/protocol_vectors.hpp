@@ -17,9 +17,9 @@ namespace corelane::tests {
 struct ProtocolVector {
   std::string_view name;
   std::uint16_t opcode;
-  std::string_view table;                  // of the payload; empty: that is the application's own
-  std::string_view hex;                    // the frame as we lay it
-  std::array<std::string_view, 2> python;  // as Python does
+  std::string_view table;                  // of the payload; empty: a payload of an application
+  std::string_view hex;                    // the frame of our codec
+  std::array<std::string_view, 2> python;  // the frames of Python's builder
 
   bool is_request() const { return table.ends_with("Request"); }
 };
@@ -28,7 +28,7 @@ inline constexpr ProtocolVector kProtocolVectors[] = {
 #include "tests/support/protocol_vectors_generated.hpp"
 };
 
-// Whether that is a payload of the table of this name.
+// True if `payload` is a valid payload of the table of this name.
 inline bool verifies(std::string_view table, std::span<const std::byte> payload) {
   protocol::AlignedScratch scratch;
 #define PROTOCOL_TABLE(Table) \

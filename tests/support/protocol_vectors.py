@@ -1,5 +1,5 @@
-"""Writes the frames of protocol_vectors.json as what a build needs: a list for C++ (protocol_vectors.hpp includes it),
-and seeds of protocol_fuzz, each in a file of its own, with a list of their names.
+"""Writes the frames of protocol_vectors.json as inputs of a build: a list for C++, which protocol_vectors.hpp includes,
+and seeds of protocol_fuzz, one file each, with a list of their names.
 
 Use: protocol_vectors.py VECTORS LIST SEED_NAMES SEED_FOLDER
 """

@@ -1,6 +1,6 @@
 #pragma once
-// Sockets of a test's own, beside any network: clients that do exactly what they are told and
-// nothing else, over either ring. Used on one core; the test closes those that it opened.
+// Bare sockets of a test, outside of any network: clients that do nothing on their own, over either
+// ring. Used on one core; the test closes the sockets that it opened.
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // A text protocol at a path of its own, beside the opcode protocol on the same port. A client that
-// connects to /text/NAME?token=TOKEN with a known token may write lines "CHANNEL TEXT"; each is
-// published, and so reaches the subscribers of the opcode protocol at "/".
+// connects to /text/NAME?token=TOKEN with a known token may send lines "CHANNEL TEXT". Each line is
+// published, and reaches the subscribers of the opcode protocol at "/".
 //
 //   build/release/tools/examples/text_server --listen 127.0.0.1:9000
 //   corelane sub -u ws://127.0.0.1:9000/ news &

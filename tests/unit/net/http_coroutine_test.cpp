@@ -1,6 +1,6 @@
-// Goal: a handler that is a coroutine keeps its request across suspensions and is cancelled when
-// nobody waits for its answer; one that throws, or never answers, costs its request alone. Method:
-// raw clients against routes that wait or throw, over either ring.
+// Goal: a coroutine handler keeps its request across suspensions, and is cancelled when its request
+// has ended. A handler that throws, or never answers, affects only its request. Method: raw clients
+// against routes that wait or throw, over either ring.
 #include <gtest/gtest.h>
 
 #include <stdexcept>
@@ -53,7 +53,7 @@ Task<void> waits(void* context, const OwnedRequest&, DeferredResponder to) {
   }
   EXPECT_EQ(to.respond(Status::ok, "text/plain", "waited"), Delivery::queued);
 }
-// All of the request, behind a suspension.
+// Answers with all parts of the request, after a suspension.
 Task<void> tells(void*, const OwnedRequest& request, DeferredResponder to) {
   co_await Yield{};
   co_await sleep_for(kMillisecond);
@@ -73,7 +73,7 @@ Task<void> tells(void*, const OwnedRequest& request, DeferredResponder to) {
 Task<void> silent(void*, const OwnedRequest&, DeferredResponder) {
   co_await Yield{};
 }
-// Goes on behind its answer.
+// Goes on after its answer.
 Task<void> lingers(void* context, const OwnedRequest&, DeferredResponder to) {
   co_await Yield{};
   EXPECT_EQ(to.respond(Status::ok, "text/plain", "answered"), Delivery::queued);
@@ -86,7 +86,7 @@ Task<void> throws_later(void*, const OwnedRequest&, DeferredResponder) {
   throw std::runtime_error{"the shelf is empty"};
 }
 
-// A wait that throws when it is given up.
+// A wait that throws when it is cancelled.
 Task<void> asks(void* context, const OwnedRequest&, DeferredResponder) {
   auto& desk = *static_cast<Desk*>(context);
   desk.note("asks");

@@ -1,5 +1,5 @@
-// Goal: an answer that comes later, from this core or another one, reaches its request once and in
-// order; one for which nobody waits any more goes nowhere and is told so. Method: raw clients
+// Goal: a deferred answer, from this core or another one, reaches its request once and in order. An
+// answer to a request that has ended is dropped, and its sender gets `gone`. Method: raw clients
 // against routes that keep their responders, over either ring.
 #include "net/http/deferred.hpp"
 

@@ -1,6 +1,6 @@
 #pragma once
-// What tests of answers that come later have in common: routes that keep their responders at a
-// Desk, one a test, and raw clients against them.
+// The common part of tests of deferred answers: routes that keep their responders at a Desk, one a
+// test, and raw clients against the routes.
 
 #include <gtest/gtest.h>
 
@@ -21,11 +21,11 @@ inline std::string get(std::string_view path, std::string_view fields = "") {
 }
 inline const std::string kLast = get("/hello", "Connection: close\r\n");
 
-// What the routes keep.
+// The state that the routes keep.
 struct Desk {
   std::vector<net::http::DeferredResponder> kept;
-  std::vector<std::string> told;  // by coroutines, as they go on
-  bool may_answer = false;        // those of /waits
+  std::vector<std::string> told;  // notes of coroutines, in order
+  bool may_answer = false;        // for the coroutines of /waits
   runtime::WaitQueue changed;
 
   void note(std::string text) {
@@ -85,7 +85,7 @@ void run_at_desk(AddRoutes add, SiteOptions options, Body body, runtime::CoreId 
   run_site(options, body, desk);
 }
 
-// The answers to `text`, which ends the connection.
+// The answers to `text`, whose last request ends the connection.
 inline std::vector<HttpAnswer> answers_at_desk(AddRoutes add, const std::string& text,
                                                SiteOptions options = {}) {
   Desk desk;

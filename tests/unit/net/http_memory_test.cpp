@@ -1,7 +1,7 @@
-// Goal: what counts as unfinished is what a peer has yet to complete, and no longer; when the
-// server's connections have to give way, one in the middle of its request is told, and one in the
-// middle of its answer is cut off. Method: raw clients in each of the states, all of which are
-// ended at once; over either ring.
+// Goal: a request counts as unfinished exactly until its peer has sent all of it. When memory is
+// short, a connection in the middle of its request gets a 503, and a connection in the middle of
+// its answer is cut off. Method: raw clients in each of the states, all ended at once; over either
+// ring.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -44,7 +44,7 @@ std::string post(std::string_view path, std::size_t body_bytes = kBodyBytes) {
          std::string(body_bytes, 'b');
 }
 
-// What the routes keep: one a test.
+// The state that the routes keep: one a test.
 struct Desk {
   std::vector<DeferredResponder> kept;
   bool has_begun = false;
@@ -183,7 +183,7 @@ TEST(HttpMemory, ARequestThatWaitsForItsAnswerIsNotUnfinished) {
   });
 }
 
-// What came behind a request that waits is kept, and its request, too.
+// The connection holds its waiting request, and the bytes behind it.
 TEST(HttpMemory, AConnectionWhoseRequestWaitsGivesWayWithWhatItHolds) {
   run_with_desk([](HttpSite& site, Desk& desk) -> Task<void> {
     HttpClient client;
@@ -201,7 +201,7 @@ TEST(HttpMemory, AConnectionWhoseRequestWaitsGivesWayWithWhatItHolds) {
   });
 }
 
-// Its peer sends on, so that its connection lingers: it holds nothing of the request.
+// The peer sends on, so the connection lingers, but holds no memory of the request.
 TEST(HttpMemory, ARefusedRequestIsGivenBackAtOnce) {
   run_with_desk([](HttpSite& site, Desk&) -> Task<void> {
     HttpClient client;

@@ -278,7 +278,7 @@ TEST(HttpRequestParser, RefusesOtherProtocolsBeforeALineEnds) {
   }
 }
 
-// At the first byte after which no line end could come in time, and not before.
+// Refuses at the first byte after which no line end can come within the limit, and not earlier.
 TEST(HttpRequestParser, RefusesALongLineBeforeItEnds) {
   RequestParser line;
   ASSERT_EQ(line.feed(as_bytes("GET /" + std::string(4092, 'x'))).event, Event::need_more);

@@ -387,7 +387,7 @@ TEST(HttpServer, AConnectionIsIdleBehindAnErrorAsBehindAnAnswer) {
   EXPECT_EQ(answers[0].status, 404);
 }
 
-// The limits that are the same for every reader of them: one is taken, one more is not.
+// Limits that all parsers share: a value at the limit is accepted, one more is refused.
 TEST(HttpServer, TakesEachLimitAndRefusesOnePastIt) {
   SiteOptions options;
   Limits& limits = options.server.limits;

@@ -1,5 +1,5 @@
-// Goal: the streams that hold most and take least are the first to be ended, none is ended for a
-// trifle, and the memory of the search is bounded. Method: lists of holders.
+// Goal: streams that hold most and take least are ended first, streams that hold little are not
+// ended, and the memory of the search is bounded. Method: lists of holders.
 #include "net/memory_holders.hpp"
 
 #include <gtest/gtest.h>
@@ -75,7 +75,7 @@ TEST(MemoryHolders, OfManyTheWorstAreRemembered) {
   for (std::uint32_t i = 0; i < slots.size(); ++i) EXPECT_EQ(slots[i], many - 1 - i);
 }
 
-// Of a block that many hold, the end of one of them gives nothing back.
+// Ending one holder of a shared block frees no memory.
 TEST(MemoryHolders, ThoseThatHoldMemoryOfTheirOwnGoBeforeThoseThatShareIt) {
   HeldMemory sharing(MemoryOver::memory, kNow, kNow - kSecond);
   sharing.add_shared(400'000);

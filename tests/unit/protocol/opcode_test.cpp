@@ -1,6 +1,6 @@
-// Goal: numbers and shapes that other programs rely on stay as they were released. Method: every
-// number and every field position is written down here a second time, by hand; those of opcodes are
-// in protocol/samples.toml.
+// Goal: released numbers and layouts, on which other programs rely, never change. Method: this file
+// repeats each number and each field position by hand; protocol/samples.toml repeats the numbers of
+// opcodes.
 #include "protocol/opcode.hpp"
 
 #include <gtest/gtest.h>

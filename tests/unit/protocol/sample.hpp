@@ -57,8 +57,8 @@ inline protocol::MessageView open(protocol::Bytes frame) {
   return message.view;
 }
 
-// Gives members of a body values that differ from each other: text and data as given, numbers large
-// in all of their bytes.
+// Fills the members of a body with different values: text and data as given, numbers that use all
+// of their bytes.
 class Filler {
  public:
   explicit Filler(std::string_view text) : text_(text) {}

@@ -1,5 +1,5 @@
-// Goal: the loop reports what holds a core too long, survives a completion queue that overflows,
-// and a core that has nothing to do makes no system calls. Method: small rings over io_uring.
+// Goal: the loop reports steps that hold a core too long, survives an overflow of the completion
+// queue, and an idle core makes no system calls. Method: small rings over io_uring.
 #include "runtime/core.hpp"
 
 #include <gtest/gtest.h>

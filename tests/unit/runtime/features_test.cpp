@@ -29,8 +29,8 @@ std::ptrdiff_t open_descriptors() {
   return std::distance(begin(entries), end(entries));
 }
 
-// Processor time of this process, its kernel threads included; others on the machine do not take
-// from it.
+// Processor time of this process, its kernel threads included. Unlike wall time, it does not depend
+// on other processes.
 double processor_seconds() {
   timespec time{};
   ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);

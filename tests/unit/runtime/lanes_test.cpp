@@ -248,7 +248,7 @@ TEST(Lanes, AMessageThatAMessageSendsToItsOwnCoreComesInTheNextTurn) {
   });
 }
 
-// Each of them is taken in a turn of its own; those behind it go on weighing in between.
+// Each message is taken in a separate turn; the bytes of the messages behind it still count.
 TEST(Lanes, MessagesThatHoldThemInTurnKeepTheOwnLaneCongested) {
   weights_taken = 0;
   run_on_cores(1, []() -> Task<void> {
@@ -299,7 +299,7 @@ TEST(Lanes, AnOwnLaneThatHoldsThemInEachTurnDoesNotStarveTheOthers) {
   });
 }
 
-// The own lane is empty after each turn, however much was in it; while it is held it weighs.
+// The own lane is empty after each turn, so its bytes count only while it is held.
 TEST(Lanes, TheOwnLaneCongestsOnlyWhileItIsHeld) {
   weights_taken = 0;
   run_on_cores(1, []() -> Task<void> {
@@ -334,7 +334,7 @@ struct Counted {
   void deliver(CoreId) const noexcept { counted.fetch_add(1, std::memory_order_relaxed); }
 };
 
-// The core's own stop has overtaken the messages: it lies in a queue that is not full.
+// The core's own stop overtakes the messages, because its lane is not full.
 TEST(Lanes, ACoreThatStopsHandsOverWhatWaitsInFrontOfFullLanes) {
   constexpr std::uint64_t kMessages = 1'000;
   counted = 0;

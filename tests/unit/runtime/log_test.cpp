@@ -1,6 +1,6 @@
-// Goal: a line of the log never holds its writer, whatever becomes of the stream; lost lines are
-// counted, and the count is told; frequent lines are limited by their reason. Method: logs of their
-// own on pipes, sockets, /dev/full and terminals, with the thread and without it.
+// Goal: a log line never blocks its writer, in any state of the stream. Lost lines are counted, and
+// the count is logged. Frequent lines have a limit for each reason. Method: separate logs on pipes,
+// sockets, /dev/full and terminals, with the writing thread and without it.
 #include "runtime/log.hpp"
 
 #include <fcntl.h>

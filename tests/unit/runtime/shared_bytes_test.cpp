@@ -43,7 +43,7 @@ TEST(SharedBytes, GoHomeWhenTheLastCoreHasLetThemGo) {
   });
 }
 
-// The home core has let it go first.
+// The home core releases its handle first.
 TEST(SharedBytes, StayUntilAnotherCoreHasLetThemGo) {
   run_on_cores(2, []() -> Task<void> {
     SharedBytes block = SharedBytes::copy(kData);

@@ -47,10 +47,10 @@ std::int64_t cpu_ns() {
   return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
-// Spins for this much CPU time, then until the condition holds (it always does soon; patience is
-// for machines that are busy with other things), then a little more, so that a signal sent before
-// it held arrives in here. Hardly any of it is spent in the clock: from there a backtrace does not
-// always find its way here.
+// Spins for this much CPU time, then until the condition holds (soon, but later on a busy machine),
+// then a little longer, so that a signal sent before that arrives in this function. The clock is
+// read rarely: a backtrace that begins in the clock's code does not always reach this
+// function.
 [[gnu::noinline, gnu::section("stall_spin")]] void spin(milliseconds duration,
                                                         const std::function<bool()>& until) {
   constexpr std::uint64_t kTicks = 100'000;

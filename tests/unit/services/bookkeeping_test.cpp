@@ -193,7 +193,7 @@ Task<void> check_replies(Model& model) {
   EXPECT_EQ(events, model.client->events().size());  // and none of any other time
 }
 
-// The holders of each channel, found by a last event in each.
+// Finds the subscribers of each channel by a last event, and compares them with the model.
 Task<void> check_holders(Walk& walk) {
   for (std::size_t channel = 0; channel + 1 < kChannels.size(); ++channel) {
     const protocol::PublishBody body{
@@ -287,7 +287,7 @@ Task<void> random_walk(NodeUnderTest& test, std::uint64_t seed, bool closes) {
   EXPECT_EQ(owned, 0u);
 }
 
-// Every second seed's fan-outs take several turns.
+// With every second seed, fan-outs take several turns.
 services::NodeOptions small_node(std::uint64_t seed) {
   services::NodeOptions options;
   options.pubsub.subscriptions_per_session_max = kSubscriptionsMax;

@@ -78,7 +78,7 @@ TEST(Drain, TellsEveryClientBehindWhatWasPublishedBefore) {
   });
 }
 
-// Telling very many sessions in one turn once held a core for 30 ms.
+// Closing very many sessions in one turn held a core for 30 ms.
 TEST(Drain, ATurnTellsABoundedNumberOfSessions) {
   static constexpr std::size_t kClients = 2 * services::CoreNode::kEndedInATurn + 50;
   runtime::RuntimeOptions options = tests::node_cores(1);

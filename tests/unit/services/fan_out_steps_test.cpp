@@ -1,7 +1,7 @@
-// Goal: a message to many sessions takes no turn of its core for itself: each turn hands it to a
-// bounded number, and nothing that was asked behind it overtakes it. Method: a node of one core in
-// virtual time whose bound is a few sessions; everything it asks of itself then goes through its
-// own lane. The random walks of bookkeeping_test.cpp run with such bounds too, on one to three
+// Goal: a fan-out to many sessions does not block its core: each turn hands the message to a
+// bounded number of sessions, and no later request overtakes it. Method: a node of one core in
+// virtual time with a bound of a few sessions, so that requests to its own core go through the own
+// lane. The random walks of bookkeeping_test.cpp run with small bounds too, on one to three
 // cores.
 #include <gtest/gtest.h>
 
@@ -34,7 +34,7 @@ struct Crowd {
   std::vector<ProtocolClient*> clients;
 };
 
-// All of them are subscribed to "crowd".
+// All clients are subscribed to "crowd".
 void with_crowd(std::uint32_t bound, const std::function<Task<void>(Crowd&)>& body) {
   World world(1, Faults{});
   services::NodeOptions options;
@@ -109,7 +109,7 @@ TEST(FanOutSteps, AShareOfATurnIsForAllItsMessagesTogether) {
   });
 }
 
-// What one client asks in one go behind a broadcast that takes many turns.
+// Requests that a client sends together behind a broadcast of many turns.
 TEST(FanOutSteps, RequestsBehindKeepTheirOrder) {
   with_crowd(1, [](Crowd& crowd) -> Task<void> {
     ProtocolClient* from = crowd.clients.front();
@@ -156,7 +156,7 @@ TEST(FanOutSteps, RequestsBehindKeepTheirOrder) {
   });
 }
 
-// Sessions on both sides of the place that a fan-out has come to.
+// Ends sessions that have got the message, and sessions that have not.
 TEST(FanOutSteps, SessionsThatEndOnTheWayCostNoOtherAnything) {
   for (std::size_t leaves = 1; leaves < kClients; ++leaves) {
     SCOPED_TRACE(leaves);

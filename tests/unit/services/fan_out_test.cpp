@@ -1,6 +1,6 @@
-// Goal: what a channel's subscribers get does not depend on their transport, on slow readers beside
-// them, or on how full the lanes are; and Acks count what was handed over. Method: whole nodes with
-// many subscribers, readers that stop reading, and lanes of 16 places.
+// Goal: the events of a channel's subscribers do not depend on their transport, on other, slow
+// readers, or on full lanes. Acks count the sessions that events were handed to. Method: whole
+// nodes with many subscribers, readers that stop reading, and lanes of 16 places.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -48,7 +48,7 @@ TEST(FanOut, ASessionThatIsClosingTakesNoEvents) {
   }
 }
 
-// The session's last word says why it is closed; nothing that was queued before goes ahead of it.
+// The last bytes to the session give the reason of its end; queued bytes do not go ahead of them.
 TEST(FanOut, TheLastWordToASlowReaderWaitsForNothingThatHasNotBegun) {
   with_node(1, [](NodeUnderTest& test) -> Task<void> {
     ProtocolClient* client = co_await test.connect(Via::tcp);
@@ -158,7 +158,7 @@ Task<std::uint64_t> longest_queue(NodeUnderTest& test) {
   co_return longest;
 }
 
-// Events that came before it was closed: an unbroken part from the beginning.
+// The events before the close are the first ones of the channel, without gaps.
 void expect_unbroken(ProtocolClient* client) {
   std::uint64_t expected = 1;
   for (const ServerMessage& event : client->events()) {
@@ -250,7 +250,7 @@ Task<void> publish_burst(NodeUnderTest& test, ProtocolClient* publisher, std::st
   });
 }
 
-// A peer that takes nothing has the patience that is left, and no more than the bound of a burst.
+// A peer that takes nothing keeps the rest of burst_patience, and at most the bound of a burst.
 TEST(FanOut, ABurstPastTheQueuesLimitReachesReadersAndClosesOnlyThoseThatDoNotRead) {
   for (const CoreId cores : {CoreId{1}, CoreId{2}}) {
     with_node(cores, [cores](NodeUnderTest& test) -> Task<void> {

@@ -84,7 +84,7 @@ TEST(Framework, HelpBearsTheNameOfTheProgram) {
   EXPECT_NE(text.find("--max-handlers"), text.npos);
 }
 
-// --- What cannot be served together
+// --- Conflicts between routes and services
 
 struct Ran {
   int exit_code;
@@ -120,7 +120,7 @@ TEST(Framework, RoutesThatClashEndTheStartAndNameTheRouteAndNoLimitOfTheHost) {
   EXPECT_THROW(app.on_http("GET IT", "/", answer_nothing), std::invalid_argument);
 }
 
-// The Greeter under other settings.
+// The Greeter with other settings.
 struct SilentGreeter : tests::Greeter {
   using Greeter::Greeter;
   static std::span<const services::config::Row<tests::GreeterOptions>> settings() noexcept {

@@ -1,7 +1,7 @@
-// Goal: a TCP client that ends its direction behind its last request still gets every answer, also
-// those that come from other cores or later from a handler, and then the end; answers that do not
-// come are waited for only for a bounded time. Method: a bare socket on the ring, beside clients on
-// chosen cores.
+// Goal: a TCP client that ends its direction after its last request still gets every answer, also
+// answers of other cores and late answers of a handler, and then the end. The wait for missing
+// answers is bounded. Method: a bare socket on the ring, beside clients on chosen
+// cores.
 #include <gtest/gtest.h>
 
 #include <sys/socket.h>
@@ -145,7 +145,7 @@ TEST(HalfClose, EveryAnswerFromEveryCoreComesBeforeTheEndBehindALongBroadcast) {
   expect_every_answer_before_the_end(1);
 }
 
-// One core: no other one's answers delay the end until it has come.
+// With one core, no answers of other cores delay the end until the Error has come.
 TEST(HalfClose, AnErrorInTheOwnLaneBehindALongBroadcastComesBeforeTheEnd) {
   services::NodeOptions options;
   options.fan_out_max = 1;

@@ -96,7 +96,7 @@ TEST(HttpRoutesDrain, ADrainWaitsNoLongerThanItMay) {
       co_await of.drain(kSecond);
       const Nanoseconds taken = Core::current().now() - start;
       EXPECT_GE(taken, kSecond);
-      // And what the end of the network and of the handlers takes, in virtual time.
+      // The rest is the virtual time in which the network and the handlers end.
       EXPECT_LE(taken, kSecond + 100 * kMillisecond);
       EXPECT_GE(of.cut_off(), 1u);
     }(test, client);

@@ -79,7 +79,7 @@ void serve_own(void*, const Request&, const RouteMatch&, Responder& to) {
   to.respond(Status::ok, "text/plain", "own");
 }
 
-// Has routes where the node would have its own.
+// A service with routes that replace routes of the node.
 class Pages : public services::Service {
  public:
   void add_routes(net::http::Routes& routes) override {

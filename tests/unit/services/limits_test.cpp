@@ -90,8 +90,7 @@ TEST(Limits, ASubscribeToOneChannelMoreThanACoreHoldsIsRefusedForThatChannel) {
       EXPECT_EQ(reply.results[i].code(), fits ? ErrorCode::none : ErrorCode::limit_exceeded);
       EXPECT_EQ(reply.results[i].epoch() != 0, fits);
     }
-    // A refused channel is not held, by this session or any other; an existing one is there for
-    // all.
+    // No session holds a refused channel. Any session can subscribe to a channel that exists.
     const ErrorCode not_held = co_await unsubscribe_code(client, "d");
     EXPECT_EQ(not_held, ErrorCode::not_subscribed);
     ProtocolClient* other = co_await test.connect(Via::tcp);

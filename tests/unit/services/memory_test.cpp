@@ -1,7 +1,7 @@
-// Goal: near the end of a core's memory budget the documented things give way, in their order, and
-// nothing else does: new sessions are refused, then requests that need memory, then the connections
-// are closed that hold most and take least. Method: whole nodes with a small budget, most of which
-// the test holds itself, so that the levels are exact.
+// Goal: near the end of a core's memory budget the node does exactly the documented steps, in their
+// order: it refuses new sessions, then requests that need memory, then it closes connections that
+// hold most and take least. Method: whole nodes with a small budget. The test itself holds most of
+// the budget, so that the levels are exact.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -121,7 +121,7 @@ std::string http_request(const std::string& line, std::size_t body_bytes) {
          std::to_string(body_bytes) + "\r\n\r\n" + std::string(body_bytes, 'b');
 }
 
-// Each sample of a request whose row says CostClass::memory, whatever rows there are.
+// Each sample of each request whose row has CostClass::memory.
 TEST(Memory, ThenRequestsThatNeedMemoryAreRefusedWithAHint) {
   services::HandlerTable handlers;
   handlers.add(200, {.name = "answers at once",
@@ -174,7 +174,7 @@ TEST(Memory, ThenRequestsThatNeedMemoryAreRefusedWithAHint) {
       const protocol::PingBody ping{.data = bytes_of(large)};
       const ServerMessage pong = co_await client->request(ping);
       expect_error(pong, ErrorCode::overloaded, Opcode::Ping);
-      // Requests that need no memory are served, and a handler that keeps nothing.
+      // Requests that need no memory, and handlers that keep nothing, are served.
       const ServerMessage answered = co_await client->request(at_once);
       EXPECT_EQ(answered.data, "done");
       const bool works = co_await client->settle();
@@ -206,7 +206,7 @@ TEST(Memory, ThenRequestsThatNeedMemoryAreRefusedWithAHint) {
   });
 }
 
-// Such a body is never weighed: it lies in the receive buffer.
+// The account does not count this body, because it lies in the receive buffer.
 TEST(Memory, ABodyThatComesInOneReceiveIsRefusedToo) {
   services::NodeOptions options;
   options.network.receive_buffer_bytes = 16 * 1024;
@@ -239,7 +239,7 @@ void answer(services::Dispatch&, services::Session& session, const protocol::Mes
                 protocol::RawBody{.kOpcode = message.opcode, .payload = {}});
 }
 
-// A service whose functions do not look at the memory themselves.
+// A service whose functions do not check the memory themselves.
 class Shelf : public services::Service {
  public:
   static constexpr services::OpcodeRow kRows[] = {
@@ -290,7 +290,7 @@ TEST(Memory, ARowThatNeedsItIsRefusedWithoutItsFunctionHavingLooked) {
   with_node(with_budget(), overridden, body);
 }
 
-// Its close frame would wait behind what the peer does not take, and the memory with it.
+// The peer does not read, so its close frame and all queued memory would wait until the deadline.
 TEST(Memory, ThenAConnectionThatIsClosingAlreadyIsCut) {
   with_node(with_budget(), {}, [](NodeUnderTest& test) -> Task<void> {
     ProtocolClient* deaf = co_await test.connect(Via::websocket);

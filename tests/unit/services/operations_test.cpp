@@ -240,7 +240,7 @@ TEST(ChannelReaders, ReceiveTheEventsOfTheirChannelsInOrder) {
       EXPECT_EQ(left->offset(), at_a);
       EXPECT_EQ(reader.queued_bytes(), 0u);
     });
-    // The readers' memory has gone with them: the node's end looks.
+    // The end of the node checks that the readers' memory was freed.
   });
 }
 

@@ -217,9 +217,9 @@ TEST(SubscribeRequests, AChannelThatIsBeingLeftCountsNoMore) {
   });
 }
 
-// The publish of the same turn is laid out for the subscribers of that time; a later subscriber is
-// told its position, and must not get it. Also where the channel's owner is the subscriber's own
-// core.
+// A publish is laid out for the subscribers of its time. A later subscriber of the same turn gets
+// the publish's position in its reply, and must not get the event. Also when the subscriber's own
+// core owns the channel.
 TEST(SubscribeRequests, NoEventAtOrBelowThePositionOfASubscribeFollowsIt) {
   for (const CoreId cores : {CoreId{1}, CoreId{2}}) {
     with_node(cores, [](NodeUnderTest& test) -> Task<void> {

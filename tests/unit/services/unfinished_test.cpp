@@ -1,6 +1,6 @@
-// Goal: what counts as unfinished is what peers have yet to complete; past its limit those are
-// closed that hold most and have sent nothing for longest, small ones too if there are no others,
-// and no more of them in a turn than honest clients can wait for. Method: raw clients of a node in
+// Goal: only bytes of messages and bodies that peers have not completed count as unfinished. Past
+// the limit, connections are closed that hold most and have sent nothing for longest, small ones
+// only if there are no others. A turn closes a bounded number. Method: raw clients of a node in
 // virtual time.
 #include <gtest/gtest.h>
 
@@ -49,7 +49,7 @@ Task<bool> becomes(std::function<bool()> condition) {
   co_return condition();
 }
 
-// Sends what no frame or body of 200,000 bytes ends with.
+// Sends a part of a frame or body of 200,000 bytes.
 class Sender {
  public:
   explicit Sender(bool is_http) : is_http_(is_http) {}
@@ -125,7 +125,7 @@ TEST(Unfinished, WhatAnIdleTcpSessionKeepsIsNotUnfinished) {
     tests::ProtocolClient* probe = co_await test.connect(Via::tcp);
     HttpClient client;
     co_await client.connect(test.node().cores()->network(), test.address(Via::tcp));
-    // A frame of 2,000 bytes that is no message: what it is answered does not matter here.
+    // A frame of 2,000 bytes that is no message; the answer does not matter here.
     client.send(std::string{"\xd0\x07\x00\x00", 4} + std::string(1'000, '\0'));
     const bool counts = co_await becomes([] { return memory().unfinished() >= 1'000; });
     EXPECT_TRUE(counts);
@@ -164,7 +164,7 @@ TEST(Unfinished, SmallOnesAreEndedIfThereAreNoOthers) {
   });
 }
 
-// A pass goes on by itself until enough is given back.
+// A pass goes on in later turns until enough memory is given back.
 TEST(Unfinished, FewAreEndedInOneTurnAndTheOthersInTheNextOnes) {
   services::NodeOptions options;
   options.unfinished_bytes_max = 8 << 20;
@@ -178,7 +178,7 @@ TEST(Unfinished, FewAreEndedInOneTurnAndTheOthersInTheNextOnes) {
     const net::Network& network = test.node().cores()->network();
     EXPECT_EQ(network.counters().memory_short, 0u);
     const std::uint64_t passes = test.node().cores()->relief_passes();
-    // More than all of them hold is to be given back.
+    // The memory to give back is more than all clients hold.
     memory().add_unfinished(8 << 20);
     const std::uint64_t begin = Core::current().counters().turns;
     std::uint64_t ended = 0;
@@ -187,7 +187,7 @@ TEST(Unfinished, FewAreEndedInOneTurnAndTheOthersInTheNextOnes) {
       co_await runtime::Yield{};
       turns = Core::current().counters().turns - begin;
       ended = network.counters().memory_short;
-      // The first ones at the end of the first turn, the next ones at the beginning of the second.
+      // The first portion ends with the first turn, the next one at the start of the second turn.
       EXPECT_LE(ended, (turns + 1) * Relief::kEndedInATurn);
     }
     EXPECT_EQ(ended, kClients);

@@ -152,8 +152,8 @@ TEST(WsMemory, AnAnsweredPingCostsNoAllocation) {
   EXPECT_EQ(steady_allocations(frame({.opcode = 9, .payload = "m"}), 3, options), 0u);
 }
 
-// What a connection allocates from its handshake to its end, its client included, once the pools
-// have filled.
+// The allocations of a connection and its client from the handshake to the end, with filled
+// pools.
 std::size_t connection_allocations(const ws::ConnectionHandler& handler) {
   std::size_t fewest = SIZE_MAX;
   WsSiteOptions options;

@@ -57,7 +57,7 @@ TEST(WsSlowReader, IsClosedWith1008AtTheLimitOfItsQueueAndOthersNoticeNothing) {
     EXPECT_LT(site.endpoint.find(id)->stream().queued_bytes(),
               net::SendQueue::kOperationBytesMax + 2 * chunk.size())
         << "what waited was thrown away";
-    // The slow reader reads on: the piece that was begun, then why it was closed.
+    // The slow reader reads on: it gets the rest of the begun piece, then the reason of the close.
     slow.stream()->resume_receiving();
     co_await slow.until_closed();
     EXPECT_TRUE(slow.ended) << "reset instead of closed";

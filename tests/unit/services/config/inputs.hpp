@@ -22,8 +22,8 @@ struct ConfigInputs {
   std::map<std::string, std::string> files;
 };
 
-// The settings of a program with handlers: all that there are. Nothing is stored into the options
-// that they are bound to, so they keep their defaults.
+// The settings of a program with handlers, which has all settings. No values are stored into the
+// bound options, so the options keep their defaults.
 inline const services::config::SettingTable& table() {
   static services::ServerOptions options;
   static const services::config::SettingTable kTable =
