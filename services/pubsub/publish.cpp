@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <utility>
 
 #include "services/pubsub/messages.hpp"
 #include "services/pubsub/pubsub.hpp"
@@ -194,22 +193,14 @@ void PubSub::count_run(const RunCount& count) noexcept {
 // --- The subscriber's side
 
 void PubSub::fan_out(const RunMessage& run, CoreId owner) noexcept {
-  RunWalk walk{.block = SharedBytes::adopt(run.block),
-               .bytes = static_cast<std::size_t>(run.bytes),
-               .channel = run.channel,
-               .events = run.events,
-               .owner = owner,
-               .acks_slot = run.acks_slot,
-               .acks_generation = run.acks_generation};
-  if (walk_on(walk)) [[likely]]
-    return;
-  walk_ = std::move(walk);
-  fan_outs_.go_on_with(
-      [](void* context) noexcept {
-        auto& pubsub = *static_cast<PubSub*>(context);
-        return pubsub.walk_on(pubsub.walk_);
-      },
-      this);
+  fan_outs_.run<&PubSub::walk_on, &PubSub::walk_>(
+      *this, RunWalk{.block = SharedBytes::adopt(run.block),
+                     .bytes = static_cast<std::size_t>(run.bytes),
+                     .channel = run.channel,
+                     .events = run.events,
+                     .owner = owner,
+                     .acks_slot = run.acks_slot,
+                     .acks_generation = run.acks_generation});
 }
 
 bool PubSub::walk_on(RunWalk& walk) noexcept {

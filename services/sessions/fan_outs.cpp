@@ -29,7 +29,7 @@ FanOuts& FanOuts::local() noexcept {
   return Sessions::local().fan_outs();
 }
 
-void FanOuts::go_on_with(Step step, void* context) noexcept {
+void FanOuts::go_on(Step step, void* context) noexcept {
   RT_ASSERT(step_ == nullptr);
   step_ = step;
   context_ = context;

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 #include "runtime/core.hpp"
 
@@ -31,9 +32,7 @@ class FanOuts {
   // A message between services, behind all earlier messages to that core, also to this core.
   template <runtime::LaneMessageBody Body>
   void send(runtime::CoreId to, const Body& body) {
-    if (to != core_.id()) return core_.lanes().send(to, body);
-    ++detours_;
-    core_.lanes().send(to, Detour<Body, false>{body});
+    push<false>(to, body);
   }
   // The same for results, which a channel's owner sends to subscribers: runs and positions. Results
   // must not overtake each other, but may go ahead of requests.
@@ -42,10 +41,7 @@ class FanOuts {
   }
   template <runtime::LaneMessageBody Body>
   void send_result(runtime::CoreId to, const Body& body) {
-    if (to != core_.id()) return core_.lanes().send(to, body);
-    ++detours_;
-    ++results_;
-    core_.lanes().send(to, Detour<Body, true>{body});
+    push<true>(to, body);
   }
 
   // Takes up to `wanted` of the rest of this turn's bound. A small fan-out (kFewShare) is never
@@ -59,9 +55,21 @@ class FanOuts {
     left_ -= std::min(taken, left_);
     return taken;
   }
-  // Calls step(context) in each of the next turns until it returns true: done. One at a time.
-  using Step = bool (*)(void* context) noexcept;
-  void go_on_with(Step step, void* context) noexcept;
+  // A fan-out: calls (owner.*kStep)(walk), which takes() its share of the turn and returns true at
+  // the walk's end. A walk that has not ended moves to owner.*kWalk, and goes on from there in the
+  // next turns. One at a time.
+  template <auto kStep, auto kWalk, class Owner, class Walk>
+  void run(Owner& owner, Walk walk) noexcept {
+    if ((owner.*kStep)(walk)) [[likely]]
+      return;
+    owner.*kWalk = std::move(walk);
+    go_on(
+        [](void* context) noexcept {
+          auto& self = *static_cast<Owner*>(context);
+          return (self.*kStep)(self.*kWalk);
+        },
+        &owner);
+  }
 
   // No fan-out is unfinished, and no message waits in the own lane.
   bool settled() const noexcept { return detours_ == 0; }
@@ -83,6 +91,15 @@ class FanOuts {
     FanOuts& fan_outs;
   };
   static FanOuts& local() noexcept;
+  template <bool kIsResult, class Body>
+  void push(runtime::CoreId to, const Body& body) {
+    if (to != core_.id()) return core_.lanes().send(to, body);
+    ++detours_;
+    if constexpr (kIsResult) ++results_;
+    core_.lanes().send(to, Detour<Body, kIsResult>{body});
+  }
+  using Step = bool (*)(void* context) noexcept;
+  void go_on(Step step, void* context) noexcept;
   void step() noexcept;
 
   runtime::Core& core_;

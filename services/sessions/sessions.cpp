@@ -92,12 +92,14 @@ struct Sessions::BroadcastAsk {
   std::uint32_t pending_generation;
   std::size_t lane_bytes() const noexcept { return block.capacity(); }
   void deliver(CoreId home) const {
-    Sessions::local().deliver_broadcast({.block = SharedBytes::adopt(block),
-                                         .bytes = static_cast<std::size_t>(bytes),
-                                         .except = except,
-                                         .home = home,
-                                         .pending_slot = pending_slot,
-                                         .pending_generation = pending_generation});
+    Sessions& sessions = Sessions::local();
+    sessions.fan_outs_.run<&Sessions::walk_on, &Sessions::broadcast_>(
+        sessions, BroadcastWalk{.block = SharedBytes::adopt(block),
+                                .bytes = static_cast<std::size_t>(bytes),
+                                .except = except,
+                                .home = home,
+                                .pending_slot = pending_slot,
+                                .pending_generation = pending_generation});
   }
 };
 
@@ -252,17 +254,6 @@ void Sessions::count_broadcast(const BroadcastAnswer& answer) {
   const BroadcastDone done{.delivered = pending->delivered};
   pending_->erase(answer.pending_slot);
   if (to.wants_success) complete(to, done);
-}
-
-void Sessions::deliver_broadcast(BroadcastWalk&& walk) {
-  if (walk_on(walk)) return;
-  broadcast_ = std::move(walk);
-  fan_outs_.go_on_with(
-      [](void* context) noexcept {
-        auto& sessions = *static_cast<Sessions*>(context);
-        return sessions.walk_on(sessions.broadcast_);
-      },
-      this);
 }
 
 bool Sessions::walk_on(BroadcastWalk& walk) noexcept {

@@ -166,7 +166,6 @@ class Sessions : public Service {
     std::uint32_t next = 0;  // the next slot
     std::uint32_t count = 0;
   };
-  void deliver_broadcast(BroadcastWalk&& walk);
   bool walk_on(BroadcastWalk& walk) noexcept;  // true: it has ended
 
   runtime::Slab<Session> sessions_;
