@@ -267,10 +267,9 @@ void Network::look_for_stalls() noexcept {
 HeldMemory Network::held_by(const Stream& stream, MemoryOver over) const noexcept {
   const SendQueue* const queue = stream.queue_;
   HeldMemory held(over, core_.now(), queue != nullptr ? queue->progress_at : core_.now());
-  if (stream.state_ == Stream::State::closing || stream.state_ == Stream::State::closed) {
-    return held;
-  }
-  if (stream.abort_) return held;
+  const bool is_ending = stream.abort_ || stream.state_ == Stream::State::closing ||
+                         stream.state_ == Stream::State::closed;
+  if (is_ending) return held;
   if (queue != nullptr) {
     const bool is_open = stream.state_ == Stream::State::open;
     const std::size_t bytes = queue->bytes() - (is_open ? queue->begun_bytes() : 0);

@@ -88,12 +88,7 @@ void TcpSessions::consume(Client& client, std::span<const std::byte> bytes) {
   while (!client.gathered.empty() && !bytes.empty()) {
     bytes = finish_frame(client, bytes);
     const auto progress = dispatch.on_stream(*client.session, client.gathered);
-    if (progress.lost || stream.closing()) {
-      runtime::release_memory(client.gathered);  // no more frames are served
-      weigh(client);
-    }
-    if (progress.lost) return lose(client);
-    if (stream.closing()) return;
+    if (give_up(client, progress.lost)) return;
     client.needed = progress.needed;
     if (progress.consumed > 0) {
       RT_ASSERT(progress.consumed == client.gathered.size());
@@ -106,8 +101,7 @@ void TcpSessions::consume(Client& client, std::span<const std::byte> bytes) {
   }
   if (bytes.empty()) return;
   const auto progress = dispatch.on_stream(*client.session, bytes);
-  if (progress.lost) return lose(client);
-  if (stream.closing()) return;
+  if (give_up(client, progress.lost)) return;
   const auto rest = bytes.subspan(progress.consumed);
   if (rest.empty()) return;
   client.gathered.assign(rest.begin(), rest.end());
@@ -148,8 +142,15 @@ void TcpSessions::on_memory_short(net::Stream& stream, std::string_view why) noe
   weigh(client);
 }
 
-void TcpSessions::lose(Client& client) noexcept {
-  client.session->stream().close(options_.close_timeout);
+// True: the session is closing, or its input cannot be read any more (`is_lost`), so nothing more
+// of it is served.
+bool TcpSessions::give_up(Client& client, bool is_lost) noexcept {
+  net::Stream& stream = client.session->stream();
+  if (!is_lost && !stream.closing()) return false;
+  runtime::release_memory(client.gathered);
+  weigh(client);
+  if (is_lost) stream.close(options_.close_timeout);
+  return true;
 }
 
 // The client may have shut down its direction behind its last request and wait for the answers.

@@ -65,7 +65,7 @@ class TcpSessions {
   static void weigh(Client& client) noexcept;
   void consume(Client& client, std::span<const std::byte> bytes);
   std::span<const std::byte> finish_frame(Client& client, std::span<const std::byte> bytes);
-  void lose(Client& client) noexcept;
+  bool give_up(Client& client, bool is_lost) noexcept;
 
   TcpOptions options_;
   runtime::Slab<Client> clients_;
