@@ -23,31 +23,13 @@
 namespace corelane {
 namespace {
 
+using namespace net::http;
 using namespace runtime;
-using net::http::DeferredResponder;
-using net::http::Delivery;
-using net::http::OwnedRequest;
-using net::http::Request;
-using net::http::Responder;
-using net::http::RouteMatch;
-using net::http::Routes;
-using net::http::Status;
-using tests::answers_in;
-using tests::HttpClient;
-using tests::HttpSite;
-using tests::SiteOptions;
+using namespace tests;
 
 constexpr std::size_t kSeeds = 200;
 constexpr std::size_t kClients = 4;
 constexpr Nanoseconds kTick = 150 * kMillisecond;  // of the coarse timer, and the way there
-
-std::string get(std::string_view path, std::string_view fields = "") {
-  return "GET " + std::string{path} + " HTTP/1.1\r\nHost: a\r\n" + std::string{fields} + "\r\n";
-}
-std::string post(std::string_view path, std::string_view fields, std::string_view body) {
-  return "POST " + std::string{path} + " HTTP/1.1\r\nHost: a\r\n" + std::string{fields} + "\r\n" +
-         std::string{body};
-}
 
 // --- Routes that take their time, by chance
 
@@ -182,7 +164,7 @@ Script make_script(Random& random) {
         break;
       case 3:
         body = text_of(random, 20'000);
-        script.text += post("/upload", fmt::format("Content-Length: {}\r\n", body.size()), body);
+        script.text += post("/upload", body);
         break;
       case 4:
         body = text_of(random, 20'000);
@@ -281,7 +263,7 @@ Tally play_once(std::uint64_t seed, const sim::Faults& faults, Ending ending) {
   options.network.receive_buffers = 8;
   options.network.receive_buffer_bytes = 64u << run.random.below(6);
   options.network.queued_bytes_max = std::size_t{1024} << run.random.below(5);
-  tests::run_site(options, play, run);
+  run_site(options, play, run);
   for (std::size_t i = 0; i < kClients; ++i) {
     check(run.scripts[i], run.clients[i], ending, tally, seed);
   }
@@ -335,7 +317,7 @@ void run_in_shop(Body body) {
   SiteOptions options;
   options.routes = &routes;
   options.cores = 2;
-  tests::run_site(options, body);
+  run_site(options, body);
 }
 
 TEST(SimulatedHttpDeferred, AnAnswerHasThirtySecondsAlsoWhileDraining) {

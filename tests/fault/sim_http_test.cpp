@@ -22,24 +22,16 @@ namespace corelane {
 namespace {
 
 using namespace runtime;
-using tests::answers_in;
-using tests::HttpAnswer;
-using tests::HttpClient;
-using tests::HttpSite;
-using tests::SiteOptions;
+using namespace tests;
 
 constexpr std::size_t kSeeds = 200;
 constexpr std::size_t kClients = 4;
 constexpr Nanoseconds kTick = 150 * kMillisecond;  // of the coarse timer, and the way there
 
-std::string get(std::string_view path, std::string_view fields = "") {
-  return "GET " + std::string{path} + " HTTP/1.1\r\nHost: a\r\n" + std::string{fields} + "\r\n";
-}
-
 template <class Body, class... Context>
 void run_in(sim::World& world, const SiteOptions& options, Body body, Context&... context) {
   world.checks().time_max = 3600 * kSecond;
-  tests::run_site(options, body, context...);
+  run_site(options, body, context...);
 }
 
 // --- Faults
@@ -76,7 +68,7 @@ Script make_script(Random& random) {
     }
   }
   script.text += get("/static/big", "Connection: close\r\n");
-  script.bodies.push_back(std::string(tests::site_routes::kBigBytes, 's'));
+  script.bodies.push_back(std::string(site_routes::kBigBytes, 's'));
   return script;
 }
 
@@ -268,7 +260,7 @@ TEST(SimulatedHttp, WhatHasArrivedUnreadByTheDeadlineIsInTime) {
           }
           co_await sleep_for(what.deadline - 2 * kSecond);
           for (const auto& client : clients) client->send(what.rest);
-          tests::lose_cpu(in, 4 * kSecond);
+          lose_cpu(in, 4 * kSecond);
           const std::size_t wanted = is_second ? 2 : 1;
           const auto served_to = [](const HttpClient& client) {
             return static_cast<std::size_t>(

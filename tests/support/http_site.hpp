@@ -32,6 +32,19 @@ inline net::NetworkOptions tiny_network() {
   return options;
 }
 
+// The text of a request. `fields`: whole lines.
+inline std::string get(std::string_view path, std::string_view fields = "") {
+  return "GET " + std::string{path} + " HTTP/1.1\r\nHost: a\r\n" + std::string{fields} + "\r\n";
+}
+inline std::string post(std::string_view path, std::string_view fields, std::string_view body) {
+  return "POST " + std::string{path} + " HTTP/1.1\r\nHost: a\r\n" + std::string{fields} + "\r\n" +
+         std::string{body};
+}
+inline std::string post(std::string_view path, std::string_view body) {
+  return post(path, "Content-Length: " + std::to_string(body.size()) + "\r\n", body);
+}
+inline const std::string kLast = get("/hello", "Connection: close\r\n");
+
 // A raw client. Lives until its stream is gone: Network::shutdown() comes before its end.
 struct HttpClient {
   std::string received;

@@ -14,22 +14,9 @@
 namespace corelane {
 namespace {
 
+using namespace net::http;
 using namespace runtime;
-using net::http::DeferredResponder;
-using net::http::Delivery;
-using net::http::OwnedRequest;
-using net::http::Request;
-using net::http::Responder;
-using net::http::RouteMatch;
-using net::http::Routes;
-using net::http::Status;
-using tests::answers_in;
-using tests::Desk;
-using tests::get;
-using tests::HttpClient;
-using tests::HttpSite;
-using tests::kLast;
-using tests::SiteOptions;
+using namespace tests;
 
 void throws(void*, const Request&, const RouteMatch&, Responder&) {
   throw std::runtime_error{"the shelf is empty"};
@@ -40,7 +27,7 @@ void throws_behind_its_answer(void*, const Request&, const RouteMatch&, Responde
 }
 void throws_deferred(void* context, const Request& request, const RouteMatch& match,
                      Responder& to) {
-  tests::later(context, request, match, to);
+  later(context, request, match, to);
   throw std::runtime_error{"the shelf is empty"};
 }
 
@@ -112,12 +99,11 @@ void add_routes(Routes& routes, Desk& desk) {
 
 template <class Body>
 void run_with_desk(const SiteOptions& options, Body body) {
-  tests::run_at_desk(add_routes, options, body);
+  run_at_desk(add_routes, options, body);
 }
 
-std::vector<tests::HttpAnswer> answers_to(const std::string& text,
-                                          const SiteOptions& options = {}) {
-  return tests::answers_at_desk(add_routes, text, options);
+std::vector<HttpAnswer> answers_to(const std::string& text, const SiteOptions& options = {}) {
+  return answers_at_desk(add_routes, text, options);
 }
 
 TEST(HttpCoroutine, TheRequestLivesAcrossSuspension) {
@@ -145,7 +131,7 @@ TEST(HttpCoroutine, IsCancelledWhenItsPeerGoesAway) {
     co_await client.connect(site.network, site.address);
     client.send(get("/sleeps"));
     while (site.server.waiting_count() == 0) co_await sleep_for(kMillisecond);
-    co_await tests::reset(client);
+    co_await reset(client);
     co_await desk.until_told(1);
     EXPECT_EQ(desk.told, std::vector<std::string>{"cancelled"});
   });
@@ -153,11 +139,11 @@ TEST(HttpCoroutine, IsCancelledWhenItsPeerGoesAway) {
 
 TEST(HttpCoroutine, IsCancelledWhenTheServerStops) {
   Desk desk;
-  const Routes routes = tests::routes_of(desk, add_routes);
+  const Routes routes = routes_of(desk, add_routes);
   SiteOptions options;
   options.routes = &routes;
   HttpClient client;
-  tests::run_site(
+  run_site(
       options,
       [](HttpSite& site, HttpClient& to) -> Task<void> {
         co_await to.connect(site.network, site.address);
@@ -259,7 +245,7 @@ TEST(HttpHandler, OneThatIsGivenUpHasNotFailed) {
     co_await client.connect(site.network, site.address);
     client.send(get("/asks"));
     co_await desk.until_told(1);
-    co_await tests::reset(client);
+    co_await reset(client);
     while (site.server.connection_count() > 0) co_await sleep_for(kMillisecond);
     co_await site.server.stop();
     EXPECT_EQ(site.server.counters().handlers_failed, 0u);

@@ -17,22 +17,9 @@
 namespace corelane {
 namespace {
 
+using namespace net::http;
 using namespace runtime;
-using net::http::DeferredResponder;
-using net::http::Delivery;
-using net::http::OwnedRequest;
-using net::http::Request;
-using net::http::Responder;
-using net::http::RouteMatch;
-using net::http::Routes;
-using net::http::Status;
-using tests::answers_in;
-using tests::Desk;
-using tests::get;
-using tests::HttpClient;
-using tests::HttpSite;
-using tests::kLast;
-using tests::SiteOptions;
+using namespace tests;
 
 void later_at_once(void*, const Request&, const RouteMatch&, Responder& to) {
   const DeferredResponder responder = to.defer();
@@ -91,12 +78,11 @@ void add_routes(Routes& routes, Desk&) {
 
 template <class Body>
 void run_with_desk(const SiteOptions& options, Body body, CoreId cores = 1) {
-  tests::run_at_desk(add_routes, options, body, cores);
+  run_at_desk(add_routes, options, body, cores);
 }
 
-std::vector<tests::HttpAnswer> answers_to(const std::string& text,
-                                          const SiteOptions& options = {}) {
-  return tests::answers_at_desk(add_routes, text, options);
+std::vector<HttpAnswer> answers_to(const std::string& text, const SiteOptions& options = {}) {
+  return answers_at_desk(add_routes, text, options);
 }
 
 // --- Later
@@ -208,7 +194,7 @@ TEST(HttpDeferred, AnAnswerToAPeerThatIsGoneGoesNowhereAndSaysSo) {
     co_await client.connect(site.network, site.address);
     client.send(get("/later"));
     co_await desk.until_kept(1);
-    co_await tests::reset(client);
+    co_await reset(client);
     while (site.server.connection_count() > 0) co_await sleep_for(kMillisecond);
     EXPECT_FALSE(desk.kept[0].waiting());
     EXPECT_EQ(desk.kept[0].respond(Status::ok, "text/plain", "late"), Delivery::gone);

@@ -16,11 +16,6 @@
 
 namespace corelane::tests {
 
-inline std::string get(std::string_view path, std::string_view fields = "") {
-  return "GET " + std::string{path} + " HTTP/1.1\r\nHost: a\r\n" + std::string{fields} + "\r\n";
-}
-inline const std::string kLast = get("/hello", "Connection: close\r\n");
-
 // The state that the routes keep.
 struct Desk {
   std::vector<net::http::DeferredResponder> kept;

@@ -18,22 +18,11 @@
 namespace corelane {
 namespace {
 
+using namespace net::http;
 using namespace runtime;
+using namespace tests;
 using net::MemoryHolders;
 using net::MemoryOver;
-using net::http::DeferredResponder;
-using net::http::Delivery;
-using net::http::OwnedRequest;
-using net::http::Request;
-using net::http::Responder;
-using net::http::RouteMatch;
-using net::http::Routes;
-using net::http::Status;
-using tests::answers_in;
-using tests::HttpClient;
-using tests::HttpSite;
-using tests::run_site;
-using tests::SiteOptions;
 
 constexpr std::size_t kBodyBytes = 10'000;
 constexpr std::size_t kHugeBytes = 32 << 20;  // more than sockets take

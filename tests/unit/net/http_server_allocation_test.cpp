@@ -41,13 +41,7 @@ namespace corelane {
 namespace {
 
 using namespace runtime;
-using tests::HttpClient;
-using tests::HttpSite;
-using tests::SiteOptions;
-
-std::string get(std::string_view path, std::string_view fields = "") {
-  return "GET " + std::string{path} + " HTTP/1.1\r\nHost: a\r\n" + std::string{fields} + "\r\n";
-}
+using namespace tests;
 
 // Sends `text` again when `answer_bytes` have come back, and allocates nothing for it.
 struct RepeatingClient {
@@ -120,7 +114,7 @@ std::size_t allocations_of(const std::string& path, std::size_t pipelined,
   options.network.receive_buffers = 64;
   options.network.queued_bytes_max = 1024 * 1024;
   Rounds rounds{.path = path, .pipelined = pipelined};
-  tests::run_site(options, count_allocations, rounds);
+  run_site(options, count_allocations, rounds);
   return rounds.allocations;
 }
 
@@ -173,7 +167,7 @@ TEST(HttpServerAllocation, AConnectionInItsHeadHoldsAtMost16KiB) {
     SiteOptions options;
     options.network.receive_buffer_bytes = buffer_bytes;
     options.network.receive_buffers = 64;
-    tests::run_site(options, hold_a_head, held_most);
+    run_site(options, hold_a_head, held_most);
   }
   fmt::print("{} bytes at most\n", held_most);
   EXPECT_GT(held_most, longest_head().size()) << "measured while it was held";

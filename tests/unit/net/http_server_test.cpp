@@ -20,28 +20,13 @@
 namespace corelane {
 namespace {
 
+using namespace net::http;
 using namespace runtime;
-using net::http::Limits;
-using net::http::Status;
-using tests::answers_in;
-using tests::HttpAnswer;
-using tests::HttpClient;
-using tests::HttpSite;
-using tests::run_site;
-using tests::SiteOptions;
-
-std::string get(std::string_view path, std::string_view fields = "") {
-  return "GET " + std::string{path} + " HTTP/1.1\r\nHost: a\r\n" + std::string{fields} + "\r\n";
-}
-std::string post(std::string_view fields, std::string_view body, std::string_view path = "/echo") {
-  return "POST " + std::string{path} + " HTTP/1.1\r\nHost: a\r\n" + std::string{fields} + "\r\n" +
-         std::string{body};
-}
-const std::string kLast = get("/hello", "Connection: close\r\n");
+using namespace tests;
 
 // The answers to `text`, which ends the connection.
 std::vector<HttpAnswer> answers_to(const std::string& text, const SiteOptions& options = {}) {
-  return answers_in(tests::exchange_at(options, text).received);
+  return answers_in(exchange_at(options, text).received);
 }
 
 SiteOptions byte_by_byte() {
@@ -128,8 +113,8 @@ TEST(HttpServer, SendsAnswersThatAreLargerThanTheQueue) {
   const auto answers =
       answers_to(get("/big") + get("/static/big") + get("/big", "Connection: close\r\n"));
   ASSERT_EQ(answers.size(), 3u);
-  EXPECT_EQ(answers[0].body, std::string(tests::site_routes::kBigBytes, 'b'));
-  EXPECT_EQ(answers[1].body, std::string(tests::site_routes::kBigBytes, 's'));
+  EXPECT_EQ(answers[0].body, std::string(site_routes::kBigBytes, 'b'));
+  EXPECT_EQ(answers[1].body, std::string(site_routes::kBigBytes, 's'));
   EXPECT_EQ(answers[2].body, answers[0].body);
 }
 
@@ -154,10 +139,10 @@ TEST(HttpServer, AnswersHeadLikeGetWithoutTheBody) {
 
 TEST(HttpServer, ReadsBodiesOfEitherFraming) {
   const std::string body(3000, 'x');
-  const std::string text =
-      post("Content-Length: 3000\r\n", body) +
-      post("Transfer-Encoding: chunked\r\n", "3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\nT: 1\r\n\r\n") +
-      post("Content-Length: 0\r\n", "") + kLast;
+  const std::string text = post("/echo", "Content-Length: 3000\r\n", body) +
+                           post("/echo", "Transfer-Encoding: chunked\r\n",
+                                "3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\nT: 1\r\n\r\n") +
+                           post("/echo", "Content-Length: 0\r\n", "") + kLast;
   for (const SiteOptions& options : {SiteOptions{}, byte_by_byte()}) {
     const auto answers = answers_to(text, options);
     ASSERT_EQ(answers.size(), 4u);
@@ -171,9 +156,9 @@ TEST(HttpServer, TellsAClientThatWaitsToSendItsBody) {
   run_site({}, [](HttpSite& site) -> Task<void> {
     HttpClient client;
     co_await client.connect(site.network, site.address);
-    client.send(post("Content-Length: 3\r\nExpect: 100-continue\r\n", ""));
+    client.send(post("/echo", "Content-Length: 3\r\nExpect: 100-continue\r\n", ""));
     co_await client.until_received(1);
-    EXPECT_EQ(client.received, net::http::kContinueResponse);
+    EXPECT_EQ(client.received, kContinueResponse);
     client.send("abc" + kLast);
     co_await client.until_end();
     const auto answers = answers_in(client.received);
@@ -186,7 +171,7 @@ TEST(HttpServer, TellsAClientThatWaitsToSendItsBody) {
 
 TEST(HttpServer, RefusesABodyThatNoRouteTakesBeforeItIsSent) {
   const auto answers =
-      answers_to(post("Content-Length: 3\r\nExpect: 100-continue\r\n", "", "/nowhere"));
+      answers_to(post("/nowhere", "Content-Length: 3\r\nExpect: 100-continue\r\n", ""));
   ASSERT_EQ(answers.size(), 1u);
   EXPECT_EQ(answers[0].status, 404);
   EXPECT_FALSE(answers[0].keep_alive) << "whether the body comes is not known";
@@ -236,7 +221,7 @@ TEST(HttpServer, AnswersAPeerThatHasHalfClosed) {
   EXPECT_EQ(one[0].body, "hello");
   const auto large = answers_after_half_close(get("/big") + get("/hello"));
   ASSERT_EQ(large.size(), 2u);
-  EXPECT_EQ(large[0].body.size(), tests::site_routes::kBigBytes);
+  EXPECT_EQ(large[0].body.size(), site_routes::kBigBytes);
   EXPECT_EQ(answers_after_half_close("").size(), 0u);
 }
 
@@ -280,7 +265,7 @@ TEST(HttpServer, AnswersAPeerWhoseEndComesRightBehindItsRequests) {
           text, received);
       const auto answers = answers_in(received);
       ASSERT_EQ(answers.size(), last.empty() ? 1u : 2u);
-      EXPECT_EQ(answers[0].body.size(), tests::site_routes::kBigBytes);
+      EXPECT_EQ(answers[0].body.size(), site_routes::kBigBytes);
       EXPECT_EQ(answers.back().status, 200);
     }
   }
@@ -288,7 +273,7 @@ TEST(HttpServer, AnswersAPeerWhoseEndComesRightBehindItsRequests) {
 
 TEST(HttpServer, RefusesARequestThatEndsBeforeItIsWhole) {
   for (const std::string& text :
-       {get("/hello").substr(0, 20), post("Content-Length: 9\r\n", "x")}) {
+       {get("/hello").substr(0, 20), post("/echo", "Content-Length: 9\r\n", "x")}) {
     const auto answers = answers_after_half_close(text);
     ASSERT_EQ(answers.size(), 1u);
     EXPECT_EQ(answers[0].status, 400);
@@ -312,8 +297,9 @@ std::vector<Fault> framing_faults() {
   const std::uint64_t too_large = Limits{}.body_bytes_max + Limits{}.discarded_bytes_max + 1;
   return {
       {"Malformed", get("/hello", "X : 1\r\n"), 400},
-      {"Body", post("Content-Length: " + std::to_string(too_large) + "\r\n", ""), 413},
-      {"BodyNotSentYet", post("Content-Length: 1048577\r\nExpect: 100-continue\r\n", ""), 413},
+      {"Body", post("/echo", "Content-Length: " + std::to_string(too_large) + "\r\n", ""), 413},
+      {"BodyNotSentYet", post("/echo", "Content-Length: 1048577\r\nExpect: 100-continue\r\n", ""),
+       413},
       {"Target", get(long_target), 414},
       {"Header", get("/hello", long_field), 431},
       {"Version", "GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505},
@@ -337,17 +323,18 @@ std::vector<Fault> other_faults() {
   return {
       {"DotSegment", get("/a/../b"), 400},
       {"NoRoute", get("/nowhere"), 404},
-      {"NoRouteForABody", post("Content-Length: 3\r\n", "abc", "/nowhere"), 404},
-      {"NoRouteForChunks", post("Transfer-Encoding: chunked\r\n", "1\r\na\r\n0\r\n\r\n", "/x"),
+      {"NoRouteForABody", post("/nowhere", "Content-Length: 3\r\n", "abc"), 404},
+      {"NoRouteForChunks", post("/x", "Transfer-Encoding: chunked\r\n", "1\r\na\r\n0\r\n\r\n"),
        404},
       {"OptionsOfNoRoute", "OPTIONS /nowhere HTTP/1.1\r\nHost: a\r\n\r\n", 404},
-      {"NoMethod", post("Content-Length: 3\r\n", "abc", "/hello"), 405},
+      {"NoMethod", post("/hello", "Content-Length: 3\r\n", "abc"), 405},
       {"NoMethodHere", "DELETE /hello HTTP/1.1\r\nHost: a\r\n\r\n", 405},
-      {"ALittleTooMuch", post("Content-Length: 1048577\r\n", over), 413},
+      {"ALittleTooMuch", post("/echo", "Content-Length: 1048577\r\n", over), 413},
       {"ChunksALittleTooLarge",
-       post("Transfer-Encoding: chunked\r\n", "100001\r\n" + over + "\r\n0\r\n\r\n"), 413},
+       post("/echo", "Transfer-Encoding: chunked\r\n", "100001\r\n" + over + "\r\n0\r\n\r\n"), 413},
       {"Expectation", get("/hello", "Expect: a miracle\r\n"), 417},
-      {"ExpectationWithABody", post("Expect: a miracle\r\nContent-Length: 3\r\n", "abc"), 417},
+      {"ExpectationWithABody", post("/echo", "Expect: a miracle\r\nContent-Length: 3\r\n", "abc"),
+       417},
       {"WebSocketOnly", get("/ws"), 426},
       {"NoAnswer", get("/silent"), 500},
       {"AnswerThatCannotBeSent", get("/unsendable"), 500},
@@ -411,19 +398,20 @@ TEST(HttpServer, TakesEachLimitAndRefusesOnePastIt) {
   EXPECT_EQ(status_of(get("/hello", "Connection: close\r\nA: 1\r\n")), 200);
   EXPECT_EQ(status_of(get("/hello", "Connection: close\r\nA: 1\r\nB: 2\r\n")), 431);
   const std::string close = "Connection: close\r\n";
-  EXPECT_EQ(status_of(post(close + "Content-Length: 10\r\n", "0123456789")), 200);
-  EXPECT_EQ(status_of(post(close + "Content-Length: 11\r\n", "0123456789a")), 413);
+  EXPECT_EQ(status_of(post("/echo", close + "Content-Length: 10\r\n", "0123456789")), 200);
+  EXPECT_EQ(status_of(post("/echo", close + "Content-Length: 11\r\n", "0123456789a")), 413);
   limits.discarded_bytes_max = 0;
-  EXPECT_EQ(status_of(post("Content-Length: 11\r\n", "0123456789a")), 413) << "and the end";
+  EXPECT_EQ(status_of(post("/echo", "Content-Length: 11\r\n", "0123456789a")), 413)
+      << "and the end";
   const std::string coding = close + "Transfer-Encoding: chunked\r\n";
   limits.header_bytes_max = 200;
-  EXPECT_EQ(status_of(post(coding, "a\r\n0123456789\r\n0\r\n\r\n")), 200);
-  EXPECT_EQ(status_of(post(coding, "9\r\n012345678\r\n2\r\n90\r\n0\r\n\r\n")), 413);
+  EXPECT_EQ(status_of(post("/echo", coding, "a\r\n0123456789\r\n0\r\n\r\n")), 200);
+  EXPECT_EQ(status_of(post("/echo", coding, "9\r\n012345678\r\n2\r\n90\r\n0\r\n\r\n")), 413);
 }
 
 TEST(HttpServer, AnAnswerReachesAPeerThatGoesOnSendingItsBody) {
   const std::string body(200'000, 'x');
-  const auto answers = answers_to(post("Content-Length: 2000000\r\n", body));
+  const auto answers = answers_to(post("/echo", "Content-Length: 2000000\r\n", body));
   ASSERT_EQ(answers.size(), 1u);
   EXPECT_EQ(answers[0].status, 413);
 }
@@ -538,7 +526,7 @@ TEST(HttpServer, ADribbledBodyIsCutOffByItsDeadline) {
   run_site(options, [](HttpSite& site) -> Task<void> {
     HttpClient client;
     co_await client.connect(site.network, site.address);
-    client.send(post("Content-Length: 1000\r\n", ""));
+    client.send(post("/echo", "Content-Length: 1000\r\n", ""));
     co_await dribble(client, std::string(1000, 'x'));
     co_await client.until_end();
     EXPECT_EQ(answers_in(client.received).at(0).status, 408);

@@ -19,35 +19,13 @@
 namespace corelane {
 namespace {
 
+using namespace net::http;
 using namespace runtime;
-using net::http::DeferredResponder;
-using net::http::Delivery;
-using net::http::OwnedRequest;
-using net::http::Request;
-using net::http::Responder;
-using net::http::RouteMatch;
-using net::http::Routes;
-using net::http::Status;
-using tests::answers_in;
-using tests::HttpClient;
-using tests::HttpSite;
-using tests::run_site;
-using tests::SiteOptions;
+using namespace tests;
 
-std::string get(std::string_view path, std::string_view fields = "") {
-  return "GET " + std::string{path} + " HTTP/1.1\r\nHost: a\r\n" + std::string{fields} + "\r\n";
-}
-std::string post(std::string_view path, std::string_view fields, std::string_view body) {
-  return "POST " + std::string{path} + " HTTP/1.1\r\nHost: a\r\n" + std::string{fields} + "\r\n" +
-         std::string{body};
-}
-std::string post(std::string_view path, const std::string& body) {
-  return post(path, "Content-Length: " + std::to_string(body.size()) + "\r\n", body);
-}
 std::string chunk(const std::string& data) {
   return fmt::format("{:x}\r\n{}\r\n", data.size(), data);
 }
-const std::string kLast = get("/hello", "Connection: close\r\n");
 constexpr std::uint64_t kUploadBytesMax = 200'000;
 
 std::span<const std::byte> bytes_of(std::string_view text) {
@@ -208,8 +186,8 @@ Task<void> whole(void*, const OwnedRequest& request, DeferredResponder to) {
 
 Routes routes_of(Flow& flow) {
   Routes routes;
-  const auto reads = [&flow](net::http::CoroutineHandler handler) {
-    return net::http::RouteHandler{
+  const auto reads = [&flow](CoroutineHandler handler) {
+    return RouteHandler{
         .context = &flow, .coroutine = handler, .streamed_bytes_max = kUploadBytesMax};
   };
   routes.add("GET", "/hello", {.run = hello});
@@ -237,9 +215,9 @@ std::string received_for(const std::string& text, SiteOptions options = {}) {
   Flow flow;
   const Routes routes = routes_of(flow);
   options.routes = &routes;
-  return tests::exchange_at(options, text).received;
+  return exchange_at(options, text).received;
 }
-std::vector<tests::HttpAnswer> answers_to(const std::string& text, SiteOptions options = {}) {
+std::vector<HttpAnswer> answers_to(const std::string& text, SiteOptions options = {}) {
   return answers_in(received_for(text, std::move(options)));
 }
 
@@ -354,7 +332,7 @@ TEST(HttpPieces, ASlowReaderHoldsTheProducer) {
     co_await client.until_received(before + 100'000);
     EXPECT_GT(of.written, before);
     EXPECT_FALSE(of.done);
-    co_await tests::reset(client);
+    co_await reset(client);
     co_await of.until_done();
     EXPECT_EQ(of.error, ErrorCode::closed);
   });
@@ -488,7 +466,7 @@ TEST(HttpPieces, AClientThatWaitsIsToldWhenTheHandlerReads) {
     of.may_read = true;
     of.wake();
     co_await client.until_received(1);
-    EXPECT_EQ(client.received, net::http::kContinueResponse);
+    EXPECT_EQ(client.received, kContinueResponse);
     client.send("abc" + kLast);
     co_await client.until_end();
     EXPECT_EQ(answers_in(client.received).size(), 3u);

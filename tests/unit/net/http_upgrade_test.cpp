@@ -14,27 +14,16 @@
 namespace corelane {
 namespace {
 
+using namespace net::http;
 using namespace runtime;
-using net::http::Status;
-using net::http::UpgradeOutcome;
-using tests::answers_in;
-using tests::HttpAnswer;
-using tests::HttpClient;
-using tests::HttpSite;
-using tests::run_site;
-using tests::SiteOptions;
+using namespace tests;
 
-std::string get(std::string_view path, std::string_view fields = "") {
-  return "GET " + std::string{path} + " HTTP/1.1\r\nHost: a\r\n" + std::string{fields} + "\r\n";
-}
-
-const std::string kLast = get("/hello", "Connection: close\r\n");
 const std::string kHidden = get("/users/hidden");
 constexpr Nanoseconds kShort = 30 * kSecond;
 
 // The answers to `text`, which ends the connection.
 std::vector<HttpAnswer> answers_to(const std::string& text, const SiteOptions& options) {
-  return answers_in(tests::exchange_at(options, text).received);
+  return answers_in(exchange_at(options, text).received);
 }
 
 // Takes connections whose Upgrade is "echo", refuses "bad", leaves the rest.
@@ -44,7 +33,7 @@ struct EchoUpgrade {
   bool closed = false;
 
   static UpgradeOutcome upgrade(void* context, net::Stream& stream,
-                                const net::http::Request& request) noexcept {
+                                const Request& request) noexcept {
     const std::string_view wanted = request.single("upgrade");
     if (wanted == "bad") {
       return {.kind = UpgradeOutcome::Kind::rejected,
@@ -140,7 +129,7 @@ TEST(HttpServer, AnUpgradeBehindABlockedAnswerWaitsForItAndGetsTheBytesBehindIt)
     co_await client.connect(site.network, site.address);
     client.send(get("/big") + get("/x", "Upgrade: echo\r\n") + "early ");
     co_await client.until_contains("101 Switching");
-    EXPECT_GT(client.received.size(), tests::site_routes::kBigBytes);
+    EXPECT_GT(client.received.size(), site_routes::kBigBytes);
     client.send("frames");
     co_await client.until_contains("frames");
     EXPECT_EQ(taken.received, "early frames");
@@ -189,9 +178,7 @@ TEST(HttpServer, WithUpgradesOptionsOfAnyPathIsAnswered) {
 }
 
 // A deferred upgrade whose handler answers in pieces instead.
-Task<void> begins_an_answer(void*, const net::http::OwnedRequest&,
-                            net::http::DeferredResponder to) {
-  using net::http::Delivery;
+Task<void> begins_an_answer(void*, const OwnedRequest&, DeferredResponder to) {
   EXPECT_EQ(to.begin(Status::ok, {.content_type = "text/plain"}, 3), Delivery::queued);
   const auto take = [](void*, net::Stream&) noexcept { ADD_FAILURE() << "an answer was begun"; };
   EXPECT_EQ(to.hand_over(take, nullptr), Delivery::gone);
@@ -202,10 +189,10 @@ Task<void> begins_an_answer(void*, const net::http::OwnedRequest&,
 }
 
 TEST(HttpServer, AnUpgradeIsNotHandedOverBehindAnAnswerThatWasBegun) {
-  static const net::http::RouteHandler kHandler{.coroutine = begins_an_answer};
-  static const net::http::RouteMatch kMatch;
+  static const RouteHandler kHandler{.coroutine = begins_an_answer};
+  static const RouteMatch kMatch;
   SiteOptions options;
-  options.server.upgrade = [](void*, net::Stream&, const net::http::Request&) -> UpgradeOutcome {
+  options.server.upgrade = [](void*, net::Stream&, const Request&) -> UpgradeOutcome {
     return {.kind = UpgradeOutcome::Kind::deferred,
             .handler = &kHandler,
             .match = &kMatch,

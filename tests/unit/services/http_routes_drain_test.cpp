@@ -12,22 +12,11 @@
 namespace corelane {
 namespace {
 
+using namespace net::http;
 using namespace runtime;
-using net::http::DeferredResponder;
-using net::http::Delivery;
-using net::http::OwnedRequest;
-using net::http::Status;
-using tests::answers_in;
-using tests::HttpClient;
-using tests::NodeUnderTest;
-using tests::Via;
-using tests::with_node;
+using namespace tests;
 
 constexpr CoreId kCores = 3;
-
-std::string get(std::string_view path) {
-  return "GET " + std::string{path} + " HTTP/1.1\r\nHost: a\r\n\r\n";
-}
 
 // Handlers that have begun, on any core.
 std::atomic<int> begun;
@@ -69,7 +58,7 @@ Task<void> connect(NodeUnderTest& test, HttpClient& client) {
 TEST(HttpRoutesDrain, ADrainWaitsForAnswersThatAreOnTheirWay) {
   begun = 0;
   HttpClient client;
-  with_node(tests::node_cores(kCores), with_routes(), [&](NodeUnderTest& test) {
+  with_node(node_cores(kCores), with_routes(), [&](NodeUnderTest& test) {
     return [](NodeUnderTest& of, HttpClient& from) -> Task<void> {
       co_await connect(of, from);
       from.send(get("/slow"));
@@ -87,7 +76,7 @@ TEST(HttpRoutesDrain, ADrainWaitsForAnswersThatAreOnTheirWay) {
 TEST(HttpRoutesDrain, ADrainWaitsNoLongerThanItMay) {
   begun = 0;
   HttpClient client;
-  with_node(tests::node_cores(kCores), with_routes(), [&](NodeUnderTest& test) {
+  with_node(node_cores(kCores), with_routes(), [&](NodeUnderTest& test) {
     return [](NodeUnderTest& of, HttpClient& from) -> Task<void> {
       co_await connect(of, from);
       from.send(get("/never"));

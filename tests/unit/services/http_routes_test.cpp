@@ -15,24 +15,11 @@
 namespace corelane {
 namespace {
 
+using namespace net::http;
 using namespace runtime;
-using net::http::DeferredResponder;
-using net::http::OwnedRequest;
-using net::http::Request;
-using net::http::Responder;
-using net::http::RouteMatch;
-using net::http::Status;
-using tests::answers_in;
-using tests::HttpClient;
-using tests::NodeUnderTest;
-using tests::Via;
-using tests::with_node;
+using namespace tests;
 
 constexpr CoreId kCores = 3;
-
-std::string get(std::string_view path, std::string_view fields = "") {
-  return "GET " + std::string{path} + " HTTP/1.1\r\nHost: a\r\n" + std::string{fields} + "\r\n";
-}
 
 Task<void> sessions_of(CoreId core, std::uint32_t* into) {
   auto asked = submit_to(core, [] { return services::Sessions::local().count(); });
@@ -59,7 +46,7 @@ Task<void> connect(NodeUnderTest& test, HttpClient& client) {
 TEST(HttpRoutes, ARouteAsksAllCores) {
   services::NodeOptions options;
   options.http_routes.push_back({"GET", "/sessions", {.coroutine = count_sessions}});
-  with_node(tests::node_cores(kCores), options, [](NodeUnderTest& test) -> Task<void> {
+  with_node(node_cores(kCores), options, [](NodeUnderTest& test) -> Task<void> {
     for (CoreId core = 0; core < kCores; ++core) co_await test.connect_on(core);
     co_await test.close_spare();
     const bool settled = co_await test.sessions_are(kCores);
@@ -82,7 +69,7 @@ void serve_own(void*, const Request&, const RouteMatch&, Responder& to) {
 // A service with routes that replace routes of the node.
 class Pages : public services::Service {
  public:
-  void add_routes(net::http::Routes& routes) override {
+  void add_routes(Routes& routes) override {
     for (const char* pattern : {"/", "/ws"}) routes.add("GET", pattern, {.run = serve_own});
   }
 };
@@ -97,19 +84,19 @@ TEST(HttpRoutes, WhatAServiceOrAnApplicationServesTakesThePlaceOfTheNodesOwn) {
        }});
   options.http_routes.push_back({"GET", "/rooms/:id", {.run = serve_own}});
   options.websocket_routes.push_back({.pattern = "/rooms/:room", .options = {}, .handler = {}});
-  with_node(tests::node_cores(1), options, [](NodeUnderTest& test) -> Task<void> {
+  with_node(node_cores(1), options, [](NodeUnderTest& test) -> Task<void> {
     HttpClient client;
     co_await connect(test, client);
     client.send(get("/") + get("/ws") + get("/rooms/7", "Connection: close\r\n"));
     co_await client.until_closed();
     const auto answers = answers_in(client.received);
     EXPECT_EQ(answers.size(), 3u);
-    for (const tests::HttpAnswer& answer : answers) EXPECT_EQ(answer.body, "own");
+    for (const HttpAnswer& answer : answers) EXPECT_EQ(answer.body, "own");
   });
 }
 
 TEST(HttpRoutes, ATakenRouteIsAnErrorOfTheStart) {
-  tests::run_on_cores(tests::node_cores(1), []() -> Task<void> {
+  run_on_cores(node_cores(1), []() -> Task<void> {
     services::NodeOptions options;
     options.http_routes.push_back({"GET", "/healthz", {}});
     services::Node node(options);
