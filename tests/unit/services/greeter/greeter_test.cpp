@@ -123,40 +123,46 @@ class Witness : public services::Service {
   const WitnessOptions options_;
 };
 
-TEST(Services, AreCalledInTheirOrderAndEndInTheOther) {
+// The options of a node with two witnesses, which write into one journal.
+struct TwoWitnesses {
+  TwoWitnesses() {
+    node.services.push_back(services::service<Witness>("a", first));
+    node.services.push_back(services::service<Witness>("b", second));
+  }
+  TwoWitnesses(const TwoWitnesses&) = delete;
+  TwoWitnesses& operator=(const TwoWitnesses&) = delete;
+
   std::vector<std::string> journal;
   WitnessOptions first{.name = "a", .journal = &journal};
   WitnessOptions second{.name = "b", .journal = &journal};
   services::NodeOptions node;
-  node.services.push_back(services::service<Witness>("a", first));
-  node.services.push_back(services::service<Witness>("b", second));
-  with_node(node_cores(1), node,
+};
+
+TEST(Services, AreCalledInTheirOrderAndEndInTheOther) {
+  const TwoWitnesses witnesses;
+  with_node(node_cores(1), witnesses.node,
             [](NodeUnderTest& test) -> Task<void> { co_await test.connect(Via::websocket); });
-  EXPECT_EQ(journal, (std::vector<std::string>{"a made", "b made", "a drains", "b drains",
-                                               "a session ended", "b session ended", "b stopped",
-                                               "a stopped", "b gone", "a gone"}));
+  EXPECT_EQ(
+      witnesses.journal,
+      (std::vector<std::string>{"a made", "b made", "a drains", "b drains", "a session ended",
+                                "b session ended", "b stopped", "a stopped", "b gone", "a gone"}));
 }
 
 TEST(Services, OfThoseThatWereMadeTheLastEndsFirstWhenOneCannotBeMade) {
-  std::vector<std::string> journal;
-  WitnessOptions first{.name = "a", .journal = &journal};
-  WitnessOptions second{.name = "b", .journal = &journal};
-  services::NodeOptions node;
-  node.services.push_back(services::service<Witness>("a", first));
-  node.services.push_back(services::service<Witness>("b", second));
-  node.services.push_back(
+  TwoWitnesses witnesses;
+  witnesses.node.services.push_back(
       {.name = "c",
        .opcodes = {},
        .make = [](const services::ServiceStart&) -> std::unique_ptr<services::Service> {
          throw std::runtime_error("no place for it");
        }});
   run_on_cores(node_cores(1), [&]() -> Task<void> {
-    services::Node under_test(node);
+    services::Node under_test(witnesses.node);
     const auto failure = co_await under_test.start();
     EXPECT_TRUE(failure && failure->cause == services::Node::StartError::Cause::other);
     EXPECT_EQ(failure ? failure->problem : "", "service c: no place for it");
   });
-  EXPECT_EQ(journal, (std::vector<std::string>{"a made", "b made", "b gone", "a gone"}));
+  EXPECT_EQ(witnesses.journal, (std::vector<std::string>{"a made", "b made", "b gone", "a gone"}));
 }
 
 }  // namespace
