@@ -109,6 +109,27 @@ TEST(FanOutSteps, AShareOfATurnIsForAllItsMessagesTogether) {
   });
 }
 
+// Few are at most a sixteenth of the bound; together their messages pass it.
+TEST(FanOutSteps, AMessageToFewSessionsIsNotSplit) {
+  constexpr std::uint32_t kShare = services::FanOuts::kFewShare;
+  with_crowd(kShare * kClients, [](Crowd& crowd) -> Task<void> {
+    constexpr std::size_t kMessages = kShare + 4;
+    std::vector<std::byte> frames;
+    for (std::size_t i = 0; i < kMessages; ++i) {
+      protocol::append_frame(
+          frames, {},
+          protocol::BroadcastBody{
+              .data = bytes_of("all"), .requires_ack = false, .include_self = true});
+    }
+    EXPECT_TRUE(crowd.clients.front()->send_bytes(frames));
+    for (ProtocolClient* client : crowd.clients) {
+      const bool all = co_await client->has_events(kMessages);
+      EXPECT_TRUE(all);
+    }
+    EXPECT_EQ(steps(), 0u);
+  });
+}
+
 // Requests that a client sends together behind a broadcast of many turns.
 TEST(FanOutSteps, RequestsBehindKeepTheirOrder) {
   with_crowd(1, [](Crowd& crowd) -> Task<void> {

@@ -138,6 +138,44 @@ TEST(Unfinished, WhatAnIdleTcpSessionKeepsIsNotUnfinished) {
   });
 }
 
+// A session that closes lives until its peer has ended, or for its timeout; the frame does not.
+TEST(Unfinished, AFrameThatIsGivenUpGivesItsMemoryBackAtOnce) {
+  constexpr std::uint16_t kCloses = 302;
+  services::HandlerTable handlers;
+  handlers.add(kCloses, {.name = "closes",
+                         .plain =
+                             [](services::Request& request) {
+                               services::Session* from =
+                                   services::Sessions::local().find(request.session());
+                               from->close(ws::CloseCode::policy_violation, "no more");
+                             },
+                         .coroutine = {}});
+  services::NodeOptions options;
+  options.handlers = &handlers;
+  const std::string payload(20'000, 'p');
+  std::vector<std::byte> bytes;
+  protocol::append_frame(bytes, {},
+                         protocol::RawBody{.kOpcode = static_cast<protocol::Opcode>(kCloses),
+                                           .payload = tests::bytes_of(payload)});
+  const std::string served{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  const std::string too_large(4, '\xff');
+  for (const std::string& frame : {served, too_large}) {
+    with_node(tests::node_cores(1), options, [&frame](NodeUnderTest& test) -> Task<void> {
+      const std::size_t half = frame.size() / 2;
+      HttpClient client;
+      co_await client.connect(test.node().cores()->network(), test.address(Via::tcp));
+      client.send(frame.substr(0, half));
+      const bool has_come = co_await becomes([&] { return memory().unfinished() >= half; });
+      EXPECT_TRUE(has_come) << memory().unfinished();
+      client.send(frame.substr(half));
+      while (memory().unfinished() > 0) co_await runtime::Yield{};
+      EXPECT_EQ(memory().held(MemoryKind::messages), 0u);
+      EXPECT_EQ(services::Sessions::local().count(), 1u) << "its end has not come yet";
+      co_await end(client);
+    });
+  }
+}
+
 Task<void> begin_bodies(NodeUnderTest& test, std::vector<std::unique_ptr<HttpClient>>& clients,
                         std::size_t count, std::size_t bytes) {
   for (std::size_t i = 0; i < count; ++i) {
