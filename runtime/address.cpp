@@ -130,7 +130,7 @@ Result<Address> Address::parse(std::string_view text) {
 }
 
 std::string Address::problem_of(std::string_view text) {
-  const auto is_control = [](char c) { return (c >= 0 && c < ' ') || c == 0x7f; };
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7f; };
   // It is printed as one line (`listening on ADDRESS`).
   if (std::any_of(text.begin(), text.end(), is_control)) return "has control characters";
   const auto address = parse(text);

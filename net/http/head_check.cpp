@@ -37,7 +37,8 @@ constexpr bool is_blank(char c) noexcept {
 bool may_begin_request(std::string_view line) noexcept {
   if (!is_token_char(line.front())) return line.front() == '\r';
   const auto behind_method = std::find_if_not(line.begin(), line.end(), is_token_char);
-  return behind_method == line.end() || *behind_method >= ' ' || *behind_method == '\r';
+  if (behind_method == line.end() || *behind_method == '\r') return true;
+  return *behind_method >= ' ' && *behind_method <= '~';  // `char` is unsigned on ARM64
 }
 
 // Calls visit(token) for each member of a list of tokens, empty ones skipped (RFC 9110 section
