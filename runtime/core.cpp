@@ -1,5 +1,6 @@
 #include "runtime/core.hpp"
 
+#include "runtime/cpu.hpp"
 #include "runtime/runtime.hpp"
 
 namespace corelane::runtime {
@@ -8,11 +9,7 @@ namespace {
 constexpr std::size_t kTimersMax = 1024;                     // fired in one turn
 constexpr Nanoseconds kBacklogRetry = 20 * kMicrosecond;     // a full lane is tried again then
 constexpr Nanoseconds kWallCheckEvery = 100 * kMillisecond;  // how stale wall_now() may be
-// A step of fewer ticks of the time stamp counter is below any stall threshold worth having: 5 ms
-// on the slowest counter (1 GHz), 1.2 ms on a fast one. Reading the counter takes 8 ns, a clock 20
-// ns.
-constexpr std::uint64_t kSuspiciousTicks = 5'000'000;
-constexpr Nanoseconds kLanePollWindow = 1 * kMillisecond;  // poll only after recent traffic
+constexpr Nanoseconds kLanePollWindow = 1 * kMillisecond;    // poll only after recent traffic
 
 }  // namespace
 
@@ -199,14 +196,16 @@ bool Core::poll_before_sleep(Nanoseconds until) noexcept {
   if (stop > until) stop = until;
   for (;;) {
     if (lanes_.anything_to_receive() || ring_->has_work()) return true;
-    for (int i = 0; i < 16; ++i) __builtin_ia32_pause();
+    for (int i = 0; i < 16; ++i) relax_cpu();
     if (ring_->now() >= stop) return false;
   }
 }
 
 void Core::end_step() noexcept {
-  const std::uint64_t ticks = __builtin_ia32_rdtsc();
-  if (ticks - step_ticks_ >= kSuspiciousTicks) [[unlikely]]
+  const std::uint64_t ticks = read_ticks();
+  // A step below is shorter than any stall threshold worth having. Reading the clock takes 20 ns,
+  // the counter 8 ns.
+  if (ticks - step_ticks_ >= ticks_of_some_ms()) [[unlikely]]
     end_long_step(ticks);
   step_ticks_ = ticks;
 }
@@ -221,7 +220,7 @@ void Core::end_long_step(std::uint64_t ticks) noexcept {
 
 void Core::refresh_clock() noexcept {
   now_ = ring_->now();
-  turn_ticks_ = step_ticks_ = __builtin_ia32_rdtsc();
+  turn_ticks_ = step_ticks_ = read_ticks();
   if (wall_checked_ == 0 || now_ - wall_checked_ > kWallCheckEvery) {
     wall_checked_ = now_;
     wall_offset_ = ring_->wall_now() - now_;

@@ -285,7 +285,7 @@ class Core {
   std::vector<FlushHook*> running_hooks_;
   std::vector<Completion> batch_;
   Counters counters_;
-  std::uint64_t turn_ticks_ = 0;  // time stamp counter at now_
+  std::uint64_t turn_ticks_ = 0;  // read_ticks() at now_
   std::uint64_t step_ticks_ = 0;  // and where the last step ended
   CoreProgress progress_;
 };

@@ -3,7 +3,9 @@
 
 #include "runtime/cpu_level.hpp"
 
+#if defined(__x86_64__)
 #include <cpuid.h>
+#endif
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -80,6 +82,7 @@ bool has(const CpuWords& words, const CpuFeature& feature) noexcept {
   return (word & feature.bits) == feature.bits;
 }
 
+#if defined(__x86_64__)
 std::uint32_t read_xcr0() noexcept {
   std::uint32_t low;
   std::uint32_t high;
@@ -87,11 +90,13 @@ std::uint32_t read_xcr0() noexcept {
   __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return low;
 }
+#endif
 
 }  // namespace
 
 CpuWords read_cpu_words() noexcept {
   CpuWords words = {};
+#if defined(__x86_64__)
   std::uint32_t a;
   std::uint32_t b;
   std::uint32_t c;
@@ -100,6 +105,7 @@ CpuWords read_cpu_words() noexcept {
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) != 0) words.leaf7_ebx = b;
   if (__get_cpuid(0x8000'0001, &a, &b, &c, &d) != 0) words.extended1_ecx = c;
   if ((words.leaf1_ecx & bit(27)) != 0) words.xcr0 = read_xcr0();
+#endif
   return words;
 }
 

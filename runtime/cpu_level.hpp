@@ -5,6 +5,8 @@
 // the level it says what is missing on stderr and ends with kCpuExitCode, instead of with SIGILL
 // somewhere.
 //
+// On ARM64 there is one level, which every processor has: both are v1 there.
+//
 // cpu_level.cpp is compiled for every x86-64 processor, so this header has no inline functions and
 // no templates: the linker may keep the copy of another file, which is compiled for more.
 

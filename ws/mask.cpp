@@ -28,8 +28,9 @@ void mask_scalar(const std::byte* from, std::byte* to, std::size_t size,
 }
 
 // Vectors of the compiler's own, so that one body serves each width.
-using Words256 [[gnu::vector_size(32)]] = std::uint32_t;
-using Words512 [[gnu::vector_size(64)]] = std::uint32_t;
+using Words128 [[gnu::vector_size(16)]] [[maybe_unused]] = std::uint32_t;
+using Words256 [[gnu::vector_size(32)]] [[maybe_unused]] = std::uint32_t;
+using Words512 [[gnu::vector_size(64)]] [[maybe_unused]] = std::uint32_t;
 
 // By reference, since a vector as a value crosses a call differently with and without AVX-512.
 template <class Words>
@@ -84,6 +85,7 @@ template <class Words>
   store(to + tail_at, tail);
 }
 
+#if defined(__x86_64__)
 [[gnu::target("avx2")]] void mask_avx2(const std::byte* from, std::byte* to, std::size_t size,
                                        std::uint32_t key) noexcept {
   mask_vectors<Words256>(from, to, size, key);
@@ -99,6 +101,11 @@ template <class Words>
   }
   mask_vectors<Words512>(from, to, size, key);
 }
+#elif defined(__aarch64__)
+void mask_neon(const std::byte* from, std::byte* to, std::size_t size, std::uint32_t key) noexcept {
+  mask_vectors<Words128>(from, to, size, key);
+}
+#endif
 
 void choose_then_mask(const std::byte* from, std::byte* to, std::size_t size,
                       std::uint32_t key) noexcept;
@@ -120,10 +127,15 @@ MaskKernel mask_kernel(CpuPath path) noexcept {
   switch (path) {
     case CpuPath::scalar:
       return &mask_scalar;
+#if defined(__x86_64__)
     case CpuPath::avx2:
       return &mask_avx2;
     case CpuPath::avx512:
       return &mask_avx512;
+#elif defined(__aarch64__)
+    case CpuPath::neon:
+      return &mask_neon;
+#endif
   }
   return nullptr;
 }

@@ -1,9 +1,13 @@
 #pragma once
-// Finds where a run of characters ends, 32 at a time (16 in a build for x86-64-v2, which has no
-// AVX2): what a head consists of is a few long runs (names, targets, values), each ended by a
+// Finds where a run of characters ends, 32 at a time (16 on ARM64, and in a build for x86-64-v2,
+// which has no AVX2): a head consists of a few long runs (names, targets, values), each ended by a
 // character that cannot be in it. Pure code.
 
+#if defined(__x86_64__)
 #include <immintrin.h>
+#else
+#include <arm_neon.h>
+#endif
 
 #include <array>
 #include <bit>
@@ -40,7 +44,7 @@ class AsciiSet {
 namespace detail {
 
 // As many bytes as one instruction of the build's baseline takes, and what TextScan does with them.
-#ifdef __AVX2__
+#if defined(__AVX2__)
 struct TextBlock {
   __m256i bytes;
 
@@ -72,7 +76,7 @@ struct TextBlock {
     return static_cast<std::uint32_t>(_mm256_movemask_epi8(bytes));
   }
 };
-#else
+#elif defined(__x86_64__)
 struct TextBlock {
   __m128i bytes;
 
@@ -97,6 +101,34 @@ struct TextBlock {
   }
   std::uint32_t high_bits() const noexcept {
     return static_cast<std::uint32_t>(_mm_movemask_epi8(bytes));
+  }
+};
+#else
+struct TextBlock {
+  uint8x16_t bytes;
+
+  static constexpr std::ptrdiff_t kBytes = 16;
+  static TextBlock load(const char* from) noexcept {
+    return {vld1q_u8(reinterpret_cast<const std::uint8_t*>(from))};
+  }
+  static TextBlock repeat(char c) noexcept { return {vdupq_n_u8(static_cast<std::uint8_t>(c))}; }
+  static TextBlock rows(const std::uint8_t* row) noexcept { return {vld1q_u8(row)}; }
+  // The look-up gives 0 for every index past the table: bit 7 stays in the index.
+  TextBlock look_up(TextBlock by) const noexcept {
+    return {vqtbl1q_u8(bytes, vandq_u8(by.bytes, vdupq_n_u8(0x8f)))};
+  }
+  TextBlock high_halves() const noexcept { return {vshrq_n_u8(bytes, 4)}; }
+  TextBlock least(TextBlock other) const noexcept { return {vminq_u8(bytes, other.bytes)}; }
+  TextBlock equals(TextBlock other) const noexcept { return {vceqq_u8(bytes, other.bytes)}; }
+  TextBlock both(TextBlock other) const noexcept { return {vandq_u8(bytes, other.bytes)}; }
+  TextBlock either(TextBlock other) const noexcept { return {vorrq_u8(bytes, other.bytes)}; }
+  TextBlock without(TextBlock other) const noexcept { return {vbicq_u8(bytes, other.bytes)}; }
+  std::uint32_t high_bits() const noexcept {
+    constexpr std::uint8_t kBits[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    const uint8x16_t high = vcltzq_s8(vreinterpretq_s8_u8(bytes));
+    const uint8x16_t bits = vandq_u8(high, vld1q_u8(kBits));
+    return std::uint32_t{vaddv_u8(vget_low_u8(bits))} | std::uint32_t{vaddv_u8(vget_high_u8(bits))}
+                                                            << 8;
   }
 };
 #endif

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "perf/micro/workload.hpp"
+#include "runtime/cpu.hpp"
 #include "runtime/lanes.hpp"
 
 namespace corelane::perf {
@@ -98,7 +99,7 @@ class TwoCores : public Workload {
     end.lanes.flush();
     if (!received) {
       if (cpus_.shared()) sched_yield();
-      __builtin_ia32_pause();
+      runtime::relax_cpu();
     }
     return received;
   }
@@ -166,7 +167,7 @@ class BareFlags final : public Workload {
   static constexpr std::uint64_t kStop = ~std::uint64_t{0};
   void wait() const noexcept {
     if (cpus_.shared()) sched_yield();
-    __builtin_ia32_pause();
+    runtime::relax_cpu();
   }
 
   TwoCpus cpus_;

@@ -92,10 +92,15 @@ constexpr std::string_view name_of(ws::CpuPath path) {
   switch (path) {
     case ws::CpuPath::scalar:
       return "scalar";
+#if defined(__x86_64__)
     case ws::CpuPath::avx2:
       return "avx2";
     case ws::CpuPath::avx512:
       return "avx512";
+#else
+    case ws::CpuPath::neon:
+      return "neon";
+#endif
   }
   return "";
 }
@@ -107,7 +112,7 @@ void add_kernel_cases(Cases& cases) {
     cases.add<ApplyMask>({.name = "mask/apply/bytes:" + std::to_string(bytes), .bytes = bytes},
                          bytes);
   }
-  for (const ws::CpuPath path : {ws::CpuPath::scalar, ws::CpuPath::avx2, ws::CpuPath::avx512}) {
+  for (const ws::CpuPath path : ws::kCpuPaths) {
     if (!ws::cpu_has(path)) continue;
     const std::string of = "/path:" + std::string(name_of(path));
     for (const std::size_t bytes : {125u, 1024u, 16'384u}) {

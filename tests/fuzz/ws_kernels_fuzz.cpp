@@ -31,7 +31,7 @@ void check_mask(std::span<const std::byte> payload, ws::MaskKey key, std::size_t
   ws::apply_mask(std::span{cut_in_two}.subspan(cut), key, cut);
   demand(cut_in_two == expected);
   if (payload.size() < 32) return;
-  for (const CpuPath path : {CpuPath::scalar, CpuPath::avx2, CpuPath::avx512}) {
+  for (const CpuPath path : ws::kCpuPaths) {
     const ws::MaskKernel kernel = ws::mask_kernel(path);
     if (kernel == nullptr) continue;
     std::vector<std::byte> copy(payload.size());
@@ -43,7 +43,7 @@ void check_mask(std::span<const std::byte> payload, ws::MaskKey key, std::size_t
 void check_utf8(std::span<const std::byte> payload, std::size_t cut) {
   const ws::Utf8Kernel scalar = ws::utf8_kernel(CpuPath::scalar);
   const Utf8State expected = scalar(Utf8State::accept, payload.data(), payload.size());
-  for (const CpuPath path : {CpuPath::scalar, CpuPath::avx2, CpuPath::avx512}) {
+  for (const CpuPath path : ws::kCpuPaths) {
     const ws::Utf8Kernel kernel = ws::utf8_kernel(path);
     if (kernel == nullptr) continue;
     demand(kernel(Utf8State::accept, payload.data(), payload.size()) == expected);

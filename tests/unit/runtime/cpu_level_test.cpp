@@ -80,9 +80,11 @@ TEST(CpuLevelDeathTest, BelowTheBuildsEndsTheProcessWithItsReason) {
 
 TEST(CpuLevel, OfThisProcessorIsWhatTheCompilersLibrarySays) {
   EXPECT_GE(cpu_level(), cpu_level_needed());
+#if defined(__x86_64__)
   EXPECT_EQ(cpu_level() >= CpuLevel::v3, __builtin_cpu_supports("avx2") != 0 &&
                                              __builtin_cpu_supports("bmi2") != 0 &&
                                              __builtin_cpu_supports("fma") != 0);
+#endif
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/cpu.hpp"
 #include "runtime/sanitizer.hpp"
 
 namespace corelane {
@@ -56,8 +57,8 @@ std::int64_t cpu_ns() {
   constexpr std::uint64_t kTicks = 100'000;
   const auto spin_until = [&](std::int64_t end, auto&& done) __attribute__((always_inline)) {
     while (cpu_ns() < end && !done()) {
-      const std::uint64_t begin = __builtin_ia32_rdtsc();
-      while (__builtin_ia32_rdtsc() - begin < kTicks) {
+      const std::uint64_t begin = runtime::read_ticks();
+      while (runtime::read_ticks() - begin < kTicks) {
       }
     }
   };

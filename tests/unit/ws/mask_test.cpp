@@ -19,7 +19,6 @@ using ws::CpuPath;
 using ws::MaskKey;
 
 constexpr MaskKey kKey = {std::byte{0x12}, std::byte{0xFE}, std::byte{0x80}, std::byte{0x7B}};
-constexpr std::array kPaths = {CpuPath::scalar, CpuPath::avx2, CpuPath::avx512};
 
 void mask_by_definition(std::span<std::byte> bytes, MaskKey key, std::size_t offset) {
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] ^= key[(i + offset) % 4];
@@ -49,7 +48,7 @@ TEST(Mask, FollowsTheDefinitionAtAllSizesAlignmentsAndOffsets) {
 
 TEST(Mask, EveryKernelOfThisHostAgreesWithTheDefinition) {
   constexpr std::size_t kGuard = 64;
-  for (const CpuPath path : kPaths) {
+  for (const CpuPath path : ws::kCpuPaths) {
     const ws::MaskKernel kernel = ws::mask_kernel(path);
     if (kernel == nullptr) continue;
     std::vector<std::size_t> sizes;
@@ -72,7 +71,7 @@ TEST(Mask, EveryKernelOfThisHostAgreesWithTheDefinition) {
 }
 
 TEST(Mask, EveryKernelMovesDownByAnyDistanceThatOverlaps) {
-  for (const CpuPath path : kPaths) {
+  for (const CpuPath path : ws::kCpuPaths) {
     const ws::MaskKernel kernel = ws::mask_kernel(path);
     if (kernel == nullptr) continue;
     for (const std::size_t size : {32U, 33U, 63U, 64U, 65U, 127U, 200U, 511U, 512U, 640U, 1025U}) {

@@ -64,7 +64,7 @@ Verdict verdict_of(Utf8State state) {
 
 std::vector<Utf8Kernel> kernels() {
   std::vector<Utf8Kernel> found;
-  for (const CpuPath path : {CpuPath::scalar, CpuPath::avx2, CpuPath::avx512}) {
+  for (const CpuPath path : ws::kCpuPaths) {
     if (const Utf8Kernel kernel = ws::utf8_kernel(path)) found.push_back(kernel);
   }
   return found;
