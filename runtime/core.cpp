@@ -1,5 +1,8 @@
 #include "runtime/core.hpp"
 
+#include <utility>
+#include <vector>
+
 #include "runtime/cpu.hpp"
 #include "runtime/runtime.hpp"
 
@@ -40,6 +43,7 @@ Core::Core(Runtime& runtime, LaneMatrix& lanes, std::unique_ptr<Ring> ring, cons
 
 Core::~Core() {
   RT_ASSERT(ready_.empty());
+  destroy_residents();
   for (const auto& hooks : hooks_) RT_ASSERT(hooks.empty());
   while (errands_ != nullptr) {
     detail::Errand& errand = *errands_;
@@ -58,6 +62,35 @@ void Core::set_sink(Sink sink, SinkFunction function, void* context, const char*
 
 void Core::set_row_sink(Sink sink, RowFunction function, void* context, const char* name) noexcept {
   sinks_[static_cast<std::size_t>(sink)] = {nullptr, function, context, name};
+}
+
+void Core::adopt(std::unique_ptr<CoreResident> resident) {
+  residents_.push_back(std::move(resident));
+  if (stopping_) residents_.back()->begin_stop();
+}
+
+void Core::evict(const CoreResident& resident) noexcept {
+  RT_ASSERT(resident.at_rest());
+  std::erase_if(residents_, [&](const auto& one) { return one.get() == &resident; });
+}
+
+bool Core::residents_at_rest() const noexcept {
+  for (const auto& resident : residents_) {
+    if (!resident->at_rest()) return false;
+  }
+  return true;
+}
+
+// As on the core: in the destructor of a core the thread is none any more.
+void Core::destroy_residents() noexcept {
+  const Scope scope(*this);
+  while (!residents_.empty()) residents_.pop_back();
+}
+
+void Core::stop() noexcept {
+  stopping_ = true;
+  for_others_.cancel();
+  for (const auto& resident : residents_) resident->begin_stop();
 }
 
 void Core::run() noexcept {
@@ -108,6 +141,7 @@ void Core::turn() noexcept {
 
 bool Core::leave_if_finished() noexcept {
   if (!finished()) return false;
+  destroy_residents();
   lanes_.leave();
   runtime_.inbox(id()).close();
   return true;

@@ -62,6 +62,21 @@ class Errand {
 };
 }  // namespace detail
 
+// Something that a core owns from its first use to the core's end: the network that
+// net::Network::local() makes. On its core.
+class CoreResident {
+ public:
+  CoreResident() = default;
+  CoreResident(const CoreResident&) = delete;
+  CoreResident& operator=(const CoreResident&) = delete;
+  virtual ~CoreResident() = default;
+
+  // The core stops: begin to end. Once.
+  virtual void begin_stop() noexcept = 0;
+  // True when it may be destroyed. The core goes on until it is.
+  virtual bool at_rest() const noexcept = 0;
+};
+
 // Called at the end of each turn in which it was requested, in order of phase.
 enum class FlushPhase : std::uint8_t {
   services,  // build what is to be sent (pub/sub runs)
@@ -126,14 +141,20 @@ class Core {
   // Where the per-core instance of a service is found from anywhere on the core. Slots, below
   // kServicesMax, are given out by the layer that has the services (services/local.hpp).
   static constexpr std::size_t kServicesMax = 32;
+  static constexpr std::size_t kNetSlot = kServicesMax;  // of net, below the services
   void set_service(std::size_t slot, void* instance) noexcept {
-    RT_ASSERT(slot < kServicesMax);
+    RT_ASSERT(slot < services_.size());
     services_[slot] = instance;
   }
   void* service(std::size_t slot) const noexcept {
-    RT_DEBUG_ASSERT(slot < kServicesMax);
+    RT_DEBUG_ASSERT(slot < services_.size());
     return services_[slot];
   }
+
+  // What the core owns. The first to be adopted is destroyed last.
+  void adopt(std::unique_ptr<CoreResident> resident);
+  // Destroys one before the core's end; it is at rest.
+  void evict(const CoreResident& resident) noexcept;
 
   // Waits for answers (runtime/reply.hpp). A name is used up by either of the last two.
   ReplyName await_reply(detail::ReplyWaiterBase& waiter) noexcept {
@@ -198,17 +219,15 @@ class Core {
 
   // --- For the driver of the core (Runtime, or the simulation's world)
   void turn() noexcept;
-  // On this core: run() returns after this turn, or when all that it runs for others has ended.
-  void stop() noexcept {
-    stopping_ = true;
-    for_others_.cancel();
-  }
+  // On this core: run() returns after this turn, or when all that it runs for others has ended and
+  // its residents are at rest.
+  void stop() noexcept;
   bool stopping() const noexcept { return stopping_; }
   // True when the core needs no more turns. Messages that wait for room in a lane must have left,
   // since one of them may be another core's stop; messages to a core that has ended are dropped.
   // The own lane is empty, and the lanes are not held.
   bool finished() const noexcept {
-    return stopping_ && lanes_.at_rest() && running_for_others_ == 0;
+    return stopping_ && lanes_.at_rest() && running_for_others_ == 0 && residents_at_rest();
   }
   void run() noexcept;
 
@@ -256,6 +275,8 @@ class Core {
   [[gnu::cold, gnu::noinline]] void end_long_step(std::uint64_t ticks) noexcept;
   void on_wake(const Completion& completion) noexcept;
   [[gnu::cold, gnu::noinline]] bool leave_if_finished() noexcept;
+  bool residents_at_rest() const noexcept;
+  void destroy_residents() noexcept;
 
   Options options_;
   Runtime& runtime_;
@@ -280,7 +301,8 @@ class Core {
   std::vector<Ready> ready_;
   std::vector<Ready> resuming_;
   std::array<SinkEntry, kSinksMax> sinks_{};
-  std::array<void*, kServicesMax> services_{};
+  std::array<void*, kServicesMax + 1> services_{};
+  std::vector<std::unique_ptr<CoreResident>> residents_;
   std::array<std::vector<FlushHook*>, kFlushPhases> hooks_;
   std::vector<FlushHook*> running_hooks_;
   std::vector<Completion> batch_;

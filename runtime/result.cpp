@@ -25,6 +25,8 @@ std::string describe(const Error& error) {
       return fmt::format("not supported by this kernel (operation {})", error.detail);
     case ErrorCode::invalid_argument:
       return fmt::format("invalid argument {}", error.detail);
+    case ErrorCode::end_of_file:
+      return "end of file";
   }
   return "unknown error";
 }

@@ -25,6 +25,7 @@ enum class ErrorCode : std::uint16_t {
   limit_exceeded,    // a configured limit would be passed; detail is the limit where it fits
   unsupported,       // the kernel lacks the feature; detail names the ring operation
   invalid_argument,  // the caller's argument cannot be used; detail is its position
+  end_of_file,       // the peer, or the file, has no more bytes: the orderly end of reading
 };
 
 struct Error {

@@ -75,7 +75,10 @@ struct RingOptions {
 // TCP_NODELAY and SO_KEEPALIVE, which accepted sockets inherit.
 struct ListenOptions {
   int backlog = 4096;
-  bool reuse_port = true;  // one listener a core on the same address (TCP)
+  // SO_REUSEPORT: several listeners on one TCP address, in this process (one a core) and in
+  // other processes of the same user that ask for it as well; the kernel spreads connections over
+  // them. Without it a second listener gets EADDRINUSE.
+  bool reuse_port = false;
   // Mode and owners of a Unix socket's file, set before a client can connect. -1 keeps the kernel's
   // defaults: this user, and the mode that the umask allows.
   std::int64_t unix_mode = -1;

@@ -197,7 +197,9 @@ runtime::Result<runtime::Address> CoreNode::listen(const NodeListener& listener)
     context = &ip_limit_->gate(accept, context);
     accept = IpLimit::accept;
   }
-  const auto bound = network_.listen(listener.address, socket_, accept, context);
+  runtime::ListenOptions socket = socket_;
+  socket.reuse_port = Core::current().cores() > 1;  // each core listens
+  const auto bound = network_.listen(listener.address, socket, accept, context);
   if (!bound) return runtime::Unexpected{bound.error()};
   return network_.address_of(*bound);
 }
