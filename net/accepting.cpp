@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "net/network.hpp"
 #include "net/peer_log.hpp"
@@ -26,11 +27,6 @@ using runtime::Token;
 namespace {
 
 constexpr runtime::Nanoseconds kAcceptRetry = 100 * runtime::kMillisecond;
-// Accepts in flight on each listener while enough places are free: the bound of the connections
-// that a listener takes in a turn. An accept costs the kernel 0.4 kB. A burst of connections is
-// served at kAccepts connections a turn.
-constexpr std::uint32_t kAccepts = 32;
-
 constexpr runtime::Nanoseconds kTellEvery = 10 * runtime::kSecond;
 
 constinit runtime::LogReason kCannotAccept{"cannot accept"};
@@ -44,15 +40,45 @@ Result<ListenerId> Network::listen(const runtime::Address& address,
                                    void* context) {
   const auto descriptor = core_.ring().listen(address, options);
   if (!descriptor) return runtime::Unexpected{descriptor.error()};
-  listeners_.push_back({.descriptor = *descriptor, .accept = accept, .context = context});
-  const auto index = static_cast<std::uint32_t>(listeners_.size() - 1);
+  // The slot of one that is closed is used again.
+  std::uint32_t index = 0;
+  while (index < listeners_.size() && listeners_[index].descriptor.valid()) ++index;
+  if (index == listeners_.size()) listeners_.emplace_back();
+  const std::uint32_t generation = listeners_[index].generation + 1;
+  listeners_[index] = {
+      .descriptor = *descriptor, .accept = accept, .context = context, .generation = generation};
   note_places();
   if (!arm_accepts(index)) note_pause();
-  return ListenerId{index};
+  return ListenerId{.index = index, .generation = generation};
 }
 
 Result<runtime::Address> Network::address_of(ListenerId listener) {
   return core_.ring().local_address(listeners_[listener.index].descriptor);
+}
+
+// Null: it is closed.
+Network::Listener* Network::listener_of(ListenerId id) noexcept {
+  if (id.index >= listeners_.size()) return nullptr;
+  Listener& listener = listeners_[id.index];
+  return listener.generation == id.generation && listener.descriptor.valid() ? &listener : nullptr;
+}
+
+void Network::set_listen_ended(ListenerId id, ListenEnded function) noexcept {
+  if (Listener* listener = listener_of(id)) listener->ended = function;
+}
+
+void Network::pause_accepting(ListenerId id) noexcept {
+  Listener* listener = listener_of(id);
+  if (listener == nullptr || listener->paused) return;
+  listener->paused = true;
+  if (listener->armed > 0) end_accepts(id.index);
+}
+
+void Network::resume_accepting(ListenerId id) noexcept {
+  Listener* listener = listener_of(id);
+  if (listener == nullptr || !listener->paused) return;
+  listener->paused = false;
+  if (!arm_accepts(id.index)) note_pause();
 }
 
 // Places for connections that have not been accepted.
@@ -72,7 +98,7 @@ std::uint32_t Network::accepts_kept() const noexcept {
 bool Network::arm_accepts(std::uint32_t index) noexcept {
   Listener& listener = listeners_[index];
   const std::uint32_t most = few_places_ ? 1 : kAccepts;
-  if (listener.stopped || listener.ending) return true;
+  if (listener.stopped || listener.ending || listener.paused) return true;
   while (listener.armed < most && accepts_armed_ < places()) arm_accept(index);
   return listener.armed > 0;
 }
@@ -124,7 +150,7 @@ void Network::on_accept(const Completion& completion) noexcept {
   }
   if (listener.armed == 0) listener.ending = false;
   if (listener.stopped) {
-    if (listener.armed == 0) listeners_closed_.wake_all(runtime::WaitQueue::Outcome::granted);
+    if (listener.armed == 0) end_listener(index);
     return;
   }
   const int error = completion.result < 0 ? -completion.result : 0;
@@ -175,7 +201,7 @@ void Network::note_pause() noexcept {
   bool any_waits = false;
   bool any_failed = false;
   for (const Listener& listener : listeners_) {
-    if (listener.stopped) continue;
+    if (listener.stopped || listener.paused) continue;
     any_failed = any_failed || listener.failed;
     any_waits = any_waits || (listener.armed == 0 && !listener.ending);
   }
@@ -230,8 +256,8 @@ void Network::resume_accepting() noexcept {
     const Listener& listener = listeners_[index];
     if (!listener.failed) {
       arm_accepts(index);
-    } else if (!listener.stopped && !listener.ending && listener.armed < kAccepts &&
-               accepts_armed_ < places()) {
+    } else if (!listener.stopped && !listener.ending && !listener.paused &&
+               listener.armed < kAccepts && accepts_armed_ < places()) {
       arm_accept(index);  // one, also beside others that sleep: it looks at the backlog
     }
   }
@@ -239,19 +265,48 @@ void Network::resume_accepting() noexcept {
   note_pause();
 }
 
-runtime::Task<void> Network::stop_listening() {
-  for (std::uint32_t i = 0; i < listeners_.size(); ++i) {
-    if (listeners_[i].stopped) continue;
-    listeners_[i].stopped = true;
-    end_accepts(i);
+void Network::stop_listener(std::uint32_t index) noexcept {
+  Listener& listener = listeners_[index];
+  if (listener.stopped) return;
+  listener.stopped = true;
+  if (listener.armed > 0) {
+    end_accepts(index);
+  } else {
+    end_listener(index);
   }
+}
+
+// None of its accepts is in flight any more.
+void Network::end_listener(std::uint32_t index) noexcept {
+  Listener& listener = listeners_[index];
+  core_.ring().close_now(std::exchange(listener.descriptor, {}));
+  if (listener.ended != nullptr) listener.ended(listener.context);
+  listeners_closed_.wake_all(runtime::WaitQueue::Outcome::granted);
+}
+
+void Network::begin_stop_listening(ListenerId id) noexcept {
+  Listener* listener = listener_of(id);
+  if (listener == nullptr) return;
+  listener->accept = [](void*, Stream&) noexcept { return false; };
+  listener->ended = nullptr;
+  stop_listener(id.index);
+}
+
+runtime::Task<void> Network::stop_listening(ListenerId id) {
+  begin_stop_listening(id);
+  while (listener_of(id) != nullptr) {
+    runtime::WaitQueue::Waiter waiter{listeners_closed_, runtime::WaitQueue::OnCancel::ignore};
+    co_await waiter;
+  }
+}
+
+runtime::Task<void> Network::stop_listening() {
+  for (std::uint32_t i = 0; i < listeners_.size(); ++i) stop_listener(i);
   for (std::size_t i = 0; i < listeners_.size(); ++i) {
-    while (listeners_[i].armed > 0) {
+    while (listeners_[i].stopped && listeners_[i].descriptor.valid()) {
       runtime::WaitQueue::Waiter waiter{listeners_closed_, runtime::WaitQueue::OnCancel::ignore};
       co_await waiter;
     }
-    if (listeners_[i].descriptor.valid()) core_.ring().close_now(listeners_[i].descriptor);
-    listeners_[i].descriptor = {};
   }
 }
 

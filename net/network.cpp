@@ -51,7 +51,7 @@ runtime::CoarseLink& Network::TimerLinks::operator()(std::uint32_t slot) const n
 
 Network::Network(const NetworkOptions& options)
     : options_(options),
-      core_(Core::current()),
+      core_(claim_core()),
       buffers_(core_.ring()),
       send_pool_(buffers_),
       streams_(options.streams_max),
@@ -114,11 +114,14 @@ Network::Network(const NetworkOptions& options)
       this, "send");
   core_.set_sink(Sink::close, call<Network, &Network::on_close>, this, "close");
   core_.set_sink(Sink::shutdown, call<Network, &Network::on_shutdown>, this, "shutdown");
+  core_.set_service(Core::kNetSlot, this);
 }
 
 Network::~Network() {
   RT_ASSERT(streams_.count() == 0);
   RT_ASSERT(refusing_ == 0);
+  RT_ASSERT(shares_ == 0);  // a SharedNetwork ends before the network that it shares
+  core_.set_service(Core::kNetSlot, nullptr);
   for (const Listener& listener : listeners_) RT_ASSERT(listener.armed == 0);
   core_.timers().cancel(tick_);
   core_.timers().cancel(accept_retry_);
@@ -154,7 +157,9 @@ runtime::Task<Result<StreamId>> Network::connect(runtime::Address address,
   }
   runtime::OperationAwaiter operation(
       [&](runtime::Ring& ring, Token token) { ring.connect(*socket, address, token); });
+  ++connecting_;
   const auto connected = co_await operation;
+  --connecting_;
   const bool has_room = streams_.count() + accepts_kept() < options_.streams_max;
   Stream* stream = connected && has_room ? make_stream(*socket) : nullptr;
   if (stream == nullptr) {
@@ -198,7 +203,11 @@ void Network::on_shutdown(const Completion& completion) noexcept {
   Stream* stream = streams_.get(completion.token.slot(), completion.token.generation());
   RT_ASSERT(stream != nullptr);
   stream->shutdown_armed_ = false;
-  if (stream->state_ == Stream::State::closing) close_if_idle(*stream);
+  if (stream->state_ == Stream::State::closing) {
+    close_if_idle(*stream);
+  } else if (stream->state_ != Stream::State::open) {
+    stream->mark_dirty();  // it was closed after its half-close
+  }
 }
 
 void Network::on_close(const Completion& completion) noexcept {

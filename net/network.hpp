@@ -1,7 +1,8 @@
 #pragma once
 // Network: all sockets of one core: listeners, streams, the receive buffers and send queues they
 // share, and the sending of everything that a turn has produced. One a core, made and destroyed
-// there (runtime::Sharded<Network>).
+// there (runtime::Sharded<Network>); everything on a core that has sockets shares it
+// (Network::local()).
 //
 // The path of bytes: completion (Sink::receive) -> Network::on_receive -> StreamHandler::on_data ->
 // ... -> Stream::send_* -> dirty list -> Network::flush at the end of the turn -> one send
@@ -37,6 +38,12 @@ namespace corelane::net {
 class BuffersRefused : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
+};
+
+// The core has a network already, and it is in use: share it, by Network::local().
+class NetworkExists : public std::logic_error {
+ public:
+  using std::logic_error::logic_error;
 };
 
 struct NetworkOptions {
@@ -99,16 +106,26 @@ using AcceptFunction = bool (*)(void* context, Stream& stream) noexcept;
 
 struct ListenerId {
   std::uint32_t index = UINT32_MAX;
+  std::uint32_t generation = 0;
 };
 
 class PeerLog;
 
 class Network {
  public:
+  // Throws NetworkExists, or BuffersRefused. One that local() has made, and that is not in use, is
+  // destroyed first.
   explicit Network(const NetworkOptions& options);
   ~Network();
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
+
+  // The network of this core. If there is none it is made with `options`, and belongs to the core:
+  // when the core stops its streams are aborted, but for those that are closing, which have
+  // their deadlines. The reference is good while the network is in use: while it has a stream, a
+  // listener or a SharedNetwork. Throws BuffersRefused.
+  static Network& local(const NetworkOptions& options = {});
+  static Network* local_or_null() noexcept;
 
   // Listens and accepts from the next turn on. Errors: errnos of socket(2), bind(2), listen(2).
   runtime::Result<ListenerId> listen(const runtime::Address& address,
@@ -118,6 +135,22 @@ class Network {
   // Stops accepting on all listeners and closes them; streams stay. Suspends until they are closed:
   // until then a few more may be accepted, which get their streams.
   runtime::Task<void> stop_listening();
+  // The same for one of them. Its accept function is not called any more: what is accepted until
+  // the listener is closed is refused.
+  runtime::Task<void> stop_listening(ListenerId listener);
+  // The same without waiting.
+  void begin_stop_listening(ListenerId listener) noexcept;
+  // Called with the accept function's context when the listener is closed by stop_listening() of
+  // all.
+  using ListenEnded = void (*)(void* context) noexcept;
+  void set_listen_ended(ListenerId listener, ListenEnded function) noexcept;
+  // Further connections wait in the backlog. At most kAccepts more are accepted.
+  void pause_accepting(ListenerId listener) noexcept;
+  void resume_accepting(ListenerId listener) noexcept;
+  // Accepts in flight on each listener, which bound the connections that it takes in a turn, while
+  // there are places enough. (One costs the kernel 0.4 kB. A burst of connections is served at the
+  // rate of turns times this.)
+  static constexpr std::uint32_t kAccepts = 32;
 
   // A client's stream; the handler is called from then on. `source`, if any, is the address that it
   // connects from (its port 0: any), for clients that need more connections than one address has
@@ -134,6 +167,8 @@ class Network {
   }
   // Aborts every stream and waits until all are gone. Before destruction.
   runtime::Task<void> shutdown();
+  // No stream, listener, attempt to connect or line about a peer is left.
+  bool at_rest() const noexcept;
 
   // For list() over all streams in several steps: slots 0 to stream_slots() - 1.
   std::uint32_t stream_slots() const noexcept { return streams_.slots(); }
@@ -175,16 +210,21 @@ class Network {
 
  private:
   friend class Stream;
+  friend class SharedNetwork;
 
   struct Listener {
     runtime::Descriptor descriptor;
     AcceptFunction accept;
     void* context;
     std::uint32_t armed = 0;  // accepts in flight
+    std::uint32_t generation = 0;
     bool stopped = false;
     bool ending = false;  // they were asked to end; none is armed until they have
     bool failed = false;  // the last one, by want of something
+    bool paused = false;
+    ListenEnded ended = nullptr;
   };
+  class OfCore;  // what local() makes
   static constexpr std::uint32_t kNoStream = UINT32_MAX;
   struct TimerLinks {
     Network* network;
@@ -195,6 +235,13 @@ class Network {
     Network& network;
   };
 
+  static runtime::Core& claim_core();
+  bool is_in_use() const noexcept;
+  void begin_stop() noexcept;
+
+  Listener* listener_of(ListenerId id) noexcept;
+  void stop_listener(std::uint32_t index) noexcept;
+  void end_listener(std::uint32_t index) noexcept;
   std::uint32_t places() const noexcept;
   std::uint32_t accepts_kept() const noexcept;
   void note_places() noexcept;
@@ -263,6 +310,7 @@ class Network {
   // Input must wait: it is held, and no more is received.
   bool input_waits() const noexcept { return backlogged_ || core_.lanes().congested(); }
   void flush_stream(Stream& stream) noexcept;
+  void send_end(Stream& stream) noexcept;
   void begin_send(Stream& stream, SendQueue& queue) noexcept;
   [[gnu::noinline]] void begin_send_of_several(Stream& stream, SendQueue& queue) noexcept;
   [[gnu::noinline]] void begin_transformed_send(Stream& stream, SendQueue& queue) noexcept;
@@ -300,6 +348,7 @@ class Network {
   std::uint32_t direct_used_ = 0;    // of these, by what was accepted
   std::uint32_t accepts_armed_ = 0;  // of all listeners: places that are kept
   std::uint32_t refusing_ = 0;       // accepted, without a stream, being closed
+  std::uint32_t connecting_ = 0;
   std::uint32_t first_to_accept_ = 0;
   runtime::Nanoseconds failure_told_at_ = 0;  // 0: never
   runtime::Nanoseconds no_place_told_at_ = 0;
@@ -339,7 +388,28 @@ class Network {
   std::unique_ptr<PeerLog> peer_log_;
   GoneFunction gone_ = nullptr;
   void* gone_context_ = nullptr;
+  const runtime::CoreResident* resident_ = nullptr;  // if it belongs to the core
+  std::uint32_t shares_ = 0;                         // SharedNetworks
   Counters counters_;
+};
+
+// A share of the core's network, for libraries of clients and servers: whichever has made it, all
+// of them use it, and it stays at least as long as this object. On its core.
+class SharedNetwork {
+ public:
+  // `options` count if the core has no network yet. Throws BuffersRefused.
+  explicit SharedNetwork(const NetworkOptions& options = {}) : network_(Network::local(options)) {
+    ++network_.shares_;
+  }
+  ~SharedNetwork() { --network_.shares_; }
+  SharedNetwork(const SharedNetwork&) = delete;
+  SharedNetwork& operator=(const SharedNetwork&) = delete;
+
+  Network& operator*() const noexcept { return network_; }
+  Network* operator->() const noexcept { return &network_; }
+
+ private:
+  Network& network_;
 };
 
 inline SendQueue& Network::take_queue(Stream& stream) {

@@ -25,6 +25,7 @@ class PeerLog {
   void write(Stream& stream, runtime::LogLevel level, std::string text);
   // Waits until all lines have been written. Call it before the end.
   runtime::TaskGroup::Join join() noexcept { return questions_.join(); }
+  bool at_rest() const noexcept { return questions_.running() == 0; }
 
  private:
   runtime::TaskGroup questions_;

@@ -104,14 +104,24 @@ void Network::flush_stream(Stream& stream) noexcept {
       begin_send(stream, *queue);
     }
   }
-  if (stream.state_ == Stream::State::open || queue != nullptr) return;
+  if (queue != nullptr) return;
+  if (stream.state_ == Stream::State::open) {
+    if (stream.ends_sending_) send_end(stream);
+    return;
+  }
+  if (stream.shutdown_armed_) return;  // on_shutdown() comes back here
   if (stream.state_ == Stream::State::flushing && stream.linger_ && !stream.ended_) {
     stream.state_ = Stream::State::lingering;
-    stream.shutdown_armed_ = true;
-    core_.ring().shutdown(stream.descriptor(), SHUT_WR, token(Sink::shutdown, stream));
+    send_end(stream);
     return;
   }
   if (stream.state_ == Stream::State::flushing || stream.ended_) begin_closing(stream);
+}
+
+void Network::send_end(Stream& stream) noexcept {
+  stream.ends_sending_ = false;
+  stream.shutdown_armed_ = true;
+  core_.ring().shutdown(stream.descriptor(), SHUT_WR, token(Sink::shutdown, stream));
 }
 
 inline void Network::begin_send(Stream& stream, SendQueue& queue) noexcept {
@@ -207,7 +217,7 @@ void Network::on_send(Stream& stream, std::int32_t result, std::size_t sent) noe
     stream.abort(Error::from_errno(-result));
     return;
   }
-  if (!queue.empty() || stream.state_ != Stream::State::open) {
+  if (!queue.empty() || stream.state_ != Stream::State::open || stream.ends_sending_) {
     stream.mark_dirty();
   } else {
     give_queue(stream);

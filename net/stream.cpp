@@ -85,6 +85,12 @@ bool Stream::send_in_place(const Received& received, std::span<const std::byte> 
   return true;
 }
 
+bool Stream::send_lease(const ReceivedBytes& lease, std::span<const std::byte> part) {
+  if (lease.copy_) return send_shared(lease.copy_, part);
+  std::byte* const data = const_cast<std::byte*>(part.data());  // it is not written to
+  return send_in_place({.bytes = {data, part.size()}, .buffer = lease.buffer_}, part);
+}
+
 bool Stream::send_static(std::span<const std::byte> bytes) {
   if (!admit(bytes.size(), false)) return false;
   push(bytes, PieceOwner::nobody, nullptr);
@@ -129,6 +135,21 @@ bool Stream::writable() noexcept {
 
 std::size_t Stream::drop_unsent() noexcept {
   return queue_ != nullptr ? queue_->drop_waiting(network_.send_pool_) : 0;
+}
+
+ReceivedBytes Stream::lease(const Received& received) {
+  if (received.buffer == runtime::kNoBuffer || network_.is_needed(received.buffer.group)) {
+    return ReceivedBytes::copy_of(received.bytes);
+  }
+  network_.buffers_.share(received.buffer);
+  return ReceivedBytes{network_.buffers_, received.buffer, received.bytes};
+}
+
+void Stream::shutdown_send() noexcept {
+  if (state_ != State::open || sealed_) return;
+  sealed_ = true;
+  ends_sending_ = true;
+  mark_dirty();
 }
 
 void Stream::pause_receiving() noexcept {

@@ -19,6 +19,7 @@
 #include <string_view>
 
 #include "net/receive_policy.hpp"
+#include "net/received_bytes.hpp"
 #include "net/send_queue.hpp"
 #include "runtime/coarse_timer.hpp"
 #include "runtime/result.hpp"
@@ -39,7 +40,8 @@ struct StreamId {
 };
 
 // Bytes that have arrived, in a receive buffer. They may be written to, and are valid during
-// on_data; to keep them longer (an echo in place), send them with Stream::send_in_place.
+// on_data; to keep them longer, send them with Stream::send_in_place (an echo in place), or take a
+// lease with Stream::lease.
 struct Received {
   std::span<std::byte> bytes;
   runtime::BufferId buffer;  // kNoBuffer: a copy that was held back, freed after on_data
@@ -106,6 +108,9 @@ class Stream {
   // Bytes in a receive buffer that on_data brought in this call: holds a lease until sent. Pieces
   // in one buffer that follow each other go out as one.
   [[nodiscard]] bool send_in_place(const Received& received, std::span<const std::byte> bytes);
+  // The same for `part` of bytes that a lease of this core holds, from any stream. The queue holds
+  // a lease of its own.
+  [[nodiscard]] bool send_lease(const ReceivedBytes& lease, std::span<const std::byte> part);
   // Static memory.
   [[nodiscard]] bool send_static(std::span<const std::byte> bytes);
   // Memory of the layer above, given back by its release function once sent (or dropped).
@@ -127,6 +132,9 @@ class Stream {
 
   // From here on only send_control() and send_last() take something.
   void seal() noexcept { sealed_ = true; }
+  // Half-closes: FIN leaves once the queue is empty, and receiving goes on. Nothing may be sent
+  // from here on. The peer's on_end comes when it has read everything. Not after seal().
+  void shutdown_send() noexcept;
 
   // Bytes queued and in flight.
   std::size_t queued_bytes() const noexcept { return queue_ != nullptr ? queue_->bytes() : 0; }
@@ -137,6 +145,9 @@ class Stream {
   std::size_t drop_unsent() noexcept;
 
   // --- Receiving
+  // In on_data: keeps a part of what was received. A copy instead of a lease if the bytes were held
+  // back, or if few buffers are left.
+  ReceivedBytes lease(const Received& received);
   void pause_receiving() noexcept;
   void resume_receiving() noexcept;
   bool receiving_paused() const noexcept { return paused_; }
@@ -203,7 +214,9 @@ class Stream {
   }
 
   // A completed send has nothing else to see to.
-  bool only_sent() const noexcept { return state_ == State::open && !blocked_ && !is_transformed_; }
+  bool only_sent() const noexcept {
+    return state_ == State::open && !blocked_ && !is_transformed_ && !ends_sending_;
+  }
 
   // The members that a send needs come first, close to the slab's header.
   SendQueue* queue_ = nullptr;
@@ -223,6 +236,7 @@ class Stream {
   bool abort_ : 1 = false;           // abort() was called: no flush
   bool sealed_ : 1 = false;          // seal() was called
   bool is_transformed_ : 1 = false;  // set_transform(): Network has it
+  bool ends_sending_ : 1 = false;    // shutdown_send(): FIN has not been begun
   Network& network_;
   HeldPiece* held_ = nullptr;  // received but not delivered: the last of a circular list
   const StreamHandler* handler_ = nullptr;
