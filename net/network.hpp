@@ -147,9 +147,9 @@ class Network {
   // Further connections wait in the backlog. At most kAccepts more are accepted.
   void pause_accepting(ListenerId listener) noexcept;
   void resume_accepting(ListenerId listener) noexcept;
-  // Accepts in flight on each listener, which bound the connections that it takes in a turn, while
-  // there are places enough. (One costs the kernel 0.4 kB. A burst of connections is served at the
-  // rate of turns times this.)
+  // Accepts in flight on each listener while enough places are free: the bound of the connections
+  // that a listener takes in a turn. An accept costs the kernel 0.4 kB. A burst of connections is
+  // served at kAccepts connections a turn.
   static constexpr std::uint32_t kAccepts = 32;
 
   // A client's stream; the handler is called from then on. `source`, if any, is the address that it

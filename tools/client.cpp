@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "protocol/frame.hpp"
+#include "runtime/await.hpp"
 #include "runtime/combine.hpp"
 #include "runtime/core.hpp"
 #include "tools/client_output.hpp"
@@ -78,7 +79,7 @@ const net::StreamHandler Client::kStreamHandler{"client",  on_data,  on_end,
 
 Client::Client()
     : network_(network_options()),
-      endpoint_(network_, endpoint_options(), kHandler, this),
+      endpoint_(*network_, endpoint_options(), kHandler, this),
       sign_of_life_(*this) {}
 
 Client::~Client() {
@@ -97,10 +98,11 @@ Task<Result<void>> Client::connect(const ServerUrl& url, std::vector<runtime::Ad
 
 Task<Result<void>> Client::connect_to(runtime::Address address, const ServerUrl& url) {
   if (!is_websocket_) {
-    const auto made = co_await network_.connect(address, kStreamHandler, this);
+    const auto made = co_await network_->connect(address, kStreamHandler, this);
     if (!made) co_return runtime::Unexpected{made.error()};
-    net::Stream* stream = network_.find(*made);
+    net::Stream* stream = network_->find(*made);
     if (stream == nullptr) co_return runtime::fail(ErrorCode::closed);
+    ++streams_;
     if (is_open_) {
       stream->close(0);
       co_return runtime::fail(ErrorCode::cancelled);
@@ -128,7 +130,7 @@ bool Client::is_ours(const net::Stream& stream) const noexcept {
 
 protocol::Uuid Client::new_transaction_id() {
   protocol::Uuid id;
-  network_.core().random().fill(std::as_writable_bytes(std::span{id.data}));
+  network_->core().random().fill(std::as_writable_bytes(std::span{id.data}));
   return id;
 }
 
@@ -145,7 +147,7 @@ bool Client::transmit(const std::vector<std::byte>& frame) {
     ws::Connection* connection = endpoint_.find(connection_);
     return connection != nullptr && connection->send(ws::MessageKind::binary, frame);
   }
-  net::Stream* stream = network_.find(stream_);
+  net::Stream* stream = network_->find(stream_);
   return stream != nullptr && stream->send_copy(frame);
 }
 
@@ -213,18 +215,18 @@ void Client::pause() {
   is_paused_ = true;
   if (ws::Connection* connection = is_websocket_ ? endpoint_.find(connection_) : nullptr) {
     connection->stream().pause_receiving();
-    network_.core().timers().add(sign_of_life_, network_.core().now() + kSignOfLife);
-  } else if (net::Stream* stream = is_websocket_ ? nullptr : network_.find(stream_)) {
+    network_->core().timers().add(sign_of_life_, network_->core().now() + kSignOfLife);
+  } else if (net::Stream* stream = is_websocket_ ? nullptr : network_->find(stream_)) {
     stream->pause_receiving();
   }
 }
 
 void Client::resume() {
   is_paused_ = false;
-  network_.core().timers().cancel(sign_of_life_);
+  network_->core().timers().cancel(sign_of_life_);
   if (ws::Connection* connection = is_websocket_ ? endpoint_.find(connection_) : nullptr) {
     connection->stream().resume_receiving();
-  } else if (net::Stream* stream = is_websocket_ ? nullptr : network_.find(stream_)) {
+  } else if (net::Stream* stream = is_websocket_ ? nullptr : network_->find(stream_)) {
     stream->resume_receiving();
   }
 }
@@ -233,7 +235,7 @@ void Client::SignOfLife::fire_timer(Timer& timer) noexcept {
   Client& client = static_cast<SignOfLife&>(timer).owner;
   if (ws::Connection* connection = client.endpoint_.find(client.connection_)) {
     connection->ping({});
-    runtime::Core& core = client.network_.core();
+    runtime::Core& core = client.network_->core();
     core.timers().add(timer, core.now() + kSignOfLife);
   }
 }
@@ -252,7 +254,7 @@ Task<Result<Incoming>> Client::event() {
 void Client::ended(std::string text) {
   if (!is_open_) return;
   is_open_ = false;
-  network_.core().timers().cancel(sign_of_life_);
+  network_->core().timers().cancel(sign_of_life_);
   end_text_ = std::move(text);
   for (Pending* pending : pending_) pending->arrived.wake_all(WaitQueue::Outcome::closed);
   event_waiting_.wake_all(WaitQueue::Outcome::closed);
@@ -320,6 +322,7 @@ void Client::on_end(net::Stream& stream) noexcept {
 
 void Client::on_closed(net::Stream& stream, runtime::Error why) noexcept {
   auto& self = *static_cast<Client*>(stream.owner());
+  --self.streams_;
   if (!self.is_ours(stream)) return;
   self.ended(self.farewell_.empty() ? "the connection was cut: " + describe(why)
                                     : "the server closed the connection: " + self.farewell_);
@@ -347,13 +350,16 @@ Task<void> Client::close(runtime::Nanoseconds patience) {
   if (is_open_) {
     if (ws::Connection* connection = is_websocket_ ? endpoint_.find(connection_) : nullptr) {
       connection->close(ws::CloseCode::normal);
-    } else if (net::Stream* stream = is_websocket_ ? nullptr : network_.find(stream_)) {
+    } else if (net::Stream* stream = is_websocket_ ? nullptr : network_->find(stream_)) {
       stream->close(patience);
     }
     const auto said = co_await runtime::with_timeout(patience, until_ended());
     if (!said) ended("the server did not answer the close");
   }
-  co_await network_.shutdown();
+  // Others may use the network, too: only what is this client's ends.
+  endpoint_.for_each([](ws::Connection& connection) { connection.stream().abort(); });
+  if (net::Stream* stream = network_->find(stream_)) stream->abort();
+  while (endpoint_.connection_count() > 0 || streams_ > 0) co_await runtime::Yield{};
 }
 
 }  // namespace corelane::tools

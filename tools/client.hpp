@@ -14,6 +14,9 @@
 // wait to be taken; while too many wait, receiving pauses. The server's pings then lie behind
 // unreceived input, so the client sends pings of its own: a server that waits for a pong accepts
 // any frame as a sign of life.
+//
+// It shares the network of its core, so several clients, also in a server, can be on one core. With
+// a server's network, limits.outgoing_queue_bytes_max is less than kQueuedBytesMax.
 
 #include <cstddef>
 #include <deque>
@@ -151,12 +154,13 @@ class Client {
   void resume();
   void ended(std::string text);
 
-  net::Network network_;
+  net::SharedNetwork network_;
   ws::Endpoint endpoint_;
   bool is_websocket_ = true;
   bool is_open_ = false;
   ws::ConnectionId connection_;
   net::StreamId stream_;
+  std::size_t streams_ = 0;          // not over WebSocket, with attempts that came too late
   std::vector<std::byte> gathered_;  // the beginning of a frame of a plain stream
   std::vector<Pending*> pending_;    // each lives in the frame of its await_reply()
   struct SignOfLife : runtime::Timer {
