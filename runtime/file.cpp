@@ -3,12 +3,17 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "runtime/await.hpp"
 
 namespace corelane::runtime {
 namespace {
+
+// One operation's bytes: its size is 32 bits wide in the submission queue, and the kernel moves at
+// most 2 GiB less a page at once (read(2)).
+constexpr std::size_t kTransferMax = std::size_t{1} << 30;
 
 FileStatus to_status(const struct statx& raw) noexcept {
   return {.bytes = raw.stx_size,
@@ -26,13 +31,19 @@ Result<void> without_value(const Result<std::uint32_t>& result) noexcept {
 File::File(File&& other) noexcept : descriptor_(std::exchange(other.descriptor_, {})) {}
 
 File& File::operator=(File&& other) noexcept {
-  RT_ASSERT(!descriptor_.valid());
+  if (this == &other) return *this;
+  close_in_background();
   descriptor_ = std::exchange(other.descriptor_, {});
   return *this;
 }
 
 File::~File() {
-  RT_ASSERT(!descriptor_.valid());
+  close_in_background();
+}
+
+void File::close_in_background() noexcept {
+  if (!descriptor_.valid()) return;
+  Core::current().ring().close(std::exchange(descriptor_, {}), Token::make(Sink::ignore, 0, 0));
 }
 
 Task<Result<File>> File::open(std::string path, int flags, std::uint32_t mode) {
@@ -62,14 +73,16 @@ Task<Result<FileStatus>> File::status() {
 }
 
 Task<Result<std::uint32_t>> File::read_at(std::span<std::byte> into, std::uint64_t offset) {
+  const auto piece = into.first(std::min(into.size(), kTransferMax));
   OperationAwaiter operation(
-      [&](Ring& ring, Token token) { ring.read(descriptor_, into, offset, token); });
+      [&](Ring& ring, Token token) { ring.read(descriptor_, piece, offset, token); });
   co_return co_await operation;
 }
 
 Task<Result<std::uint32_t>> File::write_at(std::span<const std::byte> bytes, std::uint64_t offset) {
+  const auto piece = bytes.first(std::min(bytes.size(), kTransferMax));
   OperationAwaiter operation(
-      [&](Ring& ring, Token token) { ring.write(descriptor_, bytes, offset, token); });
+      [&](Ring& ring, Token token) { ring.write(descriptor_, piece, offset, token); });
   co_return co_await operation;
 }
 

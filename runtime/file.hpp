@@ -1,7 +1,9 @@
 #pragma once
 // Files by ring operations: every call suspends, none blocks the core. A File belongs to the core
-// that opened it and must be closed before it is destroyed. Reads and writes may be short, as in
-// read(2) and write(2); the *_all forms go on until everything is done. Cancelled with the scope.
+// that opened it, and is destroyed there, with no operation in flight. One that is not closed by
+// then closes in the background, and nobody learns of an error of close(2). Reads and writes may be
+// short, as in read(2) and write(2); the *_all forms go on until everything is done. Cancelled with
+// the scope.
 
 #include <cstddef>
 #include <cstdint>
@@ -33,8 +35,9 @@ class File {
   static Task<Result<File>> open(std::string path, int flags, std::uint32_t mode = 0644);
   static Task<Result<FileStatus>> status(std::string path);
 
-  // Bytes read; 0 at the end of the file.
+  // Bytes read, at most 1 GiB at once; 0 at the end of the file.
   Task<Result<std::uint32_t>> read_at(std::span<std::byte> into, std::uint64_t offset);
+  // Bytes written, at most 1 GiB at once.
   Task<Result<std::uint32_t>> write_at(std::span<const std::byte> bytes, std::uint64_t offset);
   // Reads until `into` is full or the file ends.
   Task<Result<std::size_t>> read_all_at(std::span<std::byte> into, std::uint64_t offset);
@@ -48,6 +51,8 @@ class File {
   Descriptor descriptor() const noexcept { return descriptor_; }
 
  private:
+  void close_in_background() noexcept;
+
   Descriptor descriptor_;
 };
 
