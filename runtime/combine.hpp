@@ -1,15 +1,18 @@
 #pragma once
 // Several tasks at once, in the frame of the coroutine that awaits them (nothing outlives it):
 //
-//   auto [a, b] = co_await when_all(first(), second());
-//   auto any = co_await when_any(first(), second());   // the losers are cancelled, all have ended
-//   Result<T> r = co_await with_timeout(2 * kSecond, first());
+//   auto [a, b] = co_await when_all(first(), submit_to(3, count));  // all, whatever they come to
+//   auto both = co_await try_all(first(), second());                // or the first failure
+//   auto any = co_await when_any(first(), sleep_for(kSecond));      // the losers are cancelled
+//   std::vector<int> ns = co_await when_all(std::move(tasks));      // a std::vector<Task<int>>
 //
-// All run on the awaiting core and in its scope. A task of void contributes std::monostate.
+// Each takes tasks, and whatever else can be awaited, or one std::vector of tasks. All run on the
+// awaiting core and in its scope, and all have ended when the co_await ends. A task of void
+// contributes std::monostate.
 //
 // Exceptions: when all have ended, when_all throws that of the first task in order that threw;
 // when_any that of the task that ended first, or else, for there is no value of it, that of the
-// first in order. Those of the others are dropped.
+// first in order; try_all that of the task that failed first. Those of the others are dropped.
 
 #include <coroutine>
 #include <cstdint>
@@ -18,60 +21,125 @@
 #include <tuple>
 #include <type_traits>
 #include <utility>
-#include <variant>
+#include <vector>
 
+#include "runtime/assert.hpp"
 #include "runtime/await.hpp"
+#include "runtime/awaitable.hpp"
 #include "runtime/cancel.hpp"
-#include "runtime/exception.hpp"
 #include "runtime/result.hpp"
 #include "runtime/root.hpp"
 #include "runtime/task.hpp"
+#include "runtime/timeout.hpp"
 
 namespace corelane::runtime {
 
 namespace detail {
 
-template <class T>
-using NonVoid = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+template <class... Ts, class Function>
+void for_each_task(std::tuple<Task<Ts>...>& tasks, Function&& function) {
+  std::size_t index = 0;
+  std::apply([&](auto&... task) { (function(task, index++), ...); }, tasks);
+}
+template <class T, class Function>
+void for_each_task(std::vector<Task<T>>& tasks, Function&& function) {
+  for (std::size_t index = 0; index < tasks.size(); ++index) function(tasks[index], index);
+}
 
+template <class... Ts>
+std::tuple<NonVoid<Ts>...> take_values(std::tuple<Task<Ts>...>& tasks) {
+  return std::apply([](auto&... task) { return std::tuple<NonVoid<Ts>...>{take_value(task)...}; },
+                    tasks);
+}
 template <class T>
-NonVoid<T> take_value(Task<T>& task) {
-  if constexpr (std::is_void_v<T>) {
-    task.take();
+std::vector<NonVoid<T>> take_values(std::vector<Task<T>>& tasks) {
+  std::vector<NonVoid<T>> values;
+  values.reserve(tasks.size());
+  for (Task<T>& task : tasks) values.push_back(take_value(task));
+  return values;
+}
+
+// What a task of a Result gives when it has not failed.
+template <class T>
+using Succeeded = NonVoid<typename IsResult<T>::Value>;
+template <class T>
+Succeeded<T> take_success(Task<T>& task) {
+  if constexpr (!IsResult<T>::value) {
+    return take_value(task);
+  } else if constexpr (std::is_void_v<typename IsResult<T>::Value>) {
+    task.take().value();
     return {};
   } else {
-    return task.take();
+    return task.take().value();
   }
+}
+template <class... Ts>
+std::tuple<Succeeded<Ts>...> take_successes(std::tuple<Task<Ts>...>& tasks) {
+  return std::apply(
+      [](auto&... task) { return std::tuple<Succeeded<Ts>...>{take_success(task)...}; }, tasks);
+}
+template <class T>
+std::vector<Succeeded<T>> take_successes(std::vector<Task<T>>& tasks) {
+  std::vector<Succeeded<T>> values;
+  values.reserve(tasks.size());
+  for (Task<T>& task : tasks) values.push_back(take_success(task));
+  return values;
 }
 
 // Takes the exceptions of all tasks and throws one of them, if there is one: that of the task with
 // this index, or else the first.
-template <class... Ts>
-void throw_one(std::tuple<Task<Ts>&...>& tasks, std::size_t preferred) {
+template <class Tasks>
+void throw_one(Tasks& tasks, std::size_t preferred) {
   std::exception_ptr thrown;
-  std::size_t index = 0;
-  const auto look = [&](auto& task) {
+  for_each_task(tasks, [&](auto& task, std::size_t index) {
     if (std::exception_ptr other = task.take_exception()) [[unlikely]] {
       if (!thrown || index == preferred) thrown = std::move(other);
     }
-    ++index;
-  };
-  std::apply([&](auto&... task) { (look(task), ...); }, tasks);
+  });
   if (thrown) [[unlikely]]
     std::rethrow_exception(thrown);
 }
 
-// Counts children down, resumes the parent when the last one has ended, remembers the first.
+// Takes the outcomes of all tasks, of which one has failed: throws its exception, or returns its
+// error.
+template <class Tasks>
+Error drop_all_but_failure(Tasks& tasks, std::size_t failed) {
+  std::exception_ptr thrown;
+  Error error{};
+  for_each_task(tasks, [&](auto& task, std::size_t index) {
+    std::exception_ptr other = task.take_exception();
+    if (index != failed) return;
+    thrown = std::move(other);
+    using Value = typename std::remove_reference_t<decltype(task)>::value_type;
+    if constexpr (IsResult<Value>::value) {
+      static_assert(std::is_same_v<typename Value::error_type, Error>);
+      if (!thrown) error = task.value_if()->error();
+    }
+  });
+  if (thrown) std::rethrow_exception(thrown);
+  return error;
+}
+
+// When the others are cancelled.
+enum class JoinMode : std::uint8_t {
+  all,        // never
+  any,        // when the first has ended
+  fail_fast,  // when the first has failed
+};
+
+// Counts children down, resumes the parent when the last one has ended, remembers the first that
+// decided.
 class JoinState {
  public:
   static constexpr std::size_t kNobody = SIZE_MAX;
 
   explicit JoinState(std::size_t children) noexcept : left_(children) {}
-  void ended(std::size_t index, CancelScope* others) noexcept {
-    if (winner_ == kNobody) {
-      winner_ = index;
-      if (others != nullptr) others->cancel();
-    }
+  void decided(std::size_t index, CancelScope* others) noexcept {
+    if (winner_ != kNobody) return;
+    winner_ = index;
+    if (others != nullptr) others->cancel();
+  }
+  void ended() noexcept {
     // The parent may destroy this object from here on.
     if (--left_ == 0 && parent_) parent_.resume();
   }
@@ -104,160 +172,153 @@ class AwaitEnd {
   CancelScope* scope_;
 };
 
-// `others`: cancelled when the first child has ended; may be null.
-template <class T>
-RootCoroutine run_child(Task<T>& task, CancelScope* scope, JoinState& state, std::size_t index,
-                        CancelScope* others) {
+template <JoinMode kMode, class T>
+RootCoroutine run_child(Task<T>& task, CancelScope* scope, JoinState& state, std::size_t index) {
   co_await AwaitEnd<T>(task, scope);
-  state.ended(index, others);
+  if constexpr (kMode == JoinMode::any) {
+    state.decided(index, scope);
+  } else if constexpr (kMode == JoinMode::fail_fast) {
+    if (has_failed(task)) state.decided(index, scope);
+  }
+  state.ended();
 }
 
-template <class... Ts>
-class WhenAll {
+// Runs tasks, a tuple or a vector of them, to their ends. They keep what they came to.
+template <JoinMode kMode, class Tasks>
+class Joining {
  public:
-  explicit WhenAll(Task<Ts>&... tasks) noexcept : tasks_(tasks...), state_(sizeof...(Ts)) {}
+  Joining(Tasks tasks, std::size_t count) noexcept : tasks_(std::move(tasks)), state_(count) {}
+  Joining(Joining&&) noexcept = default;
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> parent) {
-    start(scope_of(parent), std::index_sequence_for<Ts...>{});
+    CancelScope* scope = scope_of(parent);
+    if constexpr (kMode != JoinMode::all) {
+      scope = &scope_.scope.emplace(scope, scope != nullptr ? scope->name() : "when_any");
+    }
+    for_each_task(tasks_, [&](auto& task, std::size_t index) {
+      run_child<kMode>(task, scope, state_, index);
+    });
     return state_.suspend(parent);
-  }
-  std::tuple<NonVoid<Ts>...> await_resume() {
-    throw_one(tasks_, 0);
-    return std::apply([](auto&... task) { return std::tuple<NonVoid<Ts>...>{take_value(task)...}; },
-                      tasks_);
-  }
-
- private:
-  template <std::size_t... Is>
-  void start(CancelScope* scope, std::index_sequence<Is...>) {
-    (run_child(std::get<Is>(tasks_), scope, state_, Is, nullptr), ...);
-  }
-  std::tuple<Task<Ts>&...> tasks_;
-  JoinState state_;
-};
-
-// All children have ended; `index` names the first that did.
-template <class... Ts>
-struct AnyOf {
-  std::size_t index;
-  std::tuple<NonVoid<Ts>...> values;
-};
-
-// Races tasks: the first that ends has the others cancelled. Results in its index when all have
-// ended; what they have come to stays in them.
-template <class... Ts>
-class Race {
- public:
-  explicit Race(Task<Ts>&... tasks) noexcept : tasks_(tasks...), state_(sizeof...(Ts)) {}
-  bool await_ready() const noexcept { return false; }
-  template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> parent) {
-    scope_.emplace(scope_of(parent), "when_any");
-    start(std::index_sequence_for<Ts...>{});
-    return state_.suspend(parent);
-  }
-  std::size_t await_resume() noexcept {
-    scope_.reset();
-    return state_.winner();
   }
 
  protected:
-  std::tuple<Task<Ts>&...> tasks_;
+  ~Joining() = default;
+  // The task that decided, once.
+  std::size_t finish() noexcept {
+    scope_.scope.reset();
+    return state_.winner();
+  }
+  Tasks& tasks() noexcept { return tasks_; }
 
  private:
-  template <std::size_t... Is>
-  void start(std::index_sequence<Is...>) {
-    (run_child(std::get<Is>(tasks_), &*scope_, state_, Is, &*scope_), ...);
-  }
+  // Empty until it is awaited, so it can be moved until then.
+  struct MovableScope {
+    MovableScope() = default;
+    MovableScope(MovableScope&&) noexcept {}
+    std::optional<CancelScope> scope;
+  };
+  Tasks tasks_;
   JoinState state_;
-  std::optional<CancelScope> scope_;
+  MovableScope scope_;
 };
 
-template <class... Ts>
-class WhenAny : public Race<Ts...> {
+template <class Tasks>
+class [[nodiscard]] WhenAll final : public Joining<JoinMode::all, Tasks> {
  public:
-  using Race<Ts...>::Race;
-  AnyOf<Ts...> await_resume() {
-    const std::size_t winner = Race<Ts...>::await_resume();
-    throw_one(this->tasks_, winner);
-    return std::apply(
-        [winner](auto&... task) {
-          return AnyOf<Ts...>{winner, std::tuple<NonVoid<Ts>...>{take_value(task)...}};
-        },
-        this->tasks_);
+  using Joining<JoinMode::all, Tasks>::Joining;
+  auto await_resume() {
+    throw_one(this->tasks(), 0);
+    return take_values(this->tasks());
   }
 };
 
-inline Task<bool> sleep_task(Nanoseconds duration) {
-  co_return co_await sleep_for(duration);
-}
-
-template <class T>
-struct TimeoutResult {
-  using Type = Result<T>;
-};
-template <class T>
-struct TimeoutResult<Result<T>> {
-  using Type = Result<T>;
-};
-
-}  // namespace detail
-
-// The tasks are temporaries of the same co_await expression, or outlive it.
-template <class... Ts>
-[[nodiscard]] auto when_all(Task<Ts>&&... tasks) noexcept {
-  return detail::WhenAll<Ts...>{tasks...};
-}
-
-template <class... Ts>
-[[nodiscard]] auto when_any(Task<Ts>&&... tasks) noexcept {
-  return detail::WhenAny<Ts...>{tasks...};
-}
-
-// The task's value; `timed_out` if `duration` passed first (the task was cancelled and has ended
-// all the same). A task of Result<T> that succeeded although it was late keeps its value. What it
-// throws is thrown, but for Cancelled, which is the error.
-template <class T>
-Task<typename detail::TimeoutResult<T>::Type> with_timeout(Nanoseconds duration, Task<T>&& task) {
-  using Outcome = typename detail::TimeoutResult<T>::Type;
-  auto sleep = detail::sleep_task(duration);
-  const bool late = co_await detail::Race<T, bool>(task, sleep) == 1;
-  const ErrorCode reason = sleep.take() ? ErrorCode::timed_out : ErrorCode::cancelled;
-  try {
-    if constexpr (std::is_same_v<Outcome, T>) {
-      T value = task.take();
-      if (late && !value && value.error().code == ErrorCode::cancelled) co_return fail(reason);
-      co_return std::move(value);
-    } else if constexpr (std::is_void_v<T>) {
-      task.take();
-      if (late) co_return fail(reason);
-      co_return Outcome{};
-    } else {
-      Outcome value{task.take()};
-      if (late) co_return fail(reason);
-      co_return std::move(value);
+template <class Tasks>
+class [[nodiscard]] TryAll final : public Joining<JoinMode::fail_fast, Tasks> {
+ public:
+  using Joining<JoinMode::fail_fast, Tasks>::Joining;
+  auto await_resume() {
+    using Values = decltype(take_successes(this->tasks()));
+    const std::size_t failed = this->finish();
+    if (failed != JoinState::kNobody) {
+      return Result<Values>{Unexpected{drop_all_but_failure(this->tasks(), failed)}};
     }
-  } catch (const Cancelled&) {
-    co_return fail(reason);
+    return Result<Values>{take_successes(this->tasks())};
   }
+};
+
+// All children have ended; `index` names the first that did.
+template <class Values>
+struct AnyOf {
+  std::size_t index;
+  Values values;  // a tuple, or a vector
+};
+
+template <class Tasks>
+class [[nodiscard]] WhenAny final : public Joining<JoinMode::any, Tasks> {
+ public:
+  using Joining<JoinMode::any, Tasks>::Joining;
+  auto await_resume() {
+    const std::size_t winner = this->finish();
+    throw_one(this->tasks(), winner);
+    using Values = decltype(take_values(this->tasks()));
+    return AnyOf<Values>{winner, take_values(this->tasks())};
+  }
+};
+
+template <template <class> class Kind, class... As>
+auto join_of(As&&... awaitables) {
+  using Tasks = std::tuple<AsTask<As>...>;
+  return Kind<Tasks>{Tasks{as_task(std::forward<As>(awaitables))...}, sizeof...(As)};
+}
+template <template <class> class Kind, class T>
+auto join_of_range(std::vector<Task<T>> tasks) {
+  const std::size_t count = tasks.size();
+  return Kind<std::vector<Task<T>>>{std::move(tasks), count};
 }
 
-namespace detail {
-
-template <class Awaitable>
-Task<typename Awaitable::Value> await_it(Awaitable awaitable) {
-  co_return co_await std::move(awaitable);
-}
+// A named task is moved in.
+template <class A>
+concept AwaitableAndMoved = Awaitable<A> && !std::is_lvalue_reference_v<A>;
 
 }  // namespace detail
 
-// The same for what is awaited like a task but is none: submit_to.
-template <class Awaitable>
-  requires requires { typename Awaitable::Value; }
-Task<typename detail::TimeoutResult<typename Awaitable::Value>::Type> with_timeout(
-    Nanoseconds duration, Awaitable awaitable) {
-  co_return co_await with_timeout(duration, detail::await_it(std::move(awaitable)));
+// Runs all to their ends: a tuple of their values. A named task is moved in. Awaited once.
+template <detail::AwaitableAndMoved... As>
+  requires(sizeof...(As) > 0)
+[[nodiscard]] auto when_all(As&&... awaitables) {
+  return detail::join_of<detail::WhenAll>(std::forward<As>(awaitables)...);
+}
+// The same for any number of tasks: a vector of their values, in order.
+template <class T>
+[[nodiscard]] auto when_all(std::vector<Task<T>> tasks) {
+  return detail::join_of_range<detail::WhenAll>(std::move(tasks));
+}
+
+// Runs all to their ends, but when one fails, by an exception or by a Result that holds an error,
+// cancels the others: a Result of the tuple of their values, where a Result<T> contributes its T,
+// or the error of the task that failed first.
+template <detail::AwaitableAndMoved... As>
+  requires(sizeof...(As) > 0)
+[[nodiscard]] auto try_all(As&&... awaitables) {
+  return detail::join_of<detail::TryAll>(std::forward<As>(awaitables)...);
+}
+template <class T>
+[[nodiscard]] auto try_all(std::vector<Task<T>> tasks) {
+  return detail::join_of_range<detail::TryAll>(std::move(tasks));
+}
+
+// Cancels the others when the first has ended, and waits for the ends of all: {index, values}.
+template <detail::AwaitableAndMoved... As>
+  requires(sizeof...(As) > 0)
+[[nodiscard]] auto when_any(As&&... awaitables) {
+  return detail::join_of<detail::WhenAny>(std::forward<As>(awaitables)...);
+}
+// At least one task.
+template <class T>
+[[nodiscard]] auto when_any(std::vector<Task<T>> tasks) {
+  RT_ASSERT(!tasks.empty());
+  return detail::join_of_range<detail::WhenAny>(std::move(tasks));
 }
 
 }  // namespace corelane::runtime

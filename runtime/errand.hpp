@@ -10,27 +10,22 @@
 #include <type_traits>
 #include <utility>
 
+#include "runtime/awaitable.hpp"
 #include "runtime/cancel.hpp"
-#include "runtime/combine.hpp"
 #include "runtime/core.hpp"
 #include "runtime/exception.hpp"
 #include "runtime/result.hpp"
 #include "runtime/task.hpp"
+#include "runtime/timeout.hpp"
 
 namespace corelane::runtime::detail {
-
-template <class T>
-struct IsTask : std::false_type {
-  using Value = T;
-};
-template <class T>
-struct IsTask<Task<T>> : std::true_type {
-  using Value = T;
-};
 
 // The outcome of a function that ran elsewhere.
 template <class Value>
 class Outcome {
+  static_assert(!std::is_reference_v<Value>,
+                "a reference to what another core owns: return a value");
+
  public:
   // Calls a function that returns no task.
   template <class Function>

@@ -49,6 +49,17 @@ struct Unexpected {
 template <class E>
 Unexpected(E) -> Unexpected<E>;
 
+namespace detail {
+
+// What stands for a failure by itself, `co_return error;` and `return ErrorCode::closed;`, unless
+// it could be a value too.
+template <class F, class T, class E>
+concept FailureOf =
+    (std::is_same_v<F, E> || (std::is_same_v<F, ErrorCode> && std::is_same_v<E, Error>)) &&
+    !std::is_convertible_v<F, T>;
+
+}  // namespace detail
+
 template <class T, class E = Error>
 class [[nodiscard]] Result {
  public:
@@ -59,6 +70,8 @@ class [[nodiscard]] Result {
     ::new (static_cast<void*>(&value_)) T(std::move(value));
   }
   Result(Unexpected<E> failure) noexcept : error_(failure.error), has_value_(false) {}
+  template <detail::FailureOf<T, E> F>
+  Result(F failure) noexcept : error_{failure}, has_value_(false) {}
   Result(Result&& other) noexcept(std::is_nothrow_move_constructible_v<T>)
       : has_value_(other.has_value_) {
     if (has_value_) {
@@ -120,6 +133,8 @@ class [[nodiscard]] Result<void, E> {
 
   Result() noexcept : has_value_(true) {}
   Result(Unexpected<E> failure) noexcept : error_(failure.error), has_value_(false) {}
+  template <detail::FailureOf<void, E> F>
+  Result(F failure) noexcept : error_{failure}, has_value_(false) {}
   bool has_value() const noexcept { return has_value_; }
   explicit operator bool() const noexcept { return has_value_; }
   void value() const noexcept { RT_ASSERT(has_value_); }

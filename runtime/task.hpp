@@ -1,8 +1,16 @@
 #pragma once
-// Task<T>: a lazy coroutine. It starts when it is awaited, is immovable, and is awaited in the
-// expression that makes it, so references to the caller's locals are safe in it. Its frame comes
-// from the core's free lists (runtime/frame_pool.hpp). A Task that was started must have finished
-// before it is destroyed.
+// Task<T>: a lazy coroutine. It starts when it is awaited, once. Awaited in the expression that
+// makes it, it may refer to the caller's locals. It may also be named, stored and collected: then
+// it owns its arguments, for what they refer to may be gone by the time it starts.
+//
+//   const int n = co_await count(table);
+//   Task<int> later = count_of(7);                  // not started
+//   std::vector<Task<int>> several;                 // for when_all: runtime/combine.hpp
+//   several.push_back(std::move(later));
+//
+// T is void, a value or a reference. The frame comes from the core's free lists
+// (runtime/frame_pool.hpp). A Task is moved only before it starts or after its end, and one that
+// was started must have finished before it is destroyed.
 //
 // await_suspend starts the child and returns false if it is done already: symmetric transfer grows
 // the stack under sanitizers and at -O0 with g++ 12 (tests/unit/runtime/compiler_canary_test.cpp),
@@ -84,6 +92,18 @@ CancelScope* scope_of(std::coroutine_handle<Promise> handle) noexcept {
 template <class T>
 class [[nodiscard]] Task;
 
+// An awaitable that makes its awaiter, an A, when it is awaited: an awaiter lives in lists and does
+// not move, but what a function returns may be moved (into with_timeout, for example) until then.
+template <class A, class Argument>
+class [[nodiscard]] AwaiterFrom {
+ public:
+  explicit AwaiterFrom(Argument argument) noexcept : argument_(argument) {}
+  A operator co_await() const noexcept { return A(argument_); }
+
+ private:
+  Argument argument_;
+};
+
 namespace detail {
 
 // The outcome of a task. The check for a value, which is needed anyway, also finds an exception, so
@@ -140,6 +160,14 @@ struct TaskPromise : PromiseBase {
   }
 };
 
+// A reference is a pointer in the frame.
+template <class T>
+struct TaskPromise<T&> : TaskPromise<T*> {
+  Task<T&> get_return_object() noexcept;
+  void return_value(T& result) noexcept { TaskPromise<T*>::return_value(&result); }
+  T& take() { return *TaskPromise<T*>::take(); }
+};
+
 // Without a value there is no outcome member, so a mark in the scope pointer means an exception:
 // the scope is not used after the body has ended. One compare, and nothing to initialise.
 template <>
@@ -187,8 +215,12 @@ class [[nodiscard]] Task {
   using Handle = std::coroutine_handle<promise_type>;
 
   explicit Task(Handle handle) noexcept : handle_(handle) {}
-  Task(const Task&) = delete;
-  Task& operator=(const Task&) = delete;
+  Task(Task&& other) noexcept : handle_(other.handle_), started_(other.started_) { other.leave(); }
+  Task& operator=(Task&& other) noexcept {
+    if (this == &other) return *this;
+    this->~Task();
+    return *::new (static_cast<void*>(this)) Task(std::move(other));
+  }
   ~Task() {
     RT_ASSERT(!started_ || handle_.done());
     handle_.destroy();
@@ -208,11 +240,13 @@ class [[nodiscard]] Task {
     Task& task_;
   };
   Awaiter operator co_await() && noexcept { return Awaiter{*this}; }
+  Awaiter operator co_await() & noexcept { return Awaiter{*this}; }
 
   // For what builds on tasks (when_all, groups): starts it in `scope`; `continuation` is resumed
   // when it finishes later. Returns true if it has finished already, and then resumes nobody.
   bool start(CancelScope* scope, std::coroutine_handle<> continuation) noexcept {
     RT_ASSERT(!started_);
+    RT_DEBUG_ASSERT(handle_ != nobody());
     started_ = true;
     handle_.promise().scope = scope;
     handle_.resume();
@@ -225,8 +259,24 @@ class [[nodiscard]] Task {
   bool threw() const noexcept { return handle_.promise().threw(); }
   // The exception of the body; null: none. Either this or take() must be called.
   std::exception_ptr take_exception() noexcept { return handle_.promise().take_exception(); }
+  // The value where it is, after the end: null if the body threw.
+  std::add_pointer_t<const T> value_if() const noexcept
+    requires(std::is_object_v<T>)
+  {
+    const promise_type& promise = handle_.promise();
+    return promise.outcome == detail::TaskOutcome::value ? &promise.value : nullptr;
+  }
 
  private:
+  // The handle of a task that was moved: a coroutine that does nothing when it is destroyed, so
+  // that the destructor has nothing to look for.
+  static Handle nobody() noexcept { return Handle::from_address(std::noop_coroutine().address()); }
+  void leave() noexcept {
+    RT_ASSERT(!started_ || handle_.done());
+    handle_ = nobody();
+    started_ = false;
+  }
+
   Handle handle_;
   bool started_ = false;
 };
@@ -236,6 +286,10 @@ namespace detail {
 template <class T>
 Task<T> TaskPromise<T>::get_return_object() noexcept {
   return Task<T>{std::coroutine_handle<TaskPromise>::from_promise(*this)};
+}
+template <class T>
+Task<T&> TaskPromise<T&>::get_return_object() noexcept {
+  return Task<T&>{std::coroutine_handle<TaskPromise>::from_promise(*this)};
 }
 inline Task<void> TaskPromise<void>::get_return_object() noexcept {
   return Task<void>{std::coroutine_handle<TaskPromise>::from_promise(*this)};

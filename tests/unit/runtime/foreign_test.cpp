@@ -326,7 +326,7 @@ TEST(Blocking, AWaitThatIsGivenUpEndsAndTheFunctionOwnsWhatItUses) {
         owned);
     co_await group.join();
     auto function = [value = std::move(owned)] { return *value; };
-    const auto result = co_await with_timeout(0, blocking(std::move(function)));
+    const auto result = co_await with_timeout(Nanoseconds{0}, blocking(std::move(function)));
     EXPECT_TRUE(result || result.error().code == ErrorCode::timed_out);
     while (!living.expired()) co_await sleep_for(100 * kMicrosecond);
   });

@@ -134,7 +134,7 @@ TEST(Operations, ACompletionThatNobodyWaitsForAnyMoreIsDropped) {
         co_return co_await publish_and_wait("far", "x");
       };
       // Given up in the turn in which it began.
-      const auto done = co_await runtime::with_timeout(0, wait());
+      const auto done = co_await runtime::with_timeout(runtime::Nanoseconds{0}, wait());
       if (!done) {
         EXPECT_EQ(done.error().code, runtime::ErrorCode::timed_out);
       }
