@@ -19,6 +19,14 @@ CancelScope::CancelScope(CancelScope* parent, const char* name) noexcept : name_
   }
 }
 
+void CancelScope::attach(CancelScope& parent) noexcept {
+  if (parent.cancelled()) {
+    cancel();
+  } else {
+    parent.add(*this);
+  }
+}
+
 CancelScope::~CancelScope() {
   RT_ASSERT(first_ == nullptr);
   unlink();

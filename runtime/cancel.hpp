@@ -37,6 +37,10 @@ class CancelScope final : private Cancellable {
   void cancel() noexcept;
   bool cancelled() const noexcept { return cancelled_; }
   const char* name() const noexcept { return name_; }
+  // Makes it a child of `parent`, until detach(): it has no parent. Cancelled at once if `parent`
+  // is.
+  void attach(CancelScope& parent) noexcept;
+  void detach() noexcept { unlink(); }
   // Listens until unlink(); asserts that the scope is not cancelled yet.
   void add(Cancellable& listener) noexcept;
 

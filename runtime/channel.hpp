@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "runtime/owner.hpp"
 #include "runtime/result.hpp"
 #include "runtime/wait_queue.hpp"
 
@@ -19,6 +20,7 @@ class Channel {
 
   // Errors: closed, cancelled (the value is lost with the sender's frame in both cases).
   Task<Result<void>> send(T value) {
+    owner_.check("Channel");
     if (closed_) co_return fail(ErrorCode::closed);
     if (!offer(value)) {
       std::optional<T> slot{std::move(value)};
@@ -30,10 +32,14 @@ class Channel {
     co_return Result<void>{};
   }
   // Without waiting: false if it is full or closed, and then `value` is untouched.
-  bool try_send(T& value) { return !closed_ && offer(value); }
+  bool try_send(T& value) {
+    owner_.check("Channel");
+    return !closed_ && offer(value);
+  }
 
   // Errors: closed (and empty), cancelled.
   Task<Result<T>> receive() {
+    owner_.check("Channel");
     if (!items_.empty()) co_return Result<T>{pop()};
     if (closed_) co_return fail(ErrorCode::closed);
     std::optional<T> slot;
@@ -45,6 +51,7 @@ class Channel {
   }
 
   void close() noexcept {
+    owner_.check("Channel");
     closed_ = true;
     receivers_.wake_all(WaitQueue::Outcome::closed);
     senders_.wake_all(WaitQueue::Outcome::closed);
@@ -74,6 +81,7 @@ class Channel {
     return value;
   }
 
+  OwnerCheck owner_;
   std::size_t capacity_;
   bool closed_ = false;
   std::deque<T> items_;

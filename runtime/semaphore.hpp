@@ -1,7 +1,14 @@
 #pragma once
 // Semaphore: at most `permits` at once, among coroutines of one core, first come first served (a
 // large request is not overtaken by small ones).
+//
+//   const auto permit = co_await semaphore.acquire_guarded();   // released at the end of the block
+//   if (!permit) co_return permit.error();
 
+#include <cstddef>
+#include <utility>
+
+#include "runtime/owner.hpp"
 #include "runtime/result.hpp"
 #include "runtime/wait_queue.hpp"
 
@@ -13,6 +20,7 @@ class Semaphore {
 
   // Suspends until `amount` permits are there. Error: cancelled.
   Task<Result<void>> acquire(std::size_t amount = 1) {
+    owner_.check("Semaphore");
     if (waiting_.empty() && available_ >= amount) {
       available_ -= amount;
       co_return Result<void>{};
@@ -25,11 +33,13 @@ class Semaphore {
     co_return fail(ErrorCode::cancelled);
   }
   bool try_acquire(std::size_t amount = 1) noexcept {
+    owner_.check("Semaphore");
     if (!waiting_.empty() || available_ < amount) return false;
     available_ -= amount;
     return true;
   }
   void release(std::size_t amount = 1) noexcept {
+    owner_.check("Semaphore");
     available_ += amount;
     while (!waiting_.empty() && waiting_.front().amount <= available_) {
       available_ -= waiting_.front().amount;
@@ -38,7 +48,37 @@ class Semaphore {
   }
   std::size_t available() const noexcept { return available_; }
 
+  // Permits that are released when it is destroyed, on the semaphore's core.
+  class [[nodiscard]] Guard {
+   public:
+    Guard(Semaphore& semaphore, std::size_t amount) noexcept
+        : semaphore_(&semaphore), amount_(amount) {}
+    Guard(Guard&& other) noexcept
+        : semaphore_(std::exchange(other.semaphore_, nullptr)), amount_(other.amount_) {}
+    Guard& operator=(Guard&& other) noexcept {
+      std::swap(semaphore_, other.semaphore_);
+      std::swap(amount_, other.amount_);
+      return *this;
+    }
+    ~Guard() { release(); }
+    // Earlier than at its end.
+    void release() noexcept {
+      if (semaphore_ != nullptr) std::exchange(semaphore_, nullptr)->release(amount_);
+    }
+
+   private:
+    Semaphore* semaphore_;
+    std::size_t amount_;
+  };
+  // Error: cancelled.
+  Task<Result<Guard>> acquire_guarded(std::size_t amount = 1) {
+    const auto acquired = co_await acquire(amount);
+    if (!acquired) co_return acquired.error();
+    co_return Guard(*this, amount);
+  }
+
  private:
+  OwnerCheck owner_;
   std::size_t available_;
   WaitQueue waiting_;
 };

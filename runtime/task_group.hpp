@@ -8,8 +8,16 @@
 //   group.cancel();            // a request to all of them, passed down to what they await
 //   co_await group.join();
 //
+// A group belongs to the scope of the coroutine that joins it: while that waits in join(), a cancel
+// of it (with_timeout, a group further up) cancels the group. A group that is made with a parent
+// listens to that alone, and one with `nullptr` to nothing.
+//
+// in_group() makes a group, runs a function with it and joins it, however the function ends.
+//
 // A spawned function takes its arguments by value (they live in its frame) and must not be a lambda
 // with captures: captures die with the lambda, not with the coroutine.
+//
+// It returns Task<void>; runtime/result_group.hpp keeps results and bounds how many tasks run.
 //
 // What a spawned task throws ends that task alone: it is counted and logged with its name
 // (runtime/exception.hpp). A group that is left by an exception with tasks still running ends the
@@ -17,22 +25,38 @@
 
 #include <coroutine>
 #include <cstddef>
+#include <exception>
 #include <type_traits>
 #include <utility>
 
+#include "runtime/awaitable.hpp"
 #include "runtime/cancel.hpp"
 #include "runtime/core.hpp"
 #include "runtime/exception.hpp"
+#include "runtime/owner.hpp"
 #include "runtime/root.hpp"
 #include "runtime/task.hpp"
 
 namespace corelane::runtime {
 
+namespace detail {
+
+template <class Function>
+inline constexpr bool kOutlivesItsCall = std::is_pointer_v<Function> || std::is_empty_v<Function>;
+
+template <class T, class Function, class... Arguments>
+concept Returns = std::is_same_v<std::invoke_result_t<Function&, Arguments...>, T>;
+
+}  // namespace detail
+
 class TaskGroup {
  public:
+  explicit TaskGroup(const char* name) noexcept : scope_(nullptr, name), inherits_(true) {}
   // `parent`, if any, must outlive the group; cancelling it cancels the group.
-  explicit TaskGroup(const char* name, CancelScope* parent = nullptr) noexcept
-      : scope_(parent, name) {}
+  TaskGroup(const char* name, CancelScope* parent) noexcept
+      : scope_(parent, name), inherits_(false) {}
+  // Tasks that still run may use what the coroutine that leaves the group owns: join it on every
+  // way out, or use in_group().
   ~TaskGroup() { RT_ASSERT(running_ == 0); }
   TaskGroup(const TaskGroup&) = delete;
   TaskGroup& operator=(const TaskGroup&) = delete;
@@ -41,30 +65,55 @@ class TaskGroup {
   // must be a literal; stall reports show it.
   template <class Function, class... Arguments>
   void spawn(const char* name, Function function, Arguments... arguments) {
-    static_assert(std::is_pointer_v<Function> || std::is_empty_v<Function>,
-                  "spawn a function or a lambda without captures");
-    ++running_;
-    run(*this, name, function, std::move(arguments)...);
+    static_assert(
+        detail::kOutlivesItsCall<Function>,
+        "spawn a function or a lambda without captures: captures die before the task ends");
+    if constexpr (!std::is_invocable_v<Function&, Arguments...>) {
+      static_assert(std::is_invocable_v<Function&, Arguments...>,
+                    "the spawned function cannot be called with these arguments: they are copied "
+                    "into its frame, so it takes values");
+    } else if constexpr (!detail::Returns<Task<void>, Function, Arguments...>) {
+      static_assert(
+          detail::Returns<Task<void>, Function, Arguments...>,
+          "a spawned function returns Task<void>: nobody takes a value, ResultGroup does");
+    } else {
+      owner_.check("TaskGroup");
+      ++running_;
+      run(*this, name, function, std::move(arguments)...);
+    }
   }
 
-  void cancel() noexcept { scope_.cancel(); }
+  void cancel() noexcept {
+    owner_.check("TaskGroup");
+    scope_.cancel();
+  }
   bool cancelled() const noexcept { return scope_.cancelled(); }
   std::size_t running() const noexcept { return running_; }
   CancelScope& scope() noexcept { return scope_; }
 
-  // Suspends until no task of the group runs. One joiner at a time. Is not itself cancelled.
+  // Suspends until no task of the group runs. One joiner at a time. A cancel of the joiner's scope
+  // goes to the tasks; the join waits for their ends all the same.
   class Join {
    public:
     explicit Join(TaskGroup& group) noexcept : group_(group) {}
     bool await_ready() const noexcept { return group_.running_ == 0; }
-    void await_suspend(std::coroutine_handle<> joiner) noexcept {
+    template <class Promise>
+    void await_suspend(std::coroutine_handle<Promise> joiner) noexcept {
       RT_ASSERT(!group_.joiner_);
+      group_.owner_.check("TaskGroup");
       group_.joiner_ = joiner;
+      CancelScope* const scope = group_.inherits_ ? scope_of(joiner) : nullptr;
+      if (scope == nullptr) return;
+      is_attached_ = true;
+      group_.scope_.attach(*scope);
     }
-    void await_resume() const noexcept {}
+    void await_resume() const noexcept {
+      if (is_attached_) group_.scope_.detach();
+    }
 
    private:
     TaskGroup& group_;
+    bool is_attached_ = false;
   };
   Join join() noexcept { return Join{*this}; }
 
@@ -91,8 +140,45 @@ class TaskGroup {
   }
 
   CancelScope scope_;
+  bool inherits_;
+  OwnerCheck owner_;
   std::size_t running_ = 0;
   std::coroutine_handle<> joiner_;
 };
+
+// Runs body(group), a function or lambda that returns a task, with a group of its own, and joins
+// the group however the body ends: so an early return and an exception are safe, while tasks of the
+// group may use the body's captures. If the body fails, by an exception or by a Result that holds
+// an error, the group is cancelled first. The value, or the exception, is the body's.
+//
+//   co_return co_await in_group("pair", [&](TaskGroup& group) -> Task<Result<void>> {
+//     group.spawn("one way", pump, &left, &right);
+//     co_return co_await pump_back(right, left);
+//   });
+template <class Body>
+[[nodiscard]] std::invoke_result_t<Body&, TaskGroup&> in_group(const char* name, Body body) {
+  using Value = typename detail::IsTask<std::invoke_result_t<Body&, TaskGroup&>>::Value;
+  TaskGroup group(name);
+  std::exception_ptr thrown;
+  try {
+    if constexpr (std::is_void_v<Value>) {
+      co_await body(group);
+      co_await group.join();
+      co_return;
+    } else {
+      Value value = co_await body(group);
+      if constexpr (detail::IsResult<Value>::value) {
+        if (!value) group.cancel();
+      }
+      co_await group.join();
+      co_return std::move(value);
+    }
+  } catch (...) {
+    thrown = std::current_exception();
+  }
+  group.cancel();
+  co_await group.join();
+  std::rethrow_exception(thrown);
+}
 
 }  // namespace corelane::runtime

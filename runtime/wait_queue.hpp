@@ -8,6 +8,8 @@
 #include "runtime/assert.hpp"
 #include "runtime/cancel.hpp"
 #include "runtime/core.hpp"
+#include "runtime/owner.hpp"
+#include "runtime/result.hpp"
 #include "runtime/task.hpp"
 
 namespace corelane::runtime {
@@ -79,6 +81,7 @@ class WaitQueue {
   bool empty() const noexcept { return first_ == nullptr; }
   Waiter& front() noexcept { return *first_; }
   void wake_front(Outcome outcome) noexcept {
+    owner_.check("WaitQueue");
     Waiter& waiter = *first_;
     remove(waiter);
     waiter.wake(outcome);
@@ -89,6 +92,7 @@ class WaitQueue {
 
  private:
   void append(Waiter& waiter) noexcept {
+    owner_.check("WaitQueue");
     waiter.previous_ = last_;
     (last_ != nullptr ? last_->next_ : first_) = &waiter;
     last_ = &waiter;
@@ -102,6 +106,40 @@ class WaitQueue {
 
   Waiter* first_ = nullptr;
   Waiter* last_ = nullptr;
+  OwnerCheck owner_;
 };
+
+namespace detail {
+
+// Waits in owner.waiting_ unless owner.pass() is true, which has effect then (a lock taken). For
+// primitives: allocates nothing. Error: cancelled.
+template <class Owner>
+class QueueAwaiter {
+ public:
+  explicit QueueAwaiter(Owner& owner,
+                        WaitQueue::OnCancel on_cancel = WaitQueue::OnCancel::wake) noexcept
+      : owner_(owner), waiter_(owner.waiting_, on_cancel) {}
+  bool await_ready() noexcept { return passed_ = owner_.pass(); }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+    return waiter_.await_suspend(handle);
+  }
+  Result<void> await_resume() const noexcept {
+    if (passed_ || waiter_.await_resume() == WaitQueue::Outcome::granted) return {};
+    return fail(ErrorCode::cancelled);
+  }
+
+ protected:
+  Owner& owner() const noexcept { return owner_; }
+
+ private:
+  Owner& owner_;
+  bool passed_ = false;
+  WaitQueue::Waiter waiter_;
+};
+template <class Owner>
+using QueueWait = AwaiterFrom<QueueAwaiter<Owner>, Owner&>;
+
+}  // namespace detail
 
 }  // namespace corelane::runtime

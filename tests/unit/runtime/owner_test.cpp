@@ -1,0 +1,80 @@
+// Goal: in a debug build, an object of one core that another core uses ends the process with a hint
+// instead of a data race. Method: death tests on two cores.
+#include <gtest/gtest.h>
+
+#include "runtime/channel.hpp"
+#include "runtime/semaphore.hpp"
+#include "runtime/submit.hpp"
+#include "runtime/task_group.hpp"
+#include "tests/support/on_cores.hpp"
+
+namespace corelane {
+namespace {
+
+using namespace runtime;
+using tests::run_on_cores;
+
+class Owner : public ::testing::Test {
+ protected:
+  void SetUp() override {
+#ifdef NDEBUG
+    GTEST_SKIP() << "owners are checked in debug builds";
+#endif
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+  }
+};
+
+void send_from_another_core() {
+  run_on_cores(2, []() -> Task<void> {
+    Channel<int> channel(4);
+    int value = 1;
+    EXPECT_TRUE(channel.try_send(value));
+    co_await call_on(1, [&channel] {
+      int other = 2;
+      return channel.try_send(other);
+    });
+  });
+}
+
+TEST_F(Owner, OfAChannelIsTheOnlyCoreThatMaySend) {
+  EXPECT_DEATH(send_from_another_core(), "a Channel of core 0 is used on core 1");
+}
+
+void release_from_another_core() {
+  run_on_cores(2, []() -> Task<void> {
+    Semaphore semaphore(1);
+    EXPECT_TRUE(semaphore.try_acquire());
+    co_await call_on(1, [&semaphore] { semaphore.release(); });
+  });
+}
+
+TEST_F(Owner, OfASemaphoreIsTheOnlyCoreThatMayRelease) {
+  EXPECT_DEATH(release_from_another_core(), "a Semaphore of core 0 is used on core 1");
+}
+
+void spawn_from_another_core() {
+  run_on_cores(2, []() -> Task<void> {
+    TaskGroup group("group");
+    group.spawn("first", []() -> Task<void> { co_return; });
+    co_await call_on(1, [&group] { group.cancel(); });
+    co_await group.join();
+  });
+}
+
+TEST_F(Owner, OfATaskGroupIsTheOnlyCoreThatMayCancel) {
+  EXPECT_DEATH(spawn_from_another_core(), "a TaskGroup of core 0 is used on core 1");
+}
+
+// The owner is the first core that uses the object: it may be made elsewhere, or before the run.
+TEST_F(Owner, IsTheFirstCoreThatUsesTheObject) {
+  Channel<int> channel(4);
+  run_on_cores(2, [&channel]() -> Task<void> {
+    co_await call_on(1, [&channel]() -> Task<void> {
+      EXPECT_TRUE(co_await channel.send(1));
+      EXPECT_TRUE(co_await channel.receive());
+    });
+  });
+}
+
+}  // namespace
+}  // namespace corelane
