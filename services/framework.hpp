@@ -220,6 +220,16 @@ struct options {
   std::size_t channels_max = 1'000'000;  // on a core; see services/pubsub/pubsub.hpp
 };
 
+namespace detail {
+
+// A handler that runs to its end in the call. Any value that it returned would be lost.
+template <class Handler>
+concept is_plain_handler = requires(Handler& handler, request& asked) {
+  { handler(asked) } -> std::same_as<void>;
+};
+
+}  // namespace detail
+
 class app {
  public:
   explicit app(options settings = {});
@@ -308,9 +318,12 @@ class app {
                     "before it has ended");
       entry.coroutine = std::move(handler);
     } else {
-      static_assert(std::is_invocable_r_v<void, Handler&, request&>,
+      static_assert(std::is_invocable_v<Handler&, request&>,
                     "a handler takes framework::request&, or takes framework::request and returns "
                     "framework::task<>");
+      static_assert(detail::is_plain_handler<Handler>,
+                    "a plain handler returns void, and nothing awaits the task that one returns: a "
+                    "coroutine takes framework::request by value");
       entry.plain = std::move(handler);
     }
     return entry;

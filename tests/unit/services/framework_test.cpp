@@ -74,6 +74,14 @@ TEST(Framework, FlagsAndVariablesWinOverOptionsAndTheseOverDefaults) {
   }
 }
 
+// Bug D2 of the review: a plain handler's task was dropped, and the client got no answer.
+constexpr auto kPlain = [](framework::request&) {};
+constexpr auto kReturnsATask = [](framework::request&) -> framework::task<> { co_return; };
+constexpr auto kReturnsANumber = [](framework::request&) { return 1; };
+static_assert(framework::detail::is_plain_handler<decltype(kPlain)>);
+static_assert(!framework::detail::is_plain_handler<decltype(kReturnsATask)>);
+static_assert(!framework::detail::is_plain_handler<decltype(kReturnsANumber)>);
+
 TEST(Framework, HelpBearsTheNameOfTheProgram) {
   framework::app app;
   const char* arguments[] = {"my-server", "--help"};
