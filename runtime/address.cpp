@@ -194,7 +194,7 @@ std::string Address::host() const {
   std::string text = host_without_zone();
   if (family() != AF_INET6) return text;
   const auto* in6 = reinterpret_cast<const sockaddr_in6*>(&storage_);
-  if (in6->sin6_scope_id != 0) text += "%" + zone_text(in6->sin6_scope_id);
+  if (in6->sin6_scope_id != 0) text.append("%").append(zone_text(in6->sin6_scope_id));
   return text;
 }
 
@@ -218,7 +218,7 @@ std::string Address::host_without_zone() const {
       } else {
         path.resize(std::strlen(path.c_str()));
       }
-      return "unix:" + path;
+      return fmt::format("unix:{}", path);
     }
     default:
       return "unknown";

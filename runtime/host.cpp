@@ -73,7 +73,7 @@ std::optional<std::string> cgroup_path(const std::string& root, std::string_view
     const std::size_t first = line.find(':');
     const std::size_t second = first == std::string::npos ? first : line.find(':', first + 1);
     if (second == std::string::npos) continue;
-    const std::string list = "," + line.substr(first + 1, second - first - 1) + ",";
+    const std::string list = fmt::format(",{},", line.substr(first + 1, second - first - 1));
     const bool matches =
         controller.empty() ? list == ",," : list.find(fmt::format(",{},", controller)) != list.npos;
     if (matches) return line.substr(second + 1);
