@@ -39,8 +39,8 @@ class BlockingPool {
 
 struct RuntimeOptions {
   CoreId cores = 1;
-  std::vector<int> cpus;  // core i is pinned to cpus[i % size]; empty: no pinning
-  RingOptions ring;
+  std::vector<int> cpus{};  // core i is pinned to cpus[i % size]; empty: no pinning
+  RingOptions ring{};
   std::uint32_t lane_slots = 1024;  // a lane, a power of two; a slot is 64 bytes
   // Most threads outside of the cores with lanes of their own, at once (runtime/foreign.hpp).
   CoreId threads_max = 8;
@@ -54,7 +54,7 @@ struct RuntimeOptions {
   Nanoseconds lane_poll = 20 * kMicrosecond;
   std::uint64_t seed = 0;                          // 0: from entropy
   Nanoseconds stall_threshold = 5 * kMillisecond;  // 0: no stall detector
-  StallMonitor::Sink stall_sink;                   // default: the log
+  StallMonitor::Sink stall_sink{};                 // default: the log
 };
 
 // The step of run() that failed.

@@ -125,7 +125,7 @@ class StallMonitor {
     std::int64_t still_running_ns = 100'000'000;
     std::uint32_t reports_per_minute = 5;
     Clock clock = nullptr;  // of the limit above; default: CLOCK_MONOTONIC
-    Sink sink;              // default: describe() to the log
+    Sink sink{};            // default: describe() to the log
   };
 
   struct Counters {

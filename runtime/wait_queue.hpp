@@ -27,10 +27,10 @@ class WaitQueue {
   // code that wakes it.
   class Waiter final : private Cancellable {
    public:
-    explicit Waiter(WaitQueue& queue, OnCancel on_cancel = OnCancel::wake, void* slot = nullptr,
-                    std::size_t amount = 1) noexcept
-        : slot(slot),
-          amount(amount),
+    explicit Waiter(WaitQueue& queue, OnCancel on_cancel = OnCancel::wake, void* its_slot = nullptr,
+                    std::size_t its_amount = 1) noexcept
+        : slot(its_slot),
+          amount(its_amount),
           queue_(queue),
           ignores_cancel_(on_cancel == OnCancel::ignore) {}
     bool await_ready() const noexcept { return false; }

@@ -1,7 +1,7 @@
 #pragma once
 // framework: Corelane as a library. A server with opcodes of your own, on all cores:
 //
-//   #include "services/framework.hpp"
+//   #include <framework.hpp>
 //
 //   int main() {
 //     framework::app app({.listen = {"127.0.0.1:8080"}});
@@ -202,13 +202,13 @@ struct options {
   // WebSocket and HTTP: "host:port" in numbers, "[v6]:port", "unix:/path"; port 0 is an ephemeral
   // one. run() prints what it became.
   std::vector<std::string> listen{"127.0.0.1:8080"};
-  std::vector<std::string> tcp_listen;  // the protocol without WebSocket
-  std::uint16_t cores = 0;              // 0: one for each CPU that the process may use
+  std::vector<std::string> tcp_listen{};  // the protocol without WebSocket
+  std::uint16_t cores = 0;                // 0: one for each CPU that the process may use
   std::size_t message_bytes_max = 1024 * 1024;
   // Web origins let in besides those of the request's own host and port, which pass with either
   // scheme unless `origin_strict`: "https://example.org", "https://*.example.org", "null", "*" for
   // any (ws/origin.hpp).
-  std::vector<std::string> origins;
+  std::vector<std::string> origins{};
   bool origin_strict = false;
   corelane::runtime::Nanoseconds drain_deadline = 8 * corelane::runtime::kSecond;
   // Coroutine handlers that run: on a core, of one client, and the payloads they were given on a
@@ -258,9 +258,9 @@ class app {
   template <class Handler>
   app& on_http(std::string method, std::string pattern, Handler handler) {
     using function = task<> (*)(const http_request&, http_responder);
-    const function serve = handler;
+    const function called = handler;
     corelane::net::http::RouteHandler route;
-    route.context = reinterpret_cast<void*>(serve);
+    route.context = reinterpret_cast<void*>(called);
     route.coroutine = [](void* context, const http_request& asked, http_responder to) -> task<> {
       return reinterpret_cast<function>(context)(asked, to);
     };

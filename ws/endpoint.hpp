@@ -26,8 +26,8 @@ constexpr bool takes(Messages messages, MessageKind kind) noexcept {
 }
 
 struct EndpointOptions {
-  HandshakePolicy handshake;
-  ReaderLimits reader;
+  HandshakePolicy handshake{};
+  ReaderLimits reader{};
   Messages messages = Messages::any;
   runtime::Nanoseconds admit_deadline = 10 * runtime::kSecond;  // ConnectionHandler::admit_later
   // For an unfinished message; starts again when reading resumes after a pause.

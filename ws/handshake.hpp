@@ -23,12 +23,12 @@ namespace corelane::ws {
 struct HandshakePolicy {
   // The subprotocols of the endpoint, the preferred one first. The first one in this list that the
   // client offers is chosen (RFC 6455 section 4.2.2, item 5 leaves the choice to the server).
-  std::vector<std::string> subprotocols;
+  std::vector<std::string> subprotocols{};
   bool is_subprotocol_required = false;  // a client that offers none of them is refused
 
   // Browsers send Origin; a request without it is not a browser's and is let in. Else its origin
   // must be that of the request's Host or be listed here.
-  OriginList origins;
+  OriginList origins{};
   // Start-up only; throws std::invalid_argument for an entry that read_origin_entry() refuses.
   void allow_origins(const std::vector<std::string>& entries) { origins.assign(entries); }
   // A page's scheme must be the listener's own. Not so by default: behind a proxy that ends TLS, a
@@ -36,7 +36,7 @@ struct HandshakePolicy {
   bool is_origin_strict = false;
   bool is_secure = false;  // the listener speaks TLS: its own scheme is https
 
-  DeflatePolicy deflate;
+  DeflatePolicy deflate{};
 
   // Start-up only. Throws std::invalid_argument for a subprotocol that is no token or appears
   // twice, and for a required subprotocol in an empty list.
@@ -87,10 +87,10 @@ std::array<char, 28> accept_key_of(std::string_view key);
 struct ClientHandshake {
   std::string_view host;  // with port unless it is the scheme's own
   std::string_view target = "/";
-  std::string_view origin;  // empty: none is sent
-  std::span<const std::string_view> subprotocols;
-  std::span<const net::http::Field> extra_fields;
-  DeflatePolicy deflate;            // what is offered
+  std::string_view origin{};  // empty: none is sent
+  std::span<const std::string_view> subprotocols{};
+  std::span<const net::http::Field> extra_fields{};
+  DeflatePolicy deflate{};          // what is offered
   std::array<std::byte, 16> nonce;  // fresh and random for each connection
 };
 

@@ -62,7 +62,7 @@ struct UpgradeOutcome {
 using UpgradeFunction = UpgradeOutcome (*)(void* context, Stream& stream, const Request& request);
 
 struct ServerOptions {
-  Limits limits;
+  Limits limits{};
   // Absolute: from accept, or from the first byte of a later request, to the end of the head; and
   // from there to the end of the body. Passing them is 408.
   runtime::Nanoseconds header_deadline = 10 * runtime::kSecond;

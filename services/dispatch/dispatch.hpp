@@ -25,8 +25,8 @@
 namespace corelane::services {
 
 struct DispatchOptions {
-  std::string node_name;
-  std::string server_version;
+  std::string node_name{};
+  std::string server_version{};
   std::size_t frame_bytes_max = protocol::kFrameBytesMaxDefault;
   std::size_t subscriptions_per_session_max = 1000;
   // Coroutines of custom handlers: on this core (Error overloaded), of one session

@@ -40,15 +40,15 @@ struct NodeListener {
 };
 
 struct NodeOptions {
-  std::vector<NodeListener> listeners;
-  net::NetworkOptions network;
-  net::http::ServerOptions http;
-  ws::EndpointOptions websocket;  // of the opcode protocol
+  std::vector<NodeListener> listeners{};
+  net::NetworkOptions network{};
+  net::http::ServerOptions http{};
+  ws::EndpointOptions websocket{};  // of the opcode protocol
   // Paths of the opcode protocol over WebSocket: patterns of ws/endpoint_routes.hpp.
   std::vector<std::string> websocket_paths{"/", "/ws"};
-  TcpOptions tcp;
-  PubSubOptions pubsub;
-  DispatchOptions dispatch;
+  TcpOptions tcp{};
+  PubSubOptions pubsub{};
+  DispatchOptions dispatch{};
   // Connections of the node; each core takes its share. A connection beyond it gets 503, or
   // Error overloaded.
   std::uint32_t connections_max = 1'000'000;
@@ -60,12 +60,12 @@ struct NodeOptions {
   std::uint64_t unfinished_bytes_max = 256 * 1024 * 1024;
   // Most sessions to which a core hands messages in one turn; the next turns serve the others.
   std::uint32_t fan_out_max = FanOuts::kTurnMax;
-  runtime::ListenOptions socket;           // rights of the files of Unix sockets
+  runtime::ListenOptions socket{};         // rights of the files of Unix sockets
   const HandlerTable* handlers = nullptr;  // of the application; must outlive the node
-  RequestGates gates;
+  RequestGates gates{};
   // Services of the application, behind the server's own (services/service.hpp). Their options
   // outlive the node.
-  std::vector<ServiceEntry> services;
+  std::vector<ServiceEntry> services{};
   // HTTP routes of the application, beside the server's own. Everything that a route points to
   // outlives the node; it is called on all cores.
   struct HttpRoute {
@@ -73,16 +73,16 @@ struct NodeOptions {
     std::string pattern;  // net/http/router.hpp
     net::http::RouteHandler handler;
   };
-  std::vector<HttpRoute> http_routes;  // "GET /" takes the place of our page
+  std::vector<HttpRoute> http_routes{};  // "GET /" takes the place of our page
   // WebSocket endpoints of the application. What `handler` and `context` point at outlives the node
   // and is used on all cores; a connection finds `context` by endpoint().
   struct WebSocketRoute {
     std::string pattern;
-    ws::EndpointOptions options;
+    ws::EndpointOptions options{};
     ws::ConnectionHandler handler;
     void* context = nullptr;
   };
-  std::vector<WebSocketRoute> websocket_routes;
+  std::vector<WebSocketRoute> websocket_routes{};
 };
 
 // The common part of a node's cores: its options, the list of its services, bound to the options

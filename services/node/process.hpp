@@ -36,7 +36,7 @@ inline constexpr int kExitFailed = 1;  // could not start: an address is taken, 
 inline constexpr int kExitUnavailable = runtime::kCpuExitCode;
 
 struct ProcessOptions {
-  runtime::RuntimeOptions runtime;  // direct descriptors are filled in by run_node
+  runtime::RuntimeOptions runtime{};  // direct descriptors are filled in by run_node
   std::uint64_t connections_max = 1'000'000;
   bool warns_if_fewer = false;  // connections_max was configured, no default
   bool direct_descriptors = true;

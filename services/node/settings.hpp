@@ -17,9 +17,9 @@ namespace corelane::services {
 struct ServerOptions {
   ServerOptions() { process.runtime.cores = 0; }
 
-  NodeOptions node;
-  ProcessOptions process;  // cores 0: one for each CPU that the process may use
-  bool pin = true;         // each core to one of them
+  NodeOptions node{};
+  ProcessOptions process{};  // cores 0: one for each CPU that the process may use
+  bool pin = true;           // each core to one of them
   bool huge_pages = false;
 };
 
