@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "services/framework.hpp"
+#include <framework.hpp>
 
 namespace {
 

@@ -2,7 +2,7 @@
 //
 //   build/release/tools/examples/echo_server --listen 127.0.0.1:9000
 
-#include "services/framework.hpp"
+#include <framework.hpp>
 
 int main(int argc, char** argv) {
   framework::app app;

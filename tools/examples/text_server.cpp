@@ -12,7 +12,7 @@
 #include <string>
 #include <string_view>
 
-#include "services/framework.hpp"
+#include <framework.hpp>
 
 namespace {
 
