@@ -144,7 +144,26 @@ void Network::on_receive_ended(Stream& stream, std::int32_t result, bool is_read
     close_if_idle(stream);
     return;
   }
-  if (result > 0 || result == -ECANCELED || result == -EINTR || result == -EAGAIN) {
+  const bool is_cut_short = result == -ECANCELED || result == -EINTR || result == -EAGAIN;
+  if (stream.ended_ && !is_cut_short) {
+    // The poll below. Once FIN is sent, both directions have ended, and this tells nothing.
+    const bool sent_end = stream.sealed_ && !stream.ends_sending_;
+    if (result < 0 || ((result & (POLLHUP | POLLERR)) != 0 && !sent_end)) {
+      stream.abort(Error::from_errno(result < 0 ? -result : ECONNRESET));
+    } else {
+      deliver_end(stream);
+    }
+  } else if ((result == 0 || stream.ended_) && stream.queue_ != nullptr &&
+             stream.state_ == Stream::State::open) {
+    // A send that was cut by a reset may have taken its error away, and then a receive brings 0 as
+    // at an orderly end. A poll knows: a truncated stream must not look whole.
+    stream.ended_ = true;
+    ++counters_.polls;
+    stream.receiving_.begin_poll();
+    core_.ring().poll(stream.descriptor(), POLLIN, token(Sink::receive, stream));
+  } else if (stream.ended_) {
+    deliver_end(stream);  // what was to be sent has left meanwhile
+  } else if (result > 0 || is_cut_short) {
     // A multishot may end for no reason, a single receive always does.
     arm_receive(stream, is_ready);
   } else if (result == -ENOBUFS) {
