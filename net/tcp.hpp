@@ -50,6 +50,7 @@
 #include "runtime/result.hpp"
 #include "runtime/shared_bytes.hpp"
 #include "runtime/task.hpp"
+#include "runtime/task_group.hpp"
 
 namespace corelane::net {
 
@@ -192,6 +193,28 @@ class TcpStream {
   // Bytes that have come and are not read.
   std::size_t unread_bytes() const noexcept { return state_->input.bytes(); }
 
+  // For parsers: looks at what has come, in one piece, and says how much of it was used.
+  //
+  //   for (auto more = co_await stream.wait_for_more(); more;
+  //        more = co_await stream.wait_for_more()) {
+  //     stream.consume(parse(stream.unread()));
+  //   }
+  //
+  // Valid until the next call that reads, consume() among them. Joined if it lies in several
+  // pieces.
+  std::span<const std::byte> unread() { return state_->input.unread(); }
+  // At most as many as unread() has shown.
+  void consume(std::size_t bytes) noexcept {
+    state_->input.consume(bytes);
+    state_->note_read();
+  }
+  // Waits for bytes that unread() has not shown yet. What it has shown stays until it is consumed,
+  // any number of bytes: the caller says what is too much.
+  auto wait_for_more() noexcept {
+    return detail::TcpCall<runtime::Result<void>, detail::WaitForMore, std::size_t>(
+        *state_, state_->input.seen());
+  }
+
   // --- Writing. Bytes are in the queue when it returns, and leave at the end of the turn.
 
   // Copies.
@@ -296,6 +319,25 @@ class TcpListener {
 
   std::unique_ptr<State> state_;
 };
+
+// Accepts until the listener is closed or this task is cancelled, and runs handler(stream,
+// arguments...) for each connection; then cancels those that still run, and waits for their end.
+// Error: the one that ended accepting, closed or cancelled. `name` is a literal.
+template <class... Parameters, class... Arguments>
+runtime::Task<runtime::Error> serve(TcpListener& listener, const char* name,
+                                    runtime::Task<void> (*handler)(TcpStream, Parameters...),
+                                    Arguments... arguments) {
+  runtime::TaskGroup group(name);
+  for (;;) {
+    auto stream = co_await listener.accept();
+    if (!stream) {
+      group.cancel();
+      co_await group.join();
+      co_return stream.error();
+    }
+    group.spawn(name, handler, std::move(*stream), arguments...);
+  }
+}
 
 // Streams and listeners of Unix sockets are the same: Address::parse("unix:/run/name").
 using UnixStream = TcpStream;

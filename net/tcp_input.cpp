@@ -119,6 +119,7 @@ void TcpInput::remove(std::size_t bytes) noexcept {
 
 std::size_t TcpInput::read(std::span<std::byte> into) noexcept {
   settle();
+  seen_ = 0;
   std::size_t done = 0;
   const auto copy = [&](std::span<const std::byte> from) {
     const std::size_t part = std::min(from.size(), into.size() - done);
@@ -136,6 +137,7 @@ std::size_t TcpInput::read(std::span<std::byte> into) noexcept {
 
 ReceivedBytes TcpInput::take() {
   settle();
+  seen_ = 0;
   RT_ASSERT(bytes_ > 0);
   ReceivedBytes taken;
   if (!joined().empty()) {
@@ -151,6 +153,7 @@ ReceivedBytes TcpInput::take() {
 
 void TcpInput::put_back(std::span<const std::byte> bytes) {
   settle();
+  seen_ = 0;
   if (joined_first_ >= bytes.size()) {
     joined_first_ -= bytes.size();
     std::copy(bytes.begin(), bytes.end(),
@@ -198,6 +201,7 @@ void TcpInput::append_joined(std::size_t bytes) {
 
 std::span<const std::byte> TcpInput::view(std::size_t bytes) {
   settle();
+  seen_ = 0;
   RT_ASSERT(bytes <= bytes_);
   viewed_ = bytes;
   bytes_ -= bytes;
@@ -206,6 +210,21 @@ std::span<const std::byte> TcpInput::view(std::size_t bytes) {
   }
   if (bytes > joined().size()) append_joined(bytes - joined().size());
   return joined().first(bytes);
+}
+
+std::span<const std::byte> TcpInput::unread() {
+  settle();
+  seen_ = bytes_;
+  if (joined().empty() && pieces() == 1) return pieces_[first_].bytes();
+  append_joined(bytes_ - joined().size());
+  return joined();
+}
+
+void TcpInput::consume(std::size_t bytes) noexcept {
+  RT_ASSERT(bytes <= seen_);
+  remove(bytes);
+  bytes_ -= bytes;
+  seen_ -= bytes;
 }
 
 void TcpInput::end_view() noexcept {
@@ -224,6 +243,7 @@ void TcpInput::clear() noexcept {
   first_ = 0;
   bytes_ = 0;
   viewed_ = 0;
+  seen_ = 0;
 }
 
 }  // namespace corelane::net

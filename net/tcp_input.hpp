@@ -44,6 +44,12 @@ class TcpInput {
   // The first `bytes`, not more than there are, in one piece: where they lie if they lie so, else
   // joined. They are removed by the next settle(), and valid until then.
   std::span<const std::byte> view(std::size_t bytes);
+  // All there is, in one piece, to be removed by consume(): where it lies, or joined.
+  std::span<const std::byte> unread();
+  // At most as many as unread() has shown.
+  void consume(std::size_t bytes) noexcept;
+  // Bytes that unread() has shown and that were not consumed: what comes later is not among them.
+  std::size_t seen() const noexcept { return seen_; }
   // Ends the last view().
   void settle() noexcept {
     if (viewed_ != 0) end_view();
@@ -65,6 +71,7 @@ class TcpInput {
 
   std::size_t bytes_ = 0;   // without those that are viewed
   std::size_t viewed_ = 0;  // at the front
+  std::size_t seen_ = 0;
   runtime::AccountedBytes<runtime::MemoryKind::messages> joined_;
   std::size_t joined_first_ = 0;  // those before it have been read
   std::vector<ReceivedBytes> pieces_;

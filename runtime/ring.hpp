@@ -86,6 +86,12 @@ struct ListenOptions {
   std::int64_t unix_group = -1;
 };
 
+// What a datagram socket asks for. Sockets are non-blocking and close-on-exec.
+struct DatagramOptions {
+  bool reuse_port = false;  // as ListenOptions::reuse_port: the kernel spreads senders over sockets
+  bool broadcast = false;   // SO_BROADCAST: may send to broadcast addresses
+};
+
 class Ring {
  public:
   // Fails with the errno of io_uring_setup; runtime/features.hpp explains it to a person. Call it
@@ -159,6 +165,11 @@ class Ring {
   // Sets the address to connect from. The port is chosen at connect(), so that each destination can
   // use all ports. Errors: errnos of bind(2); a simulation has no source addresses (unsupported).
   Result<void> bind_source(Descriptor socket, const Address& source) noexcept;
+  // A datagram socket (UDP, Unix) bound to `address` (port 0: an ephemeral one). An existing Unix
+  // socket file is in the way.
+  Result<Descriptor> open_datagram(const Address& address, const DatagramOptions& options) noexcept;
+  // From here on it sends to this peer alone and receives from it alone.
+  Result<void> connect_datagram(Descriptor socket, const Address& peer) noexcept;
   // Not for direct descriptors (errno EBADF): no system call takes them; see read_peer_address().
   Result<Address> local_address(Descriptor socket) noexcept;
   Result<Address> peer_address(Descriptor socket) noexcept;
@@ -188,6 +199,9 @@ class Ring {
   // short count can still come (a signal, a reset, the simulation) and must be resumed.
   void send(Descriptor socket, std::span<const std::byte> bytes, Token token) noexcept;
   void send_message(Descriptor socket, const msghdr* message, Token token) noexcept;
+  // recvmsg(2), for datagrams: one of them, its sender in msg_name, MSG_TRUNC in msg_flags if it is
+  // longer than the memory.
+  void receive_message(Descriptor socket, msghdr* message, Token token) noexcept;
   // `how` as in shutdown(2). A worker thread of the kernel does it, and looks the descriptor up
   // only then: do not close it before the completion, or the next owner of its number is shut down.
   void shutdown(Descriptor socket, int how, Token token) noexcept;

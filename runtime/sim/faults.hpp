@@ -54,6 +54,9 @@ struct Faults {
   std::uint32_t file_error = 0;          // EIO, ENOSPC or EINTR from a file operation
   std::uint32_t interleave = 0;          // others have turns within a core's (Ring::interleave)
 
+  // Not among the kinds, and off in harsh() and swarm(): programs that speak UDP ask for it.
+  std::uint32_t datagram_loss = 0;  // a datagram does not arrive
+
   // --- Virtual time
   DelayRange step_delay{1 * kMicrosecond, 20 * kMicrosecond};     // until an operation progresses
   DelayRange network_delay{5 * kMicrosecond, 60 * kMicrosecond};  // one way between two sockets

@@ -110,9 +110,9 @@ void Kernel::ring_bell(std::uint64_t ring_index) {
   add_event(world_.now() + step_delay(), EventKind::bell, ring_index);
 }
 
-void Kernel::call_later(std::function<void()> function) {
+void Kernel::call_after(Nanoseconds delay, std::function<void()> function) {
   calls_.emplace(next_call_, std::move(function));
-  add_event(world_.now() + step_delay(), EventKind::call, next_call_++);
+  add_event(world_.now() + delay, EventKind::call, next_call_++);
 }
 
 void Kernel::deliver_wake(std::uint64_t ring_index, std::uint32_t slot) {
@@ -136,6 +136,7 @@ void Kernel::release(ObjectId id) {
   if (--object.references != 0) return;
   if (object.kind == ObjectKind::stream) close_stream(static_cast<Stream&>(object));
   if (object.kind == ObjectKind::listener) close_listener(static_cast<Listener&>(object));
+  if (object.kind == ObjectKind::datagrams) std::erase(datagrams_, id);
   objects_.erase(id);
 }
 
@@ -191,7 +192,7 @@ std::string Kernel::describe_descriptors(std::size_t most) const {
   std::size_t count = 0;
   const auto describe = [&](const char* kind, std::int32_t number, ObjectId id) {
     if (++count > most) return;
-    constexpr const char* kKinds[] = {"listener", "stream", "file"};
+    constexpr const char* kKinds[] = {"listener", "stream", "file", "datagrams"};
     fmt::format_to(out, "  {} {}: {}\n", kind, number,
                    kKinds[static_cast<std::size_t>(objects_.at(id)->kind)]);
   };

@@ -7,7 +7,7 @@
 // Belongs to the World; nothing outside runtime/sim uses it. Its parts: kernel.cpp (rings, events,
 // descriptors), kernel_operations.cpp (from the handing over to the completion, cancel),
 // kernel_connections.cpp (listen, connect, accept, close, reset), kernel_streams.cpp (send,
-// receive, shutdown), kernel_files.cpp (files and outside descriptors).
+// receive, shutdown), kernel_datagrams.cpp, kernel_files.cpp (files and outside descriptors).
 
 #include <cstddef>
 #include <cstdint>
@@ -17,6 +17,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "runtime/ring.hpp"
@@ -49,13 +50,16 @@ class Kernel {
   // For threads outside of the cores: wakes a ring; calls `function`, outside of all turns, after
   // the time that an operation takes.
   void ring_bell(std::uint64_t ring_index);
-  void call_later(std::function<void()> function);
+  void call_later(std::function<void()> function) { call_after(step_delay(), std::move(function)); }
+  void call_after(Nanoseconds delay, std::function<void()> function);
   Nanoseconds next_event() const noexcept { return events_.empty() ? kNever : events_.front().due; }
   void run_due();
 
   // --- At once
   Result<Descriptor> listen(const Address& address, const ListenOptions& options);
   Result<Descriptor> open_socket(int family);
+  Result<Descriptor> open_datagram(const Address& address, const DatagramOptions& options);
+  Result<void> connect_datagram(RingState& ring, Descriptor socket, const Address& peer);
   Result<Address> local_address(RingState& ring, Descriptor socket);
   Result<Address> peer_address(RingState& ring, Descriptor socket);
   Result<Address> peer_name(RingState& ring, Descriptor socket);
@@ -150,6 +154,12 @@ class Kernel {
   void arrive(Stream& stream);
   static int take_reset_error(Stream& stream) noexcept;
 
+  // Datagrams.
+  DatagramSocket* bound_to(const Address& address);
+  void step_send_datagram(Operation& operation, DatagramSocket& from);
+  void step_receive_datagram(Operation& operation);
+  void datagram_arrives(const Address& to, DatagramSocket::Datagram datagram);
+
   // Files.
   void step_open(Operation& operation);
   void step_read(Operation& operation);
@@ -171,6 +181,7 @@ class Kernel {
   std::unordered_map<ObjectId, std::unique_ptr<Object>> objects_;
   ObjectId next_object_ = 1;
   std::vector<ObjectId> listeners_;  // in order of creation
+  std::vector<ObjectId> datagrams_;  // sockets, likewise
   DescriptorTable plain_;
   std::uint16_t next_listen_port_ = 20'000;
   std::uint32_t next_client_port_ = 32'768;

@@ -102,6 +102,7 @@ Result<Address> Kernel::local_address(RingState& ring, Descriptor socket) {
   if (entry == nullptr) return Unexpected{Error::from_errno(EBADF)};
   if (const auto* listener = find<Listener>(entry->object)) return listener->address;
   if (const auto* stream = find<Stream>(entry->object)) return stream->local;
+  if (const auto* socket_of = find<DatagramSocket>(entry->object)) return socket_of->local;
   return Unexpected{Error::from_errno(ENOTSOCK)};
 }
 

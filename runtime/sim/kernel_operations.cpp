@@ -103,7 +103,9 @@ void Kernel::claim(const Operation& operation) {
     if (stream != nullptr) place = &stream->receiving;
   } else if (is_receive(operation.kind)) {
     place = &object_of<Stream>(operation).receiving;
-  } else if (is_send(operation.kind)) {
+  } else if (operation.kind == OperationKind::receive_message) {
+    object_of<DatagramSocket>(operation).receiving.push_back(operation.id);
+  } else if (is_send(operation.kind) && find<DatagramSocket>(operation.object) == nullptr) {
     place = &object_of<Stream>(operation).sending;
   }
   if (place == nullptr) return;
@@ -140,7 +142,12 @@ void Kernel::step(Operation& operation) {
       return step_receive(operation);
     case OperationKind::send:
     case OperationKind::send_message:
+      if (auto* socket = find<DatagramSocket>(operation.object)) {
+        return step_send_datagram(operation, *socket);
+      }
       return step_send(operation);
+    case OperationKind::receive_message:
+      return step_receive_datagram(operation);
     case OperationKind::shutdown:
       return step_shutdown(operation);
     case OperationKind::open:
@@ -214,6 +221,8 @@ void Kernel::forget(Operation& operation) {
       if (stream->sending == operation.id) stream->sending = 0;
     } else if (auto* listener = find<Listener>(object)) {
       std::erase(listener->accepting, operation.id);
+    } else if (auto* socket = find<DatagramSocket>(object)) {
+      std::erase(socket->receiving, operation.id);
     }
   }
   free_.push_back(static_cast<std::uint32_t>(slot_of(operation.id)));
@@ -233,7 +242,8 @@ void Kernel::check_memory(const Operation& operation) {
     case OperationKind::write:
       gone = poisoned(operation.from, operation.bytes);
       break;
-    case OperationKind::send_message: {
+    case OperationKind::send_message:
+    case OperationKind::receive_message: {
       const msghdr* message = operation.message;
       gone = poisoned(message, sizeof *message) ||
              poisoned(message->msg_iov, message->msg_iovlen * sizeof(iovec));
@@ -291,6 +301,7 @@ bool Kernel::cancel_later(Operation& operation) {
     case OperationKind::receive:
     case OperationKind::send:
     case OperationKind::send_message:
+    case OperationKind::receive_message:
     case OperationKind::poll:
       break;
     case OperationKind::read:

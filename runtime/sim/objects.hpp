@@ -8,6 +8,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <queue>
 #include <span>
 #include <utility>
@@ -22,7 +23,7 @@ namespace corelane::runtime::sim {
 using ObjectId = std::uint64_t;     // 0: none
 using OperationId = std::uint64_t;  // 0: none
 
-enum class ObjectKind : std::uint8_t { listener, stream, file };
+enum class ObjectKind : std::uint8_t { listener, stream, file, datagrams };
 
 struct Object {
   Object(ObjectKind its_kind, ObjectId its_id) noexcept : kind(its_kind), id(its_id) {}
@@ -103,6 +104,24 @@ struct Stream final : Object {
   std::size_t receive_bytes = 0;
   OperationId receiving = 0;
   OperationId sending = 0;
+};
+
+// A datagram socket. Each datagram takes a time of its own, so they overtake each other.
+struct DatagramSocket final : Object {
+  static constexpr ObjectKind kKind = ObjectKind::datagrams;
+  explicit DatagramSocket(ObjectId its_id) noexcept : Object(kKind, its_id) {}
+
+  struct Datagram {
+    Address from;
+    std::vector<std::byte> bytes;
+  };
+
+  Address local;
+  std::optional<Address> peer;    // connected
+  std::deque<Datagram> incoming;  // that have arrived
+  std::size_t incoming_bytes = 0;
+  std::size_t receive_bytes = 0;  // more are lost
+  std::deque<OperationId> receiving;
 };
 
 struct OpenFile final : Object {

@@ -26,6 +26,8 @@ const char* name_of(OperationKind kind) noexcept {
       return "send";
     case OperationKind::send_message:
       return "send_message";
+    case OperationKind::receive_message:
+      return "receive_message";
     case OperationKind::shutdown:
       return "shutdown";
     case OperationKind::open:

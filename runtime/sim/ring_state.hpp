@@ -27,6 +27,7 @@ enum class OperationKind : std::uint8_t {
   receive,
   send,
   send_message,
+  receive_message,
   shutdown,
   open,
   read,
@@ -52,6 +53,7 @@ struct Operation {
     std::byte* into = nullptr;  // receive, read, peer_address
     const std::byte* from;      // send, write
     const msghdr* message;      // send_message
+    msghdr* message_into;       // receive_message
     const Address* address;     // connect
     const char* path;           // open, stat_path
   };

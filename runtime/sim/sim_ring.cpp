@@ -184,6 +184,17 @@ Result<void> Ring::bind_source(Descriptor, const Address&) noexcept {
   return fail(ErrorCode::unsupported);
 }
 
+Result<Descriptor> Ring::open_datagram(const Address& address,
+                                       const DatagramOptions& options) noexcept {
+  ++impl_->counters.system_calls;
+  return impl_->world.kernel().open_datagram(address, options);
+}
+
+Result<void> Ring::connect_datagram(Descriptor socket, const Address& peer) noexcept {
+  ++impl_->counters.system_calls;
+  return impl_->world.kernel().connect_datagram(*impl_, socket, peer);
+}
+
 Result<Address> Ring::local_address(Descriptor socket) noexcept {
   return impl_->world.kernel().local_address(*impl_, socket);
 }
@@ -243,6 +254,10 @@ void Ring::send_message(Descriptor socket, const msghdr* message, Token token) n
   for (std::size_t i = 0; i < message->msg_iovlen; ++i) {
     operation.bytes += message->msg_iov[i].iov_len;
   }
+}
+
+void Ring::receive_message(Descriptor socket, msghdr* message, Token token) noexcept {
+  impl_->prepare(OperationKind::receive_message, socket, token).message_into = message;
 }
 
 void Ring::shutdown(Descriptor socket, int how, Token token) noexcept {

@@ -116,6 +116,25 @@ Result<void> bind_source(Descriptor socket, const Address& source) noexcept {
   return {};
 }
 
+Result<Descriptor> open_datagram(const Address& address, const DatagramOptions& options) noexcept {
+  const int family = address.family();
+  const int fd = ::socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return last_error();
+  const bool is_ip = family != AF_UNIX;
+  if ((is_ip && options.reuse_port && !set(fd, SOL_SOCKET, SO_REUSEPORT, 1)) ||
+      (is_ip && options.broadcast && !set(fd, SOL_SOCKET, SO_BROADCAST, 1)) ||
+      (family == AF_INET6 && !set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) ||
+      ::bind(fd, address.raw(), address.raw_bytes()) != 0) {
+    return close_with_last_error(fd);
+  }
+  return Descriptor{.number = fd, .direct = false};
+}
+
+Result<void> connect_datagram(Descriptor socket, const Address& peer) noexcept {
+  if (::connect(socket.number, peer.raw(), peer.raw_bytes()) != 0) return last_error();
+  return {};
+}
+
 Result<Descriptor> listen(const Address& address, const ListenOptions& options) noexcept {
   const int family = address.family();
   if (family == AF_UNIX) remove_stale_socket_file(address);

@@ -8,6 +8,8 @@
 
 namespace corelane::runtime::sockets {
 
+Result<Descriptor> open_datagram(const Address& address, const DatagramOptions& options) noexcept;
+Result<void> connect_datagram(Descriptor socket, const Address& peer) noexcept;
 Result<Descriptor> listen(const Address& address, const ListenOptions& options) noexcept;
 Result<Descriptor> open_stream(int family) noexcept;
 Result<void> bind_source(Descriptor socket, const Address& source) noexcept;

@@ -301,6 +301,13 @@ Result<Descriptor> Ring::open_socket(int family) noexcept {
 Result<void> Ring::bind_source(Descriptor socket, const Address& source) noexcept {
   return sockets::bind_source(socket, source);
 }
+Result<Descriptor> Ring::open_datagram(const Address& address,
+                                       const DatagramOptions& options) noexcept {
+  return sockets::open_datagram(address, options);
+}
+Result<void> Ring::connect_datagram(Descriptor socket, const Address& peer) noexcept {
+  return sockets::connect_datagram(socket, peer);
+}
 Result<Address> Ring::local_address(Descriptor socket) noexcept {
   return sockets::local_address(socket);
 }
@@ -372,6 +379,12 @@ void Ring::send(Descriptor socket, std::span<const std::byte> bytes, Token token
 void Ring::send_message(Descriptor socket, const msghdr* message, Token token) noexcept {
   io_uring_sqe* sqe = impl_->entry(token);
   io_uring_prep_sendmsg(sqe, socket.number, message, MSG_NOSIGNAL | MSG_WAITALL);
+  Impl::finish(sqe, token, socket);
+}
+
+void Ring::receive_message(Descriptor socket, msghdr* message, Token token) noexcept {
+  io_uring_sqe* sqe = impl_->entry(token);
+  io_uring_prep_recvmsg(sqe, socket.number, message, 0);
   Impl::finish(sqe, token, socket);
 }
 

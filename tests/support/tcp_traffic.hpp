@@ -88,7 +88,16 @@ inline runtime::Task<std::optional<runtime::Error>> read_part(net::TcpStream& st
                                                               Traffic& traffic) {
   const auto patience = static_cast<runtime::Nanoseconds>(1 + random.below(200'000));
   std::optional<runtime::Error> why;
-  switch (random.below(5)) {
+  switch (random.below(6)) {
+    case 3: {
+      const auto more = co_await runtime::with_timeout(patience, stream.wait_for_more());
+      if (!more) why = more.error();
+      const std::span<const std::byte> bytes = stream.unread();
+      const std::size_t used = random.below(bytes.size() + 1);
+      traffic.look_at(bytes.first(used));
+      stream.consume(used);
+      break;
+    }
     case 0: {
       const auto bytes = co_await runtime::with_timeout(patience, stream.read_some());
       if (bytes) traffic.look_at(bytes->bytes());

@@ -76,7 +76,7 @@ TEST(TcpInput, GivesItsBytesOnceAndInOrderHoweverTheyAreAskedFor) {
     for (int step = 0; step < 20'000; ++step) {
       EXPECT_EQ(input.bytes(), model.size());
       const std::size_t most = 1 + random.below(40);
-      switch (random.below(6)) {
+      switch (random.below(7)) {
         case 0:
         case 1: {
           std::string text;
@@ -112,6 +112,15 @@ TEST(TcpInput, GivesItsBytesOnceAndInOrderHoweverTheyAreAskedFor) {
           const std::size_t count = std::min(most, model.size());
           EXPECT_EQ(text_of(input.view(count)), model.substr(0, count));
           model.erase(0, count);
+          break;
+        }
+        case 5: {
+          EXPECT_EQ(text_of(input.unread()), model);
+          EXPECT_EQ(input.seen(), model.size());
+          const std::size_t count = std::min(most, model.size());
+          input.consume(count);
+          model.erase(0, count);
+          EXPECT_EQ(input.seen(), model.size());
           break;
         }
         default: {

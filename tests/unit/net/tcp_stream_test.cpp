@@ -149,6 +149,24 @@ TEST(TcpStream, ReadUntilTakesNothingWhenItsLimitIsPassed) {
   });
 }
 
+TEST(TcpStream, ReadUntilFindsADelimiterThatComesInParts) {
+  with_pair(tiny(), [](TcpPair& pair) -> Task<void> {
+    TaskGroup group("send");
+    group.spawn(
+        "send",
+        [](TcpStream* stream) -> Task<void> {
+          for (const char byte : std::string_view{"one\r\r\ntwo"}) {
+            EXPECT_TRUE(co_await stream->write_all(std::string_view{&byte, 1}));
+            co_await sleep_for(kMillisecond);
+          }
+        },
+        &pair.client);
+    const auto found = co_await pair.server.read_until("\r\n", 100);
+    EXPECT_EQ(found ? *found : "?", "one\r\r\n");
+    co_await group.join();
+  });
+}
+
 // More than an unread input holds.
 TEST(TcpStream, ReadUntilWaitsForAsMuchAsItMayHold) {
   with_pair({}, [](TcpPair& pair) -> Task<void> {
@@ -163,6 +181,23 @@ TEST(TcpStream, ReadUntilWaitsForAsMuchAsItMayHold) {
     EXPECT_TRUE(line);
     EXPECT_EQ(line ? line->size() : 0, 1'000'000u);
     co_await group.join();
+  });
+}
+
+TEST(TcpStream, AParserSeesWhatCameWhileItWaitedForSomethingElse) {
+  with_pair(tiny(), [](TcpPair& pair) -> Task<void> {
+    EXPECT_TRUE(co_await pair.client.write_all("one tw"));
+    EXPECT_TRUE(co_await pair.server.wait_for_more());
+    while (pair.server.unread_bytes() < 6) co_await Yield{};
+    EXPECT_EQ(as_text(pair.server.unread()), "one tw");
+    EXPECT_TRUE(co_await pair.client.write_all("o three"));
+    while (pair.server.unread_bytes() < 13) co_await Yield{};
+    pair.server.consume(4);
+    EXPECT_TRUE(co_await pair.server.wait_for_more());
+    EXPECT_EQ(as_text(pair.server.unread()), "two three");
+    pair.server.consume(9);
+    pair.client.shutdown_send();
+    EXPECT_EQ((co_await pair.server.wait_for_more()).error().code, ErrorCode::end_of_file);
   });
 }
 
@@ -337,9 +372,12 @@ TEST(TcpStream, AResetEndsReadersAndWritersWithItsErrno) {
           *failed = true;
         },
         &pair.client, &write_failed);
-    // Its kernel has bytes that nobody read by then.
-    while (pair.client.queued_bytes() == 0) co_await Yield{};
-    co_await sleep_for(5 * kMillisecond);
+    // Until nothing moves any more: the server's kernel has bytes that nobody read.
+    while (!pair.server.stream()->receiving_paused()) co_await Yield{};
+    for (std::size_t before = 0; before == 0 || before != pair.client.queued_bytes();) {
+      before = pair.client.queued_bytes();
+      co_await sleep_for(10 * kMillisecond);
+    }
     pair.server.abort();
     Error why{};
     co_await read_all(pair.client, &why);
