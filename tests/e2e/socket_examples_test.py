@@ -97,14 +97,16 @@ class SocketExamples(unittest.TestCase):
 
     def test_the_resp_server_keeps_what_is_set_on_one_core_and_on_two(self):
         for cores in '1', '2':
-            with self.subTest(cores=cores), Program(RESP, '127.0.0.1:0' if cores == '1' else free_address(), cores) as server:
+            address = '127.0.0.1:0' if cores == '1' else free_address()
+            with self.subTest(cores=cores), Program(RESP, address, cores) as server:
                 with server.connect() as peer:
                     commands = [b'*1\r\n$4\r\nPING\r\n']
                     expected = [b'+PONG\r\n']
                     for i in range(100):
                         key, value = b'key%d' % i, b'v' * (i * 37)
-                        commands.append(b'*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n' % (len(key), key, len(value), value))
-                        commands.append(b'*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n' % (len(key), key))
+                        words = b'$%d\r\n%s\r\n' % (len(key), key)
+                        commands.append(b'*3\r\n$3\r\nSET\r\n%s$%d\r\n%s\r\n' % (words, len(value), value))
+                        commands.append(b'*2\r\n$3\r\nGET\r\n' + words)
                         expected += [b'+OK\r\n', b'$%d\r\n%s\r\n' % (len(value), value)]
                     commands.append(b'*2\r\n$3\r\nGET\r\n$7\r\nmissing\r\n*1\r\n$3\r\nFOO\r\n')
                     expected.append(b'$-1\r\n-ERR unknown command\r\n')

@@ -150,7 +150,7 @@ Task<void> run_direct(Exchange* exchange) {
   co_await group.join();
 }
 
-// A reset that cuts a send in the middle takes the error away from the receive, which then brings 0.
+// A reset that cuts a send in the middle takes the error from the receive, which then brings 0.
 TEST(SimTcp, AStreamThatIsCutDoesNotLookWholeOver300Seeds) {
   std::size_t broken = 0;
   for (const std::uint64_t seed : sim::seeds(1, 300)) {

@@ -184,7 +184,8 @@ int main(int argc, char** argv) {
   const auto address = runtime::Address::parse(argc > 1 ? argv[1] : "127.0.0.1:6380");
   if (!address) return 2;
   runtime::RuntimeOptions options;
-  options.cores = static_cast<CoreId>(argc > 2 ? std::atoi(argv[2]) : 1);
+  const std::string_view cores = argc > 2 ? argv[2] : "1";
+  std::from_chars(cores.data(), cores.data() + cores.size(), options.cores);
   runtime::Runtime runtime(options);
   return runtime.run([&] { return serve(*address); }).value_or(1);
 }
