@@ -278,7 +278,7 @@ void Kernel::request_cancel(RingState& ring, const Operation& request) {
   // Several operations may have one token: cancels the oldest, or all of them.
   std::ranges::sort(found, {}, [](OperationId id) { return id >> 32; });
   const bool all = request.flags != 0;
-  if (!all && found.size() > 1) found.resize(1);
+  if (!all && found.size() > 1) found.erase(found.begin() + 1, found.end());
   bool any = false;
   for (const OperationId id : found) {
     Operation* operation = find_operation(id);
