@@ -231,8 +231,9 @@ endif()
         (folder / 'meson.build').write_text(of_guide('meson') + '''
 executable('net_echo', 'net_echo.cpp', dependencies: dependency('corelane-net', fallback: 'corelane'))
 ''', encoding='utf-8')
-        # Without debug information the compiler cache serves.
-        call(['meson', 'setup', 'build', '--buildtype', 'plain', '--warnlevel', '3', '--werror'], cwd=folder,
+        # The fallback, whatever is installed. Without debug information the compiler cache serves.
+        call(['meson', 'setup', 'build', '--wrap-mode', 'forcefallback', '--buildtype', 'plain', '--warnlevel', '3',
+              '--werror'], cwd=folder,
              env={**os.environ, 'CXX': ' '.join([*CCACHE, 'clang++-19']), 'CC': 'clang-19'})
         asked = json.loads(call(['meson', 'introspect', '--dependencies', 'build'], cwd=folder))
         self.assertEqual({entry['name'] for entry in asked if not entry['name'].startswith('corelane')},
