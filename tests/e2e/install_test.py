@@ -96,8 +96,7 @@ def of_guide(language):
 def prefix():
     """Installs, once. From then on pkg-config and programs find it."""
     fresh(STAGE)
-    shared = any((pathlib.Path(BUILD) / 'tools/packaging/install').glob('*.so'))
-    call(['meson', 'install', '-C', BUILD, '--no-rebuild', '--tags', 'devel,runtime' if shared else 'devel'],
+    call(['meson', 'install', '-C', BUILD, '--no-rebuild', '--tags', 'devel'],
          env={**os.environ, 'DESTDIR': str(STAGE)})
     config = next(STAGE.rglob('corelane-runtime.pc'))
     os.environ['PKG_CONFIG_PATH'] = str(config.parent)
