@@ -7,12 +7,12 @@
 #include <string_view>
 #include <utility>
 
+#include "net/connect_race.hpp"
 #include "protocol/frame.hpp"
 #include "runtime/await.hpp"
 #include "runtime/combine.hpp"
 #include "runtime/core.hpp"
 #include "tools/client_output.hpp"
-#include "tools/connect_race.hpp"
 
 namespace corelane::tools {
 
@@ -33,7 +33,7 @@ net::NetworkOptions network_options() {
   options.medium_buffers = 16;
   options.large_buffers = 4;
   options.queued_bytes_max = Client::kQueuedBytesMax;
-  options.streams_max = 2 * kAddressesMax;  // attempts to connect, and those that are closing
+  options.streams_max = 2 * net::kAddressesMax;  // attempts to connect, and those that are closing
   options.direct_descriptors = false;
   return options;
 }
@@ -92,8 +92,10 @@ Client::~Client() {
 Task<Result<void>> Client::connect(const ServerUrl& url, std::vector<runtime::Address> addresses) {
   RT_ASSERT(!is_open_);
   is_websocket_ = url.is_websocket;
-  Attempt attempt = [this, &url](runtime::Address address) { return connect_to(address, url); };
-  co_return co_await race(std::move(addresses), std::move(attempt));
+  net::Attempt attempt = [this, &url](runtime::Address address) {
+    return connect_to(address, url);
+  };
+  co_return co_await net::race(std::move(addresses), std::move(attempt));
 }
 
 Task<Result<void>> Client::connect_to(runtime::Address address, const ServerUrl& url) {

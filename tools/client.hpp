@@ -69,7 +69,7 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  // Connects to the first of the addresses that answers (tools/connect_race.hpp); the WebSocket
+  // Connects to the first of the addresses that answers (net/connect_race.hpp); the WebSocket
   // handshake is part of answering. Errors: those of ws::Endpoint::connect for one of them.
   runtime::Task<runtime::Result<void>> connect(const ServerUrl& url,
                                                std::vector<runtime::Address> addresses);

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "tools/connect_race.hpp"
+#include "net/connect_race.hpp"
 #include "tools/exit_code.hpp"
 #include "tools/host_limits.hpp"
 
@@ -61,9 +61,9 @@ Task<Result<void>> connect(Client& client, const ServerUrl& url, Resolver resolv
     auto answer = co_await look_up(url.name, std::move(resolver));
     if (!answer) co_return runtime::Unexpected{answer.error()};
     progress.answer = std::move(*answer);
-    addresses = interleave_families(progress.answer.addresses);
+    addresses = net::interleave_families(progress.answer.addresses);
     if (addresses.empty()) co_return runtime::fail(ErrorCode::invalid_argument);
-    if (addresses.size() > kAddressesMax) addresses.resize(kAddressesMax);
+    if (addresses.size() > net::kAddressesMax) addresses.resize(net::kAddressesMax);
     for (runtime::Address& address : addresses) address.set_port(url.port);
   }
   progress.stage = Stage::connecting;

@@ -1,7 +1,5 @@
 #include "tools/name_lookup.hpp"
 
-#include <fmt/core.h>
-#include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
@@ -75,22 +73,6 @@ int start_thread(const std::shared_ptr<Question>& question) {
 
 }  // namespace
 
-NameAnswer ask_name_service(const std::string& name) {
-  addrinfo hints{};
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  NameAnswer answer;
-  answer.error = getaddrinfo(name.c_str(), nullptr, &hints, &found);
-  if (answer.error == EAI_SYSTEM) answer.system_error = errno;
-  if (answer.error != 0) return answer;
-  for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
-    answer.addresses.push_back(runtime::Address::from_raw(one->ai_addr, one->ai_addrlen));
-  }
-  freeaddrinfo(found);
-  return answer;
-}
-
 Task<Result<NameAnswer>> look_up(std::string name, Resolver resolver) {
   const auto question = std::make_shared<Question>(std::move(name), std::move(resolver));
   if (const int error = start_thread(question); error != 0) {
@@ -111,23 +93,6 @@ Task<Result<NameAnswer>> look_up(std::string name, Resolver resolver) {
 
 bool look_up_abandoned() noexcept {
   return is_abandoned;
-}
-
-std::string describe(const NameAnswer& answer) {
-  switch (answer.error) {
-    case 0:
-    case EAI_NONAME:
-    case EAI_NODATA:
-    case EAI_ADDRFAMILY:
-      return "the name is not known";
-    case EAI_AGAIN:
-      return "the name service gives no answer (see /etc/resolv.conf)";
-    case EAI_SYSTEM:
-      return "the name service cannot be asked: " +
-             runtime::describe(runtime::Error::from_errno(answer.system_error));
-    default:
-      return fmt::format("the name service gives no address: {}", gai_strerror(answer.error));
-  }
 }
 
 }  // namespace corelane::tools

@@ -17,15 +17,19 @@
 #include <mutex>
 #include <vector>
 
+#include "net/connect_race.hpp"
+#include "net/tcp.hpp"
 #include "runtime/await.hpp"
 #include "runtime/combine.hpp"
 #include "tests/support/on_cores.hpp"
-#include "tools/connect_race.hpp"
 #include "tools/exit_code.hpp"
 
 namespace corelane::tools {
 namespace {
 
+using net::Attempt;
+using net::interleave_families;
+using net::race;
 using runtime::Address;
 using runtime::Error;
 using runtime::ErrorCode;
@@ -287,6 +291,29 @@ TEST(Connecting, finds_the_address_that_answers_behind_one_that_does_not) {
       });
   EXPECT_FALSE(outcome.failure) << outcome.failure->text;
   ::close(listening);
+}
+
+// --- Several on one core
+
+// Each had a network of its own, and a second one on a core ended the process.
+TEST(Client, shares_the_network_of_its_core_with_others) {
+  tests::run_on_cores(1, []() -> Task<void> {
+    auto listener = net::TcpListener::listen(*Address::parse("127.0.0.1:0"));
+    const Address address = *listener->address();
+    const ServerUrl url = url_of(fmt::format("tcp://{}", address.text()));
+    Client one;
+    Client other;
+    for (Client* client : {&one, &other}) {
+      EXPECT_TRUE(co_await client->connect(url, std::vector<Address>(1, address)));
+    }
+    co_await one.close(kShort);
+    // The end of one is not the end of the others.
+    EXPECT_TRUE(other.is_open());
+    auto stream = co_await net::TcpStream::connect(address);
+    EXPECT_TRUE(stream);
+    co_await other.close(kShort);
+    EXPECT_EQ(net::Network::local().counters().refused, 0u);
+  });
 }
 
 }  // namespace
