@@ -102,10 +102,9 @@ Task<T> as_task(Task<T>&& task) noexcept {
   return std::move(task);
 }
 template <class A>
-  requires(!IsTask<std::remove_cvref_t<A>>::value)
+  requires(Awaitable<std::remove_cvref_t<A>> && !IsTask<std::remove_cvref_t<A>>::value)
 Task<AwaitResult<std::remove_cvref_t<A>>> as_task(A&& awaitable) {
   using Own = std::remove_cvref_t<A>;
-  static_assert(Awaitable<Own>, "this is neither a task nor anything else that can be awaited");
   static_assert(std::is_constructible_v<Own, A&&>,
                 "this cannot be moved: await it in a task of its own");
   return await_it<Own>(std::forward<A>(awaitable));

@@ -10,13 +10,15 @@
 // awaiting core and in its scope, and all have ended when the co_await ends. A task of void
 // contributes std::monostate.
 //
-// Exceptions: when all have ended, when_all throws that of the first task in order that threw;
-// when_any that of the task that ended first, or else, for there is no value of it, that of the
-// first in order; try_all that of the task that failed first. Those of the others are dropped.
+// Exceptions: when all have ended, when_all throws the exception of the first task in order that
+// threw, when_any that of the task that ended first, try_all that of the task that failed first.
+// The exceptions of the other tasks are dropped. A loser of when_any that throws has no value: a
+// submit_to that is given up throws Cancelled, for example.
 
 #include <coroutine>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <optional>
 #include <tuple>
 #include <type_traits>
@@ -59,6 +61,29 @@ std::vector<NonVoid<T>> take_values(std::vector<Task<T>>& tasks) {
   return values;
 }
 
+// The values of the tasks that returned, as optionals; the exceptions of the others are dropped.
+template <class T>
+using Optional = std::optional<std::conditional_t<
+    std::is_reference_v<T>, std::reference_wrapper<std::remove_reference_t<T>>, NonVoid<T>>>;
+template <class T>
+Optional<T> take_if_returned(Task<T>& task) {
+  if (const std::exception_ptr dropped = task.take_exception()) [[unlikely]]
+    return std::nullopt;
+  return Optional<T>{take_value(task)};
+}
+template <class... Ts>
+std::tuple<Optional<Ts>...> take_returned(std::tuple<Task<Ts>...>& tasks) {
+  return std::apply(
+      [](auto&... task) { return std::tuple<Optional<Ts>...>{take_if_returned(task)...}; }, tasks);
+}
+template <class T>
+std::vector<Optional<T>> take_returned(std::vector<Task<T>>& tasks) {
+  std::vector<Optional<T>> values;
+  values.reserve(tasks.size());
+  for (Task<T>& task : tasks) values.push_back(take_if_returned(task));
+  return values;
+}
+
 // What a task of a Result gives when it has not failed.
 template <class T>
 using Succeeded = NonVoid<typename IsResult<T>::Value>;
@@ -86,18 +111,33 @@ std::vector<Succeeded<T>> take_successes(std::vector<Task<T>>& tasks) {
   return values;
 }
 
-// Takes the exceptions of all tasks and throws one of them, if there is one: that of the task with
-// this index, or else the first.
+// Takes the exceptions of all tasks and throws the first one in order, if there is one.
 template <class Tasks>
-void throw_one(Tasks& tasks, std::size_t preferred) {
+void throw_first(Tasks& tasks) {
   std::exception_ptr thrown;
-  for_each_task(tasks, [&](auto& task, std::size_t index) {
+  for_each_task(tasks, [&](auto& task, std::size_t) {
     if (std::exception_ptr other = task.take_exception()) [[unlikely]] {
-      if (!thrown || index == preferred) thrown = std::move(other);
+      if (!thrown) thrown = std::move(other);
     }
   });
   if (thrown) [[unlikely]]
     std::rethrow_exception(thrown);
+}
+
+// If the task with this index threw, takes the exceptions of all tasks and throws its exception.
+template <class Tasks>
+void throw_of(Tasks& tasks, std::size_t thrower) {
+  bool has_thrown = false;
+  for_each_task(tasks, [&](auto& task, std::size_t index) {
+    if (index == thrower) has_thrown = task.threw();
+  });
+  if (!has_thrown) return;
+  std::exception_ptr thrown;
+  for_each_task(tasks, [&](auto& task, std::size_t index) {
+    std::exception_ptr other = task.take_exception();
+    if (index == thrower) thrown = std::move(other);
+  });
+  std::rethrow_exception(thrown);
 }
 
 // Takes the outcomes of all tasks, of which one has failed: throws its exception, or returns its
@@ -228,7 +268,7 @@ class [[nodiscard]] WhenAll final : public Joining<JoinMode::all, Tasks> {
  public:
   using Joining<JoinMode::all, Tasks>::Joining;
   auto await_resume() {
-    throw_one(this->tasks(), 0);
+    throw_first(this->tasks());
     return take_values(this->tasks());
   }
 };
@@ -247,11 +287,12 @@ class [[nodiscard]] TryAll final : public Joining<JoinMode::fail_fast, Tasks> {
   }
 };
 
-// All children have ended; `index` names the first that did.
+// All children have ended; `index` names the first that did. Its value is there; another task's is
+// empty if the task threw.
 template <class Values>
 struct AnyOf {
   std::size_t index;
-  Values values;  // a tuple, or a vector
+  Values values;  // a tuple, or a vector, of optionals
 };
 
 template <class Tasks>
@@ -260,9 +301,9 @@ class [[nodiscard]] WhenAny final : public Joining<JoinMode::any, Tasks> {
   using Joining<JoinMode::any, Tasks>::Joining;
   auto await_resume() {
     const std::size_t winner = this->finish();
-    throw_one(this->tasks(), winner);
-    using Values = decltype(take_values(this->tasks()));
-    return AnyOf<Values>{winner, take_values(this->tasks())};
+    throw_of(this->tasks(), winner);
+    using Values = decltype(take_returned(this->tasks()));
+    return AnyOf<Values>{winner, take_returned(this->tasks())};
   }
 };
 
@@ -277,6 +318,10 @@ auto join_of_range(std::vector<Task<T>> tasks) {
   return Kind<std::vector<Task<T>>>{std::move(tasks), count};
 }
 
+// No std::vector holds references: such tasks return pointers, or are awaited as a list.
+template <class T>
+concept KeptInAVector = !std::is_reference_v<T>;
+
 // A named task is moved in.
 template <class A>
 concept AwaitableAndMoved = Awaitable<A> && !std::is_lvalue_reference_v<A>;
@@ -290,7 +335,7 @@ template <detail::AwaitableAndMoved... As>
   return detail::join_of<detail::WhenAll>(std::forward<As>(awaitables)...);
 }
 // The same for any number of tasks: a vector of their values, in order.
-template <class T>
+template <detail::KeptInAVector T>
 [[nodiscard]] auto when_all(std::vector<Task<T>> tasks) {
   return detail::join_of_range<detail::WhenAll>(std::move(tasks));
 }
@@ -303,12 +348,13 @@ template <detail::AwaitableAndMoved... As>
 [[nodiscard]] auto try_all(As&&... awaitables) {
   return detail::join_of<detail::TryAll>(std::forward<As>(awaitables)...);
 }
-template <class T>
+template <detail::KeptInAVector T>
 [[nodiscard]] auto try_all(std::vector<Task<T>> tasks) {
   return detail::join_of_range<detail::TryAll>(std::move(tasks));
 }
 
-// Cancels the others when the first has ended, and waits for the ends of all: {index, values}.
+// Cancels the others when the first has ended, and waits for the ends of all: {index, values}. Each
+// value is an optional, empty if a loser threw.
 template <detail::AwaitableAndMoved... As>
   requires(sizeof...(As) > 0)
 [[nodiscard]] auto when_any(As&&... awaitables) {

@@ -215,14 +215,14 @@ class [[nodiscard]] Task {
   using Handle = std::coroutine_handle<promise_type>;
 
   explicit Task(Handle handle) noexcept : handle_(handle) {}
-  Task(Task&& other) noexcept : handle_(other.handle_), started_(other.started_) { other.leave(); }
+  Task(Task&& other) noexcept : handle_(other.handle_), state_(other.state_) { other.leave(); }
   Task& operator=(Task&& other) noexcept {
     if (this == &other) return *this;
     this->~Task();
     return *::new (static_cast<void*>(this)) Task(std::move(other));
   }
   ~Task() {
-    RT_ASSERT(!started_ || handle_.done());
+    RT_ASSERT(state_ != State::started || handle_.done());
     handle_.destroy();
   }
 
@@ -243,11 +243,10 @@ class [[nodiscard]] Task {
   Awaiter operator co_await() & noexcept { return Awaiter{*this}; }
 
   // For what builds on tasks (when_all, groups): starts it in `scope`; `continuation` is resumed
-  // when it finishes later. Returns true if it has finished already, and then resumes nobody.
+  // when it finishes later. Returns true if it has finished already: then it resumes nothing.
   bool start(CancelScope* scope, std::coroutine_handle<> continuation) noexcept {
-    RT_ASSERT(!started_);
-    RT_DEBUG_ASSERT(handle_ != nobody());
-    started_ = true;
+    RT_ASSERT(state_ == State::fresh);
+    state_ = State::started;
     handle_.promise().scope = scope;
     handle_.resume();
     if (handle_.done()) return true;
@@ -268,17 +267,21 @@ class [[nodiscard]] Task {
   }
 
  private:
+  enum class State : std::uint8_t { fresh, started, moved };
+
   // The handle of a task that was moved: a coroutine that does nothing when it is destroyed, so
   // that the destructor has nothing to look for.
-  static Handle nobody() noexcept { return Handle::from_address(std::noop_coroutine().address()); }
+  static Handle moved_from() noexcept {
+    return Handle::from_address(std::noop_coroutine().address());
+  }
   void leave() noexcept {
-    RT_ASSERT(!started_ || handle_.done());
-    handle_ = nobody();
-    started_ = false;
+    RT_ASSERT(state_ != State::started || handle_.done());
+    handle_ = moved_from();
+    state_ = State::moved;
   }
 
   Handle handle_;
-  bool started_ = false;
+  State state_ = State::fresh;
 };
 
 namespace detail {

@@ -68,7 +68,6 @@ class WithDeadline {
     // Before the task works: that is part of its time.
     const Nanoseconds deadline = after(Core::current().ring().now(), duration_.nanoseconds());
     if (task_.start(&*scope_, parent)) return false;
-    suspended_ = true;
     if (deadline != kNever) Core::current().timers().add(timer_, deadline);
     return true;
   }
@@ -77,7 +76,7 @@ class WithDeadline {
     Ended ended = Ended::in_time;
     if (timed_out_) {
       ended = Ended::timed_out;
-    } else if (suspended_ && scope_->cancelled()) {
+    } else if (scope_->cancelled()) {
       ended = Ended::cancelled;
     }
     scope_.reset();
@@ -98,7 +97,6 @@ class WithDeadline {
   Task<T>& task_;
   Duration duration_;
   Outer outer_;
-  bool suspended_ = false;
   bool timed_out_ = false;
   OwnTimer timer_;
   std::optional<CancelScope> scope_;
@@ -143,7 +141,7 @@ template <class T>
   return detail::end_by<T>(duration, std::move(task), detail::WithDeadline<T>::Outer::inherited);
 }
 // The same for what is awaited like a task but is none: submit_to, sleep_for.
-template <class A>
+template <Awaitable A>
   requires(!detail::IsTask<A>::value)
 [[nodiscard]] auto with_timeout(Duration duration, A awaitable) {
   return with_timeout(duration, detail::as_task(std::move(awaitable)));
@@ -155,7 +153,7 @@ template <class T>
 [[nodiscard]] Task<typename detail::TimeoutResult<T>::Type> shield(Duration at_most, Task<T> task) {
   return detail::end_by<T>(at_most, std::move(task), detail::WithDeadline<T>::Outer::none);
 }
-template <class A>
+template <Awaitable A>
   requires(!detail::IsTask<A>::value)
 [[nodiscard]] auto shield(Duration at_most, A awaitable) {
   return shield(at_most, detail::as_task(std::move(awaitable)));

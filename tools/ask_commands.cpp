@@ -171,10 +171,10 @@ Task<int> sub(const Talk& talk, const SubSettings& settings) {
   bool is_subscribed = false;
   const auto any = co_await runtime::when_any(print_events(talk, settings, is_subscribed),
                                               stay_subscribed(talk, settings, is_subscribed));
-  const auto& printed = std::get<0>(any.values);
+  const auto& printed = std::get<0>(any.values).value();
   if (printed) co_return kExitOk;
   // If the connection ends while it subscribes, both notice.
-  const int subscribing = std::get<1>(any.values);
+  const int subscribing = std::get<1>(any.values).value();
   co_return subscribing != kCancelled ? subscribing : talk.tell_failure(printed.error());
 }
 

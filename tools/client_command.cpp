@@ -98,12 +98,12 @@ Task<int> run_and_finish(Talk& talk, const ClientBody& body,
   }
   const auto ended = co_await runtime::when_any(connect_and_run(talk, body), until_signal(signals),
                                                 talk.out.until_failed());
-  const int code = std::get<0>(ended.values);
-  const auto& awaited = std::get<1>(ended.values);
+  const int code = std::get<0>(ended.values).value();
+  const auto& awaited = std::get<1>(ended.values).value();
   int signal = awaited ? *awaited : 0;
   const auto finished =
       co_await runtime::when_any(finish(talk, code, signal != 0), until_signal(signals));
-  const auto& late = std::get<1>(finished.values);
+  const auto& late = std::get<1>(finished.values).value();
   if (signal == 0 && late) signal = *late;
   if (!awaited) {
     // The same limit may have been in the way of the command itself, which has told then.

@@ -50,8 +50,8 @@ int Talk::tell_unreadable() const {
 
 Task<int> Talk::while_welcome(Task<int>&& command) const {
   auto any = co_await runtime::when_any(std::move(command), client.event());
-  const int code = std::get<0>(any.values);
-  runtime::Result<Incoming>& news = std::get<1>(any.values);
+  const int code = std::get<0>(any.values).value();
+  runtime::Result<Incoming>& news = std::get<1>(any.values).value();
   // An Error that came before the command's end, or together with its last answer.
   std::optional<Incoming> refusal;
   if (news) {

@@ -75,6 +75,20 @@ TEST(Task, MayBeCollectedAndEachIsDestroyedOnce) {
   });
 }
 
+void awaits_a_moved_task() {
+  run_on_cores(1, []() -> Task<void> {
+    Task<int> first = []() -> Task<int> { co_return 1; }();
+    Task<int> second = std::move(first);
+    co_await second;
+    co_await first;  // NOLINT(bugprone-use-after-move): the mistake
+  });
+}
+
+TEST(Task, ThatWasMovedEndsTheProcessWhenItIsAwaited) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(awaits_a_moved_task(), "assertion failed: state_ == State::fresh");
+}
+
 Task<std::string&> finds(std::vector<std::string>& in, std::size_t index, bool waits) {
   if (waits) co_await sleep_for(kMicrosecond);
   co_return in.at(index);
@@ -97,6 +111,8 @@ TEST(Task, OfAReferenceGivesTheThingItself) {
     auto [first, second] = co_await when_all(finds(texts, 0, true), finds(texts, 1, false));
     EXPECT_EQ(&first, &texts[0]);
     EXPECT_EQ(&second, &texts[1]);
+    const auto any = co_await when_any(finds(texts, 1, false), sleep_for(3600 * kSecond));
+    EXPECT_EQ(&std::get<0>(any.values)->get(), &texts[1]);
     const auto in_time = co_await with_timeout(kSecond, finds(texts, 1, true));
     EXPECT_TRUE(in_time && &in_time->get() == &texts[1]);
   });

@@ -123,7 +123,7 @@ TEST(LineInput, that_shares_its_pipe_holds_nobody) {
     };
     const auto first = [](LineInput& a, LineInput& b) -> Task<std::string> {
       auto any = co_await runtime::when_any(a.next_line(), b.next_line());
-      auto& line = any.index == 0 ? std::get<0>(any.values) : std::get<1>(any.values);
+      auto& line = any.index == 0 ? *std::get<0>(any.values) : *std::get<1>(any.values);
       co_return line && *line ? **line : "";
     };
     const auto both = co_await runtime::when_all(first(one, other), write_late(pipe));
