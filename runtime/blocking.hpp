@@ -2,8 +2,9 @@
 // Calls that block (a library's, getaddrinfo, a file system without io_uring) on a few threads that
 // are no cores:
 //
-//   const auto addresses = co_await blocking([name] { return look_up(name); });
-//   const auto soon = co_await with_timeout(kSecond, blocking([name] { return look_up(name); }));
+//   auto function = [name] { return look_up(name); };   // owns its string, so it is named: g++ 12
+//   const auto addresses = co_await blocking(function);
+//   const auto soon = co_await with_timeout(kSecond, blocking(std::move(function)));
 //
 // The result, or an exception, comes back to the calling core. The wait can be cancelled, like a
 // wait in submit_to (runtime/submit.hpp). After a cancel, a started function still runs to its end,

@@ -12,10 +12,18 @@
 // It is lazy, belongs to one core, and runs only within next(), in the scope of the coroutine that
 // awaits it. It may be destroyed before its end between two calls of next(); then it is unwound at
 // its co_yield. What its body throws, next() throws. The frame comes from the core's free lists.
+//
+// Each next() may run the body in another scope, and the scope may be gone at the next one. So
+// nothing in the body stays registered over a co_yield: this_task::scope() and on_cancel() do not
+// compile there (in a task that the body awaits they do), and no TaskGroup with running tasks is
+// open at a co_yield. this_task::cancelled() and name() are those of the current next().
+//
+// No `co_yield Aggregate{...}` of an owning aggregate: g++ 12 destroys it twice. Name it first.
 
 #include <coroutine>
 #include <exception>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "runtime/assert.hpp"
@@ -25,8 +33,11 @@ namespace corelane::runtime {
 
 template <class T>
 class [[nodiscard]] AsyncGenerator {
+  static_assert(!std::is_reference_v<T>, "values are stored: give a pointer, or a value");
+
  public:
   struct promise_type : PromiseBase {
+    static constexpr bool kHasScopePerStep = true;  // runtime/this_task.hpp
     std::optional<T> current;
     std::exception_ptr thrown;
     bool is_at_rest = true;  // at its beginning, at a co_yield or at its end

@@ -1,5 +1,5 @@
 #pragma once
-// ResultGroup<T>: concurrent tasks whose results are collected, at most so many at once.
+// ResultGroup<T>: concurrent tasks whose results are collected, at most `running_max` at once.
 //
 //   ResultGroup<Result<Page>> group("fetch", {.running_max = 8});
 //   for (const std::string& url : urls) group.spawn(fetch, url);       // arguments by value
@@ -7,6 +7,13 @@
 //
 // It is a TaskGroup underneath: runtime/task_group.hpp has the rules. Tasks beyond `running_max`
 // wait in their order; each takes its frame, and starts when another one ends.
+//
+// In a group that is cancelled (by cancel(), a deadline over join(), a failure) no task of Result
+// starts any more, also none that is spawned later: its result is `cancelled`. A task of another
+// type starts, and its first wait ends at once.
+//
+// Between spawn() and join() no error is passed up (RT_TRY) and nothing is thrown: an unjoined
+// group ends the process. in_group<T>() joins on every way out.
 
 #include <cstddef>
 #include <cstdint>
@@ -22,13 +29,14 @@
 #include "runtime/result.hpp"
 #include "runtime/task.hpp"
 #include "runtime/task_group.hpp"
+#include "runtime/this_task.hpp"
 
 namespace corelane::runtime {
 
 struct ResultGroupOptions {
   std::size_t running_max = SIZE_MAX;
   // The first task that fails, by an exception or by a Result that holds an error, cancels the
-  // group. Tasks of Result that have not started then do not start: their result is `cancelled`.
+  // group.
   bool cancel_on_failure = true;
 };
 
@@ -39,6 +47,11 @@ class ResultGroup {
  public:
   explicit ResultGroup(const char* name, ResultGroupOptions options = {}) noexcept
       : group_(name), name_(name), options_(options) {
+    RT_ASSERT(options.running_max > 0);
+  }
+  // `parent`: as of a TaskGroup.
+  ResultGroup(const char* name, ResultGroupOptions options, CancelScope* parent) noexcept
+      : group_(name, parent), name_(name), options_(options) {
     RT_ASSERT(options.running_max > 0);
   }
   ~ResultGroup() { RT_ASSERT(waiting_.empty()); }
@@ -96,7 +109,7 @@ class ResultGroup {
   // Whether the task need not start any more.
   bool give_up(std::size_t index) {
     if constexpr (detail::IsResult<T>::value) {
-      if (options_.cancel_on_failure && has_failed_) {
+      if (group_.cancelled()) {
         results_[index].emplace(fail(ErrorCode::cancelled));
         return true;
       }
@@ -121,10 +134,7 @@ class ResultGroup {
     self->ended(is_bad);
   }
   void ended(bool is_bad) {
-    if (is_bad && !has_failed_) {
-      has_failed_ = true;
-      if (options_.cancel_on_failure) group_.cancel();
-    }
+    if (is_bad && options_.cancel_on_failure) group_.cancel();
     --running_;
     start_waiting();
   }
@@ -134,11 +144,42 @@ class ResultGroup {
   ResultGroupOptions options_;
   std::size_t running_ = 0;
   bool is_starting_ = false;
-  bool has_failed_ = false;
   std::deque<Waiting> waiting_;
   std::vector<std::optional<detail::NonVoid<T>>> results_;
   std::exception_ptr thrown_;
 };
+
+// Runs body(group) with a ResultGroup<T> of its own, which belongs to the scope that this is
+// awaited in, and joins the group however the body ends: the results of join(). If the body throws,
+// the group is cancelled first, and the exception is thrown after the join.
+//
+//   auto body = [&](ResultGroup<Result<Page>>& group) -> Task<void> {
+//     while (auto url = co_await next_url()) group.spawn(fetch, *url);
+//   };
+//   const auto pages = values_or_error(co_await in_group<Result<Page>>("fetch", {}, body));
+template <class T, class Body>
+[[nodiscard]] Task<std::vector<detail::NonVoid<T>>> in_group(const char* name,
+                                                             ResultGroupOptions options,
+                                                             Body body) {
+  static_assert(detail::Returns<Task<void>, Body, ResultGroup<T>&>,
+                "the body takes ResultGroup<T>& and returns Task<void>");
+  CancelScope& scope = co_await this_task::scope();
+  ResultGroup<T> group(name, options, &scope);
+  std::exception_ptr thrown;
+  try {
+    co_await body(group);
+  } catch (...) {
+    thrown = std::current_exception();
+  }
+  if (!thrown) co_return co_await group.join();
+  group.cancel();
+  try {
+    static_cast<void>(co_await group.join());
+  } catch (...) {
+    // The body failed first: its exception counts.
+  }
+  std::rethrow_exception(thrown);
+}
 
 // The values of all, or the error of one that failed: the first in order whose error is not
 // `cancelled`, which the others may be for its sake.

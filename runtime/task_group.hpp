@@ -8,9 +8,14 @@
 //   group.cancel();            // a request to all of them, passed down to what they await
 //   co_await group.join();
 //
-// A group belongs to the scope of the coroutine that joins it: while that waits in join(), a cancel
-// of it (with_timeout, a group further up) cancels the group. A group that is made with a parent
-// listens to that alone, and one with `nullptr` to nothing.
+// A group that is made by its name belongs to the scope of the coroutine that joins it: while that
+// waits in join(), a cancel of it (with_timeout, a group further up) cancels the group. Before the
+// join it listens to nothing. A group that is made by TaskGroup::here() or in_group() belongs to
+// the scope that it is made in from the beginning:
+//
+//   TaskGroup group = co_await TaskGroup::here("connections");
+//
+// A group that is made with a parent listens to that alone, and one with `nullptr` to nothing.
 //
 // in_group() makes a group, runs a function with it and joins it, however the function ends.
 //
@@ -36,6 +41,7 @@
 #include "runtime/owner.hpp"
 #include "runtime/root.hpp"
 #include "runtime/task.hpp"
+#include "runtime/this_task.hpp"
 
 namespace corelane::runtime {
 
@@ -47,6 +53,8 @@ inline constexpr bool kOutlivesItsCall = std::is_pointer_v<Function> || std::is_
 template <class T, class Function, class... Arguments>
 concept Returns = std::is_same_v<std::invoke_result_t<Function&, Arguments...>, T>;
 
+class GroupAwaiter;
+
 }  // namespace detail
 
 class TaskGroup {
@@ -55,6 +63,9 @@ class TaskGroup {
   // `parent`, if any, must outlive the group; cancelling it cancels the group.
   TaskGroup(const char* name, CancelScope* parent) noexcept
       : scope_(parent, name), inherits_(false) {}
+  // Gives a group whose parent is the scope of the coroutine that awaits this. Does not suspend.
+  // The group must be joined within that scope. Not in a generator.
+  [[nodiscard]] static detail::GroupAwaiter here(const char* name) noexcept;
   // Tasks that still run may use what the coroutine that leaves the group owns: join it on every
   // way out, or use in_group().
   ~TaskGroup() { RT_ASSERT(running_ == 0); }
@@ -146,10 +157,28 @@ class TaskGroup {
   std::coroutine_handle<> joiner_;
 };
 
-// Runs body(group), a function or lambda that returns a task, with a group of its own, and joins
-// the group however the body ends: so an early return and an exception are safe, while tasks of the
-// group may use the body's captures. If the body fails, by an exception or by a Result that holds
-// an error, the group is cancelled first. The value, or the exception, is the body's.
+namespace detail {
+
+class GroupAwaiter final : public KeepScope {
+ public:
+  explicit GroupAwaiter(const char* name) noexcept : name_(name) {}
+  TaskGroup await_resume() const noexcept { return TaskGroup(name_, scope_or_null()); }
+
+ private:
+  const char* name_;
+};
+
+}  // namespace detail
+
+inline detail::GroupAwaiter TaskGroup::here(const char* name) noexcept {
+  return detail::GroupAwaiter(name);
+}
+
+// Runs body(group), a function or lambda that returns a task, with a group of its own, which
+// belongs to the scope that this is awaited in, and joins the group however the body ends: so an
+// early return and an exception are safe, while tasks of the group may use the body's captures. If
+// the body fails, by an exception or by a Result that holds an error, the group is cancelled first.
+// The value, or the exception, is the body's.
 //
 //   co_return co_await in_group("pair", [&](TaskGroup& group) -> Task<Result<void>> {
 //     group.spawn("one way", pump, &left, &right);
@@ -158,7 +187,8 @@ class TaskGroup {
 template <class Body>
 [[nodiscard]] std::invoke_result_t<Body&, TaskGroup&> in_group(const char* name, Body body) {
   using Value = typename detail::IsTask<std::invoke_result_t<Body&, TaskGroup&>>::Value;
-  TaskGroup group(name);
+  static_assert(!std::is_reference_v<Value>, "the value is kept over the join: return a pointer");
+  TaskGroup group = co_await TaskGroup::here(name);
   std::exception_ptr thrown;
   try {
     if constexpr (std::is_void_v<Value>) {

@@ -1,9 +1,13 @@
 #pragma once
 // What a task can ask about itself: whether it is asked to stop, and to be told when it is.
 //
-//   if (co_await this_task::cancelled()) co_return;                      // between two steps of
-//   work const auto on_stop = co_await this_task::on_cancel([&] { parser.give_up(); });
-//   start(library, co_await this_task::scope());                         // what outlives this wait
+//   // Between two steps of work:
+//   const bool is_over = co_await this_task::cancelled();
+//   if (is_over) co_return;
+//   // While on_stop lives:
+//   const auto on_stop = co_await this_task::on_cancel([&] { parser.give_up(); });
+//   // For work that is cancelled with this task and goes on after this wait:
+//   start(library, co_await this_task::scope());
 //
 // None of these suspends. They are for tasks that run in a scope, which all tasks of a Runtime do:
 // the main task, spawned tasks, functions of submit_to and call_on, and what those await.
@@ -19,7 +23,7 @@ namespace corelane::runtime {
 
 // Calls a function once when a scope is cancelled, while it lives: at once if the scope is
 // cancelled already. The function runs on the scope's core, in the code that cancels: it is short,
-// and throws nothing. It may destroy the registration.
+// and throws nothing. It is moved out before it is called, so it may destroy the registration.
 template <class Function>
 class [[nodiscard]] OnCancel final : private Cancellable {
  public:
@@ -33,12 +37,19 @@ class [[nodiscard]] OnCancel final : private Cancellable {
   ~OnCancel() { unlink(); }
 
  private:
-  void on_cancel() noexcept override { function_(); }
+  void on_cancel() noexcept override {
+    Function function = std::move(function_);
+    function();
+  }
 
   Function function_;
 };
 
 namespace detail {
+
+// A coroutine that may be resumed in another scope each time (runtime/generator.hpp).
+template <class Promise>
+inline constexpr bool kHasScopePerStep = requires { Promise::kHasScopePerStep; };
 
 // Ready in all but name: the scope is known only where a coroutine would suspend.
 class AwaitScope {
@@ -55,12 +66,23 @@ class AwaitScope {
     RT_ASSERT(scope_ != nullptr);
     return *scope_;
   }
+  CancelScope* scope_or_null() const noexcept { return scope_; }
 
  private:
   CancelScope* scope_ = nullptr;
 };
+// For uses that keep the scope.
+class KeepScope : public AwaitScope {
+ public:
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+    static_assert(!kHasScopePerStep<Promise>,
+                  "a generator has another scope in each next(): await this in a task");
+    return AwaitScope::await_suspend(handle);
+  }
+};
 
-class ScopeAwaiter final : public AwaitScope {
+class ScopeAwaiter final : public KeepScope {
  public:
   ScopeAwaiter() noexcept {}  // so that it is no aggregate: g++ 12
   CancelScope& await_resume() const noexcept { return scope(); }
@@ -76,7 +98,7 @@ class NameAwaiter final : public AwaitScope {
   const char* await_resume() const noexcept { return scope().name(); }
 };
 template <class Function>
-class OnCancelAwaiter final : public AwaitScope {
+class OnCancelAwaiter final : public KeepScope {
  public:
   explicit OnCancelAwaiter(Function function) : function_(std::move(function)) {}
   OnCancel<Function> await_resume() { return OnCancel<Function>(scope(), std::move(function_)); }

@@ -124,6 +124,27 @@ TEST(WhenAny, OfATaskAndASleepIsADeadline) {
   });
 }
 
+// A wait in submit_to that is given up throws Cancelled: the winner's value counts all the same.
+TEST(WhenAny, KeepsTheWinnersValueWhenALoserThrows) {
+  run_on_cores(2, []() -> Task<void> {
+    const auto sleeps = []() -> Task<int> {
+      co_await sleep_for(kLong);
+      co_return 1;
+    };
+    const auto any = co_await when_any(submit_to(1, sleeps), sleep_for(kMillisecond));
+    EXPECT_EQ(any.index, 1u);
+    EXPECT_FALSE(std::get<0>(any.values));
+    EXPECT_EQ(std::get<1>(any.values), true);
+    std::vector<Task<int>> tasks;
+    tasks.push_back(throws(kLong));
+    tasks.push_back(gives(5, kMicrosecond));
+    const auto first = co_await when_any(std::move(tasks));
+    EXPECT_EQ(first.index, 1u);
+    EXPECT_FALSE(first.values[0]);
+    EXPECT_EQ(first.values[1], 5);
+  });
+}
+
 TEST(TryAll, GivesTheValuesOfAll) {
   run_on_cores(1, []() -> Task<void> {
     int cancelled = 0;
@@ -236,6 +257,59 @@ TEST(ResultGroup, CollectsAllWhenAFailureCancelsNothing) {
     const auto results = co_await group.join();
     EXPECT_EQ(results.size(), 10u);
     for (std::size_t i = 0; i < 10; ++i) EXPECT_EQ(results[i].has_value(), i != 3);
+  });
+}
+
+TEST(ResultGroup, StartsNoMoreWhenItIsCancelledFromOutside) {
+  run_on_cores(1, []() -> Task<void> {
+    int cancelled = 0;
+    const auto collects = [](int* count, std::size_t* results) -> Task<void> {
+      ResultGroup<Result<int>> group("collects", {.running_max = 1, .cancel_on_failure = false});
+      for (int i = 0; i < 10; ++i) group.spawn(gives_or_fails, i, kLong, count);
+      const auto all = co_await group.join();
+      for (const auto& one : all) *results += one.error().code == ErrorCode::cancelled ? 1 : 0;
+      group.spawn(gives_or_fails, 10, kLong, count);
+      const auto later = co_await group.join();
+      *results += later.size() == 1 && later[0].error().code == ErrorCode::cancelled ? 1 : 0;
+    };
+    std::size_t results = 0;
+    EXPECT_FALSE(co_await with_timeout(kMillisecond, collects(&cancelled, &results)));
+    EXPECT_EQ(cancelled, 1) << "one ran when the deadline passed, and no other one has started";
+    EXPECT_EQ(results, 11u);
+  });
+}
+
+TEST(ResultGroup, InGroupJoinsOnEveryWayOut) {
+  run_on_cores(1, []() -> Task<void> {
+    auto spawns = [](ResultGroup<int>& group) -> Task<void> {
+      for (int i = 0; i < 5; ++i) group.spawn(gives, i, 10 * kMicrosecond);
+      co_await Yield();
+    };
+    const auto values = co_await in_group<int>("values", {.running_max = 2}, spawns);
+    EXPECT_EQ(values, (std::vector<int>{0, 1, 2, 3, 4}));
+    int cancelled = 0;
+    auto throws_early = [&cancelled](ResultGroup<Result<int>>& group) -> Task<void> {
+      group.spawn(gives_or_fails, 1, kLong, &cancelled);
+      co_await Yield();
+      throw std::runtime_error("early");
+    };
+    bool threw = false;
+    try {
+      co_await in_group<Result<int>>("throws", {}, throws_early);
+    } catch (const std::runtime_error& error) {
+      threw = std::string(error.what()) == "early";
+    }
+    EXPECT_TRUE(threw);
+    EXPECT_EQ(cancelled, 1);
+    // The group belongs to the scope that it is made in: a cancel reaches it during the body.
+    auto waits = [&cancelled](ResultGroup<Result<int>>& group) -> Task<void> {
+      group.spawn(gives_or_fails, 1, kLong, &cancelled);
+      EXPECT_TRUE(co_await shield(kSecond, counts(&cancelled, 2 * kMillisecond)));
+      EXPECT_TRUE(group.cancelled());
+      EXPECT_EQ(group.running(), 0u);
+    };
+    EXPECT_FALSE(co_await with_timeout(kMillisecond, in_group<Result<int>>("waits", {}, waits)));
+    EXPECT_EQ(cancelled, 3);
   });
 }
 

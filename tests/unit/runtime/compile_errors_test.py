@@ -12,7 +12,9 @@ PROLOGUE = '''
 #include <vector>
 #include "runtime/await.hpp"
 #include "runtime/combine.hpp"
+#include "runtime/generator.hpp"
 #include "runtime/task_group.hpp"
+#include "runtime/this_task.hpp"
 using namespace corelane::runtime;
 [[maybe_unused]] static Task<int> number() { co_return 1; }
 [[maybe_unused]] static Task<void> nothing(int) { co_return; }
@@ -34,6 +36,16 @@ CASES = [
      'cannot be called with these arguments'),
     ('a duration without a unit', 'void', 'co_await sleep_for(10);', 'deleted'),
     ('something that cannot be awaited', 'void', 'co_await when_all(number(), 5); co_return;', 'AwaitableAndMoved'),
+    ('something with a deadline that cannot be awaited', 'void', 'co_await with_timeout(kSecond, 5); co_return;',
+     'Awaitable'),
+    ('a registration in a generator', 'void',
+     'auto source = []() -> AsyncGenerator<int> { const auto told = co_await this_task::on_cancel([] {});'
+     'co_yield 1; }(); co_await source.next();', 'a generator has another scope in each next()'),
+    ('a generator that asks for its name', 'void',
+     'auto source = []() -> AsyncGenerator<const char*> { co_yield co_await this_task::name(); }();'
+     'co_await source.next();', None),
+    ('a generator of references', 'void', 'AsyncGenerator<int&>* source = nullptr; co_await source->next();',
+     'values are stored'),
 ]
 
 

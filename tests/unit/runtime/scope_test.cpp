@@ -4,14 +4,19 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "runtime/await.hpp"
 #include "runtime/blocking.hpp"
 #include "runtime/combine.hpp"
+#include "runtime/generator.hpp"
+#include "runtime/post.hpp"
 #include "runtime/stop_token.hpp"
 #include "runtime/submit.hpp"
 #include "runtime/task_group.hpp"
@@ -115,6 +120,38 @@ TEST(Scope, AGroupIsUsableAfterAJoinAndListensToTheNextJoiner) {
   });
 }
 
+// By its name alone it would listen to nothing before the join.
+TEST(Scope, AGroupThatIsMadeHereIsCancelledBeforeItIsJoined) {
+  run_on_cores(1, []() -> Task<void> {
+    std::atomic<int> state = 0;
+    std::atomic<int> cleaning = 0;
+    const auto works = [](std::atomic<int>* of, std::atomic<int>* cleans) -> Task<void> {
+      TaskGroup group = co_await TaskGroup::here("group");
+      group.spawn("child", sleeps, kLong, of);
+      EXPECT_TRUE(co_await shield(kSecond, sleeps(2 * kMillisecond, cleans)));
+      EXPECT_EQ(of->load(), 3);
+      co_await group.join();
+    };
+    EXPECT_FALSE(co_await with_timeout(kMillisecond, works(&state, &cleaning)));
+    EXPECT_EQ(cleaning.load(), 2);
+  });
+}
+
+TEST(WithTimeout, InACancelledScopeIsCancelledAlsoWhenTheTaskEndsAtOnce) {
+  run_on_cores(1, []() -> Task<void> {
+    TaskGroup group("group");
+    ErrorCode code{};
+    const auto waits = [](ErrorCode* out) -> Task<void> {
+      const auto slept = co_await with_timeout(kSecond, sleep_for(kMillisecond));
+      *out = slept ? ErrorCode{} : slept.error().code;
+    };
+    group.cancel();
+    group.spawn("waits", waits, &code);
+    co_await group.join();
+    EXPECT_EQ(code, ErrorCode::cancelled);
+  });
+}
+
 Task<Result<int>> fails_in_group(std::atomic<int>* state) {
   auto body = [state](TaskGroup& group) -> Task<Result<int>> {
     group.spawn("child", sleeps, kLong, state);
@@ -206,6 +243,51 @@ TEST(ThisTask, OnCancelCallsOnceAndOnlyWhileItIsRegistered) {
   });
 }
 
+TEST(ThisTask, AnOnCancelFunctionMayDestroyItsRegistration) {
+  run_on_cores(1, []() -> Task<void> {
+    const auto owned = std::make_shared<int>(5);
+    CancelScope scope;
+    struct Function {
+      std::optional<OnCancel<Function>>* registration;
+      std::shared_ptr<int> owns;
+      long* owners;
+      void operator()() const {
+        registration->reset();
+        *owners = owns.use_count();
+      }
+    };
+    std::optional<OnCancel<Function>> registration;
+    long owners = 0;
+    Function function{&registration, owned, &owners};
+    registration.emplace(scope, std::move(function));
+    scope.cancel();
+    EXPECT_FALSE(registration);
+    EXPECT_EQ(owners, 2) << "what the function owns lives until it returns";
+    EXPECT_EQ(owned.use_count(), 1);
+    co_return;
+  });
+}
+
+AsyncGenerator<bool> tells_whether_it_is_cancelled() {
+  for (;;) co_yield co_await this_task::cancelled();
+}
+
+// Each next() is in a scope of its own, which is gone at the next one.
+TEST(ThisTask, CancelledInAGeneratorIsOfTheCurrentNext) {
+  run_on_cores(1, []() -> Task<void> {
+    auto source = tells_whether_it_is_cancelled();
+    const auto asks = [](AsyncGenerator<bool>* from, bool* seen) -> Task<void> {
+      co_await sleep_for(kLong);
+      *seen = *co_await from->next();
+    };
+    bool seen = false;
+    EXPECT_FALSE(co_await with_timeout(kMillisecond, asks(&source, &seen)));
+    EXPECT_TRUE(seen);
+    const auto here = co_await source.next();
+    EXPECT_EQ(here, false);
+  });
+}
+
 // Bug D13 of the review. The other core's task sees its own scope cancelled, and so does what it
 // spawned there.
 TEST(Scope, ACancelCrossesToTheTasksThatAGroupHasOnAnotherCore) {
@@ -292,19 +374,45 @@ TEST(StopToken, CancelsAScopeFromItsCoreAndFromAnother) {
   });
 }
 
+// A request from a thread that is no core, made while this core does nothing else: it waits in the
+// core's inbox when this returns.
+void request_from_a_thread(std::stop_source& source) {
+  std::thread([&source] { source.request_stop(); }).join();
+}
+
 TEST(StopToken, OfARequestThatComesTooLateCancelsNothing) {
-  run_on_cores(2, []() -> Task<void> {
+  run_on_cores(1, []() -> Task<void> {
+    const Inbox& inbox = Core::current().runtime().inbox(0);
+    std::stop_source source;
+    CancelScope scope;
+    {
+      CancelOnStop cancel(scope, source.get_token());
+      request_from_a_thread(source);
+      EXPECT_EQ(inbox.waiting(), 1u) << "it comes behind the end of the registration";
+    }
+    // Takes the place of the one that is gone.
+    CancelScope other;
+    CancelOnStop next(other, std::stop_source().get_token());
+    while (inbox.waiting() != 0) co_await sleep_for(kMicrosecond);
+    co_await Yield();
+    EXPECT_FALSE(scope.cancelled());
+    EXPECT_FALSE(other.cancelled());
+  });
+}
+
+TEST(StopToken, OfARequestThatMeetsAFullInboxCancelsAllTheSame) {
+  run_on_cores(1, []() -> Task<void> {
     std::stop_source source;
     TaskGroup group("group");
-    {
-      CancelOnStop cancel(group.scope(), source.get_token());
-      // From a thread that is no core: the request is posted, and may come behind the end of this.
-      co_await blocking([&source] { source.request_stop(); });
+    std::atomic<int> state = 0;
+    group.spawn("sleeps", sleeps, kLong, &state);
+    CancelOnStop cancel(group.scope(), source.get_token());
+    while (post(0, [] {})) {
     }
-    CancelScope other;
-    CancelOnStop next(other, std::stop_token());
-    co_await Yield();
-    EXPECT_FALSE(other.cancelled());
+    request_from_a_thread(source);
+    EXPECT_EQ(state.load(), 1) << "a turn later";
+    co_await group.join();
+    EXPECT_EQ(state.load(), 3);
   });
 }
 
