@@ -16,10 +16,14 @@ class Event {
 
   // The waiting coroutines are resumed by the loop, also if the event is reset before.
   void set() noexcept {
+    waiting_.check_owner("Event");
     is_set_ = true;
     waiting_.wake_all(WaitQueue::Outcome::granted);
   }
-  void reset() noexcept { is_set_ = false; }
+  void reset() noexcept {
+    waiting_.check_owner("Event");
+    is_set_ = false;
+  }
   bool is_set() const noexcept { return is_set_; }
 
   // Suspends until it is set. Error: cancelled.
@@ -27,7 +31,10 @@ class Event {
 
  private:
   friend class detail::QueueAwaiter<Event>;
-  bool pass() const noexcept { return is_set_; }
+  bool pass() const noexcept {
+    waiting_.check_owner("Event");
+    return is_set_;
+  }
 
   bool is_set_;
   WaitQueue waiting_;

@@ -43,7 +43,13 @@ File::~File() {
 
 void File::close_in_background() noexcept {
   if (!descriptor_.valid()) return;
-  Core::current().ring().close(std::exchange(descriptor_, {}), Token::make(Sink::ignore, 0, 0));
+  Core* const core = Core::current_or_null();
+  if (core == nullptr) {
+    // An errand that was given up holds its File until ~Core: no ring takes operations then.
+    Ring::close_outside(std::exchange(descriptor_, {}));
+    return;
+  }
+  core->ring().close(std::exchange(descriptor_, {}), Token::make(Sink::ignore, 0, 0));
 }
 
 Task<Result<File>> File::open(std::string path, int flags, std::uint32_t mode) {

@@ -1,9 +1,9 @@
 #pragma once
 // Files by ring operations: every call suspends, none blocks the core. A File belongs to the core
-// that opened it, and is destroyed there, with no operation in flight. One that is not closed by
-// then closes in the background, and nobody learns of an error of close(2). Reads and writes may be
-// short, as in read(2) and write(2); the *_all forms go on until everything is done. Cancelled with
-// the scope.
+// that opened it, and is destroyed there, with no operation in flight. A File that is still open
+// then closes in the background, and an error of close(2) is lost. Outside of a core (in a result
+// that is dropped when the run has ended) it closes at once. Reads and writes may be short, as in
+// read(2) and write(2); the *_all forms go on until everything is done. Cancelled with the scope.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,15 +1,12 @@
 #pragma once
-// Latch: coroutines of one core wait until something has happened so many times, once. Barrier: so
-// many coroutines wait for each other, again and again.
+// Latch: coroutines of one core wait until an event has happened `count` times. It opens once.
+// Barrier: `parties` coroutines wait for each other, in each round.
 //
 //   Latch started(workers);            Barrier round(players);
 //   started.count_down();              const auto last = co_await round.arrive_and_wait();
 //   co_await started.wait();
 
-#include <coroutine>
 #include <cstddef>
-#include <cstdint>
-#include <utility>
 
 #include "runtime/assert.hpp"
 #include "runtime/result.hpp"
@@ -23,6 +20,7 @@ class Latch {
 
   // At most as often as the latch's count.
   void count_down(std::size_t by = 1) noexcept {
+    waiting_.check_owner("Latch");
     RT_ASSERT(by <= left_);
     left_ -= by;
     if (left_ == 0) waiting_.wake_all(WaitQueue::Outcome::granted);
@@ -33,7 +31,10 @@ class Latch {
 
  private:
   friend class detail::QueueAwaiter<Latch>;
-  bool pass() const noexcept { return is_open(); }
+  bool pass() const noexcept {
+    waiting_.check_owner("Latch");
+    return is_open();
+  }
 
   std::size_t left_;
   WaitQueue waiting_;
@@ -47,44 +48,36 @@ class Barrier {
   using Waiting = detail::QueueAwaiter<Barrier>;
   class Arrival : public Waiting {
    public:
-    explicit Arrival(Barrier& barrier) noexcept : Waiting(barrier), round_(barrier.round_) {}
-    bool await_ready() noexcept {
-      round_ = owner().round_;
-      return is_last_ = Waiting::await_ready();
-    }
+    explicit Arrival(Barrier& barrier) noexcept : Waiting(barrier) {}
+    bool await_ready() noexcept { return is_last_ = Waiting::await_ready(); }
     Result<bool> await_resume() const noexcept {
       const Result<void> met = Waiting::await_resume();
-      if (met) return is_last_;
-      // The others wait for somebody else, unless they met with this arrival all the same.
-      if (round_ == owner().round_) --owner().arrived_;
-      return met.error();
+      if (!met) return met.error();
+      return is_last_;
     }
 
    private:
-    std::uint64_t round_;
     bool is_last_ = false;
   };
 
  public:
   // Suspends until all parties have arrived: true for the one that arrived last. Error: cancelled;
-  // the arrival is taken back then.
+  // the arrival is taken back at the moment of the cancel.
   AwaiterFrom<Arrival, Barrier&> arrive_and_wait() noexcept {
     return AwaiterFrom<Arrival, Barrier&>(*this);
   }
 
  private:
   friend class detail::QueueAwaiter<Barrier>;
+  // The parties that have arrived are those in the queue: a cancel removes one at once.
   bool pass() noexcept {
-    if (++arrived_ < parties_) return false;
-    arrived_ = 0;
-    ++round_;
+    waiting_.check_owner("Barrier");
+    if (waiting_.size() + 1 < parties_) return false;
     waiting_.wake_all(WaitQueue::Outcome::granted);
     return true;
   }
 
   std::size_t parties_;
-  std::size_t arrived_ = 0;
-  std::uint64_t round_ = 0;
   WaitQueue waiting_;
 };
 

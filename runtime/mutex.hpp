@@ -24,11 +24,16 @@ class [[nodiscard]] MutexLock {
  public:
   explicit MutexLock(Mutex& mutex) noexcept : mutex_(&mutex) {}
   MutexLock(MutexLock&& other) noexcept : mutex_(std::exchange(other.mutex_, nullptr)) {}
+  // Releases its lock, then takes the other one over.
   MutexLock& operator=(MutexLock&& other) noexcept {
-    std::swap(mutex_, other.mutex_);
+    if (this == &other) return *this;
+    release();
+    mutex_ = std::exchange(other.mutex_, nullptr);
     return *this;
   }
-  ~MutexLock();
+  ~MutexLock() { release(); }
+  // Earlier than at its end.
+  void release() noexcept;
 
  private:
   friend class ConditionVariable;
@@ -58,8 +63,12 @@ class Mutex {
   // Suspends while it is locked: a Result<MutexLock>. Error: cancelled.
   AwaiterFrom<Locking, Mutex&> lock() noexcept { return AwaiterFrom<Locking, Mutex&>(*this); }
   // False if it is locked. For a lock by hand: unlock() follows.
-  bool try_lock() noexcept { return !std::exchange(is_locked_, true); }
+  bool try_lock() noexcept {
+    waiting_.check_owner("Mutex");
+    return !std::exchange(is_locked_, true);
+  }
   void unlock() noexcept {
+    waiting_.check_owner("Mutex");
     RT_ASSERT(is_locked_);
     if (waiting_.empty()) {
       is_locked_ = false;
@@ -79,16 +88,20 @@ class Mutex {
   WaitQueue waiting_;
 };
 
-inline MutexLock::~MutexLock() {
-  if (mutex_ != nullptr) mutex_->unlock();
+inline void MutexLock::release() noexcept {
+  if (mutex_ != nullptr) std::exchange(mutex_, nullptr)->unlock();
 }
 
 class ConditionVariable {
  public:
   void notify_one() noexcept {
+    waiting_.check_owner("ConditionVariable");
     if (!waiting_.empty()) waiting_.wake_front(WaitQueue::Outcome::granted);
   }
-  void notify_all() noexcept { waiting_.wake_all(WaitQueue::Outcome::granted); }
+  void notify_all() noexcept {
+    waiting_.check_owner("ConditionVariable");
+    waiting_.wake_all(WaitQueue::Outcome::granted);
+  }
 
   // Suspends until it is notified, always. Error: cancelled.
   detail::QueueWait<ConditionVariable> wait() noexcept {

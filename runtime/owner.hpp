@@ -4,7 +4,7 @@
 // something else, later. In a release build it checks nothing.
 //
 // The owner is the first core that uses the object, so an object may be made outside of any core,
-// or by a core for another one. Threads that are no cores are not checked.
+// or by a core for another one. A thread that runs as no core may use it until it has an owner.
 
 #include "runtime/core.hpp"
 #include "runtime/types.hpp"
@@ -13,7 +13,8 @@ namespace corelane::runtime {
 
 namespace detail {
 
-// Prints "a Channel of core 0 is used on core 1: ..." and aborts.
+// Prints "a Channel of core 0 is used on core 1: ..." and aborts. `user`: kNoCore for a thread that
+// runs as no core.
 [[noreturn, gnu::cold, gnu::noinline]] void used_on_another_core(const char* what, CoreId owner,
                                                                  CoreId user) noexcept;
 
@@ -25,10 +26,10 @@ class OwnerCheck {
   void check([[maybe_unused]] const char* what) const noexcept {
 #ifndef NDEBUG
     const Core* const core = Core::current_or_null();
-    if (core == nullptr) return;
-    if (owner_ == kNoCore) owner_ = core->id();
-    if (owner_ != core->id()) [[unlikely]]
-      detail::used_on_another_core(what, owner_, core->id());
+    const CoreId user = core != nullptr ? core->id() : kNoCore;
+    if (owner_ == kNoCore) owner_ = user;
+    if (owner_ != user) [[unlikely]]
+      detail::used_on_another_core(what, owner_, user);
 #endif
   }
 

@@ -175,6 +175,8 @@ class Ring {
   Result<Address> peer_address(Descriptor socket) noexcept;
   // Closes at once, for sockets on which no operation is in flight. Not for direct descriptors.
   void close_now(Descriptor descriptor) noexcept;
+  // The same on a thread that runs as no core, for example while a core's leftovers are destroyed.
+  static void close_outside(Descriptor descriptor) noexcept;
 
   // --- Sockets: operations
 

@@ -55,9 +55,12 @@ class Semaphore {
         : semaphore_(&semaphore), amount_(amount) {}
     Guard(Guard&& other) noexcept
         : semaphore_(std::exchange(other.semaphore_, nullptr)), amount_(other.amount_) {}
+    // Releases its permits, then takes the other ones over.
     Guard& operator=(Guard&& other) noexcept {
-      std::swap(semaphore_, other.semaphore_);
-      std::swap(amount_, other.amount_);
+      if (this == &other) return *this;
+      release();
+      semaphore_ = std::exchange(other.semaphore_, nullptr);
+      amount_ = other.amount_;
       return *this;
     }
     ~Guard() { release(); }

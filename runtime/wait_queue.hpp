@@ -1,9 +1,10 @@
 #pragma once
 // WaitQueue: coroutines of one core that wait their turn, first come first served. The raw material
-// of Channel and Semaphore: the code that wakes a waiter hands over what it waited for (through the
-// waiter's `slot`), so nobody can snatch it in between.
+// of Channel and Semaphore: the code that wakes a waiter hands over the value or permit (through
+// the waiter's `slot`), so no other coroutine can take it in between.
 
 #include <coroutine>
+#include <cstdint>
 
 #include "runtime/assert.hpp"
 #include "runtime/cancel.hpp"
@@ -79,6 +80,9 @@ class WaitQueue {
   WaitQueue& operator=(const WaitQueue&) = delete;
 
   bool empty() const noexcept { return first_ == nullptr; }
+  std::uint32_t size() const noexcept { return size_; }
+  // Debug builds: that this is the owner's core (runtime/owner.hpp). `what` is the class around it.
+  void check_owner(const char* what) const noexcept { owner_.check(what); }
   Waiter& front() noexcept { return *first_; }
   void wake_front(Outcome outcome) noexcept {
     owner_.check("WaitQueue");
@@ -96,16 +100,19 @@ class WaitQueue {
     waiter.previous_ = last_;
     (last_ != nullptr ? last_->next_ : first_) = &waiter;
     last_ = &waiter;
+    ++size_;
   }
   void remove(Waiter& waiter) noexcept {
     (waiter.previous_ != nullptr ? waiter.previous_->next_ : first_) = waiter.next_;
     (waiter.next_ != nullptr ? waiter.next_->previous_ : last_) = waiter.previous_;
     waiter.next_ = nullptr;
     waiter.previous_ = nullptr;
+    --size_;
   }
 
   Waiter* first_ = nullptr;
   Waiter* last_ = nullptr;
+  std::uint32_t size_ = 0;
   OwnerCheck owner_;
 };
 

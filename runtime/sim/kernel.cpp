@@ -161,6 +161,10 @@ void Kernel::close_now(RingState& ring, Descriptor descriptor) {
   release(object);
 }
 
+void Kernel::close_outside(Descriptor descriptor) {
+  release(plain_.remove(descriptor.number));
+}
+
 // --- Reports
 
 bool Kernel::ignored_in_flight() const noexcept {

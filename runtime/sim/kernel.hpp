@@ -65,6 +65,12 @@ class Kernel {
   Result<Address> peer_name(RingState& ring, Descriptor socket);
   void read_peer_address(RingState& ring, const Operation& request);
   void close_now(RingState& ring, Descriptor descriptor);
+  // On a thread that runs as no core. Of the simulation: not outside().
+  void close_outside(Descriptor descriptor);
+  // A descriptor of the real process.
+  static bool outside(Descriptor descriptor) noexcept {
+    return !descriptor.direct && descriptor.number >= 0 && descriptor.number < kFirstDescriptor;
+  }
   // Fails the run unless the program may use it; marks it closed if `closes`.
   void check_open(RingState& ring, Descriptor descriptor, OperationKind kind);
   void outside_ready(std::int32_t descriptor);
@@ -120,9 +126,6 @@ class Kernel {
   void release(ObjectId id);
   DescriptorTable& table(RingState& ring, Descriptor descriptor) noexcept {
     return descriptor.direct ? ring.direct : plain_;
-  }
-  static bool outside(Descriptor descriptor) noexcept {
-    return !descriptor.direct && descriptor.number >= 0 && descriptor.number < kFirstDescriptor;
   }
 
   // Connections.

@@ -1,6 +1,8 @@
 // Ring on a simulated world: every function prepares an operation, hands it to the world's kernel
 // at the next wait(), and looks at what the kernel has posted.
 
+#include <unistd.h>
+
 #include <memory>
 #include <utility>
 
@@ -206,6 +208,15 @@ Result<Address> Ring::peer_address(Descriptor socket) noexcept {
 void Ring::close_now(Descriptor descriptor) noexcept {
   RT_ASSERT(!descriptor.direct);
   impl_->world.kernel().close_now(*impl_, descriptor);
+}
+
+void Ring::close_outside(Descriptor descriptor) noexcept {
+  RT_ASSERT(!descriptor.direct);
+  if (sim::Kernel::outside(descriptor)) {
+    ::close(descriptor.number);
+  } else if (sim::World::current() != nullptr) {
+    sim::World::current()->kernel().close_outside(descriptor);
+  }
 }
 
 // --- Sockets: operations

@@ -320,6 +320,11 @@ void Ring::close_now(Descriptor descriptor) noexcept {
   ::close(descriptor.number);
 }
 
+void Ring::close_outside(Descriptor descriptor) noexcept {
+  RT_ASSERT(!descriptor.direct);
+  ::close(descriptor.number);
+}
+
 void Ring::accept(Descriptor listener, bool direct, Token token) noexcept {
   io_uring_sqe* sqe = impl_->entry(token);
   io_uring_prep_accept(sqe, listener.number, nullptr, nullptr, direct ? 0 : SOCK_CLOEXEC);

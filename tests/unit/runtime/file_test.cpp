@@ -4,10 +4,20 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cerrno>
+#include <filesystem>
+#include <iterator>
+#include <memory>
 #include <string>
+#include <thread>
+#include <utility>
 
+#include "runtime/blocking.hpp"
+#include "runtime/combine.hpp"
+#include "runtime/task_group.hpp"
 #include "tests/support/on_cores.hpp"
+#include "tests/support/simulated.hpp"
 
 namespace corelane {
 namespace {
@@ -41,6 +51,63 @@ TEST(File, HoldsWhatWasWritten) {
     const auto refused = co_await read_file(path, text.size() - 1);
     EXPECT_TRUE(!refused && refused.error().code == ErrorCode::limit_exceeded);
   });
+}
+
+std::size_t open_descriptors() {
+  const std::filesystem::directory_iterator all("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+File opens_null() {
+  const int number = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  EXPECT_GE(number, 0);
+  return File(Descriptor{.number = number, .direct = false});
+}
+
+// Sets a flag when its core has stopped and takes nothing any more.
+class AtTheEnd final : public CoreResident {
+ public:
+  explicit AtTheEnd(std::atomic<bool>& flag) noexcept : flag_(flag) {}
+  ~AtTheEnd() override { flag_ = true; }
+  void begin_stop() noexcept override {}
+  bool at_rest() const noexcept override { return true; }
+
+ private:
+  std::atomic<bool>& flag_;
+};
+
+// The result comes home when the core has ended, and is destroyed with the core.
+TEST(File, OfACallThatWasGivenUpClosesWhenTheCoreIsGone) {
+  const std::size_t before = open_descriptors();
+  std::atomic<bool> has_begun = false;
+  std::atomic<bool> has_ended = false;
+  run_on_cores(1, [&]() -> Task<void> {
+    Core::current().adopt(std::make_unique<AtTheEnd>(has_ended));
+    auto opens = [&has_begun, &has_ended] {
+      has_begun = true;
+      // The simulation has one thread: there the call ends in time.
+      while (!tests::kIsSimulated && !has_ended) std::this_thread::yield();
+      return opens_null();
+    };
+    TaskGroup group("given up");
+    const auto waits = [](decltype(opens)* function) -> Task<void> {
+      EXPECT_FALSE(co_await with_timeout(kNever, blocking(*function)));
+    };
+    group.spawn("waits", waits, &opens);
+    while (!tests::kIsSimulated && !has_begun) co_await sleep_for(100 * kMicrosecond);
+    group.cancel();
+    co_await group.join();
+  });
+  EXPECT_EQ(open_descriptors(), before);
+}
+
+TEST(File, ThatIsDestroyedOutsideOfACoreClosesAtOnce) {
+  const std::size_t before = open_descriptors();
+  {
+    const File file = opens_null();
+    EXPECT_EQ(open_descriptors(), before + 1);
+  }
+  EXPECT_EQ(open_descriptors(), before);
 }
 
 TEST(File, SaysWhichErrorItWas) {

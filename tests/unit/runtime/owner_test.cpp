@@ -2,7 +2,13 @@
 // instead of a data race. Method: death tests on two cores.
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "runtime/channel.hpp"
+#include "runtime/combine.hpp"
+#include "runtime/event.hpp"
+#include "runtime/latch.hpp"
+#include "runtime/mutex.hpp"
 #include "runtime/semaphore.hpp"
 #include "runtime/submit.hpp"
 #include "runtime/task_group.hpp"
@@ -63,6 +69,37 @@ void spawn_from_another_core() {
 
 TEST_F(Owner, OfATaskGroupIsTheOnlyCoreThatMayCancel) {
   EXPECT_DEATH(spawn_from_another_core(), "a TaskGroup of core 0 is used on core 1");
+}
+
+void set_from_another_core() {
+  run_on_cores(2, []() -> Task<void> {
+    Event event;
+    EXPECT_FALSE(co_await with_timeout(kMicrosecond, event.wait()));
+    co_await call_on(1, [&event] { event.set(); });
+  });
+}
+
+void unlock_from_another_core() {
+  run_on_cores(2, []() -> Task<void> {
+    Mutex mutex;
+    EXPECT_TRUE(mutex.try_lock());
+    co_await call_on(1, [&mutex] { mutex.unlock(); });
+  });
+}
+
+void count_down_on_a_thread() {
+  run_on_cores(1, []() -> Task<void> {
+    Latch latch(2);
+    latch.count_down();
+    std::thread([&latch] { latch.count_down(); }).join();
+    co_return;
+  });
+}
+
+TEST_F(Owner, OfAPrimitiveIsCheckedAlsoWhenNothingWaits) {
+  EXPECT_DEATH(set_from_another_core(), "an? Event of core 0 is used on core 1");
+  EXPECT_DEATH(unlock_from_another_core(), "a Mutex of core 0 is used on core 1");
+  EXPECT_DEATH(count_down_on_a_thread(), "a Latch of core 0 is used on a thread that is no core");
 }
 
 // The owner is the first core that uses the object: it may be made elsewhere, or before the run.

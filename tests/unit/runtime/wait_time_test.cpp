@@ -6,6 +6,7 @@
 #include "runtime/await.hpp"
 #include "runtime/combine.hpp"
 #include "tests/support/on_cores.hpp"
+#include "tests/support/simulated.hpp"
 
 namespace corelane {
 namespace {
@@ -59,13 +60,15 @@ Task<bool> works_and_sleeps(Nanoseconds work) {
 // The time that the task itself works before its first wait belongs to its timeout.
 TEST(WaitTime, OfWithTimeoutIncludesTheTasksOwnWork) {
   run_on_cores(1, []() -> Task<void> {
-    // Long, so that a busy machine does not take as much from the core.
     constexpr Nanoseconds kLongWork = 300 * kMillisecond;
     const Nanoseconds before = clock_now();
     const auto late = co_await with_timeout(kLongWork + kWait, works_and_sleeps(kLongWork));
     EXPECT_FALSE(late);
     EXPECT_GE(clock_now() - before, kLongWork + kWait);
-    EXPECT_LT(clock_now() - before, kLongWork + kWait + kLongWork);
+    // A busy machine may take any time from the core.
+    if (tests::kIsSimulated) {
+      EXPECT_LT(clock_now() - before, kLongWork + kWait + kLongWork);
+    }
   });
 }
 
