@@ -24,7 +24,7 @@ class Network::OfCore final : public runtime::CoreResident {
 };
 
 Network* Network::local_or_null() noexcept {
-  return static_cast<Network*>(Core::current().service(Core::kNetSlot));
+  return static_cast<Network*>(Core::current().service(Core::kResidentSlot));
 }
 
 Network& Network::local(const NetworkOptions& options) {

@@ -114,14 +114,14 @@ Network::Network(const NetworkOptions& options)
       this, "send");
   core_.set_sink(Sink::close, call<Network, &Network::on_close>, this, "close");
   core_.set_sink(Sink::shutdown, call<Network, &Network::on_shutdown>, this, "shutdown");
-  core_.set_service(Core::kNetSlot, this);
+  core_.set_service(Core::kResidentSlot, this);
 }
 
 Network::~Network() {
   RT_ASSERT(streams_.count() == 0);
   RT_ASSERT(refusing_ == 0);
   RT_ASSERT(shares_ == 0);  // a SharedNetwork ends before the network that it shares
-  core_.set_service(Core::kNetSlot, nullptr);
+  core_.set_service(Core::kResidentSlot, nullptr);
   for (const Listener& listener : listeners_) RT_ASSERT(listener.armed == 0);
   core_.timers().cancel(tick_);
   core_.timers().cancel(accept_retry_);

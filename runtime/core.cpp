@@ -237,8 +237,8 @@ bool Core::poll_before_sleep(Nanoseconds until) noexcept {
 
 void Core::end_step() noexcept {
   const std::uint64_t ticks = read_ticks();
-  // A step below is shorter than any stall threshold worth having. Reading the clock takes 20 ns,
-  // the counter 8 ns.
+  // A step with fewer ticks is shorter than any stall threshold worth having. Reading the clock
+  // takes 20 ns, the counter 8 ns.
   if (ticks - step_ticks_ >= ticks_of_some_ms()) [[unlikely]]
     end_long_step(ticks);
   step_ticks_ = ticks;

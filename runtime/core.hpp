@@ -62,8 +62,8 @@ class Errand {
 };
 }  // namespace detail
 
-// Something that a core owns from its first use to the core's end: the network that
-// net::Network::local() makes. On its core.
+// Something that a core owns from its first use to the core's end: a network, for example. On its
+// core.
 class CoreResident {
  public:
   CoreResident() = default;
@@ -141,7 +141,8 @@ class Core {
   // Where the per-core instance of a service is found from anywhere on the core. Slots, below
   // kServicesMax, are given out by the layer that has the services (services/local.hpp).
   static constexpr std::size_t kServicesMax = 32;
-  static constexpr std::size_t kNetSlot = kServicesMax;  // of net, below the services
+  // One more, of the layer between this one and the services.
+  static constexpr std::size_t kResidentSlot = kServicesMax;
   void set_service(std::size_t slot, void* instance) noexcept {
     RT_ASSERT(slot < services_.size());
     services_[slot] = instance;
