@@ -1,7 +1,8 @@
 #pragma once
 // Duration: how long a public wait may last. It is made of a std::chrono duration or of the
-// project's constants, and of no bare number: sleep_for(10) does not compile, for nobody can tell
-// its unit.
+// project's constants. A bare number does not compile, for its unit is unknown: sleep_for(10). But
+// a number of type std::int64_t does, in nanoseconds: it is the type of the constants
+// (Nanoseconds).
 //
 //   co_await sleep_for(std::chrono::milliseconds(10));
 //   co_await sleep_for(10 * kMillisecond);

@@ -11,8 +11,11 @@
 // rvalue. RT_TRY_VOID(expression) is for a Result whose value is of no interest. Both stand in a
 // block, as statements. In a function that is no coroutine: RT_TRY_RETURN, RT_TRY_RETURN_VOID.
 //
-// What must be undone on the way out is undone by destructors: a local File closes in the
-// background, and a TaskGroup is joined by in_group().
+// A declaration has no comma: give std::pair<int, int> a name by `using`, or write `auto`.
+//
+// Clean-up on the way out is left to destructors: a local File closes in the background. A group is
+// no such thing: an RT_TRY between the spawn() and the join() of a TaskGroup or a ResultGroup ends
+// the process when it fails, for the group is left with running tasks. Use in_group(), which joins.
 
 #include <utility>
 

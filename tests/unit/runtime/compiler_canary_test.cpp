@@ -9,7 +9,9 @@
 #include <exception>
 #include <utility>
 
+#include "runtime/result.hpp"
 #include "runtime/task.hpp"
+#include "runtime/try.hpp"
 
 namespace corelane {
 namespace {
@@ -84,6 +86,39 @@ TEST(CompilerCanary, TheFormsThatTheCodeUsesAreDestroyedOnceByEveryCompiler) {
   EXPECT_EQ(left_after(named_aggregate), 0);
   EXPECT_EQ(left_after(temporary_class), 0);
   EXPECT_EQ(left_after(task_before_the_await), 0);
+}
+
+class Suspend {
+ public:
+  explicit Suspend(std::coroutine_handle<>* suspended) : suspended_(suspended) {}
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> self) const noexcept { *suspended_ = self; }
+  void await_resume() const noexcept {}
+
+ private:
+  std::coroutine_handle<>* suspended_;
+};
+runtime::Task<runtime::Result<Counted>> gives_counted() {
+  co_return Counted();
+}
+runtime::Task<runtime::Result<int>> tries_and_suspends(std::coroutine_handle<>* suspended) {
+  RT_TRY([[maybe_unused]] const Counted counted, co_await gives_counted());
+  co_await Suspend(suspended);
+  co_return 3;
+}
+
+// The result that RT_TRY names is a temporary whose life a reference extends.
+TEST(CompilerCanary, AnOwningValueOfRtTryLivesOverALaterSuspensionAndIsDestroyedOnce) {
+  Counted::live = 0;
+  {
+    std::coroutine_handle<> suspended;
+    auto task = tries_and_suspends(&suspended);
+    EXPECT_FALSE(task.start(nullptr, std::noop_coroutine()));
+    EXPECT_EQ(Counted::live, 2) << "the value, and the result that it was moved out of";
+    suspended.resume();
+    EXPECT_TRUE(task.take());
+  }
+  EXPECT_EQ(Counted::live, 0);
 }
 
 // A coroutine that tells whether its handle and its promise belong together.
