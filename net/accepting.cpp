@@ -38,6 +38,7 @@ constinit runtime::LogReason kRefused{"connection refused"};
 Result<ListenerId> Network::listen(const runtime::Address& address,
                                    const runtime::ListenOptions& options, AcceptFunction accept,
                                    void* context) {
+  if (stopping_) return runtime::fail(runtime::ErrorCode::closed);
   const auto descriptor = core_.ring().listen(address, options);
   if (!descriptor) return runtime::Unexpected{descriptor.error()};
   // The slot of one that is closed is used again.
@@ -53,7 +54,9 @@ Result<ListenerId> Network::listen(const runtime::Address& address,
 }
 
 Result<runtime::Address> Network::address_of(ListenerId listener) {
-  return core_.ring().local_address(listeners_[listener.index].descriptor);
+  const Listener* const found = listener_of(listener);
+  if (found == nullptr) return runtime::fail(runtime::ErrorCode::closed);
+  return core_.ring().local_address(found->descriptor);
 }
 
 // Null: it is closed.
@@ -167,7 +170,7 @@ void Network::on_accept(const Completion& completion) noexcept {
 
 void Network::take(Listener& listener, runtime::Descriptor descriptor) noexcept {
   if (descriptor.direct) ++direct_used_;
-  Stream* stream = make_stream(descriptor);
+  Stream* stream = stopping_ ? nullptr : make_stream(descriptor);
   if (stream == nullptr) {
     refuse(descriptor);
   } else if (!listener.accept(listener.context, *stream)) {
@@ -189,7 +192,7 @@ Stream* Network::make_stream(runtime::Descriptor descriptor) {
   return made.value;
 }
 
-// A client stream of ours has taken the place that was kept for it.
+// A client stream of ours has taken the place that was kept for it, or the network is stopping.
 void Network::refuse(runtime::Descriptor descriptor) noexcept {
   ++counters_.refused;
   ++refusing_;
@@ -293,6 +296,7 @@ void Network::begin_stop_listening(ListenerId id) noexcept {
 }
 
 runtime::Task<void> Network::stop_listening(ListenerId id) {
+  const EndingWait wait(*this);
   begin_stop_listening(id);
   while (listener_of(id) != nullptr) {
     runtime::WaitQueue::Waiter waiter{listeners_closed_, runtime::WaitQueue::OnCancel::ignore};
@@ -301,6 +305,7 @@ runtime::Task<void> Network::stop_listening(ListenerId id) {
 }
 
 runtime::Task<void> Network::stop_listening() {
+  const EndingWait wait(*this);
   for (std::uint32_t i = 0; i < listeners_.size(); ++i) stop_listener(i);
   for (std::size_t i = 0; i < listeners_.size(); ++i) {
     while (listeners_[i].stopped && listeners_[i].descriptor.valid()) {

@@ -51,7 +51,7 @@ bool Network::at_rest() const noexcept {
   bool listens = false;
   for (const Listener& listener : listeners_) listens = listens || listener.descriptor.valid();
   return !listens && streams_.count() == 0 && refusing_ == 0 && connecting_ == 0 &&
-         peer_log_->at_rest();
+         ending_waits_ == 0 && peer_log_->at_rest();
 }
 
 // Leases on receive buffers, too, use the network.
@@ -64,6 +64,7 @@ bool Network::is_in_use() const noexcept {
 }
 
 void Network::begin_stop() noexcept {
+  stopping_ = true;
   for (std::uint32_t i = 0; i < listeners_.size(); ++i) stop_listener(i);
   streams_.for_each([](auto, Stream& stream) {
     if (!stream.closing()) stream.abort();

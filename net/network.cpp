@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "net/peer_log.hpp"
+#include "net/tcp_input.hpp"
 #include "runtime/await.hpp"
 #include "runtime/runtime.hpp"
 
@@ -118,6 +119,7 @@ Network::Network(const NetworkOptions& options)
 }
 
 Network::~Network() {
+  while (viewed_ != nullptr) viewed_->settle();
   RT_ASSERT(streams_.count() == 0);
   RT_ASSERT(refusing_ == 0);
   RT_ASSERT(shares_ == 0);  // a SharedNetwork ends before the network that it shares
@@ -138,6 +140,10 @@ void Network::set_buffers(std::size_t size, std::uint16_t group) {
   receive_buffers_.bytes[size] = buffers_.buffer_bytes(group);
 }
 
+void Network::keep_viewed(TcpInput& input) {
+  input.outlive_stream(viewed_);
+}
+
 Token Network::token(Sink sink, const Stream& stream) const noexcept {
   return Token::make(sink, stream.id_.slot, stream.id_.generation);
 }
@@ -147,6 +153,7 @@ Token Network::token(Sink sink, const Stream& stream) const noexcept {
 runtime::Task<Result<StreamId>> Network::connect(runtime::Address address,
                                                  const StreamHandler& handler, void* owner,
                                                  const runtime::Address* source) {
+  if (stopping_) co_return runtime::fail(ErrorCode::closed);
   const auto socket = core_.ring().open_socket(address.family());
   if (!socket) co_return runtime::Unexpected{socket.error()};
   if (source != nullptr) {
@@ -161,10 +168,11 @@ runtime::Task<Result<StreamId>> Network::connect(runtime::Address address,
   const auto connected = co_await operation;
   --connecting_;
   const bool has_room = streams_.count() + accepts_kept() < options_.streams_max;
-  Stream* stream = connected && has_room ? make_stream(*socket) : nullptr;
+  Stream* stream = connected && has_room && !stopping_ ? make_stream(*socket) : nullptr;
   if (stream == nullptr) {
     core_.ring().close_now(*socket);
     if (!connected) co_return runtime::Unexpected{connected.error()};
+    if (stopping_) co_return runtime::fail(ErrorCode::closed);
     co_return runtime::fail(ErrorCode::limit_exceeded,
                             static_cast<std::int32_t>(options_.streams_max));
   }
@@ -215,7 +223,7 @@ void Network::on_close(const Completion& completion) noexcept {
   Stream* stream = streams_.get(completion.token.slot(), completion.token.generation());
   RT_ASSERT(stream != nullptr);
   ++counters_.closed;
-  if (stream->handler_ != nullptr) stream->handler_->on_closed(*stream, stream->why_);
+  if (stream->handler_ != nullptr) stream->handler_->on_closed(*stream, stream->why());
   const StreamId id = stream->id_;
   if (stream->direct_) --direct_used_;
   streams_.erase(id.slot);
@@ -232,7 +240,9 @@ void Network::on_refused() noexcept {
 }
 
 runtime::Task<void> Network::shutdown() {
+  const EndingWait wait(*this);
   co_await stop_listening();
+  stopping_ = true;
   streams_.for_each([](auto, Stream& stream) { stream.abort(); });
   while (streams_.count() > 0 || refusing_ > 0) {
     runtime::WaitQueue::Waiter waiter{streams_gone_, runtime::WaitQueue::OnCancel::ignore};
@@ -270,6 +280,8 @@ void Network::on_tick() noexcept {
     Stream& stream = streams_.at(slot);
     if (stream.state_ == Stream::State::open) {
       stream.handler_->on_timer(stream);
+    } else if (stream.state_ == Stream::State::lingering) {
+      stream.abort();  // all has been sent: the peer just keeps its side open
     } else {
       stream.abort({ErrorCode::timed_out, 0});
     }

@@ -110,6 +110,7 @@ struct ListenerId {
 };
 
 class PeerLog;
+class TcpInput;
 
 class Network {
  public:
@@ -122,15 +123,17 @@ class Network {
 
   // The network of this core. If there is none it is made with `options`, and belongs to the core:
   // when the core stops its streams are aborted, but for those that are closing, which have
-  // their deadlines. The reference is good while the network is in use: while it has a stream, a
-  // listener or a SharedNetwork. Throws BuffersRefused.
+  // their deadlines, and no more are accepted or connected. The reference is good while the network
+  // is in use: while it has a stream, a listener or a SharedNetwork. Throws BuffersRefused.
   static Network& local(const NetworkOptions& options = {});
   static Network* local_or_null() noexcept;
 
-  // Listens and accepts from the next turn on. Errors: errnos of socket(2), bind(2), listen(2).
+  // Listens and accepts from the next turn on. Errors: errnos of socket(2), bind(2), listen(2);
+  // closed, when the core or the network ends.
   runtime::Result<ListenerId> listen(const runtime::Address& address,
                                      const runtime::ListenOptions& options, AcceptFunction accept,
                                      void* context);
+  // Error: closed.
   runtime::Result<runtime::Address> address_of(ListenerId listener);
   // Stops accepting on all listeners and closes them; streams stay. Suspends until they are closed:
   // until then a few more may be accepted, which get their streams.
@@ -141,7 +144,7 @@ class Network {
   // The same without waiting.
   void begin_stop_listening(ListenerId listener) noexcept;
   // Called with the accept function's context when the listener is closed by stop_listening() of
-  // all.
+  // all, or because the core stops.
   using ListenEnded = void (*)(void* context) noexcept;
   void set_listen_ended(ListenerId listener, ListenEnded function) noexcept;
   // Further connections wait in the backlog. At most kAccepts more are accepted.
@@ -154,7 +157,8 @@ class Network {
 
   // A client's stream; the handler is called from then on. `source`, if any, is the address that it
   // connects from (its port 0: any), for clients that need more connections than one address has
-  // ports. Errors: errnos of connect(2) and bind(2), cancelled.
+  // ports. Errors: errnos of connect(2) and bind(2), cancelled, limit_exceeded
+  // (NetworkOptions::streams_max), closed (when the core or the network ends).
   runtime::Task<runtime::Result<StreamId>> connect(runtime::Address address,
                                                    const StreamHandler& handler, void* owner,
                                                    const runtime::Address* source = nullptr);
@@ -165,9 +169,10 @@ class Network {
   void for_each(Visit&& visit) {
     streams_.for_each(std::forward<Visit>(visit));
   }
-  // Aborts every stream and waits until all are gone. Before destruction.
+  // Aborts every stream and waits until all are gone: no more are accepted or connected. Before
+  // destruction.
   runtime::Task<void> shutdown();
-  // No stream, listener, attempt to connect or line about a peer is left.
+  // No stream, listener, attempt to connect, wait for an end, or line about a peer is left.
   bool at_rest() const noexcept;
 
   // For list() over all streams in several steps: slots 0 to stream_slots() - 1.
@@ -187,6 +192,8 @@ class Network {
   }
 
   runtime::Core& core() noexcept { return core_; }
+  // For the input of a stream that has ended: TcpInput::outlive_stream().
+  void keep_viewed(TcpInput& input);
   PeerLog& peer_log() noexcept { return *peer_log_; }  // net/peer_log.hpp
   const NetworkOptions& options() const noexcept { return options_; }
 
@@ -223,6 +230,16 @@ class Network {
     bool failed = false;  // the last one, by want of something
     bool paused = false;
     ListenEnded ended = nullptr;
+  };
+  // A coroutine that waits for the end of listeners or streams uses the network.
+  struct EndingWait {
+    explicit EndingWait(Network& of_network) noexcept : network(of_network) {
+      ++network.ending_waits_;
+    }
+    EndingWait(const EndingWait&) = delete;
+    EndingWait& operator=(const EndingWait&) = delete;
+    ~EndingWait() { --network.ending_waits_; }
+    Network& network;
   };
   class OfCore;  // what local() makes
   static constexpr std::uint32_t kNoStream = UINT32_MAX;
@@ -343,12 +360,14 @@ class Network {
   ReceiveBuffers receive_buffers_;
   runtime::Slab<Stream, 24> streams_;       // as many bits as a ring token carries
   std::vector<SendTransform*> transforms_;  // by slot, of streams that have one
-  std::vector<Listener> listeners_;
-  std::uint32_t direct_table_ = 0;   // slots for direct descriptors in the ring
-  std::uint32_t direct_used_ = 0;    // of these, by what was accepted
-  std::uint32_t accepts_armed_ = 0;  // of all listeners: places that are kept
-  std::uint32_t refusing_ = 0;       // accepted, without a stream, being closed
+  std::deque<Listener> listeners_;          // an accept function may call listen()
+  std::uint32_t direct_table_ = 0;          // slots for direct descriptors in the ring
+  std::uint32_t direct_used_ = 0;           // of these, by what was accepted
+  std::uint32_t accepts_armed_ = 0;         // of all listeners: places that are kept
+  std::uint32_t refusing_ = 0;              // accepted, without a stream, being closed
   std::uint32_t connecting_ = 0;
+  std::uint32_t ending_waits_ = 0;  // coroutines inside stop_listening() and shutdown()
+  bool stopping_ = false;           // takes no new streams and listeners
   std::uint32_t first_to_accept_ = 0;
   runtime::Nanoseconds failure_told_at_ = 0;  // 0: never
   runtime::Nanoseconds no_place_told_at_ = 0;
@@ -386,6 +405,7 @@ class Network {
   bool any_busy_ = false;            // there will be another look
   runtime::Core::FlushHook flush_hook_;
   std::unique_ptr<PeerLog> peer_log_;
+  TcpInput* viewed_ = nullptr;  // inputs of ended streams whose views lie in buffers
   GoneFunction gone_ = nullptr;
   void* gone_context_ = nullptr;
   const runtime::CoreResident* resident_ = nullptr;  // if it belongs to the core
@@ -393,8 +413,8 @@ class Network {
   Counters counters_;
 };
 
-// A share of the core's network, for libraries of clients and servers: whichever has made it, all
-// of them use it, and it stays at least as long as this object. On its core.
+// A share of the core's network, for libraries of clients and servers: all of them use the one
+// network that the core has, and it stays at least as long as this object. On its core.
 class SharedNetwork {
  public:
   // `options` count if the core has no network yet. Throws BuffersRefused.

@@ -53,8 +53,6 @@ class ReceivedBytes {
     data_ += bytes;
     size_ -= static_cast<std::uint32_t>(bytes);
   }
-  // The first `bytes`, at most size(), with a lease of their own; they are removed here.
-  ReceivedBytes take_prefix(std::size_t bytes) noexcept;
   // Gives the buffer back now.
   void reset() noexcept {
     if (pool_ != nullptr) std::exchange(pool_, nullptr)->release(buffer_);
@@ -88,18 +86,6 @@ inline ReceivedBytes ReceivedBytes::copy_of(std::span<const std::byte> bytes) {
   copied.data_ = copied.copy_.data();
   copied.size_ = static_cast<std::uint32_t>(bytes.size());
   return copied;
-}
-
-inline ReceivedBytes ReceivedBytes::take_prefix(std::size_t bytes) noexcept {
-  ReceivedBytes prefix;
-  prefix.data_ = data_;
-  prefix.size_ = static_cast<std::uint32_t>(bytes);
-  prefix.buffer_ = buffer_;
-  prefix.pool_ = pool_;
-  if (pool_ != nullptr) pool_->share(buffer_);
-  if (copy_) prefix.copy_ = copy_.share();
-  remove_prefix(bytes);
-  return prefix;
 }
 
 }  // namespace corelane::net

@@ -206,7 +206,8 @@ class alignas(runtime::kCacheLine) SendQueue {
   // For Network's look-out for peers that do not read.
   runtime::Nanoseconds progress_at = 0;  // when a send last completed, or the queue was taken
   std::uint32_t stream_slot = kNoStream;
-  bool probed : 1 = false;  // the send in flight was asked to end
+  bool probed : 1 = false;   // the send in flight was asked to end
+  bool stalled : 1 = false;  // this stall has been counted and told
 
  private:
   friend class SendPool;
@@ -295,6 +296,7 @@ inline void SendPool::give_queue(SendQueue* queue) noexcept {
   RT_ASSERT(queue->empty());
   queue->stream_slot = SendQueue::kNoStream;
   queue->probed = false;
+  queue->stalled = false;
   if (spare_count_ == spare_queues_.size()) {
     give_over(queue);
   } else {

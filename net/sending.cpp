@@ -112,6 +112,7 @@ void Network::flush_stream(Stream& stream) noexcept {
   if (stream.shutdown_armed_) return;  // on_shutdown() comes back here
   if (stream.state_ == Stream::State::flushing && stream.linger_ && !stream.ended_) {
     stream.state_ = Stream::State::lingering;
+    set_timer(stream, stream.linger_for_);
     send_end(stream);
     return;
   }
@@ -207,9 +208,12 @@ void Network::on_send(Stream& stream, std::int32_t result, std::size_t sent) noe
   queue.probed = false;
   if (sent > 0) {
     queue.progress_at = core_.now();
+    queue.stalled = false;
   } else if (probed && result == -ECANCELED) {
     const runtime::Nanoseconds stalled = core_.now() - queue.progress_at;
-    if (stream.state_ == Stream::State::open && stalled >= options_.write_stall_timeout) {
+    const bool is_new = !queue.stalled && stalled >= options_.write_stall_timeout;
+    if (stream.state_ == Stream::State::open && is_new) {
+      queue.stalled = true;
       on_stall(stream);
     }
   } else if (result != -EINTR && result != -EAGAIN) {

@@ -164,14 +164,15 @@ void Stream::resume_receiving() noexcept {
   mark_dirty();  // the end of the turn delivers what was held and arms the receive
 }
 
-void Stream::close(runtime::Nanoseconds linger) noexcept {
+void Stream::close(runtime::Nanoseconds linger, runtime::Nanoseconds flush) noexcept {
   if (state_ != State::open) return;
   linger_ = linger > 0;
+  linger_for_ = linger;
   if (linger_) discard_input();
   state_ = State::flushing;
   // A lingering stream waits for the peer's end, which only a receive can tell.
   if (linger_) resume_receiving();
-  network_.set_timer(*this, linger > 0 ? linger : kFlushDeadline);
+  network_.set_timer(*this, std::max(linger, flush));
   mark_dirty();
 }
 

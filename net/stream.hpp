@@ -59,7 +59,8 @@ struct StreamHandler {
   void (*on_timer)(Stream& stream) noexcept;
   // The queue has fallen below half of the limit again after writable() was false. May be null.
   void (*on_writable)(Stream& stream) noexcept;
-  // The peer has taken nothing for NetworkOptions::write_stall_timeout: end it. Null: aborted.
+  // The peer has taken nothing for NetworkOptions::write_stall_timeout: end it. Once a stall. Null:
+  // aborted.
   void (*on_stalled)(Stream& stream) noexcept = nullptr;
   // The core holds too much memory, and this stream is among the largest holders: end it, drop the
   // pieces that are not in flight, and send the peer `why` if possible. Null: aborted.
@@ -159,13 +160,15 @@ class Stream {
   void end_receives_at(std::uint64_t missing, std::uint64_t unit) noexcept;
 
   // --- Ending
-  // How long close(0) lets the queue take to empty before the stream is aborted.
+  // How long the queue may take to empty by default.
   static constexpr runtime::Nanoseconds kFlushDeadline = 5 * runtime::kSecond;
-  // Flushes, and then closes: at once if `linger` is 0, otherwise after FIN and the peer's end, at
-  // most `linger` from now (needed when the peer may still be sending: unread bytes at close make
-  // the kernel send RST, which can destroy our last bytes at the peer). Nothing more is delivered
-  // but on_closed. What comes while it lingers is discarded, as after discard_input().
-  void close(runtime::Nanoseconds linger) noexcept;
+  // Flushes, for at most `flush` or `linger`, the longer of the two: then the stream is aborted
+  // with `timed_out`. Closes when the queue is empty: at once if `linger` is 0, otherwise after FIN
+  // and the peer's end, at most `linger` later (needed when the peer may still be sending: unread
+  // bytes at close make the kernel send RST, which can destroy our last bytes at the peer). A peer
+  // that has not ended by then is no error. Nothing more is delivered but on_closed. What comes
+  // while it lingers is discarded, as after discard_input().
+  void close(runtime::Nanoseconds linger, runtime::Nanoseconds flush = kFlushDeadline) noexcept;
   // The last word to this peer is in the queue, and what it still sends no longer matters, but has
   // to be read so that it can send all of it and then read. From here on input has low priority
   // (few receives in flight a core, none while the core has a backlog), and receiving stops for
@@ -207,6 +210,9 @@ class Stream {
   SendQueue& queue();
   void mark_dirty() noexcept;
   bool wants_receive() const noexcept { return state_ == State::open || linger_; }
+  runtime::Error why() const noexcept {
+    return abort_ ? why_ : runtime::Error{runtime::ErrorCode::closed, 0};
+  }
   // The end of the turn has nothing to do for it but to begin a send.
   bool only_sends() const noexcept {
     return state_ == State::open && !send_armed_ && !abort_ && !end_pending_ && !is_transformed_ &&
@@ -241,13 +247,16 @@ class Stream {
   HeldPiece* held_ = nullptr;  // received but not delivered: the last of a circular list
   const StreamHandler* handler_ = nullptr;
   void* owner_ = nullptr;
-  runtime::Error why_{runtime::ErrorCode::closed, 0};
+  union {
+    runtime::Nanoseconds linger_for_ = 0;  // without abort()
+    runtime::Error why_;                   // after abort()
+  };
   runtime::CoarseLink timer_;
   // Most bytes of a large receive, 0: as many as the buffer holds. After discard_input(): the bytes
   // that have come since.
   std::uint32_t receive_bytes_ = 0;
 };
-// What an idle connection costs here: 5 pointers, its names (id and descriptor) 12, why it ended 8,
+// What an idle connection costs here: 5 pointers, its names (id and descriptor) 12, its end 8,
 // its timer 12, the rest 8. Queues, buffers and held pieces exist only while there are bytes.
 static_assert(sizeof(Stream) == 80);
 

@@ -27,10 +27,12 @@
 // have sent any part.
 //
 // Errors of reading: end_of_file (the peer has half-closed, and all has been read; sending goes
-// on), cancelled, timed_out (set_deadline), limit_exceeded where it is said and when the core is
-// short of memory, or the errno that ended the connection (ECONNRESET, ETIMEDOUT, ...). What came
-// before an error is read first. Errors of writing: the same without end_of_file, and `closed`
-// after shutdown_send().
+// on), cancelled, timed_out (set_deadline), closed (abort(), or the network ended),
+// limit_exceeded (read_until, read_line, and a core that is short of memory), or the errno that
+// ended the connection (ECONNRESET, ETIMEDOUT, ...). read_some() reads all that came before an
+// error; read_exactly(), read_until() and read_line() return it when the bytes before it are too
+// few, and leave them unread. Errors of writing: the same without end_of_file, and `closed` after
+// shutdown_send().
 //
 // Bounds: input that is not read (TcpInput: 256 KiB and one receive buffer) and output that the
 // peer does not take (NetworkOptions::queued_bytes_max); then the peer, or the writer, waits.
@@ -165,7 +167,8 @@ class TcpStream {
   // Closes in the background, as close() does. No coroutine may wait on the stream.
   ~TcpStream();
 
-  // False after close() and abort(), and for one that was moved away.
+  // False after close(), and for one that was moved away: then only assignment, destruction,
+  // abort() and stream() are allowed.
   explicit operator bool() const noexcept { return state_ != nullptr; }
 
   // --- Reading
@@ -173,25 +176,26 @@ class TcpStream {
   // Waits for one byte, then copies as many as have come and fit. `into` is not empty.
   auto read_some(std::span<std::byte> into) noexcept {
     return detail::TcpCall<runtime::Result<std::size_t>, detail::ReadInto, std::span<std::byte>>(
-        *state_, into);
+        state(), into);
   }
   // Waits for one byte, then gives what came together, where it lies: at least one byte, at most a
   // receive buffer.
   auto read_some() noexcept {
     return detail::TcpCall<runtime::Result<ReceivedBytes>, detail::ReadLease, detail::Nothing>(
-        *state_, detail::Nothing{});
+        state(), detail::Nothing{});
   }
   // Fills `into`, or takes nothing.
   runtime::Task<runtime::Result<void>> read_exactly(std::span<std::byte> into);
   // The bytes up to and with `delimiter` (1 to 64 bytes), where they lie if they lie together:
-  // valid until the next call that reads. limit_exceeded: `bytes_max` have come without it. With
-  // that, and with end_of_file, nothing is taken.
+  // valid until the next call that reads, the end of this object (close() too) or of its network,
+  // also when the connection breaks before. limit_exceeded: `bytes_max` bytes, the delimiter
+  // included, have come without it. With an error nothing is taken.
   runtime::Task<runtime::Result<std::string_view>> read_until(std::string_view delimiter,
                                                               std::size_t bytes_max);
   // The same for a line, without its "\n" or "\r\n".
   runtime::Task<runtime::Result<std::string_view>> read_line(std::size_t bytes_max);
   // Bytes that have come and are not read.
-  std::size_t unread_bytes() const noexcept { return state_->input.bytes(); }
+  std::size_t unread_bytes() const noexcept { return state().input.bytes(); }
 
   // For parsers: looks at what has come, in one piece, and says how much of it was used.
   //
@@ -220,36 +224,36 @@ class TcpStream {
   // Copies.
   auto write_all(std::span<const std::byte> bytes) noexcept {
     return detail::TcpCall<runtime::Result<void>, detail::WriteParts, std::span<const std::byte>>(
-        *state_, bytes);
+        state(), bytes);
   }
   auto write_all(std::string_view text) noexcept {
     return write_all(std::as_bytes(std::span{text}));
   }
   // Several pieces, one behind the other. The list itself is not copied.
   auto write_all(std::span<const std::span<const std::byte>> parts) noexcept {
-    return detail::TcpCall<runtime::Result<void>, detail::WriteParts, detail::Parts>(*state_,
+    return detail::TcpCall<runtime::Result<void>, detail::WriteParts, detail::Parts>(state(),
                                                                                      parts);
   }
   // Without a copy: what a stream of this core has received (a copy if buffers are scarce).
   auto write_all(ReceivedBytes bytes) noexcept {
     return detail::TcpCall<runtime::Result<void>, detail::WriteLease, ReceivedBytes>(
-        *state_, std::move(bytes));
+        state(), std::move(bytes));
   }
   // Without a copy: a part of shared memory, of which the queue holds a handle.
   auto write_all(const runtime::SharedBytes& block, std::span<const std::byte> part) noexcept {
     return detail::TcpCall<runtime::Result<void>, detail::WriteShared, detail::SharedPart>(
-        *state_, detail::SharedPart{block.share(), part});
+        state(), detail::SharedPart{block.share(), part});
   }
   // Waits for room, then copies as many as fit. `bytes` is not empty.
   auto write_some(std::span<const std::byte> bytes) noexcept {
     return detail::TcpCall<runtime::Result<std::size_t>, detail::WriteSome,
-                           std::span<const std::byte>>(*state_, bytes);
+                           std::span<const std::byte>>(state(), bytes);
   }
   // The same without waiting: 0 if nothing fits, others wait to write, or the stream has ended.
   std::size_t try_write(std::span<const std::byte> bytes) noexcept;
   // Bytes that wait to be sent, or are on their way to the kernel.
   std::size_t queued_bytes() const noexcept {
-    return state_->stream != nullptr ? state_->stream->queued_bytes() : 0;
+    return state().stream != nullptr ? state_->stream->queued_bytes() : 0;
   }
 
   // --- Ends
@@ -257,16 +261,19 @@ class TcpStream {
   // Half-closes: the peer reads everything, then the end; this side reads on. Writers that wait end
   // with `closed`.
   void shutdown_send() noexcept;
-  // Every wait on this stream ends with `timed_out` once `after` has passed (up to an eighth of a
-  // second later), and so does every later one that would wait. 0: no deadline, also after it has
-  // passed.
+  // Every wait on this stream ends with `timed_out` once `after` has passed (up to a quarter of a
+  // second later, or as late as Stream::look_again() says), and so does every later one that would
+  // wait. 0: no deadline, also after it has passed.
   void set_deadline(runtime::Nanoseconds after) noexcept;
-  // Sends what is queued and FIN, then waits for the peer's end, at most `linger`, discarding
-  // input, and until the descriptor is closed. Cancelled: it goes on in the background. Error: not
-  // everything was sent, and why.
+  // Sends what is queued (at most Stream::kFlushDeadline or `linger`, the longer of the two) and
+  // FIN, then waits for the peer's end, at most `linger`, discarding input, and until the
+  // descriptor is closed. Cancelled: it goes on in the background. Error: not everything was sent,
+  // and why (timed_out, or the errno that ended the connection). A peer that keeps its side open is
+  // no error.
   runtime::Task<runtime::Result<void>> close(runtime::Nanoseconds linger = kLinger);
-  // Drops what is queued; the peer may see a reset. Waits on this stream end with `closed`: none
-  // may be left.
+  // Drops what is queued; the peer may see a reset. Waits on this stream end with `closed` later in
+  // this turn or in the next ones, and so do later ones, once the input is read. Nothing after
+  // close().
   void abort() noexcept;
 
   // --- Addresses
@@ -278,6 +285,10 @@ class TcpStream {
  private:
   friend class TcpListener;
   explicit TcpStream(std::unique_ptr<detail::TcpState> state) noexcept : state_(std::move(state)) {}
+  detail::TcpState& state() const noexcept {
+    RT_ASSERT(state_ != nullptr);  // closed, or moved away
+    return *state_;
+  }
   void let_go(runtime::Nanoseconds linger) noexcept;
 
   std::unique_ptr<detail::TcpState> state_;
@@ -300,8 +311,9 @@ class TcpListener {
   static constexpr std::size_t kAcceptedMax = 64;
 
   TcpListener(TcpListener&&) noexcept;
+  // One that was moved away may only be assigned to, or destroyed.
   TcpListener& operator=(TcpListener&& other) noexcept;
-  // Closes in the background.
+  // Closes in the background, as close() does.
   ~TcpListener();
 
   // The next connection. Several coroutines may wait. Errors: cancelled; closed (close(), or the
@@ -315,9 +327,10 @@ class TcpListener {
 
  private:
   struct State;
-  explicit TcpListener(std::unique_ptr<State> state) noexcept;
+  explicit TcpListener(std::shared_ptr<State> state) noexcept;
+  void let_go() noexcept;
 
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;  // accept() holds it, too
 };
 
 // Accepts until the listener is closed or this task is cancelled, and runs handler(stream,

@@ -229,6 +229,32 @@ void TcpInput::consume(std::size_t bytes) noexcept {
 
 void TcpInput::end_view() noexcept {
   remove(std::exchange(viewed_, 0));
+  if (link_ == nullptr) return;
+  unlink();
+  give_back_buffers();
+}
+
+void TcpInput::unlink() noexcept {
+  if (link_ == nullptr) return;
+  *link_ = next_;
+  if (next_ != nullptr) next_->link_ = link_;
+  link_ = nullptr;
+  next_ = nullptr;
+}
+
+void TcpInput::give_back_buffers() {
+  for (std::size_t i = first_ + (views_piece() ? 1 : 0); i < pieces_.size(); ++i) {
+    if (pieces_[i].pool_ != nullptr) pieces_[i] = ReceivedBytes::copy_of(pieces_[i].bytes());
+  }
+}
+
+void TcpInput::outlive_stream(TcpInput*& viewed) {
+  give_back_buffers();
+  if (!views_piece() || pieces_[first_].pool_ == nullptr) return;
+  link_ = &viewed;
+  next_ = viewed;
+  if (next_ != nullptr) next_->link_ = &next_;
+  viewed = this;
 }
 
 void TcpInput::join() {
@@ -237,6 +263,7 @@ void TcpInput::join() {
 }
 
 void TcpInput::clear() noexcept {
+  unlink();
   runtime::release_memory(joined_);
   joined_first_ = 0;
   pieces_.clear();

@@ -1,7 +1,7 @@
 #pragma once
 // TcpInput: what a TcpStream has received and its user has not read yet, in order: bytes that were
 // joined or put back, then the pieces as they came, mostly leases on receive buffers. It does no
-// I/O. One a stream, on its core.
+// I/O. One a stream, on its core; it may outlive the stream, and the network.
 //
 //   [ joined ][ piece ][ piece ] ...       read from the left; new pieces at the right
 
@@ -17,10 +17,15 @@ namespace corelane::net {
 
 class TcpInput {
  public:
-  // What a user who does not read makes the stream hold: from either of these on nothing more is
-  // received. A piece may be one large buffer, and holds a whole small one for a single byte.
+  // Limits of unread input; at either one receiving pauses. A piece may be one large buffer, and
+  // holds a whole small one for a single byte.
   static constexpr std::size_t kBytesMax = 256 * 1024;
   static constexpr std::size_t kPiecesMax = 64;
+
+  TcpInput() = default;
+  ~TcpInput() { unlink(); }
+  TcpInput(const TcpInput&) = delete;
+  TcpInput& operator=(const TcpInput&) = delete;
 
   // Bytes that can be read.
   std::size_t bytes() const noexcept { return bytes_; }
@@ -54,8 +59,14 @@ class TcpInput {
   void settle() noexcept {
     if (viewed_ != 0) end_view();
   }
-  // Copies all into memory of its own: the buffers go home.
+  // Ends the view and copies all into one piece of memory: the buffers go home.
   void join();
+  // Copies each piece that lies in a receive buffer: the buffers go home. Viewed bytes stay where
+  // they are, and keep theirs.
+  void give_back_buffers();
+  // The stream has ended: the same. An input whose view keeps a buffer joins the list `viewed`
+  // until the view ends; the network ends the views in its list before it destroys the buffers.
+  void outlive_stream(TcpInput*& viewed);
   // Drops everything.
   void clear() noexcept;
 
@@ -64,6 +75,8 @@ class TcpInput {
   std::span<const std::byte> joined() const noexcept {
     return std::span{joined_}.subspan(joined_first_);
   }
+  bool views_piece() const noexcept { return viewed_ != 0 && joined().empty(); }
+  void unlink() noexcept;
   void end_view() noexcept;
   void remove(std::size_t bytes) noexcept;
   void pop_piece() noexcept;
@@ -75,7 +88,9 @@ class TcpInput {
   runtime::AccountedBytes<runtime::MemoryKind::messages> joined_;
   std::size_t joined_first_ = 0;  // those before it have been read
   std::vector<ReceivedBytes> pieces_;
-  std::size_t first_ = 0;  // the pieces before it have been read
+  std::size_t first_ = 0;      // the pieces before it have been read
+  TcpInput** link_ = nullptr;  // in the list of outlive_stream(): what points here
+  TcpInput* next_ = nullptr;
 };
 
 }  // namespace corelane::net

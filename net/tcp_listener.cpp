@@ -34,10 +34,15 @@ struct TcpListener::State {
     self.is_closed = true;
     self.waiting.wake_all(WaitQueue::Outcome::closed);
   }
-  // Nobody has seen it.
+  // The application has not seen this stream.
   void drop_first() noexcept {
     accepted.front().abort();
     accepted.pop_front();
+  }
+  void end() noexcept {
+    is_closed = true;
+    waiting.wake_all(WaitQueue::Outcome::closed);
+    while (!accepted.empty()) drop_first();
   }
   TcpStream take_first() noexcept {
     TcpStream first = std::move(accepted.front());
@@ -53,22 +58,33 @@ struct TcpListener::State {
   bool is_closed = false;
 };
 
-TcpListener::TcpListener(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
+TcpListener::TcpListener(std::shared_ptr<State> state) noexcept : state_(std::move(state)) {}
 TcpListener::TcpListener(TcpListener&&) noexcept = default;
 
 TcpListener& TcpListener::operator=(TcpListener&& other) noexcept {
-  std::swap(state_, other.state_);
+  if (this != &other) {
+    let_go();
+    state_ = std::move(other.state_);
+  }
   return *this;
 }
 
 TcpListener::~TcpListener() {
-  if (state_ != nullptr && !state_->is_closed) state_->network->begin_stop_listening(state_->id);
+  let_go();
+}
+
+void TcpListener::let_go() noexcept {
+  if (state_ == nullptr) return;
+  const bool listens = !state_->is_closed;
+  state_->end();
+  if (listens) state_->network->begin_stop_listening(state_->id);
+  state_.reset();
 }
 
 Result<TcpListener> TcpListener::listen(const runtime::Address& address,
                                         const runtime::ListenOptions& options) {
   Network& network = Network::local();
-  auto state = std::make_unique<State>(network);
+  auto state = std::make_shared<State>(network);
   const auto id = network.listen(address, options, State::on_accept, state.get());
   if (!id) return runtime::Unexpected{id.error()};
   state->id = *id;
@@ -77,28 +93,29 @@ Result<TcpListener> TcpListener::listen(const runtime::Address& address,
 }
 
 Task<Result<TcpStream>> TcpListener::accept() {
-  State& state = *state_;
+  RT_ASSERT(state_ != nullptr);
+  const std::shared_ptr<State> state = state_;  // the listener may end in the wait
   for (;;) {
-    if (!state.accepted.empty()) co_return state.take_first();
-    if (state.is_closed) co_return runtime::fail(ErrorCode::closed);
-    WaitQueue::Waiter waiter{state.waiting};
+    if (!state->accepted.empty()) co_return state->take_first();
+    if (state->is_closed) co_return runtime::fail(ErrorCode::closed);
+    WaitQueue::Waiter waiter{state->waiting};
     const auto outcome = co_await waiter;
     if (outcome == WaitQueue::Outcome::cancelled) co_return runtime::fail(ErrorCode::cancelled);
   }
 }
 
 Result<runtime::Address> TcpListener::address() const {
+  RT_ASSERT(state_ != nullptr);
   if (state_->is_closed) return runtime::fail(ErrorCode::closed);
   return state_->network->address_of(state_->id);
 }
 
 Task<void> TcpListener::close() {
-  State& state = *state_;
-  if (!state.is_closed) {
-    state.is_closed = true;
-    state.waiting.wake_all(WaitQueue::Outcome::closed);
-    while (!state.accepted.empty()) state.drop_first();
-    co_await state.network->stop_listening(state.id);
+  RT_ASSERT(state_ != nullptr);
+  const std::shared_ptr<State> state = state_;
+  if (!state->is_closed) {
+    state->end();
+    co_await state->network->stop_listening(state->id);
   }
 }
 

@@ -12,6 +12,9 @@ using runtime::Result;
 
 namespace {
 
+// Copies of at most this go into blocks that the core keeps; larger ones get memory of their own.
+constexpr std::size_t kInBlocksMax = 16 * std::size_t{SendPool::kBlockBytes};
+
 TcpState& of(Stream& stream) noexcept {
   return *static_cast<TcpState*>(stream.owner());
 }
@@ -19,11 +22,7 @@ TcpState& of(Stream& stream) noexcept {
 void on_data(Stream& stream, const Received& received) noexcept {
   TcpState& state = of(stream);
   state.input.push(stream.lease(received));
-  if (state.reader != nullptr) {
-    state.wake_reader();
-  } else if (state.input.is_full()) {
-    stream.pause_receiving();
-  }
+  if (!state.wake_reader()) state.pause_when_full();
 }
 
 void on_end(Stream& stream) noexcept {
@@ -36,14 +35,18 @@ void on_closed(Stream& stream, runtime::Error why) noexcept {
   TcpState& state = of(stream);
   state.stream = nullptr;
   state.why = why;
-  // The network may end now, and its buffers with it.
-  if (!state.input.empty()) state.input.join();
+  stream.network().keep_viewed(state.input);
   state.wake_all();
   state.gone.wake_all(runtime::WaitQueue::Outcome::granted);
 }
 
 void on_timer(Stream& stream) noexcept {
   TcpState& state = of(stream);
+  // The input of a paused stream is full, so no reader waits.
+  if (!stream.receiving_paused() && stream.look_again(state.has_looked)) {
+    state.has_looked = true;
+    return;
+  }
   state.is_late = true;
   state.wake_all();
 }
@@ -103,10 +106,12 @@ void TcpState::wake_all() noexcept {
 // --- Reading
 
 bool ReadWait::await_ready() const noexcept {
+  RT_ASSERT(state_.reader == nullptr);  // one coroutine at a time reads a stream
   return state_.can_read(known_);
 }
 
-Result<void> ReadWait::await_resume() const noexcept {
+Result<void> ReadWait::await_resume() noexcept {
+  if (state_.reader == this) state_.reader = nullptr;
   if (state_.input.bytes() > known_) return {};
   if (is_cancelled()) return runtime::fail(ErrorCode::cancelled);
   if (state_.is_late) return runtime::fail(ErrorCode::timed_out);
@@ -116,8 +121,7 @@ Result<void> ReadWait::await_resume() const noexcept {
 }
 
 void ReadWait::leave() noexcept {
-  state_.reader = nullptr;
-  if (state_.stream != nullptr && state_.input.is_full()) state_.stream->pause_receiving();
+  if (state_.stream != nullptr) state_.pause_when_full();
 }
 
 // --- Writing
@@ -128,11 +132,10 @@ bool WriteWait::await_ready() noexcept {
 
 bool WriteWait::go_on() noexcept {
   if (state_.is_shut) return fail_with({ErrorCode::closed});
-  if (state_.is_late) return fail_with({ErrorCode::timed_out});
   if (state_.stream == nullptr) return fail_with(state_.why);
-  // One that is being cut tells why when it is gone.
-  if (state_.stream->closing()) return false;
-  is_done_ = send_some(*state_.stream);
+  // An aborted stream has its error when it is gone.
+  is_done_ = !state_.stream->closing() && send_some(*state_.stream);
+  if (!is_done_ && state_.is_late) return fail_with({ErrorCode::timed_out});
   return is_done_;
 }
 
@@ -148,6 +151,20 @@ void WriteWait::leave() noexcept {
 std::size_t room_for(Stream& stream, std::size_t rest) noexcept {
   if (!stream.writable()) return 0;
   return std::min(rest, stream.network().options().queued_bytes_max - stream.queued_bytes());
+}
+
+std::size_t send_fitting(Stream& stream, std::span<const std::byte> bytes) noexcept {
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const std::span<const std::byte> rest = bytes.subspan(done);
+    std::size_t part = room_for(stream, rest.size());
+    if (part == 0) break;
+    if (rest.size() <= kInBlocksMax) part = std::min<std::size_t>(part, SendPool::kBlockBytes);
+    const bool taken = stream.send_copy(rest.first(part));
+    RT_ASSERT(taken);
+    done += part;
+  }
+  return done;
 }
 
 }  // namespace corelane::net::detail

@@ -1,8 +1,8 @@
 #pragma once
-// What stands between a Stream's callbacks and the coroutines that wait on a TcpStream (net/tcp.hpp
+// TcpState connects a Stream's callbacks with the coroutines that wait on a TcpStream (net/tcp.hpp
 // is the interface; nothing else needs this header by itself). TcpState is the stream's owner: it
-// keeps what has come (TcpInput), one reader and any number of writers that take turns. Frames of
-// the core's free list hold it, so a connection costs no allocation once the core is warm.
+// keeps the unread input (TcpInput), one reader and any number of writers that take turns. TcpState
+// lies in a block of the core's free list: a connection costs no allocation once the core is warm.
 //
 //   on_data ----> input ----> ReadWait (one)          full: pause_receiving; read: resume_receiving
 //   WriteWaits (in turn) ----> send queue             full: wait; on_writable goes on
@@ -37,6 +37,7 @@ class TcpWait : private runtime::Cancellable {
   // Ends the wait: the coroutine goes on in this turn or the next.
   void wake() noexcept {
     unlink();
+    is_woken_ = true;
     runtime::Core::current().schedule(handle_, name_);
   }
 
@@ -58,6 +59,7 @@ class TcpWait : private runtime::Cancellable {
     return true;
   }
   bool is_cancelled() const noexcept { return is_cancelled_; }
+  bool is_woken() const noexcept { return is_woken_; }
   virtual void leave() noexcept = 0;
 
   TcpState& state_;
@@ -72,6 +74,7 @@ class TcpWait : private runtime::Cancellable {
   std::coroutine_handle<> handle_;
   const char* name_ = "";
   bool is_cancelled_ = false;
+  bool is_woken_ = false;
 };
 
 // Waits until more than `known` bytes can be read, or for the end.
@@ -82,12 +85,13 @@ class ReadWait : public TcpWait {
   bool await_ready() const noexcept;
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle) noexcept;
-  runtime::Result<void> await_resume() const noexcept;
+  runtime::Result<void> await_resume() noexcept;
 
  protected:
   ~ReadWait() = default;
 
  private:
+  friend struct TcpState;
   void leave() noexcept final;
   const std::size_t known_;
 };
@@ -129,7 +133,7 @@ class WriteWait : public TcpWait {
 struct TcpState : runtime::InFramePool {
   Stream* stream = nullptr;
   TcpInput input;
-  ReadWait* reader = nullptr;
+  ReadWait* reader = nullptr;  // from its suspension until it has resumed
   WriteWait* first_writer = nullptr;
   WriteWait* last_writer = nullptr;
   runtime::WaitQueue gone;  // for close()
@@ -137,6 +141,7 @@ struct TcpState : runtime::InFramePool {
   bool has_ended = false;   // the peer has half-closed
   bool is_shut = false;     // shutdown_send(), close()
   bool is_late = false;     // the deadline has passed
+  bool has_looked = false;  // Stream::look_again()
 
   static const StreamHandler kHandler;
 
@@ -157,19 +162,29 @@ struct TcpState : runtime::InFramePool {
   void add_writer(WriteWait& writer) noexcept;
   void remove_writer(const WriteWait& writer) noexcept;
   void go_on_writing() noexcept;
-  void wake_reader() noexcept {
-    if (reader != nullptr) std::exchange(reader, nullptr)->wake();
+  // True: it waited, and has been woken.
+  bool wake_reader() noexcept {
+    if (reader == nullptr || reader->is_woken()) return false;
+    reader->wake();
+    return true;
+  }
+  // Unread bytes must not keep receive buffers that other streams need.
+  void pause_when_full() noexcept {
+    if (!input.is_full()) return;
+    input.give_back_buffers();
+    stream->pause_receiving();
   }
   void wake_all() noexcept;
 };
 
-// How many bytes of `rest` fit into the queue now; 0: wait until it is writable. As many as in a
-// block are copied without an allocation.
+// How many bytes of `rest` fit into the queue now; 0: wait until it is writable.
 std::size_t room_for(Stream& stream, std::size_t rest) noexcept;
+// Copies as many of `bytes` as fit into the queue now; returns how many. Up to 64 KiB go into
+// blocks that the core keeps, without an allocation.
+std::size_t send_fitting(Stream& stream, std::span<const std::byte> bytes) noexcept;
 
 template <class Promise>
 bool ReadWait::await_suspend(std::coroutine_handle<Promise> handle) noexcept {
-  RT_ASSERT(state_.reader == nullptr);  // one coroutine at a time reads a stream
   if (!begin(handle, "read")) return false;
   state_.reader = this;
   state_.let_more_come();

@@ -14,9 +14,6 @@ using runtime::Task;
 
 namespace {
 
-// Copies of at most this go into blocks that the core keeps; larger ones get memory of their own.
-constexpr std::size_t kInBlocksMax = 16 * std::size_t{SendPool::kBlockBytes};
-
 // Of a stream whose TcpStream is gone.
 constexpr StreamHandler kLetGo{"closing tcp stream",    [](Stream&, const Received&) noexcept {},
                                [](Stream&) noexcept {}, [](Stream&, Error) noexcept {},
@@ -45,26 +42,15 @@ Result<ReceivedBytes> ReadLease::await_resume() noexcept {
 
 bool WriteParts::send_some(Stream& stream) noexcept {
   for (; part_ < parts_.size(); ++part_, offset_ = 0) {
-    for (;;) {
-      const std::span<const std::byte> rest = parts_[part_].subspan(offset_);
-      if (rest.empty()) break;
-      std::size_t bytes = room_for(stream, rest.size());
-      if (bytes == 0) return false;
-      if (rest.size() <= kInBlocksMax) bytes = std::min<std::size_t>(bytes, SendPool::kBlockBytes);
-      const bool taken = stream.send_copy(rest.first(bytes));
-      RT_ASSERT(taken);
-      offset_ += bytes;
-    }
+    offset_ += send_fitting(stream, parts_[part_].subspan(offset_));
+    if (offset_ < parts_[part_].size()) return false;
   }
   return true;
 }
 
 bool WriteSome::send_some(Stream& stream) noexcept {
-  sent_ = room_for(stream, bytes_.size());
-  if (sent_ == 0) return false;
-  const bool taken = stream.send_copy(bytes_.first(sent_));
-  RT_ASSERT(taken);
-  return true;
+  sent_ = send_fitting(stream, bytes_);
+  return sent_ > 0;
 }
 
 Result<std::size_t> WriteSome::await_resume() const noexcept {
@@ -137,7 +123,7 @@ void TcpStream::let_go(runtime::Nanoseconds linger) noexcept {
 
 Task<Result<void>> TcpStream::close(runtime::Nanoseconds linger) {
   TcpStream ended = std::move(*this);
-  detail::TcpState& state = *ended.state_;
+  detail::TcpState& state = ended.state();
   RT_ASSERT(state.reader == nullptr);
   state.is_shut = true;
   state.go_on_writing();
@@ -155,19 +141,18 @@ Task<Result<void>> TcpStream::close(runtime::Nanoseconds linger) {
 }
 
 void TcpStream::abort() noexcept {
-  if (state_ == nullptr) return;
-  if (state_->stream != nullptr) state_->stream->abort();
-  let_go(0);
+  if (Stream* const below = stream()) below->abort();
 }
 
 void TcpStream::shutdown_send() noexcept {
-  state_->is_shut = true;
+  state().is_shut = true;
   if (state_->stream != nullptr) state_->stream->shutdown_send();
   state_->go_on_writing();
 }
 
 void TcpStream::set_deadline(runtime::Nanoseconds after) noexcept {
-  state_->is_late = false;
+  state().is_late = false;
+  state_->has_looked = false;
   if (state_->stream == nullptr) return;
   if (after == 0) {
     state_->stream->cancel_timer();
@@ -185,7 +170,7 @@ Task<std::optional<runtime::Address>> TcpStream::peer_address() {
 // --- Reading
 
 Task<Result<void>> TcpStream::read_exactly(std::span<std::byte> into) {
-  detail::TcpState& state = *state_;
+  detail::TcpState& state = this->state();
   std::size_t done = 0;
   while (done < into.size()) {
     detail::WaitForMore more{state, 0};
@@ -202,7 +187,8 @@ Task<Result<void>> TcpStream::read_exactly(std::span<std::byte> into) {
 
 Task<Result<std::string_view>> TcpStream::read_until(std::string_view delimiter,
                                                      std::size_t bytes_max) {
-  detail::TcpState& state = *state_;
+  detail::TcpState& state = this->state();
+  RT_ASSERT(!delimiter.empty());
   state.input.settle();
   std::size_t searched = 0;
   for (;;) {
@@ -237,11 +223,10 @@ Task<Result<std::string_view>> TcpStream::read_line(std::size_t bytes_max) {
 // --- Writing
 
 std::size_t TcpStream::try_write(std::span<const std::byte> bytes) noexcept {
-  Stream* const below = state_->stream;
+  Stream* const below = state().stream;
   if (below == nullptr || below->closing() || state_->is_shut) return 0;
-  if (state_->first_writer != nullptr || bytes.empty()) return 0;
-  const std::size_t part = detail::room_for(*below, bytes.size());
-  return part != 0 && below->send_copy(bytes.first(part)) ? part : 0;
+  if (state_->first_writer != nullptr) return 0;
+  return detail::send_fitting(*below, bytes);
 }
 
 Task<Result<std::uint64_t>> splice(TcpStream& from, TcpStream& to) {

@@ -40,7 +40,7 @@
 
 namespace corelane::runtime {
 
-// A promise with its frame in the core's free lists.
+// In a block of the core's free lists: promises with their frames, and other small objects.
 struct InFramePool {
   static void* operator new(std::size_t bytes) { return allocate_frame(bytes); }
   static void operator delete(void* frame, std::size_t bytes) noexcept {

@@ -68,12 +68,12 @@ Server::Verdict Server::finish(ServerConnection& connection, Stream& stream) noe
   return Verdict::closing;
 }
 
-// With time for a slow reader to take what is queued, beside the time to see it end.
+// A slow reader has time to take what is queued.
 void Server::close(Stream& stream) noexcept {
   const auto queued = static_cast<runtime::Nanoseconds>(stream.queued_bytes());
   const runtime::Nanoseconds linger =
       draining_ ? std::min(options_.linger, kDrainLinger) : options_.linger;
-  stream.close(linger + queued * (runtime::kSecond / kReaderBytesPerSecondMin));
+  stream.close(linger, linger + queued * (runtime::kSecond / kReaderBytesPerSecondMin));
 }
 
 void Server::refuse_connection(Stream& stream) noexcept {

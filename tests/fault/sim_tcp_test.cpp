@@ -4,12 +4,18 @@
 // random kinds of reads and writes, over seeds.
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "net/tcp.hpp"
+#include "runtime/combine.hpp"
+#include "runtime/sharded.hpp"
 #include "runtime/sim/world.hpp"
 #include "runtime/task_group.hpp"
 #include "tests/support/on_cores.hpp"
+#include "tests/support/stall.hpp"
 #include "tests/support/tcp_traffic.hpp"
 
 namespace corelane {
@@ -36,8 +42,8 @@ Task<void> pipe(TcpStream* from, TcpStream* to) {
   const auto bytes = co_await net::splice(*from, *to);
   if (bytes) co_return;
   // The other direction ends as well.
-  if (from->stream() != nullptr) from->stream()->abort();
-  if (to->stream() != nullptr) to->stream()->abort();
+  from->abort();
+  to->abort();
 }
 
 Task<void> serve(TcpListener* listener, Exchange* exchange) {
@@ -177,6 +183,110 @@ TEST(SimTcp, ASeedReplaysByteForByte) {
     Exchange second(seed);
     EXPECT_EQ(run(seed, false, first), run(seed, false, second));
   }
+}
+
+// A deadline is not judged while bytes that came in time lie unread.
+TEST(SimTcp, WhatHasArrivedUnreadByTheDeadlineIsInTime) {
+  sim::World world(1);
+  tests::run_on_cores(1, [&world]() -> Task<void> {
+    constexpr std::size_t kPairs = 60;  // more than one turn reaps
+    net::Network network(tests::tiny());
+    {
+      std::vector<std::unique_ptr<tests::TcpPair>> pairs;
+      TaskGroup group("read");
+      std::size_t in_time = 0;
+      for (std::size_t i = 0; i < kPairs; ++i) {
+        pairs.push_back(std::make_unique<tests::TcpPair>());
+        co_await tests::connect_pair(*pairs.back());
+        pairs.back()->server.set_deadline(kSecond);
+        group.spawn(
+            "read",
+            [](TcpStream* stream, std::size_t* count) -> Task<void> {
+              const auto bytes = co_await stream->read_some();
+              if (bytes) ++*count;
+            },
+            &pairs.back()->server, &in_time);
+      }
+      for (const auto& pair : pairs) EXPECT_TRUE(co_await pair->client.write_all("in time"));
+      tests::lose_cpu(world, 12 * kSecond);
+      co_await group.join();
+      EXPECT_EQ(in_time, kPairs);
+    }
+    co_await network.shutdown();
+  });
+}
+
+// A client outside the core connects at each moment around its stop.
+TEST(SimTcp, AConnectionThatComesWhileTheCoreStopsDoesNotKeepItOver200Seeds) {
+  for (const std::uint64_t seed : sim::seeds(1, 200)) {
+    SCOPED_TRACE(seed);
+    sim::World world(seed, sim::Faults::swarm(seed, false));
+    tests::run_on_cores(2, [seed]() -> Task<void> {
+      const Address address = co_await call_on(1, [] {
+        net::Network& network = net::Network::local(tests::tiny());
+        static tests::CountingPeer peer;
+        const auto accept = [](void*, net::Stream& stream) noexcept {
+          stream.set_handler(tests::CountingPeer::kHandler, &peer);
+          return true;
+        };
+        return *network.address_of(*network.listen(loopback(), {}, accept, nullptr));
+      });
+      TaskGroup group("clients");
+      for (int i = 0; i < 8; ++i) {
+        group.spawn(
+            "connect", [](Address to) -> Task<void> { (void)co_await TcpStream::connect(to); },
+            address);
+      }
+      co_await sleep_for(static_cast<Nanoseconds>(seed) * kMicrosecond);
+      group.cancel();
+      co_await group.join();
+    });
+    if (HasFailure()) return;
+  }
+}
+
+TEST(SimTcp, ANetworkThatStopsTakesNoConnection) {
+  sim::World world(1);
+  tests::run_on_cores(1, []() -> Task<void> {
+    net::Network network(tests::tiny());
+    auto listener = TcpListener::listen(loopback());
+    const Address address = *listener->address();
+    TaskGroup group("connect");
+    group.spawn(
+        "connect",
+        [](Address to) -> Task<void> {
+          const auto late = co_await TcpStream::connect(to);
+          EXPECT_FALSE(late);
+        },
+        address);
+    co_await network.shutdown();
+    co_await group.join();
+    EXPECT_EQ(network.stream_count(), 0u);
+    const auto again = TcpListener::listen(loopback());
+    EXPECT_FALSE(again);
+    if (!again) EXPECT_EQ(again.error().code, ErrorCode::closed);
+    const auto connected = co_await TcpStream::connect(address);
+    EXPECT_FALSE(connected);
+    if (!connected) EXPECT_EQ(connected.error().code, ErrorCode::closed);
+  });
+}
+
+TEST(SimTcp, AStallOfAPeerIsCountedOnce) {
+  sim::World world(1);
+  tests::run_on_cores(1, []() -> Task<void> {
+    net::NetworkOptions options = tests::tiny();
+    options.write_stall_timeout = kSecond;
+    net::Network network(options);
+    {
+      tests::TcpPair pair;
+      co_await tests::connect_pair(pair);
+      const auto full =
+          co_await with_timeout(20 * kSecond, pair.client.write_all(std::string(20'000'000, 'a')));
+      EXPECT_FALSE(full);
+      EXPECT_EQ(network.counters().slow_readers, 1u);
+    }
+    co_await network.shutdown();
+  });
 }
 
 }  // namespace

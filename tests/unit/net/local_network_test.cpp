@@ -2,12 +2,14 @@
 // ends it. Method: networks, shares and streams in each order, over both rings.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <optional>
 #include <utility>
 
 #include "net/network.hpp"
 #include "net/tcp.hpp"
 #include "runtime/sharded.hpp"
+#include "runtime/task_group.hpp"
 #include "tests/support/on_cores.hpp"
 #include "tests/support/tcp_pair.hpp"
 
@@ -87,6 +89,76 @@ TEST(LocalNetwork, OneThatIsNotUsedGivesWayToANetworkWithOptions) {
     co_await connect_pair(pair);
     EXPECT_TRUE(co_await pair.client.write_all("x"));
     EXPECT_EQ((co_await pair.server.read_some())->text(), "x");
+    co_await network.shutdown();
+  });
+}
+
+// The coroutine has been woken, and has not gone on.
+TEST(LocalNetwork, OneWhoseEndIsAwaitedIsInUse) {
+  run_on_cores(1, []() -> Task<void> {
+    auto listener = net::TcpListener::listen(loopback());
+    TaskGroup group("close");
+    group.spawn(
+        "close", [](net::TcpListener* closing) -> Task<void> { co_await closing->close(); },
+        &*listener);
+    group.spawn(
+        "evict",
+        [](net::TcpListener* closing) -> Task<void> {
+          while (closing->address()) co_await Yield{};
+          for (int made = 0; made == 0;) {
+            try {
+              const Network network(tiny());
+              ++made;
+            } catch (const net::NetworkExists&) {
+            }
+            co_await Yield{};
+          }
+        },
+        &*listener);
+    co_await group.join();
+  });
+}
+
+TEST(LocalNetwork, AListenerThatIsGoneHasNoAddress) {
+  run_on_cores(1, []() -> Task<void> {
+    Network network(tiny());
+    const auto accept = [](void*, net::Stream&) noexcept { return false; };
+    const auto first = network.listen(loopback(), {}, accept, nullptr);
+    co_await network.stop_listening(*first);
+    EXPECT_FALSE(network.address_of(*first));
+    const auto second = network.listen(loopback(), {}, accept, nullptr);
+    EXPECT_FALSE(network.address_of(*first));
+    EXPECT_TRUE(network.address_of(*second));
+    co_await network.shutdown();
+  });
+}
+
+struct Listening {
+  Network* network;
+  int more = 40;
+  static bool accept(void* context, net::Stream& stream) noexcept {
+    auto& self = *static_cast<Listening*>(context);
+    for (; self.more > 0; --self.more) {
+      EXPECT_TRUE(self.network->listen(loopback(), {}, tests::EchoServer::accept, nullptr));
+    }
+    return tests::EchoServer::accept(nullptr, stream);
+  }
+};
+
+TEST(LocalNetwork, AnAcceptFunctionMayListen) {
+  run_on_cores(1, []() -> Task<void> {
+    Network network(tiny());
+    Listening listening{.network = &network};
+    const auto listener = network.listen(loopback(), {}, Listening::accept, &listening);
+    for (int i = 0; i < 3; ++i) {
+      auto client = co_await net::TcpStream::connect(*network.address_of(*listener));
+      EXPECT_TRUE(client);
+      if (!client) continue;
+      EXPECT_TRUE(co_await client->write_all("echo"));
+      std::array<std::byte, 4> back{};
+      EXPECT_TRUE(co_await client->read_exactly(back));
+      EXPECT_EQ(tests::as_text(back), "echo");
+    }
     co_await network.shutdown();
   });
 }

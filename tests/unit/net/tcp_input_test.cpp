@@ -6,12 +6,15 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tests/support/on_cores.hpp"
 #include "tests/support/prng.hpp"
+#include "tests/support/tcp_pair.hpp"
 
 namespace corelane {
 namespace {
@@ -64,6 +67,77 @@ TEST(TcpInput, AViewWithinOnePieceIsNoCopy) {
     const auto rest = input.take();
     EXPECT_EQ(rest.bytes().data(), line.data() + 16);
     co_return;
+  });
+}
+
+// A lease for each text. One that was received in parts is sent again.
+Task<void> fill(tests::TcpPair& pair, TcpInput& input, std::string_view first,
+                std::string_view second) {
+  for (const std::string_view text : {first, second}) {
+    for (bool is_whole = text.empty(); !is_whole;) {
+      EXPECT_TRUE(co_await pair.client.write_all(text));
+      auto lease = co_await pair.server.read_some();
+      EXPECT_TRUE(lease);
+      if (!lease) co_return;
+      is_whole = lease->text() == text;
+      std::vector<std::byte> rest(text.size() - lease->size());
+      if (is_whole) input.push(std::move(*lease));
+      if (!is_whole) EXPECT_TRUE(co_await pair.server.read_exactly(rest));
+    }
+  }
+}
+
+TEST(TcpInput, ReturnsBuffersButThatOfItsView) {
+  run_on_cores(1, []() -> Task<void> {
+    TcpInput input;
+    {
+      net::Network network({});
+      {
+        tests::TcpPair pair;
+        co_await tests::connect_pair(pair);
+        co_await fill(pair, input, "line\nrest ", "behind");
+        EXPECT_EQ(input.held_bytes(), 0u);  // leases
+        const auto line = input.view(5);
+        input.give_back_buffers();
+        EXPECT_EQ(input.held_bytes(), 6u);
+        EXPECT_EQ(text_of(line), "line\n");
+        EXPECT_EQ(text_of(input.view(5)), "rest ");
+        EXPECT_EQ(input.view(0).size(), 0u);
+        input.give_back_buffers();
+        EXPECT_EQ(input.bytes(), 6u);
+      }
+      co_await network.shutdown();
+    }  // no buffer is out
+    EXPECT_EQ(input.take().text(), "behind");
+  });
+}
+
+TEST(TcpInput, ItsNetworkEndsAViewInABuffer) {
+  run_on_cores(1, []() -> Task<void> {
+    std::array<TcpInput, 3> inputs;
+    TcpInput* viewed = nullptr;
+    net::Network network({});
+    {
+      tests::TcpPair pair;
+      co_await tests::connect_pair(pair);
+      for (TcpInput& input : inputs) co_await fill(pair, input, "line\nrest", "");
+    }
+    co_await network.shutdown();
+    std::array<std::span<const std::byte>, 3> lines;
+    for (std::size_t i = 0; i < 3; ++i) {
+      lines[i] = inputs[i].view(5);
+      inputs[i].outlive_stream(viewed);
+      EXPECT_EQ(viewed, &inputs[i]);
+    }
+    for (const auto& line : lines) EXPECT_EQ(text_of(line), "line\n");
+    inputs[1].settle();  // leaves the list from its middle
+    inputs[2].clear();
+    EXPECT_EQ(viewed, &inputs[0]);
+    viewed->settle();
+    EXPECT_EQ(viewed, nullptr);
+    EXPECT_EQ(text_of(inputs[0].view(4)), "rest");
+    EXPECT_EQ(text_of(inputs[1].view(4)), "rest");
+    EXPECT_TRUE(inputs[2].empty());
   });
 }
 
@@ -125,6 +199,7 @@ TEST(TcpInput, GivesItsBytesOnceAndInOrderHoweverTheyAreAskedFor) {
         }
         default: {
           if (random.below(10) == 0) input.join();
+          if (random.below(10) == 0) input.give_back_buffers();
           input.settle();
           const std::size_t found = input.find("ma", 0);
           const std::size_t expected = model.find("ma");

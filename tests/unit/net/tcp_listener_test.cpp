@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -108,6 +109,52 @@ TEST(TcpListener, AcceptCanBeCancelledAndTheNextConnectionIsNotLost) {
     EXPECT_TRUE(server);
     EXPECT_TRUE(co_await server->write_all("hello\n"));
     EXPECT_EQ((co_await client->read_line(10)).value_or("?"), "hello");
+  });
+}
+
+TEST(TcpListener, OneThatIsClosedAndDestroyedEndsItsWaits) {
+  run_on_cores(1, []() -> Task<void> {
+    TaskGroup group("accept");
+    const auto wait = [](TcpListener* from) -> Task<void> {
+      const auto stream = co_await from->accept();
+      EXPECT_FALSE(stream);
+      if (!stream) EXPECT_EQ(stream.error().code, ErrorCode::closed);
+    };
+    for (const bool closes : {true, false}) {
+      std::optional<TcpListener> listener = *TcpListener::listen(loopback());
+      group.spawn("accept", wait, &*listener);
+      co_await Yield{};
+      if (closes) {
+        TaskGroup closing("close");
+        closing.spawn(
+            "close", [](TcpListener* ending) -> Task<void> { co_await ending->close(); },
+            &*listener);
+        listener.reset();
+        co_await closing.join();
+      } else {
+        listener.reset();
+      }
+    }
+    co_await group.join();
+  });
+}
+
+TEST(TcpListener, AssignmentClosesTheListenerThatWasThere) {
+  run_on_cores(1, []() -> Task<void> {
+    auto first = TcpListener::listen(loopback());
+    auto second = TcpListener::listen(loopback());
+    const Address address = *first->address();
+    *first = std::move(*second);
+    EXPECT_NE(first->address()->text(), address.text());
+    for (;;) {  // it closes in the background
+      const auto again = TcpListener::listen(address);
+      if (again) break;
+      EXPECT_EQ(again.error(), Error::from_errno(EADDRINUSE));
+      co_await Yield{};
+    }
+    auto client = co_await TcpStream::connect(*first->address());
+    EXPECT_TRUE(client);
+    EXPECT_TRUE(co_await first->accept());
   });
 }
 
