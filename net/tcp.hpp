@@ -327,10 +327,11 @@ class TcpListener {
 
  private:
   struct State;
-  explicit TcpListener(std::shared_ptr<State> state) noexcept;
+  class Call;
+  explicit TcpListener(std::unique_ptr<State> state) noexcept;
   void let_go() noexcept;
 
-  std::shared_ptr<State> state_;  // accept() holds it, too
+  std::unique_ptr<State> state_;
 };
 
 // Accepts until the listener is closed or this task is cancelled, and runs handler(stream,

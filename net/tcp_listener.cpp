@@ -56,9 +56,26 @@ struct TcpListener::State {
   std::deque<TcpStream> accepted;
   WaitQueue waiting;
   bool is_closed = false;
+  std::size_t calls = 0;   // coroutines in accept() and close()
+  bool is_let_go = false;  // the listener is gone: the last call deletes this
 };
 
-TcpListener::TcpListener(std::shared_ptr<State> state) noexcept : state_(std::move(state)) {}
+// A call that may outlive its listener.
+class TcpListener::Call {
+ public:
+  explicit Call(State& state) noexcept : state_(state) { ++state_.calls; }
+  ~Call() {
+    if (--state_.calls == 0 && state_.is_let_go) delete &state_;
+  }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+  State* operator->() const noexcept { return &state_; }
+
+ private:
+  State& state_;
+};
+
+TcpListener::TcpListener(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
 TcpListener::TcpListener(TcpListener&&) noexcept = default;
 
 TcpListener& TcpListener::operator=(TcpListener&& other) noexcept {
@@ -78,13 +95,17 @@ void TcpListener::let_go() noexcept {
   const bool listens = !state_->is_closed;
   state_->end();
   if (listens) state_->network->begin_stop_listening(state_->id);
-  state_.reset();
+  if (state_->calls == 0) {
+    state_.reset();
+  } else {
+    state_.release()->is_let_go = true;
+  }
 }
 
 Result<TcpListener> TcpListener::listen(const runtime::Address& address,
                                         const runtime::ListenOptions& options) {
   Network& network = Network::local();
-  auto state = std::make_shared<State>(network);
+  auto state = std::make_unique<State>(network);
   const auto id = network.listen(address, options, State::on_accept, state.get());
   if (!id) return runtime::Unexpected{id.error()};
   state->id = *id;
@@ -94,7 +115,7 @@ Result<TcpListener> TcpListener::listen(const runtime::Address& address,
 
 Task<Result<TcpStream>> TcpListener::accept() {
   RT_ASSERT(state_ != nullptr);
-  const std::shared_ptr<State> state = state_;  // the listener may end in the wait
+  const Call state{*state_};
   for (;;) {
     if (!state->accepted.empty()) co_return state->take_first();
     if (state->is_closed) co_return runtime::fail(ErrorCode::closed);
@@ -112,7 +133,7 @@ Result<runtime::Address> TcpListener::address() const {
 
 Task<void> TcpListener::close() {
   RT_ASSERT(state_ != nullptr);
-  const std::shared_ptr<State> state = state_;
+  const Call state{*state_};
   if (!state->is_closed) {
     state->end();
     co_await state->network->stop_listening(state->id);

@@ -15,6 +15,7 @@
 #include "net/tcp.hpp"
 #include "runtime/await.hpp"
 #include "tests/support/echo_streams.hpp"
+#include "tests/support/on_cores.hpp"
 
 namespace corelane::tests {
 
@@ -34,6 +35,20 @@ inline runtime::Task<void> connect_pair(TcpPair& pair, runtime::Address on = loo
   pair.client = std::move(*client);
   pair.server = std::move(*server);
   co_await listener->close();
+}
+
+// Runs `body` with a connected pair on a network of `options`.
+template <class Body>
+void with_pair(const net::NetworkOptions& options, Body body, runtime::Address on = loopback()) {
+  run_on_cores(1, [&]() -> runtime::Task<void> {
+    net::Network network(options);
+    {
+      TcpPair pair;
+      co_await connect_pair(pair, on);
+      co_await body(pair);
+    }
+    co_await network.shutdown();
+  });
 }
 
 inline std::vector<std::byte> numbered(std::uint64_t stream, std::uint64_t from,
