@@ -19,7 +19,7 @@ using namespace corelane::runtime;
 [[maybe_unused]] static Task<int> number() { co_return 1; }
 [[maybe_unused]] static Task<void> nothing(int) { co_return; }
 '''
-LINES_MAX = 25
+LINES_MAX = 30
 
 # (what, the coroutine's type, its body, a part of the message or None if it compiles)
 CASES = [
@@ -44,8 +44,6 @@ CASES = [
     ('a generator that asks for its name', 'void',
      'auto source = []() -> AsyncGenerator<const char*> { co_yield co_await this_task::name(); }();'
      'co_await source.next();', None),
-    ('a generator of references', 'void', 'AsyncGenerator<int&>* source = nullptr; co_await source->next();',
-     'values are stored'),
 ]
 
 

@@ -162,12 +162,12 @@ TEST_F(PlantedBug, AServiceSlotBehindTheLastIsFoundAndTheAssertionNamesTheCore) 
         Runtime runtime(two_cores());
         static_cast<void>(runtime.run([]() -> Task<int> {
           Core& core = Core::current();
-          core.set_service(Core::kServicesMax - 1, nullptr);
-          core.set_service(Core::kServicesMax, nullptr);
+          core.set_service(Core::kResidentSlot, nullptr);
+          core.set_service(Core::kResidentSlot + 1, nullptr);
           co_return 0;
         }));
       },
-      "assertion failed: slot < kServicesMax \\(core 0\\)");
+      "assertion failed: slot < services_.size\\(\\) \\(core 0\\)");
 }
 
 TEST_F(PlantedBug, ABufferRecycledTwiceIsFound) {
