@@ -325,6 +325,7 @@ void Client::on_end(net::Stream& stream) noexcept {
 void Client::on_closed(net::Stream& stream, runtime::Error why) noexcept {
   auto& self = *static_cast<Client*>(stream.owner());
   --self.streams_;
+  self.gone_waiting_.wake_all(WaitQueue::Outcome::granted);
   if (!self.is_ours(stream)) return;
   self.ended(self.farewell_.empty() ? "the connection was cut: " + describe(why)
                                     : "the server closed the connection: " + self.farewell_);
@@ -361,7 +362,11 @@ Task<void> Client::close(runtime::Nanoseconds patience) {
   // Others may use the network, too: only what is this client's ends.
   endpoint_.for_each([](ws::Connection& connection) { connection.stream().abort(); });
   if (net::Stream* stream = network_->find(stream_)) stream->abort();
-  while (endpoint_.connection_count() > 0 || streams_ > 0) co_await runtime::Yield{};
+  co_await endpoint_.until_empty();
+  while (streams_ > 0) {
+    WaitQueue::Waiter waiter{gone_waiting_, WaitQueue::OnCancel::ignore};
+    co_await waiter;
+  }
 }
 
 }  // namespace corelane::tools

@@ -175,7 +175,8 @@ class Client {
   SignOfLife sign_of_life_;
   runtime::WaitQueue event_waiting_;
   runtime::WaitQueue end_waiting_;
-  std::string farewell_;  // of a plain stream: why the server will end it
+  runtime::WaitQueue gone_waiting_;  // for the end of streams_
+  std::string farewell_;             // of a plain stream: why the server will end it
   std::string end_text_;
 };
 

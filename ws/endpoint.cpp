@@ -121,6 +121,7 @@ Connection* Endpoint::open(net::Stream& stream, Role role,
 void Endpoint::erase(Connection& connection) noexcept {
   ++counters_.closed;
   connections_.erase(connection.id_.slot);
+  if (connections_.count() == 0) empty_.wake_all(runtime::WaitQueue::Outcome::granted);
 }
 
 // --- Server
@@ -347,6 +348,13 @@ runtime::Task<Result<ConnectionId>> Endpoint::connect(runtime::Address address, 
   if (!state.done) co_await abandon(*stream_id, state);
   if (!state.is_open) co_return runtime::Unexpected{state.error};
   co_return state.opened;
+}
+
+runtime::Task<void> Endpoint::until_empty() {
+  while (connections_.count() > 0) {
+    runtime::WaitQueue::Waiter waiter{empty_, runtime::WaitQueue::OnCancel::ignore};
+    co_await waiter;
+  }
 }
 
 // The caller was cancelled: the stream must be gone before the frame that it points to is.

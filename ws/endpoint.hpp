@@ -13,6 +13,7 @@
 #include "net/network.hpp"
 #include "runtime/slab.hpp"
 #include "runtime/task.hpp"
+#include "runtime/wait_queue.hpp"
 #include "ws/admission.hpp"
 #include "ws/connection.hpp"
 #include "ws/handshake.hpp"
@@ -69,6 +70,8 @@ class Endpoint {
 
   Connection* find(ConnectionId id) noexcept { return connections_.get({id.slot, id.generation}); }
   std::uint32_t connection_count() const noexcept { return connections_.count(); }
+  // Returns when no connection is left. Cannot be cancelled.
+  runtime::Task<void> until_empty();
   template <class Visit>
   void for_each(Visit&& visit) {
     connections_.for_each([&](auto, Connection& connection) { visit(connection); });
@@ -117,6 +120,7 @@ class Endpoint {
   void* context_;
   const net::http::RouteHandler deciding_;  // for handshakes that admit_later decides about
   runtime::Slab<Connection> connections_;
+  runtime::WaitQueue empty_;            // until_empty()
   std::unique_ptr<Inflater> inflater_;  // for peers without context takeover
   std::unique_ptr<Deflater> deflater_;
   KeptBytes* spare_kept_ = nullptr;  // a list
