@@ -11,7 +11,6 @@
 
 #include "net/tcp.hpp"
 #include "runtime/combine.hpp"
-#include "runtime/sharded.hpp"
 #include "runtime/sim/world.hpp"
 #include "runtime/task_group.hpp"
 #include "tests/support/on_cores.hpp"
@@ -214,35 +213,6 @@ TEST(SimTcp, WhatHasArrivedUnreadByTheDeadlineIsInTime) {
     }
     co_await network.shutdown();
   });
-}
-
-// A client outside the core connects at each moment around its stop.
-TEST(SimTcp, AConnectionThatComesWhileTheCoreStopsDoesNotKeepItOver200Seeds) {
-  for (const std::uint64_t seed : sim::seeds(1, 200)) {
-    SCOPED_TRACE(seed);
-    sim::World world(seed, sim::Faults::swarm(seed, false));
-    tests::run_on_cores(2, [seed]() -> Task<void> {
-      const Address address = co_await call_on(1, [] {
-        net::Network& network = net::Network::local(tests::tiny());
-        static tests::CountingPeer peer;
-        const auto accept = [](void*, net::Stream& stream) noexcept {
-          stream.set_handler(tests::CountingPeer::kHandler, &peer);
-          return true;
-        };
-        return *network.address_of(*network.listen(loopback(), {}, accept, nullptr));
-      });
-      TaskGroup group("clients");
-      for (int i = 0; i < 8; ++i) {
-        group.spawn(
-            "connect", [](Address to) -> Task<void> { (void)co_await TcpStream::connect(to); },
-            address);
-      }
-      co_await sleep_for(static_cast<Nanoseconds>(seed) * kMicrosecond);
-      group.cancel();
-      co_await group.join();
-    });
-    if (HasFailure()) return;
-  }
 }
 
 TEST(SimTcp, ANetworkThatStopsTakesNoConnection) {
