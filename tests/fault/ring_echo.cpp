@@ -29,7 +29,7 @@ struct RingEchoServer::Connection {
 
 RingEchoServer::RingEchoServer(RingLoop& loop, const runtime::Address& address, bool direct)
     : loop_(loop), direct_(direct), memory_(kBuffers * kBufferBytes) {
-  listener_ = *loop.ring().listen(address, {});
+  listener_ = *loop.ring().listen(address, {.reuse_port = true});
   EXPECT_TRUE(
       loop.ring().register_buffers(kGroup, memory_.data(), kBufferBytes, kBuffers, kBuffers));
   accept();
