@@ -267,10 +267,10 @@ TEST(ResultGroup, StartsNoMoreWhenItIsCancelledFromOutside) {
       ResultGroup<Result<int>> group("collects", {.running_max = 1, .cancel_on_failure = false});
       for (int i = 0; i < 10; ++i) group.spawn(gives_or_fails, i, kLong, count);
       const auto all = co_await group.join();
-      for (const auto& one : all) *results += one.error().code == ErrorCode::cancelled ? 1 : 0;
+      for (const auto& one : all) *results += one.error().code == ErrorCode::cancelled ? 1U : 0U;
       group.spawn(gives_or_fails, 10, kLong, count);
       const auto later = co_await group.join();
-      *results += later.size() == 1 && later[0].error().code == ErrorCode::cancelled ? 1 : 0;
+      *results += later.size() == 1 && later[0].error().code == ErrorCode::cancelled ? 1U : 0U;
     };
     std::size_t results = 0;
     EXPECT_FALSE(co_await with_timeout(kMillisecond, collects(&cancelled, &results)));
