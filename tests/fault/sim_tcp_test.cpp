@@ -234,10 +234,14 @@ TEST(SimTcp, ANetworkThatStopsTakesNoConnection) {
     EXPECT_EQ(network.stream_count(), 0u);
     const auto again = TcpListener::listen(loopback());
     EXPECT_FALSE(again);
-    if (!again) EXPECT_EQ(again.error().code, ErrorCode::closed);
+    if (!again) {
+      EXPECT_EQ(again.error().code, ErrorCode::closed);
+    }
     const auto connected = co_await TcpStream::connect(address);
     EXPECT_FALSE(connected);
-    if (!connected) EXPECT_EQ(connected.error().code, ErrorCode::closed);
+    if (!connected) {
+      EXPECT_EQ(connected.error().code, ErrorCode::closed);
+    }
   });
 }
 

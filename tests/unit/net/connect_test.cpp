@@ -43,7 +43,9 @@ TEST(Connect, WhatNobodyListensOnIsRefused) {
   run_on_cores(1, []() -> Task<void> {
     const auto stream = co_await net::connect("name.example", 1, both_families);
     EXPECT_FALSE(stream);
-    if (!stream) EXPECT_EQ(stream.error(), Error::from_errno(ECONNREFUSED));
+    if (!stream) {
+      EXPECT_EQ(stream.error(), Error::from_errno(ECONNREFUSED));
+    }
   });
 }
 
@@ -52,13 +54,17 @@ TEST(Connect, ANameWithoutAnAddressIsAnErrorThatSaysSo) {
     const auto nothing = [](const std::string&) { return NameAnswer{.error = EAI_AGAIN}; };
     const auto addresses = co_await net::resolve("name.example", 80, nothing);
     EXPECT_FALSE(addresses);
-    if (!addresses) EXPECT_EQ(addresses.error(), (Error{ErrorCode::invalid_argument, EAI_AGAIN}));
+    if (!addresses) {
+      EXPECT_EQ(addresses.error(), (Error{ErrorCode::invalid_argument, EAI_AGAIN}));
+    }
     const auto failing = [](const std::string&) {
       return NameAnswer{.error = EAI_SYSTEM, .system_error = EMFILE};
     };
     const auto stream = co_await net::connect("name.example", 80, failing);
     EXPECT_FALSE(stream);
-    if (!stream) EXPECT_EQ(stream.error(), Error::from_errno(EMFILE));
+    if (!stream) {
+      EXPECT_EQ(stream.error(), Error::from_errno(EMFILE));
+    }
   });
 }
 
@@ -71,8 +77,12 @@ TEST(Connect, AnAddressAsATextIsNotAskedFor) {
     for (const char* text : {"127.0.0.1", "::1"}) {
       const auto addresses = co_await net::resolve(text, 81, nobody);
       EXPECT_TRUE(addresses);
-      if (addresses) EXPECT_EQ(addresses->size(), 1u);
-      if (addresses) EXPECT_EQ(addresses->front().port(), 81);
+      if (addresses) {
+        EXPECT_EQ(addresses->size(), 1u);
+      }
+      if (addresses) {
+        EXPECT_EQ(addresses->front().port(), 81);
+      }
     }
   });
 }

@@ -58,8 +58,12 @@ TEST(Datagram, ArrivesWholeWithItsSender) {
       EXPECT_EQ(lengths, 8u);
       const auto answer = co_await one->receive_from(std::span{buffer}.first(3));
       EXPECT_TRUE(answer);
-      if (answer) EXPECT_TRUE(answer->is_cut);
-      if (answer) EXPECT_EQ(answer->bytes, 3u);
+      if (answer) {
+        EXPECT_TRUE(answer->is_cut);
+      }
+      if (answer) {
+        EXPECT_EQ(answer->bytes, 3u);
+      }
     });
   }
 }
@@ -88,11 +92,15 @@ TEST(Datagram, AnAddressHasOneSocketAndAWaitCanBeCancelled) {
     auto socket = UdpSocket::bind(loopback());
     const auto second = UdpSocket::bind(*socket->address());
     EXPECT_FALSE(second);
-    if (!second) EXPECT_EQ(second.error(), Error::from_errno(EADDRINUSE));
+    if (!second) {
+      EXPECT_EQ(second.error(), Error::from_errno(EADDRINUSE));
+    }
     std::array<std::byte, 100> buffer;
     const auto none = co_await with_timeout(kMillisecond, socket->receive_from(buffer));
     EXPECT_FALSE(none);
-    if (!none) EXPECT_EQ(none.error().code, ErrorCode::timed_out);
+    if (!none) {
+      EXPECT_EQ(none.error().code, ErrorCode::timed_out);
+    }
     EXPECT_TRUE(co_await socket->send_to(bytes_of("to myself"), *socket->address()));
     const auto got = co_await socket->receive_from(buffer);
     EXPECT_EQ(got->bytes, 9u);

@@ -30,7 +30,7 @@ TEST(LocalNetwork, IsTheOneThatTheCoreHas) {
     {
       Network network(tiny());
       EXPECT_EQ(&Network::local(), &network);
-      EXPECT_EQ(&*net::SharedNetwork({}), &network);
+      EXPECT_EQ(&*net::SharedNetwork(), &network);
     }
     EXPECT_EQ(Network::local_or_null(), nullptr);
     Network& made = Network::local(tiny());

@@ -82,7 +82,9 @@ Task<void> fill(tests::TcpPair& pair, TcpInput& input, std::string_view first,
       is_whole = lease->text() == text;
       std::vector<std::byte> rest(text.size() - lease->size());
       if (is_whole) input.push(std::move(*lease));
-      if (!is_whole) EXPECT_TRUE(co_await pair.server.read_exactly(rest));
+      if (!is_whole) {
+        EXPECT_TRUE(co_await pair.server.read_exactly(rest));
+      }
     }
   }
 }

@@ -31,7 +31,9 @@ TEST(TcpListener, AnAddressHasOneListenerUnlessBothAskToShareIt) {
     for (const bool reuse_port : {false, true}) {
       const auto second = TcpListener::listen(address, {.reuse_port = reuse_port});
       EXPECT_FALSE(second);
-      if (!second) EXPECT_EQ(second.error(), Error::from_errno(EADDRINUSE));
+      if (!second) {
+        EXPECT_EQ(second.error(), Error::from_errno(EADDRINUSE));
+      }
     }
     auto sharing = TcpListener::listen(loopback(), {.reuse_port = true});
     const Address shared = *sharing->address();
@@ -80,7 +82,9 @@ TEST(TcpListener, AClosedListenerEndsItsWaitsAndFreesItsAddress) {
           [](TcpListener* from, int* count) -> Task<void> {
             const auto stream = co_await from->accept();
             EXPECT_FALSE(stream);
-            if (!stream) EXPECT_EQ(stream.error().code, ErrorCode::closed);
+            if (!stream) {
+              EXPECT_EQ(stream.error().code, ErrorCode::closed);
+            }
             ++*count;
           },
           &*listener, &ended);
@@ -103,7 +107,9 @@ TEST(TcpListener, AcceptCanBeCancelledAndTheNextConnectionIsNotLost) {
     auto listener = TcpListener::listen(loopback());
     const auto none = co_await with_timeout(kMillisecond, listener->accept());
     EXPECT_FALSE(none);
-    if (!none) EXPECT_EQ(none.error().code, ErrorCode::timed_out);
+    if (!none) {
+      EXPECT_EQ(none.error().code, ErrorCode::timed_out);
+    }
     auto client = co_await TcpStream::connect(*listener->address());
     auto server = co_await listener->accept();
     EXPECT_TRUE(server);
@@ -118,7 +124,9 @@ TEST(TcpListener, OneThatIsClosedAndDestroyedEndsItsWaits) {
     const auto wait = [](TcpListener* from) -> Task<void> {
       const auto stream = co_await from->accept();
       EXPECT_FALSE(stream);
-      if (!stream) EXPECT_EQ(stream.error().code, ErrorCode::closed);
+      if (!stream) {
+        EXPECT_EQ(stream.error().code, ErrorCode::closed);
+      }
     };
     for (const bool closes : {true, false}) {
       std::optional<TcpListener> listener = *TcpListener::listen(loopback());
@@ -168,7 +176,9 @@ TEST(TcpListener, TheEndOfItsNetworkEndsItsWaits) {
         &network);
     const auto stream = co_await listener->accept();
     EXPECT_FALSE(stream);
-    if (!stream) EXPECT_EQ(stream.error().code, ErrorCode::closed);
+    if (!stream) {
+      EXPECT_EQ(stream.error().code, ErrorCode::closed);
+    }
     co_await group.join();
     co_await network.shutdown();
   });
@@ -199,7 +209,9 @@ Task<void> come_and_go(Address address, std::size_t times, std::size_t* done) {
     stream->shutdown_send();
     const auto end = co_await stream->read_some();
     EXPECT_FALSE(end);
-    if (i % 3 == 1) EXPECT_TRUE(co_await stream->close());
+    if (i % 3 == 1) {
+      EXPECT_TRUE(co_await stream->close());
+    }
   }
 }
 

@@ -36,7 +36,9 @@ TEST(TcpStream, AConnectionThatIsRefusedIsAnError) {
     // Port 1 on loopback: nobody listens there, and binding it would need privileges.
     const auto stream = co_await TcpStream::connect(*Address::parse("127.0.0.1:1"));
     EXPECT_FALSE(stream);
-    if (!stream) EXPECT_EQ(stream.error(), Error::from_errno(ECONNREFUSED));
+    if (!stream) {
+      EXPECT_EQ(stream.error(), Error::from_errno(ECONNREFUSED));
+    }
   });
 }
 
@@ -114,7 +116,9 @@ TEST(TcpStream, ADeadlineEndsWaitsAndCanBeTakenBack) {
     EXPECT_TRUE(co_await pair.server.write_all("fits at once"));
     const auto write = co_await pair.server.write_all(std::string(20'000'000, 'a'));
     EXPECT_FALSE(write);
-    if (!write) EXPECT_EQ(write.error().code, ErrorCode::timed_out);
+    if (!write) {
+      EXPECT_EQ(write.error().code, ErrorCode::timed_out);
+    }
     pair.server.set_deadline(0);
     EXPECT_TRUE(co_await pair.client.write_all("in time"));
     EXPECT_EQ((co_await pair.server.read_some())->text(), "in time");
@@ -174,7 +178,9 @@ TEST(TcpStream, ANetworkThatEndsDoesNotWaitForALineThatIsHeld) {
         const auto line = co_await pair.server.read_line(100);
         EXPECT_TRUE(line);
         co_await network.shutdown();
-        if (line) EXPECT_EQ(*line, text.substr(0, line->size()));
+        if (line) {
+          EXPECT_EQ(*line, text.substr(0, line->size()));
+        }
       }
       auto next = co_await pair.server.read_line(100);
       EXPECT_EQ(std::move(next).value_or("none"), text.size() > 4 ? "second" : "none");
@@ -306,7 +312,9 @@ TEST(TcpStream, APeerHasAnAddress) {
   with_pair({}, [](TcpPair& pair) -> Task<void> {
     const auto address = co_await pair.server.peer_address();
     EXPECT_TRUE(address);
-    if (address) EXPECT_EQ(address->host(), "127.0.0.1");
+    if (address) {
+      EXPECT_EQ(address->host(), "127.0.0.1");
+    }
   });
 }
 

@@ -125,7 +125,9 @@ TEST(TcpStream, ReadUntilTakesNothingWhenItsLimitIsPassed) {
     for (const std::size_t most : {std::size_t{0}, std::size_t{10}, std::size_t{202}}) {
       const auto found = co_await pair.server.read_until("END", most);
       EXPECT_FALSE(found);
-      if (!found) EXPECT_EQ(found.error().code, ErrorCode::limit_exceeded);
+      if (!found) {
+        EXPECT_EQ(found.error().code, ErrorCode::limit_exceeded);
+      }
     }
     const auto found = co_await pair.server.read_until("END", 203);
     EXPECT_EQ(found ? *found : "?", std::string(200, 'a') + "END");
@@ -195,7 +197,9 @@ TEST(TcpStream, ACancelledReadLosesNothing) {
       EXPECT_TRUE(co_await pair.client.write_all(part));
       const auto some = co_await with_timeout(kMillisecond, pair.server.read_exactly(into));
       EXPECT_FALSE(some);
-      if (!some) EXPECT_EQ(some.error().code, ErrorCode::timed_out);
+      if (!some) {
+        EXPECT_EQ(some.error().code, ErrorCode::timed_out);
+      }
       const auto line = co_await with_timeout(kMillisecond, pair.server.read_line(5'000));
       EXPECT_FALSE(line);
     }
@@ -204,7 +208,9 @@ TEST(TcpStream, ACancelledReadLosesNothing) {
     EXPECT_EQ(all, sent);
     const auto none = co_await with_timeout(kMillisecond, pair.server.read_some());
     EXPECT_FALSE(none);
-    if (!none) EXPECT_EQ(none.error().code, ErrorCode::timed_out);
+    if (!none) {
+      EXPECT_EQ(none.error().code, ErrorCode::timed_out);
+    }
     EXPECT_TRUE(co_await pair.client.write_all("still"));
     EXPECT_EQ((co_await pair.server.read_some())->text(), "still");
   });
@@ -318,7 +324,9 @@ TEST(TcpStream, AWriteThatIsCancelledLeavesTheNextOneItsTurn) {
     const auto full = co_await with_timeout(5 * kMillisecond,
                                             pair.client.write_all(std::string(20'000'000, 'a')));
     EXPECT_FALSE(full);
-    if (!full) EXPECT_EQ(full.error().code, ErrorCode::timed_out);
+    if (!full) {
+      EXPECT_EQ(full.error().code, ErrorCode::timed_out);
+    }
     TaskGroup group("write");
     group.spawn(
         "write",
