@@ -38,7 +38,7 @@ class DatagramSocket {
   ~DatagramSocket() { close(); }
 
   // From here on datagrams go to `peer` by send(), and only those of the peer are received. An
-  // answer that nobody listens there (ICMP) is ECONNREFUSED of a later send or receive.
+  // answer that no socket is bound there (ICMP) is ECONNREFUSED of a later send or receive.
   runtime::Result<void> connect(const runtime::Address& peer);
 
   // One datagram, whole or not at all. Any number of coroutines may send. Errors: cancelled (it may

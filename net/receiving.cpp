@@ -162,7 +162,7 @@ void Network::on_receive_ended(Stream& stream, std::int32_t result, bool is_read
     stream.receiving_.begin_poll();
     core_.ring().poll(stream.descriptor(), POLLIN, token(Sink::receive, stream));
   } else if (stream.ended_) {
-    deliver_end(stream);  // what was to be sent has left meanwhile
+    deliver_end(stream);  // the queue has been sent
   } else if (result > 0 || is_cut_short) {
     // A multishot may end for no reason, a single receive always does.
     arm_receive(stream, is_ready);

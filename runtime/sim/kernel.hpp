@@ -184,7 +184,7 @@ class Kernel {
   std::unordered_map<ObjectId, std::unique_ptr<Object>> objects_;
   ObjectId next_object_ = 1;
   std::vector<ObjectId> listeners_;  // in order of creation
-  std::vector<ObjectId> datagrams_;  // sockets, likewise
+  std::vector<ObjectId> datagrams_;  // their sockets
   DescriptorTable plain_;
   std::uint16_t next_listen_port_ = 20'000;
   std::uint32_t next_client_port_ = 32'768;

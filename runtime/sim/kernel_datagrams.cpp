@@ -1,5 +1,5 @@
 // Datagram sockets: each datagram arrives once, after a time of its own, or is lost
-// (Faults::datagram_loss, a full socket, an address that nobody has).
+// (Faults::datagram_loss, a full socket, an address without a socket).
 
 #include <sys/socket.h>
 

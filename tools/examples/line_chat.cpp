@@ -1,5 +1,5 @@
 // A chat: each line goes to everybody else, behind the name that the first line gave. A peer that
-// does not read misses lines; nobody waits for it.
+// does not read misses lines; the others do not wait for it.
 //
 //   build/release/tools/examples/line_chat 127.0.0.1:7000      nc 127.0.0.1 7000
 

@@ -1,6 +1,6 @@
 // Goal: a name becomes a stream to the first of its addresses that answers, and a name without one
 // an error that says so. Method: resolvers of the test, and the system's for what needs no network;
-// a listener and ports that nobody has, over both rings.
+// a listener and ports without a socket, over both rings.
 #include "net/connect.hpp"
 
 #include <gtest/gtest.h>

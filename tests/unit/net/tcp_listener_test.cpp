@@ -1,4 +1,4 @@
-// Goal: a listener gives every connection once, holds few that nobody takes, owns its address alone
+// Goal: a listener gives every connection once, holds few before accept(), owns its address alone
 // unless asked otherwise, and leaves nothing behind. Method: clients and listeners on one core,
 // over both rings.
 #include <gtest/gtest.h>
