@@ -35,7 +35,7 @@ class OwnerCheck {
 
  private:
   // Also in release builds, so that a program and an installed library agree about the layout.
-  mutable CoreId owner_ = kNoCore;
+  [[maybe_unused]] mutable CoreId owner_ = kNoCore;
 };
 
 }  // namespace corelane::runtime
