@@ -204,12 +204,11 @@ bool Lanes::anything_to_receive() noexcept {
 std::size_t Lanes::receive() noexcept {
   std::size_t delivered = 0;
   const CoreId peers = peers_;
-  CoreId from = first_;
-  for (CoreId left = peers; left > 0 && holders_ == 0; --left) {
+  for (CoreId i = 0; i < peers && holders_ == 0; ++i) {
+    const CoreId from = static_cast<CoreId>((first_ + i) % peers);
     delivered += from == self_ ? deliver_own() : receive_from(from);
-    if (++from == peers) from = 0;
   }
-  if (++first_ == peers) first_ = 0;
+  first_ = static_cast<CoreId>((first_ + 1) % peers);
   own_is_left_ = holders_ != 0 && !outgoing_[self_].queue.empty();
   counters_.received += delivered;
   return delivered;
