@@ -175,8 +175,7 @@ template <class T, class Body>
   group.cancel();
   try {
     static_cast<void>(co_await group.join());
-  } catch (...) {
-    // The body failed first: its exception counts.
+  } catch (...) {  // NOLINT(bugprone-empty-catch): the body failed first, its exception counts
   }
   std::rethrow_exception(thrown);
 }
