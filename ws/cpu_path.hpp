@@ -1,8 +1,8 @@
 #pragma once
 // The vector instruction sets that the kernels of ws/mask.cpp and ws/utf8*.cpp are written for. On
-// x86-64 the build's baseline is v3, and AVX-512 is chosen once, at run time; on ARM64 every
-// processor has NEON. Every path stays reachable by name, so that tests and benchmarks can run each
-// one the host has.
+// x86-64 the best one that the processor has is chosen once, at run time; on ARM64 every processor
+// has NEON. Every path stays reachable by name, so that tests and benchmarks can run each one the
+// host has.
 
 #include <array>
 #include <cstdint>

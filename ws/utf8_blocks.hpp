@@ -1,7 +1,8 @@
 #pragma once
 // What the kernels of ws/utf8.cpp, ws/utf8_x86.cpp and ws/utf8_neon.cpp share: the automaton's
 // step, the rules by which whole blocks are judged, and the way from a block back to the automaton.
-// Internal to ws/.
+// Internal to ws/. The loop over blocks stands once for each width: a function with a target
+// attribute cannot share a template with one of another target.
 
 #include <array>
 #include <cstddef>

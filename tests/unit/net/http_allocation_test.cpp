@@ -4,40 +4,21 @@
 // not.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <memory>
-#include <new>
 #include <string>
 
 #include "net/http/request_parser.hpp"
 #include "net/http/response.hpp"
 #include "net/http/router.hpp"
+#include "tests/support/counted_allocations.hpp"
 #include "tests/unit/net/http_support.hpp"
-
-namespace {
-// Volatile: a compiler may assume that an allocation changes nothing that the program can see.
-volatile std::size_t allocations = 0;
-}  // namespace
-
-// Not inline: g++ 12 would see malloc and delete, or new and free, paired after inlining one of
-// two.
-[[gnu::noinline]] void* operator new(std::size_t bytes) {
-  allocations = allocations + 1;
-  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
-  std::abort();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, std::size_t /*bytes*/) noexcept {
-  std::free(memory);
-}
 
 namespace corelane {
 namespace {
 
 using http_test::as_bytes;
 using net::http::RequestParser;
+using tests::allocations;
 using Event = RequestParser::Event;
 
 std::size_t allocations_of_later_rounds(RequestParser& parser, std::string_view text,

@@ -3,43 +3,20 @@
 // functions count; a warm-up may allocate, later rounds not.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <malloc.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <new>
 #include <string>
 
 #include "net/http/server.hpp"
 #include "runtime/await.hpp"
+#include "tests/support/counted_allocations.hpp"
 #include "tests/support/http_site.hpp"
-
-namespace {
-// Volatile: a compiler may assume that an allocation changes nothing that the program can see.
-volatile std::size_t allocations = 0;
-volatile std::size_t live_bytes = 0;
-}  // namespace
-
-// Not inline: g++ 12 would see malloc and delete, or new and free, paired after inlining one of
-// two.
-[[gnu::noinline]] void* operator new(std::size_t bytes) {
-  void* memory = std::malloc(bytes == 0 ? 1 : bytes);
-  if (memory == nullptr) std::abort();
-  allocations = allocations + 1;
-  live_bytes = live_bytes + malloc_usable_size(memory);
-  return memory;
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-  live_bytes = live_bytes - malloc_usable_size(memory);
-  std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, std::size_t /*bytes*/) noexcept {
-  ::operator delete(memory);
-}
 
 namespace corelane {
 namespace {
 
+using tests::allocations;
+using tests::live_bytes;
 using namespace runtime;
 using namespace tests;
 

@@ -3,39 +3,19 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstdlib>
-#include <new>
 #include <string>
 #include <utility>
 
 #include "net/tcp.hpp"
 #include "runtime/task_group.hpp"
+#include "tests/support/counted_allocations.hpp"
 #include "tests/support/on_cores.hpp"
 #include "tests/support/tcp_pair.hpp"
-
-namespace {
-// Volatile: a compiler may assume that an allocation changes nothing that the program can see.
-volatile std::size_t allocations = 0;
-}  // namespace
-
-// Not inline: g++ 12 would see malloc and delete, or new and free, paired after inlining one of
-// two.
-[[gnu::noinline]] void* operator new(std::size_t bytes) {
-  void* memory = std::malloc(bytes == 0 ? 1 : bytes);
-  if (memory == nullptr) std::abort();
-  allocations = allocations + 1;
-  return memory;
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, std::size_t /*bytes*/) noexcept {
-  std::free(memory);
-}
 
 namespace corelane {
 namespace {
 
+using tests::allocations;
 using namespace runtime;
 using net::TcpStream;
 using tests::connect_pair;

@@ -5,35 +5,15 @@
 
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <new>
 
+#include "tests/support/counted_allocations.hpp"
 #include "tests/unit/protocol/deep_generated.hpp"
 #include "tests/unit/protocol/sample.hpp"
-
-namespace {
-std::size_t allocations = 0;
-}
-
-void* operator new(std::size_t bytes) {
-  ++allocations;
-  if (void* memory = std::malloc(bytes)) return memory;
-  std::abort();
-}
-#if defined(__GNUC__) && !defined(__clang__)
-// g++ inlines one of the two and then sees free() for memory from operator new, which is the point.
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-#endif
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
 
 namespace corelane {
 namespace {
 
+using tests::allocations;
 using namespace protocol;
 namespace test = ::protocol::test;
 

@@ -242,13 +242,14 @@ TEST(Barrier, KeepsItsPartiesInStep) {
   });
 }
 
+Task<void> arrives(Barrier* at, int* met) {
+  const auto arrived = co_await at->arrive_and_wait();
+  if (arrived) ++*met;
+}
+
 TEST(Barrier, TakesBackAnArrivalThatIsCancelled) {
   run_on_cores(1, []() -> Task<void> {
     Barrier barrier(2);
-    const auto arrives = [](Barrier* at, int* met) -> Task<void> {
-      const auto arrived = co_await at->arrive_and_wait();
-      if (arrived) ++*met;
-    };
     int met = 0;
     TaskGroup given_up("given up");
     given_up.spawn("arrives", arrives, &barrier, &met);
@@ -267,10 +268,6 @@ TEST(Barrier, TakesBackAnArrivalThatIsCancelled) {
 TEST(Barrier, TakesBackAnArrivalBeforeTheCancelledCoroutineRuns) {
   run_on_cores(1, []() -> Task<void> {
     Barrier barrier(2);
-    const auto arrives = [](Barrier* at, int* met) -> Task<void> {
-      const auto arrived = co_await at->arrive_and_wait();
-      if (arrived) ++*met;
-    };
     int met = 0;
     TaskGroup given_up("given up");
     TaskGroup group("group");
