@@ -59,6 +59,13 @@ class HeadersAlone(unittest.TestCase):
         flags = {'net/a.cpp': ['-DNET'], 'net/http/b.cpp': ['-DHTTP']}
         self.assertEqual(self.run_check(files, flags), ['ok 1 - net/a.hpp', 'ok 2 - net/http/b.hpp'])
 
+    def test_a_header_that_a_source_file_includes_first_is_left_to_that(self):
+        self.assertEqual(self.run_check({
+            'net/a.cpp': '// comment\n#include "net/a.hpp"\n#include "net/b.hpp"\n',
+            'net/a.hpp': '#pragma once\n',
+            'net/b.hpp': '#pragma once\n',
+        }, {}), ['ok 1 - net/b.hpp'])
+
     def test_a_header_that_no_folder_builds_fails(self):
         self.assertEqual(self.run_check({'net/a.cpp': '', 'ws/a.hpp': '#pragma once\n'}, {}),
                          ['not ok 1 - ws/a.hpp'])
