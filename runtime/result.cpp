@@ -22,6 +22,7 @@ std::string describe(const Error& error) {
     case ErrorCode::limit_exceeded:
       return fmt::format("limit exceeded ({})", error.detail);
     case ErrorCode::unsupported:
+      if (error.detail == 0) return "not supported in the simulation";
       return fmt::format("not supported by this kernel (operation {})", error.detail);
     case ErrorCode::invalid_argument:
       return fmt::format("invalid argument {}", error.detail);

@@ -23,7 +23,7 @@ enum class ErrorCode : std::uint16_t {
   timed_out,         // its deadline passed
   closed,            // the other end, or we, closed the stream, channel or file before
   limit_exceeded,    // a configured limit would be passed; detail is the limit where it fits
-  unsupported,       // the kernel lacks the feature; detail names the ring operation
+  unsupported,       // the kernel lacks the ring operation `detail`; 0: a simulation has no such
   invalid_argument,  // the caller's argument cannot be used; detail is its position
   end_of_file,       // the peer, or the file, has no more bytes: the orderly end of reading
 };

@@ -25,6 +25,8 @@
 #include "runtime/result.hpp"
 #include "runtime/types.hpp"
 
+struct open_how;  // linux/openat2.h
+
 namespace corelane::runtime {
 
 // The handler of a completion, at most kSinksMax kinds a core (Core::set_sink).
@@ -136,6 +138,8 @@ class Ring {
   void arm_bell() noexcept;
   static void ring_bell(std::int32_t bell) noexcept;
   static void close_bell(std::int32_t bell) noexcept;
+  // No other processes, pipes and inotify here: what needs them fails with `unsupported`.
+  static bool is_simulated() noexcept;
   // How many messages of one lane a turn may take. io_uring: always `most`. A simulation may take
   // fewer, or none, to reorder the lanes against each other.
   std::size_t lane_batch(CoreId from, std::size_t most) noexcept;
@@ -211,6 +215,9 @@ class Ring {
   // --- Files and anything with a descriptor
 
   void open(const char* path, int flags, mode_t mode, Token token) noexcept;
+  // openat2(2): a path below an open directory, O_CLOEXEC added by the caller; `how` stays, too.
+  void open_below(Descriptor directory, const char* path, const struct open_how* how,
+                  Token token) noexcept;
   void read(Descriptor file, std::span<std::byte> into, std::uint64_t offset, Token token) noexcept;
   void write(Descriptor file, std::span<const std::byte> bytes, std::uint64_t offset,
              Token token) noexcept;
@@ -218,6 +225,15 @@ class Ring {
   void fsync(Descriptor file, bool data_only, Token token) noexcept;
   void stat(const char* path, struct statx* into, Token token) noexcept;
   void stat(Descriptor file, struct statx* into, Token token) noexcept;
+  // Names: unlink(2), or rmdir(2) if `directory`; rename(2), with the flags of renameat2(2);
+  // mkdir(2). A worker thread of the kernel does them.
+  void remove(const char* path, bool directory, Token token) noexcept;
+  void rename(const char* from, const char* to, std::uint32_t flags, Token token) noexcept;
+  void make_directory(const char* path, mode_t mode, Token token) noexcept;
+  // getdents64(2): whole records, from where the last call ended; 0 at the end. No ring operation
+  // does it. It waits for the disk, so call it on a thread that is no core (runtime/blocking.hpp).
+  static Result<std::size_t> read_directory(Descriptor directory,
+                                            std::span<std::byte> into) noexcept;
   // One-shot poll(2): completes with the events that it has seen. Of sockets, and of descriptors
   // from outside (signalfd, a library's).
   void poll(Descriptor descriptor, std::uint32_t events, Token token) noexcept;

@@ -7,8 +7,8 @@
 #include <string>
 
 #include "runtime/result.hpp"
+#include "runtime/standard_io.hpp"
 #include "runtime/task.hpp"
-#include "tools/standard_io.hpp"
 
 namespace corelane::tools {
 
@@ -30,7 +30,7 @@ class LineInput {
   // False: the input has ended.
   runtime::Task<runtime::Result<bool>> read_more();
 
-  StandardDescriptor descriptor_;
+  runtime::StandardDescriptor descriptor_;
   std::size_t bytes_max_;
   std::string buffer_;
   std::size_t at_ = 0;        // where the next line begins

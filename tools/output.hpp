@@ -16,9 +16,9 @@
 #include <string_view>
 
 #include "runtime/result.hpp"
+#include "runtime/standard_io.hpp"
 #include "runtime/task.hpp"
 #include "runtime/wait_queue.hpp"
-#include "tools/standard_io.hpp"
 
 namespace corelane::tools {
 
@@ -67,7 +67,7 @@ class Output {
   void append(std::string_view text);
   void fail(runtime::Error error);
 
-  StandardDescriptor descriptor_;
+  runtime::StandardDescriptor descriptor_;
   std::size_t bytes_max_;
   WhenFull when_full_;
   // Each has room for kBlockBytes, or is one longer line, and does not move: the kernel reads it.

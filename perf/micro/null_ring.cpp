@@ -225,6 +225,24 @@ void Ring::stat(const char*, struct statx*, Token token) noexcept {
 void Ring::stat(Descriptor, struct statx*, Token token) noexcept {
   impl_->peer.complete(token, -ENOSYS);
 }
+void Ring::open_below(Descriptor, const char*, const struct open_how*, Token token) noexcept {
+  impl_->peer.complete(token, -ENOSYS);
+}
+void Ring::remove(const char*, bool, Token token) noexcept {
+  impl_->peer.complete(token, -ENOSYS);
+}
+void Ring::rename(const char*, const char*, std::uint32_t, Token token) noexcept {
+  impl_->peer.complete(token, -ENOSYS);
+}
+void Ring::make_directory(const char*, mode_t, Token token) noexcept {
+  impl_->peer.complete(token, -ENOSYS);
+}
+Result<std::size_t> Ring::read_directory(Descriptor, std::span<std::byte>) noexcept {
+  return fail(ErrorCode::unsupported);
+}
+bool Ring::is_simulated() noexcept {
+  return true;
+}
 void Ring::poll(Descriptor, std::uint32_t, Token token) noexcept {
   impl_->peer.complete(token, -ENOSYS);
 }

@@ -1,6 +1,7 @@
 #pragma once
-// FileSystem: the files of a simulated world, in memory. A flat table of paths; a directory exists
-// if somebody made it or a file lies below it. Belongs to the world.
+// FileSystem: the files of a simulated world, in memory. A flat table of absolute paths, in which
+// each directory has an entry; "/" and "/tmp" are there from the start. Paths without a leading
+// slash begin at "/". There are no links and no permissions. Belongs to the world.
 
 #include <sys/stat.h>
 
@@ -32,17 +33,40 @@ class FileSystem {
   // Files above this size fail with ENOSPC, all together.
   static constexpr std::uint64_t kBytesMax = 256u << 20;
 
+  FileSystem();
+
   struct Opened {
     std::shared_ptr<FileNode> node;
     int error = 0;  // positive errno, 0 if node is set
   };
   Opened open(std::string_view path, int flags, mode_t mode, Nanoseconds wall_now);
-  std::shared_ptr<FileNode> find(std::string_view path) const;
+  std::shared_ptr<FileNode> find(std::string_view path) const { return look_up(path).node; }
+  // As find(), with the errno of a path that leads nowhere.
+  Opened find_or_error(std::string_view path) const;
+  // The path below an open directory: EXDEV if it is absolute or leaves the directory by "..".
+  struct Below {
+    std::string path;
+    int error = 0;
+  };
+  Below path_below(const FileNode& directory, std::string_view path) const;
 
-  // For tests: put a file there, look at one, take one away.
+  // Positive errnos, 0: done. As unlink(2) and rmdir(2), renameat2(2) with RENAME_NOREPLACE at
+  // most, mkdir(2).
+  int unlink(std::string_view path, bool directory);
+  int rename(std::string_view from, std::string_view to, std::uint32_t flags);
+  int make_directory(std::string_view path, mode_t mode, Nanoseconds wall_now);
+  // A name in this directory and what it is; in the order of the names. Empty: none is behind
+  // `after`.
+  struct Entry {
+    std::string_view name;
+    const FileNode* node = nullptr;
+  };
+  std::optional<Entry> next_entry(const FileNode& directory, std::string_view after) const;
+
+  // For tests: put a file there, with the directories above it, look at one, take one away.
   void put(std::string_view path, std::string_view content);
   std::optional<std::string> content(std::string_view path) const;
-  bool remove(std::string_view path);
+  bool remove(std::string_view path) { return unlink(path, false) == 0; }
 
   // Bytes read or written, at most the span's size; 0 at the end, or if there is no space.
   static std::size_t read(const FileNode& node, std::uint64_t offset, std::span<std::byte> into);
@@ -51,7 +75,15 @@ class FileSystem {
   static void fill_statx(const FileNode& node, struct statx& into);
 
  private:
-  bool directory_exists(std::string_view path) const;
+  struct Place {
+    std::string path;                // absolute, without "." and ".."
+    std::shared_ptr<FileNode> node;  // null: the directory has no such name
+    int error = 0;                   // no such directory, or a path that cannot be
+  };
+  Place look_up(std::string_view path) const;
+  const std::string* path_of(const FileNode& node) const;
+  bool has_entries(const std::string& directory) const;
+  std::shared_ptr<FileNode> add(const std::string& path, mode_t mode, Nanoseconds wall_now);
 
   std::map<std::string, std::shared_ptr<FileNode>, std::less<>> nodes_;
   std::uint64_t next_inode_ = 1;

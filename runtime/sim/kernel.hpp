@@ -64,6 +64,7 @@ class Kernel {
   Result<Address> peer_address(RingState& ring, Descriptor socket);
   Result<Address> peer_name(RingState& ring, Descriptor socket);
   void read_peer_address(RingState& ring, const Operation& request);
+  Result<std::size_t> read_directory(Descriptor directory, std::span<std::byte> into);
   void close_now(RingState& ring, Descriptor descriptor);
   // On a thread that runs as no core. Of the simulation: not outside().
   void close_outside(Descriptor descriptor);
@@ -169,8 +170,10 @@ class Kernel {
   void step_write(Operation& operation);
   void step_fsync(Operation& operation);
   void step_stat(Operation& operation);
+  void step_names(Operation& operation);
   void step_outside(Operation& operation);
   bool file_fails(Operation& operation, bool writing);
+  void complete_open(Operation& operation, FileSystem::Opened opened);
 
   World& world_;
   std::vector<RingState*> rings_;  // null: destroyed

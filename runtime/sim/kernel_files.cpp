@@ -1,12 +1,17 @@
 // Files of the simulated file system, and descriptors of the real process (below kFirstDescriptor),
 // on which the real calls are made.
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <optional>
+#include <utility>
 
 #include "runtime/sim/kernel.hpp"
 #include "runtime/sim/kernel_objects.hpp"
@@ -32,8 +37,19 @@ bool Kernel::file_fails(Operation& operation, bool writing) {
 
 void Kernel::step_open(Operation& operation) {
   if (file_fails(operation, false)) return;
-  auto opened =
-      world_.files().open(operation.path, operation.flags, operation.mode, world_.wall_now());
+  FileSystem& files = world_.files();
+  if (operation.kind == OperationKind::open) {
+    return complete_open(
+        operation, files.open(operation.path, operation.flags, operation.mode, world_.wall_now()));
+  }
+  const auto& directory = object_of<OpenFile>(operation);
+  const auto below = files.path_below(*directory.node, operation.path);
+  if (below.error != 0) return complete(operation, -below.error, false);
+  complete_open(operation,
+                files.open(below.path, operation.flags, operation.mode, world_.wall_now()));
+}
+
+void Kernel::complete_open(Operation& operation, FileSystem::Opened opened) {
   if (opened.node == nullptr) return complete(operation, -opened.error, false);
   OpenFile& file = add_object<OpenFile>();
   file.node = std::move(opened.node);
@@ -86,15 +102,68 @@ void Kernel::step_fsync(Operation& operation) {
 
 void Kernel::step_stat(Operation& operation) {
   if (file_fails(operation, false)) return;
-  std::shared_ptr<FileNode> node;
+  FileSystem::Opened found{nullptr, ENOENT};
   if (operation.kind == OperationKind::stat_descriptor) {
-    if (const auto* file = find<OpenFile>(operation.object)) node = file->node;
+    if (const auto* file = find<OpenFile>(operation.object)) found.node = file->node;
   } else {
-    node = world_.files().find(operation.path);
+    found = world_.files().find_or_error(operation.path);
   }
-  if (node == nullptr) return complete(operation, -ENOENT, false);
-  FileSystem::fill_statx(*node, *operation.stat);
+  if (found.node == nullptr) return complete(operation, -found.error, false);
+  FileSystem::fill_statx(*found.node, *operation.stat);
   complete(operation, 0, false);
+}
+
+void Kernel::step_names(Operation& operation) {
+  if (world_.roll(Fault::file_error)) {
+    return complete(operation, world_.random().chance(1, 2) ? -EIO : -ENOSPC, false);
+  }
+  FileSystem& files = world_.files();
+  int error = 0;
+  if (operation.kind == OperationKind::remove) {
+    error = files.unlink(operation.path, operation.flags != 0);
+  } else if (operation.kind == OperationKind::rename) {
+    error =
+        files.rename(operation.path, operation.target, static_cast<std::uint32_t>(operation.flags));
+  } else {
+    error = files.make_directory(operation.path, operation.mode, world_.wall_now());
+  }
+  complete(operation, -error, false);
+}
+
+// As getdents64(2). A turn takes few names under the fault short_read.
+Result<std::size_t> Kernel::read_directory(Descriptor descriptor, std::span<std::byte> into) {
+  const auto* const entry = plain_.find(descriptor.number);
+  auto* const file = entry != nullptr ? find<OpenFile>(entry->object) : nullptr;
+  if (file == nullptr) return Unexpected{Error::from_errno(EBADF)};
+  if (!S_ISDIR(file->node->mode)) return Unexpected{Error::from_errno(ENOTDIR)};
+  if (world_.roll(Fault::file_error)) return Unexpected{Error::from_errno(EIO)};
+  const bool takes_one = world_.roll(Fault::short_read);
+  std::size_t bytes = 0;
+  while (!takes_one || bytes == 0) {
+    // Positions 0 and 1 are the directory itself and the one above.
+    auto next = std::optional{FileSystem::Entry{file->position == 0 ? "." : "..", nullptr}};
+    if (file->position > 1) next = world_.files().next_entry(*file->node, file->listed);
+    if (!next) break;
+    constexpr std::size_t kNameAt = offsetof(dirent64, d_name);
+    const std::size_t record = (kNameAt + next->name.size() + 1 + 7) / 8 * 8;
+    if (bytes + record > into.size()) {
+      if (bytes == 0) return Unexpected{Error::from_errno(EINVAL)};
+      break;
+    }
+    const bool is_file = next->node != nullptr && !S_ISDIR(next->node->mode);
+    dirent64 head{};
+    head.d_ino = (next->node != nullptr ? *next->node : *file->node).inode;
+    head.d_off = static_cast<off64_t>(++file->position);
+    head.d_reclen = static_cast<unsigned short>(record);
+    head.d_type = is_file ? DT_REG : DT_DIR;
+    std::byte* const to = into.data() + bytes;
+    std::memset(to, 0, record);
+    std::memcpy(to, &head, kNameAt);
+    std::memcpy(to + kNameAt, next->name.data(), next->name.size());
+    if (file->position > 2) file->listed = next->name;
+    bytes += record;
+  }
+  return bytes;
 }
 
 void Kernel::step_outside(Operation& operation) {

@@ -151,6 +151,7 @@ void Kernel::step(Operation& operation) {
     case OperationKind::shutdown:
       return step_shutdown(operation);
     case OperationKind::open:
+    case OperationKind::open_below:
       return step_open(operation);
     case OperationKind::read:
       return step_read(operation);
@@ -161,6 +162,10 @@ void Kernel::step(Operation& operation) {
     case OperationKind::stat_path:
     case OperationKind::stat_descriptor:
       return step_stat(operation);
+    case OperationKind::remove:
+    case OperationKind::rename:
+    case OperationKind::make_directory:
+      return step_names(operation);
     case OperationKind::poll:
       return step_poll(operation);
     case OperationKind::close:
@@ -256,8 +261,13 @@ void Kernel::check_memory(const Operation& operation) {
       gone = poisoned(operation.address, sizeof(Address));
       break;
     case OperationKind::open:
+    case OperationKind::open_below:
     case OperationKind::stat_path:
-      gone = poisoned(operation.path, 1);
+    case OperationKind::remove:
+    case OperationKind::rename:
+    case OperationKind::make_directory:
+      gone = poisoned(operation.path, 1) ||
+             (operation.target != nullptr && poisoned(operation.target, 1));
       break;
     default:
       break;

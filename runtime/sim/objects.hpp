@@ -11,6 +11,7 @@
 #include <optional>
 #include <queue>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -131,6 +132,7 @@ struct OpenFile final : Object {
   std::shared_ptr<FileNode> node;
   int flags = 0;
   std::uint64_t position = 0;
+  std::string listed;  // of a directory: the last name that was read
 };
 
 // Numbers to objects. Gives out the lowest free number, as the kernel does, so that a number closed

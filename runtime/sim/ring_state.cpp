@@ -32,6 +32,8 @@ const char* name_of(OperationKind kind) noexcept {
       return "shutdown";
     case OperationKind::open:
       return "open";
+    case OperationKind::open_below:
+      return "openat2";
     case OperationKind::read:
       return "read";
     case OperationKind::write:
@@ -41,6 +43,12 @@ const char* name_of(OperationKind kind) noexcept {
     case OperationKind::stat_path:
     case OperationKind::stat_descriptor:
       return "stat";
+    case OperationKind::remove:
+      return "unlink";
+    case OperationKind::rename:
+      return "rename";
+    case OperationKind::make_directory:
+      return "mkdir";
     case OperationKind::poll:
       return "poll";
     case OperationKind::close:

@@ -30,11 +30,15 @@ enum class OperationKind : std::uint8_t {
   receive_message,
   shutdown,
   open,
+  open_below,
   read,
   write,
   fsync,
   stat_path,
   stat_descriptor,
+  remove,
+  rename,
+  make_directory,
   poll,
   close,
   // What follows is done when it is handed over, and is never in flight:
@@ -55,14 +59,17 @@ struct Operation {
     const msghdr* message;      // send_message
     msghdr* message_into;       // receive_message
     const Address* address;     // connect
-    const char* path;           // open, stat_path
+    const char* path;           // open, open_below, stat_path, remove, rename, make_directory
   };
+  const char* target = nullptr;  // of rename
   struct statx* stat = nullptr;
   std::size_t bytes = 0;         // of into, from or all pieces of message; most to receive
   std::size_t done = 0;          // how many of them a send has handed over
   std::uint64_t offset = 0;      // file offset; target of cancel and wake
   std::uint64_t bytes_hash = 0;  // of what is sent, to see that nobody changes it in flight
-  int flags = 0;  // of open; `how` of shutdown; events of poll; direct of accept; all of cancel
+  // Of open and rename; `how` of shutdown; events of poll; 1: direct of accept, all of cancel, a
+  // directory of remove.
+  int flags = 0;
   mode_t mode = 0;
   std::uint16_t group = 0;
   std::uint8_t stage = 0;  // of connect

@@ -1,6 +1,7 @@
 // Ring on a simulated world: every function prepares an operation, hands it to the world's kernel
 // at the next wait(), and looks at what the kernel has posted.
 
+#include <linux/openat2.h>
 #include <unistd.h>
 
 #include <memory>
@@ -23,9 +24,7 @@ struct Ring::Impl : sim::RingState {
 
   // A prepared operation, to be filled in. Checks that the descriptor may be used.
   Operation& prepare(OperationKind kind, Descriptor descriptor, Token token) {
-    if (kind != OperationKind::open && kind != OperationKind::stat_path) {
-      world.kernel().check_open(*this, descriptor, kind);
-    }
+    world.kernel().check_open(*this, descriptor, kind);
     return prepare_unchecked(kind, descriptor, token);
   }
   Operation& prepare_unchecked(OperationKind kind, Descriptor descriptor, Token token) {
@@ -121,6 +120,10 @@ void Ring::ring_bell(std::int32_t bell) noexcept {
   if (sim::World::current() == nullptr) return;
   sim::World::current()->kernel().ring_bell(
       static_cast<std::uint64_t>(bell - sim::RingState::kFirstWakeHandle));
+}
+
+bool Ring::is_simulated() noexcept {
+  return true;
 }
 
 std::size_t Ring::lane_batch(CoreId from, std::size_t most) noexcept {
@@ -278,10 +281,18 @@ void Ring::shutdown(Descriptor socket, int how, Token token) noexcept {
 // --- Files
 
 void Ring::open(const char* path, int flags, mode_t mode, Token token) noexcept {
-  Operation& operation = impl_->prepare(OperationKind::open, {}, token);
+  Operation& operation = impl_->prepare_unchecked(OperationKind::open, {}, token);
   operation.path = path;
   operation.flags = flags;
   operation.mode = mode;
+}
+
+void Ring::open_below(Descriptor directory, const char* path, const struct open_how* how,
+                      Token token) noexcept {
+  Operation& operation = impl_->prepare(OperationKind::open_below, directory, token);
+  operation.path = path;
+  operation.flags = static_cast<int>(how->flags);
+  operation.mode = static_cast<mode_t>(how->mode);
 }
 
 void Ring::read(Descriptor file, std::span<std::byte> into, std::uint64_t offset,
@@ -305,13 +316,38 @@ void Ring::fsync(Descriptor file, bool data_only, Token token) noexcept {
 }
 
 void Ring::stat(const char* path, struct statx* into, Token token) noexcept {
-  Operation& operation = impl_->prepare(OperationKind::stat_path, {}, token);
+  Operation& operation = impl_->prepare_unchecked(OperationKind::stat_path, {}, token);
   operation.path = path;
   operation.stat = into;
 }
 
 void Ring::stat(Descriptor file, struct statx* into, Token token) noexcept {
   impl_->prepare(OperationKind::stat_descriptor, file, token).stat = into;
+}
+
+void Ring::remove(const char* path, bool directory, Token token) noexcept {
+  Operation& operation = impl_->prepare_unchecked(OperationKind::remove, {}, token);
+  operation.path = path;
+  operation.flags = directory ? 1 : 0;
+}
+
+void Ring::rename(const char* from, const char* to, std::uint32_t flags, Token token) noexcept {
+  Operation& operation = impl_->prepare_unchecked(OperationKind::rename, {}, token);
+  operation.path = from;
+  operation.target = to;
+  operation.flags = static_cast<int>(flags);
+}
+
+void Ring::make_directory(const char* path, mode_t mode, Token token) noexcept {
+  Operation& operation = impl_->prepare_unchecked(OperationKind::make_directory, {}, token);
+  operation.path = path;
+  operation.mode = mode;
+}
+
+Result<std::size_t> Ring::read_directory(Descriptor directory, std::span<std::byte> into) noexcept {
+  sim::World* const world = sim::World::current();
+  if (world == nullptr) return fail(ErrorCode::closed);
+  return world->kernel().read_directory(directory, into);
 }
 
 void Ring::poll(Descriptor descriptor, std::uint32_t events, Token token) noexcept {

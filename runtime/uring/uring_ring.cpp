@@ -2,6 +2,7 @@
 // DEFER_TASKRUN: completions are posted only when the core enters the kernel, so that a running
 // handler is never interrupted and wake-ups come in batches (io_uring_setup(2), Linux 6.1).
 
+#include <dirent.h>
 #include <liburing.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -235,6 +236,10 @@ void Ring::close_bell(std::int32_t bell) noexcept {
   ::close(bell);
 }
 
+bool Ring::is_simulated() noexcept {
+  return false;
+}
+
 std::size_t Ring::lane_batch(CoreId, std::size_t most) noexcept {
   return most;
 }
@@ -407,6 +412,13 @@ void Ring::open(const char* path, int flags, mode_t mode, Token token) noexcept 
   Impl::finish(sqe, token, {});
 }
 
+void Ring::open_below(Descriptor directory, const char* path, const struct open_how* how,
+                      Token token) noexcept {
+  io_uring_sqe* sqe = impl_->entry(token);
+  io_uring_prep_openat2(sqe, directory.number, path, const_cast<struct open_how*>(how));
+  Impl::finish(sqe, token, {});
+}
+
 void Ring::read(Descriptor file, std::span<std::byte> into, std::uint64_t offset,
                 Token token) noexcept {
   io_uring_sqe* sqe = impl_->entry(token);
@@ -437,6 +449,30 @@ void Ring::stat(Descriptor file, struct statx* into, Token token) noexcept {
   io_uring_sqe* sqe = impl_->entry(token);
   io_uring_prep_statx(sqe, file.number, "", AT_EMPTY_PATH, STATX_BASIC_STATS, into);
   Impl::finish(sqe, token, file);
+}
+
+void Ring::remove(const char* path, bool directory, Token token) noexcept {
+  io_uring_sqe* sqe = impl_->entry(token);
+  io_uring_prep_unlinkat(sqe, AT_FDCWD, path, directory ? AT_REMOVEDIR : 0);
+  Impl::finish(sqe, token, {});
+}
+
+void Ring::rename(const char* from, const char* to, std::uint32_t flags, Token token) noexcept {
+  io_uring_sqe* sqe = impl_->entry(token);
+  io_uring_prep_renameat(sqe, AT_FDCWD, from, AT_FDCWD, to, flags);
+  Impl::finish(sqe, token, {});
+}
+
+void Ring::make_directory(const char* path, mode_t mode, Token token) noexcept {
+  io_uring_sqe* sqe = impl_->entry(token);
+  io_uring_prep_mkdirat(sqe, AT_FDCWD, path, mode);
+  Impl::finish(sqe, token, {});
+}
+
+Result<std::size_t> Ring::read_directory(Descriptor directory, std::span<std::byte> into) noexcept {
+  const ssize_t bytes = ::getdents64(directory.number, into.data(), into.size());
+  if (bytes < 0) return Unexpected{Error::from_errno(errno)};
+  return static_cast<std::size_t>(bytes);
 }
 
 void Ring::poll(Descriptor descriptor, std::uint32_t events, Token token) noexcept {

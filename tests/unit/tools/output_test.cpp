@@ -17,10 +17,10 @@
 
 #include "runtime/await.hpp"
 #include "runtime/combine.hpp"
+#include "runtime/standard_io.hpp"
 #include "runtime/task_group.hpp"
 #include "tests/support/on_cores.hpp"
 #include "tests/unit/tools/pipe.hpp"
-#include "tools/standard_io.hpp"
 
 namespace corelane::tools {
 namespace {
@@ -47,7 +47,7 @@ void run_with(Output& output, const std::function<Task<void>()>& body) {
 // What one read brings, at most `bytes_max`.
 Task<std::string> read_piece(int descriptor, std::size_t bytes_max = 64 * 1024) {
   std::vector<std::byte> buffer(bytes_max);
-  const StandardDescriptor from(descriptor);
+  const runtime::StandardDescriptor from(descriptor);
   const auto count = co_await read_some(from, buffer);
   co_return std::string(reinterpret_cast<const char*>(buffer.data()), count ? *count : 0);
 }

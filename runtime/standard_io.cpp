@@ -1,4 +1,4 @@
-#include "tools/standard_io.hpp"
+#include "runtime/standard_io.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -13,21 +13,13 @@
 
 #include "runtime/await.hpp"
 #include "runtime/ring.hpp"
+#include "runtime/try.hpp"
 
-namespace corelane::tools {
-
-using runtime::Descriptor;
-using runtime::Error;
-using runtime::ErrorCode;
-using runtime::Result;
-using runtime::Ring;
-using runtime::Task;
-using runtime::Token;
-
+namespace corelane::runtime {
 namespace {
 
 // Another process has taken the input that the poll saw, or a socket has too little room.
-constexpr runtime::Nanoseconds kRetry = 10 * runtime::kMillisecond;
+constexpr Nanoseconds kRetry = 10 * kMillisecond;
 
 // As read(2) and write(2) would go on; also for what has no positions.
 constexpr std::uint64_t kFilePosition = UINT64_MAX;
@@ -38,7 +30,7 @@ constexpr Descriptor plain(int descriptor) noexcept {
 
 // False: cancelled. What cannot be polled, a file, is always ready.
 Task<bool> until_ready(int descriptor, std::uint32_t events) {
-  runtime::OperationAwaiter poll(
+  OperationAwaiter poll(
       [=](Ring& ring, Token token) { ring.poll(plain(descriptor), events, token); });
   const auto ready = co_await poll;
   co_return ready || ready.error().code != ErrorCode::cancelled;
@@ -56,7 +48,7 @@ int open_terminal(int descriptor) noexcept {
 }
 
 Result<std::uint32_t> result_of_call(ssize_t count) noexcept {
-  if (count < 0) return runtime::Unexpected{Error::from_errno(errno)};
+  if (count < 0) return Unexpected{Error::from_errno(errno)};
   return static_cast<std::uint32_t>(count);
 }
 
@@ -81,20 +73,20 @@ Task<Result<std::uint32_t>> transfer(int descriptor, std::uint32_t events,
                                      const Operation& operation, const Call& call) {
   for (;;) {
     const bool ready = co_await until_ready(descriptor, events);
-    if (!ready) co_return runtime::fail(ErrorCode::cancelled);
-    runtime::OperationAwaiter awaiter(operation);
+    if (!ready) co_return fail(ErrorCode::cancelled);
+    OperationAwaiter awaiter(operation);
     auto result = co_await awaiter;
     Next next = next_of(result);
     if (next == Next::by_call) {
       const bool ready_again = co_await until_ready(descriptor, events);
-      if (!ready_again) co_return runtime::fail(ErrorCode::cancelled);
+      if (!ready_again) co_return fail(ErrorCode::cancelled);
       result = result_of_call(call());
       next = next_of(result);
     }
     if (next == Next::done) co_return result;
     if (next == Next::later) {
-      const bool slept = co_await runtime::sleep_for(kRetry);
-      if (!slept) co_return runtime::fail(ErrorCode::cancelled);
+      const bool slept = co_await sleep_for(kRetry);
+      if (!slept) co_return fail(ErrorCode::cancelled);
     }
   }
 }
@@ -131,13 +123,21 @@ Task<Result<std::uint32_t>> write_some(const StandardDescriptor& descriptor,
   co_return co_await transfer(number, POLLOUT, operation, call);
 }
 
+Task<Result<void>> write_all(const StandardDescriptor& descriptor,
+                             std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    RT_TRY(const std::uint32_t count, co_await write_some(descriptor, bytes));
+    bytes = bytes.subspan(count);
+  }
+  co_return Result<void>{};
+}
+
 Task<bool> until_reader_gone(const StandardDescriptor& descriptor) {
   const int number = descriptor.number();
-  runtime::OperationAwaiter poll(
-      [=](Ring& ring, Token token) { ring.poll(plain(number), 0, token); });
+  OperationAwaiter poll([=](Ring& ring, Token token) { ring.poll(plain(number), 0, token); });
   const auto seen = co_await poll;
   // A socket whose peer has only ended its own direction (POLLRDHUP) is still read.
   co_return seen && (*seen & (POLLERR | POLLHUP)) != 0;
 }
 
-}  // namespace corelane::tools
+}  // namespace corelane::runtime

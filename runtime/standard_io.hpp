@@ -1,6 +1,10 @@
 #pragma once
 // Reading and writing descriptors that came from another process, standard streams above all: pipes
 // that nobody serves, terminals that are stopped, files. Waiting for them does not hold the core.
+//
+//   const StandardDescriptor input(STDIN_FILENO);
+//   RT_TRY(const std::uint32_t bytes, co_await read_some(input, buffer));   // 0: the end
+//
 // The descriptors are shared with other processes, so their mode (O_NONBLOCK) is neither changed
 // nor relied on.
 //
@@ -15,7 +19,7 @@
 #include "runtime/result.hpp"
 #include "runtime/task.hpp"
 
-namespace corelane::tools {
+namespace corelane::runtime {
 
 // A descriptor of another process for as long as this lives. It is not closed.
 class StandardDescriptor {
@@ -35,16 +39,19 @@ class StandardDescriptor {
 
 // At least one byte, or 0 at the end. What was read is not lost if the wait is cancelled. Errors:
 // cancelled, the errno of read(2).
-runtime::Task<runtime::Result<std::uint32_t>> read_some(const StandardDescriptor& descriptor,
-                                                        std::span<std::byte> into);
+Task<Result<std::uint32_t>> read_some(const StandardDescriptor& descriptor,
+                                      std::span<std::byte> into);
 
 // At least one byte. Errors: cancelled (nothing was written), the errno of write(2). With EPIPE
 // comes SIGPIPE, which has to be ignored.
-runtime::Task<runtime::Result<std::uint32_t>> write_some(const StandardDescriptor& descriptor,
-                                                         std::span<const std::byte> bytes);
+Task<Result<std::uint32_t>> write_some(const StandardDescriptor& descriptor,
+                                       std::span<const std::byte> bytes);
+// All of it. Cancelled: a part of it may have been written.
+Task<Result<void>> write_all(const StandardDescriptor& descriptor,
+                             std::span<const std::byte> bytes);
 
 // Waits until nobody reads any more what is written to this pipe, socket or terminal. False:
 // cancelled, or it is none of these.
-runtime::Task<bool> until_reader_gone(const StandardDescriptor& descriptor);
+Task<bool> until_reader_gone(const StandardDescriptor& descriptor);
 
-}  // namespace corelane::tools
+}  // namespace corelane::runtime

@@ -1,0 +1,97 @@
+#include "runtime/watch.hpp"
+
+#include <fcntl.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <span>
+#include <utility>
+
+#include "runtime/blocking.hpp"
+#include "runtime/ring.hpp"
+#include "runtime/timeout.hpp"
+#include "runtime/try.hpp"
+
+namespace corelane::runtime {
+namespace {
+
+constexpr bool is(WatchKind kind, std::uint32_t bit) noexcept {
+  return static_cast<std::uint32_t>(kind) == bit;
+}
+static_assert(is(WatchKind::accessed, IN_ACCESS) && is(WatchKind::modified, IN_MODIFY));
+static_assert(is(WatchKind::attributes, IN_ATTRIB));
+static_assert(is(WatchKind::closed_after_writing, IN_CLOSE_WRITE));
+static_assert(is(WatchKind::moved_from, IN_MOVED_FROM) && is(WatchKind::moved_to, IN_MOVED_TO));
+static_assert(is(WatchKind::created, IN_CREATE) && is(WatchKind::removed, IN_DELETE));
+static_assert(is(WatchKind::self_removed, IN_DELETE_SELF));
+static_assert(is(WatchKind::self_moved, IN_MOVE_SELF) && is(WatchKind::unmounted, IN_UNMOUNT));
+static_assert(is(WatchKind::overflow, IN_Q_OVERFLOW) && is(WatchKind::ended, IN_IGNORED));
+
+constexpr std::uint32_t kKinds = 0xffff;
+
+// With a descriptor of its own: a wait that is given up leaves it running, and the Watcher may be
+// gone then.
+class AddWatch {
+ public:
+  AddWatch(File inotify, std::string path, std::uint32_t kinds) noexcept
+      : inotify_(std::move(inotify)), path_(std::move(path)), kinds_(kinds) {}
+  Result<WatchId> operator()() noexcept {
+    const int id = ::inotify_add_watch(inotify_.descriptor().number, path_.c_str(), kinds_);
+    if (id < 0) return Unexpected{Error::from_errno(errno)};
+    return WatchId{id};
+  }
+
+ private:
+  File inotify_;
+  std::string path_;
+  std::uint32_t kinds_;
+};
+
+}  // namespace
+
+Result<Watcher> Watcher::make() {
+  if (Ring::is_simulated()) return fail(ErrorCode::unsupported);
+  const int number = ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+  if (number < 0) return Unexpected{Error::from_errno(errno)};
+  return Watcher(File(Descriptor{.number = number, .direct = false}));
+}
+
+Task<Result<WatchId>> Watcher::add(std::string path, std::uint32_t kinds) {
+  if (!events_.is_open()) co_return fail(ErrorCode::closed);
+  const int number = ::fcntl(events_.descriptor().number, F_DUPFD_CLOEXEC, 0);
+  if (number < 0) co_return Unexpected{Error::from_errno(errno)};
+  AddWatch adds(File(Descriptor{.number = number, .direct = false}), std::move(path), kinds);
+  // with_timeout makes an error of a cancel.
+  co_return co_await with_timeout(kNever, blocking(std::move(adds)));
+}
+
+Result<void> Watcher::remove(WatchId watch) noexcept {
+  if (!events_.is_open()) return fail(ErrorCode::closed);
+  if (::inotify_rm_watch(events_.descriptor().number, static_cast<int>(watch)) != 0) {
+    return Unexpected{Error::from_errno(errno)};
+  }
+  return {};
+}
+
+Task<Result<WatchEvent>> Watcher::next() {
+  if (begin_ == end_) {
+    RT_TRY(const std::uint32_t bytes, co_await events_.read_some(*buffer_));
+    begin_ = 0;
+    end_ = bytes;
+  }
+  inotify_event head{};
+  RT_ASSERT(end_ - begin_ >= sizeof head);
+  std::memcpy(&head, buffer_->data() + begin_, sizeof head);
+  const auto* const name = reinterpret_cast<const char*>(buffer_->data() + begin_ + sizeof head);
+  WatchEvent event{.watch = WatchId{head.wd},
+                   .kind = static_cast<WatchKind>(head.mask & kKinds),
+                   .is_directory = (head.mask & IN_ISDIR) != 0,
+                   .cookie = head.cookie,
+                   .name = std::string(name, ::strnlen(name, head.len))};
+  begin_ += sizeof head + head.len;
+  co_return event;
+}
+
+}  // namespace corelane::runtime
