@@ -36,6 +36,8 @@ class PipeReader {
   Task<Result<void>> close() { return end_.close(); }
   bool is_open() const noexcept { return end_.is_open(); }
   Descriptor descriptor() const noexcept { return end_.descriptor(); }
+  // The descriptor is the caller's; the reader is closed.
+  File release() && noexcept { return std::move(end_); }
 
  private:
   File end_;

@@ -188,6 +188,7 @@ Result<Process> Process::Spawn::operator()() {
   const int error =
       ::posix_spawnp(&id, words.front(), actions.files(), actions.attributes(), words.data(),
                      command.environment ? environment.data() : ::environ);
+  ends = {};  // the child has them
   if (error != 0) return Unexpected{Error::from_errno(error)};
   // Nobody has reaped it yet, so the number is still its own.
   const auto pidfd = static_cast<int>(::syscall(SYS_pidfd_open, id, 0));

@@ -10,7 +10,9 @@
 #include <utility>
 
 #include "runtime/blocking.hpp"
+#include "runtime/core.hpp"
 #include "runtime/ring.hpp"
+#include "runtime/root.hpp"
 #include "runtime/timeout.hpp"
 #include "runtime/try.hpp"
 
@@ -38,7 +40,8 @@ class AddWatch {
   AddWatch(File inotify, std::string path, std::uint32_t kinds) noexcept
       : inotify_(std::move(inotify)), path_(std::move(path)), kinds_(kinds) {}
   Result<WatchId> operator()() noexcept {
-    const int id = ::inotify_add_watch(inotify_.descriptor().number, path_.c_str(), kinds_);
+    const File inotify = std::move(inotify_);  // closed here: see Closing
+    const int id = ::inotify_add_watch(inotify.descriptor().number, path_.c_str(), kinds_);
     if (id < 0) return Unexpected{Error::from_errno(errno)};
     return WatchId{id};
   }
@@ -49,7 +52,48 @@ class AddWatch {
   std::uint32_t kinds_;
 };
 
+// Closes an inotify descriptor outside of the core.
+class Closing final : public CoreResident {
+ public:
+  explicit Closing(File inotify) noexcept : inotify_(std::move(inotify)) {}
+  static detail::RootCoroutine run(Closing& self) {
+    auto closes = [file = std::move(self.inotify_)]() mutable { file = File{}; };
+    co_await blocking(std::move(closes));
+    self.has_ended_ = true;
+    Core::current().evict(self);
+  }
+  void begin_stop() noexcept override {}
+  bool at_rest() const noexcept override { return has_ended_; }
+
+ private:
+  File inotify_;
+  bool has_ended_ = false;
+};
+
 }  // namespace
+
+Watcher& Watcher::operator=(Watcher&& other) noexcept {
+  if (this == &other) return *this;
+  close();
+  events_ = std::move(other.events_);
+  buffer_ = std::move(other.buffer_);
+  begin_ = other.begin_;
+  end_ = other.end_;
+  return *this;
+}
+
+void Watcher::close() noexcept {
+  begin_ = end_ = 0;
+  if (!events_.is_open()) return;
+  Core* const core = Core::current_or_null();
+  File inotify = std::move(events_).release();
+  // Otherwise it closes here: there is no core, or it takes no new work.
+  if (core == nullptr || core->stopping()) return;
+  auto closing = std::make_unique<Closing>(std::move(inotify));
+  Closing& closes = *closing;
+  core->adopt(std::move(closing));
+  Closing::run(closes);
+}
 
 Result<Watcher> Watcher::make() {
   if (Ring::is_simulated()) return fail(ErrorCode::unsupported);
@@ -76,6 +120,7 @@ Result<void> Watcher::remove(WatchId watch) noexcept {
 }
 
 Task<Result<WatchEvent>> Watcher::next() {
+  if (!events_.is_open()) co_return fail(ErrorCode::closed);
   if (begin_ == end_) {
     RT_TRY(const std::uint32_t bytes, co_await events_.read_some(*buffer_));
     begin_ = 0;
