@@ -463,6 +463,7 @@ TEST(SimulatedRing, KeepsFilesInMemory) {
     return result;
   };
   EXPECT_EQ(finish([&](Token t) { loop.ring().open("/a/b", O_RDONLY, 0, t); }), -ENOENT);
+  EXPECT_EQ(finish([&](Token t) { loop.ring().make_directory("/a", 0755, t); }), 0);
   const Descriptor file{
       .number = finish([&](Token t) { loop.ring().open("/a/b", O_CREAT | O_RDWR, 0600, t); })};
   ASSERT_TRUE(file.valid());
