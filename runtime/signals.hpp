@@ -1,7 +1,21 @@
 #pragma once
-// Signals as events of a core: signalfd(2), polled by way of the ring. The signals are blocked in
-// the whole process from construction on, so construct it before other threads start (or in
-// main()).
+// Signals as events of a core: signalfd(2), polled by way of the ring.
+//
+//   const BlockedSignals blocked({SIGTERM, SIGINT, SIGHUP});   // in main(), before Runtime::run
+//   ...
+//   SignalStream signals(blocked);                             // on any core
+//   for (;;) {
+//     RT_TRY(const int signal, co_await signals.next());       // whichever comes first
+//     if (signal != SIGHUP) break;
+//     reload();
+//   }
+//
+// The signals are blocked in the thread that constructs BlockedSignals and in the threads that it
+// starts, so construct it before other threads start. A blocked signal waits for its stream, also
+// one that comes before there is a stream or while nobody waits. Several equal signals that wait
+// are one (signal(7)): a stream tells that there was a SIGHUP, not how many. A signal of the
+// process reaches one stream: with two streams for it, on two cores, either may get it. One that is
+// sent to a thread (pthread_kill) reaches a stream of that thread's core alone.
 
 #include <csignal>
 #include <initializer_list>
@@ -26,7 +40,7 @@ class BlockedSignals {
   sigset_t previous_;
 };
 
-// On one core; `blocked` must outlive it. close_now() semantics: destroyed only while nobody waits.
+// On one core, any; `blocked` must outlive it. Destroyed only while nobody waits.
 class SignalStream {
  public:
   explicit SignalStream(const BlockedSignals& blocked);
@@ -36,8 +50,8 @@ class SignalStream {
 
   // The errno of signalfd(2), 0 if there is one.
   int error() const noexcept { return create_errno_; }
-  // The number of the next signal. Errors: cancelled, or the errno of signalfd(2), poll(2) or
-  // read(2).
+  // The number of the next signal, the lowest of those that wait; one call at a time. A cancelled
+  // call has taken none. Errors: cancelled, or the errno of signalfd(2), poll(2) or read(2).
   Task<Result<int>> next();
 
  private:

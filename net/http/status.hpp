@@ -14,6 +14,7 @@ enum class Status : std::uint16_t {
   created = 201,
   accepted = 202,
   no_content = 204,
+  partial_content = 206,
   not_modified = 304,
   bad_request = 400,
   unauthorized = 401,
@@ -24,6 +25,7 @@ enum class Status : std::uint16_t {
   conflict = 409,
   content_too_large = 413,
   uri_too_long = 414,
+  range_not_satisfiable = 416,
   expectation_failed = 417,
   upgrade_required = 426,
   too_many_requests = 429,
@@ -50,6 +52,8 @@ constexpr std::string_view reason_phrase(Status status) noexcept {
       return "Accepted";
     case Status::no_content:
       return "No Content";
+    case Status::partial_content:
+      return "Partial Content";
     case Status::not_modified:
       return "Not Modified";
     case Status::bad_request:
@@ -70,6 +74,8 @@ constexpr std::string_view reason_phrase(Status status) noexcept {
       return "Content Too Large";
     case Status::uri_too_long:
       return "URI Too Long";
+    case Status::range_not_satisfiable:
+      return "Range Not Satisfiable";
     case Status::expectation_failed:
       return "Expectation Failed";
     case Status::upgrade_required:

@@ -4,18 +4,22 @@ Goal: a reader may copy them. Method: the programs themselves on ephemeral ports
 arguments are the programs.
 """
 
+import http.client
+import os
 import pathlib
 import re
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
 import tap  # noqa: E402
 
-ECHO, CHAT, PROXY, RESP = (sys.argv.pop(1) for _ in range(4))
+ECHO, CHAT, PROXY, RESP, FILES = (sys.argv.pop(1) for _ in range(5))
 PATIENCE_S = 120
 
 
@@ -116,6 +120,99 @@ class SocketExamples(unittest.TestCase):
                 with server.connect() as peer:
                     peer.sendall(b'hello\r\n')  # malformed: the end
                     self.assertEqual(read_all(peer), b'')
+
+
+class FileServer(unittest.TestCase):
+    """The file server, spoken to by Python's HTTP client and by hand."""
+
+    def setUp(self):
+        self.around = tempfile.TemporaryDirectory()
+        self.addCleanup(self.around.cleanup)
+        self.root = pathlib.Path(self.around.name, 'root')
+        (self.root / 'sub dir').mkdir(parents=True)
+        (self.root / 'a.txt').write_bytes(b'0123456789')
+        (self.root / 'sub dir' / 'b & <c>.html').write_bytes(b'<p>')
+        pathlib.Path(self.around.name, 'secret').write_bytes(b'secret')
+        (self.root / 'out').symlink_to('../secret')
+        (self.root / 'in').symlink_to('a.txt')
+        os.mkfifo(self.root / 'fifo')
+        self.server = Program(FILES, '127.0.0.1:0', str(self.root))
+        self.addCleanup(self.server.__exit__)
+
+    def ask(self, method, path, **fields):
+        client = http.client.HTTPConnection('127.0.0.1', self.server.port, timeout=PATIENCE_S)
+        client.request(method, path, headers={name.replace('_', '-'): value for name, value in fields.items()})
+        answer = client.getresponse()
+        body = answer.read()
+        client.close()
+        return answer, body
+
+    def test_files_are_sent_whole_and_by_range(self):
+        answer, body = self.ask('GET', '/a.txt')
+        self.assertEqual((answer.status, body), (200, b'0123456789'))
+        self.assertEqual(answer.getheader('Content-Type'), 'text/plain; charset=utf-8')
+        modified = answer.getheader('Last-Modified')
+        answer, body = self.ask('HEAD', '/a.txt')
+        self.assertEqual((answer.status, answer.getheader('Content-Length'), body), (200, '10', b''))
+        for asked, status, expected, part in (
+                ('bytes=0-0', 206, b'0', 'bytes 0-0/10'), ('bytes=3-5', 206, b'345', 'bytes 3-5/10'),
+                ('bytes=7-', 206, b'789', 'bytes 7-9/10'), ('bytes=-2', 206, b'89', 'bytes 8-9/10'),
+                ('bytes=-99', 206, b'0123456789', 'bytes 0-9/10'), ('bytes=5-99', 206, b'56789', 'bytes 5-9/10'),
+                ('bytes=10-', 416, b'', 'bytes */10'), ('bytes=-0', 416, b'', 'bytes */10'),
+                ('bytes=5-3', 200, b'0123456789', None), ('bytes=0-1,3-4', 200, b'0123456789', None),
+                ('lines=1-2', 200, b'0123456789', None), ('bytes=x-', 200, b'0123456789', None)):
+            with self.subTest(range=asked):
+                answer, body = self.ask('GET', '/a.txt', Range=asked)
+                self.assertEqual((answer.status, body, answer.getheader('Content-Range')), (status, expected, part))
+        answer, body = self.ask('GET', '/a.txt', If_Modified_Since=modified)
+        self.assertEqual((answer.status, body), (304, b''))
+        answer, body = self.ask('GET', '/a.txt', Range='bytes=0-0', If_Range='Sun, 06 Nov 1994 08:49:37 GMT')
+        self.assertEqual((answer.status, body), (200, b'0123456789'))
+
+    def test_folders_are_listed_with_links_that_work(self):
+        _, page = self.ask('GET', '/')
+        names = re.findall(r'<li><a href="([^"]*)">([^<]*)</a>', page.decode())
+        self.assertEqual(names, [('/a.txt', 'a.txt'), ('/fifo', 'fifo'), ('/in', 'in'), ('/out', 'out'),
+                                 ('/sub%20dir/', 'sub dir/')])
+        _, page = self.ask('GET', '/sub%20dir')
+        link = re.search(r'href="([^"]*)">b &#38; &#60;c&#62;.html<', page.decode())[1]
+        self.assertEqual(self.ask('GET', link)[1], b'<p>')
+
+    def test_no_path_leads_out_of_the_folder(self):
+        self.assertEqual(self.ask('GET', '/in')[1], b'0123456789')
+        for path in ('/out', '/../secret', '/%2e%2e/secret', '/sub%20dir/../../secret', '/..%2fsecret', '//etc/passwd',
+                     '/%2fetc/passwd', '/a.txt%00.html', '/none', '/a.txt/', '/a.txt/b', '/fifo', '/' + 'x' * 300):
+            with self.subTest(path=path):
+                answer, body = self.ask('GET', path)
+                self.assertIn(answer.status, (400, 404))
+                self.assertNotIn(b'secret', body)
+                self.assertNotIn(b'root:', body)
+        self.assertEqual(self.ask('POST', '/a.txt')[0].status, 405)
+
+    def test_a_big_file_waits_for_its_reader_and_others_are_served(self):
+        with open(self.root / 'big', 'wb') as big:
+            big.truncate(64 << 20)
+            big.seek(32 << 20)
+            big.write(b'middle')
+        with self.server.connect() as slow:
+            slow.sendall(b'GET /big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+            self.assertEqual(slow.recv(15), b'HTTP/1.1 200 OK')
+            self.assertEqual(self.ask('GET', '/a.txt')[1], b'0123456789')
+            kib = int(re.search(r'VmHWM:\s+(\d+) kB', pathlib.Path(
+                '/proc/%d/status' % self.server.process.pid).read_text())[1])
+            body = read_all(slow).partition(b'\r\n\r\n')[2]
+        self.assertEqual(len(body), 64 << 20)
+        self.assertEqual(body.index(b'middle'), 32 << 20)
+        self.assertLess(kib, 256 << 10)
+
+    def test_it_ends_at_sigterm_while_a_client_reads(self):
+        with open(self.root / 'big', 'wb') as big:
+            big.truncate(64 << 20)
+        with self.server.connect() as slow:
+            slow.sendall(b'GET /big HTTP/1.1\r\nHost: a\r\n\r\n')
+            self.assertEqual(slow.recv(15), b'HTTP/1.1 200 OK')
+            self.server.process.send_signal(signal.SIGTERM)
+            self.assertEqual(self.server.process.wait(timeout=PATIENCE_S), 0)
 
 
 def free_address():

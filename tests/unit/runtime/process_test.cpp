@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <fstream>
 #include <functional>
 #include <optional>
 #include <span>
@@ -19,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/await.hpp"
 #include "runtime/combine.hpp"
 #include "runtime/task_group.hpp"
 #include "runtime/timeout.hpp"
@@ -291,6 +293,37 @@ TEST(RunCommand, EndsAtItsLimits) {
     Command orphan = shell("sleep 1000 & exit 0");
     const auto held = co_await run_command(std::move(orphan), {.deadline = 50ms});
     EXPECT_TRUE(!held && held.error().code == ErrorCode::timed_out);
+  });
+}
+
+// Each prints its number and sleeps; a killed one is gone, or a zombie of init's, not asleep.
+TEST(RunCommand, LeavesNoChildrenOfWhatItKills) {
+  leaves_nothing([]() -> Task<void> {
+    const std::string path = ::testing::TempDir() + "corelane_run_" + std::to_string(::getpid());
+    TaskGroup group("runs");
+    const auto runs = [](std::string to) -> Task<void> {
+      Command command = shell("sleep 1000 & echo $! > " + to + "; wait");
+      const auto ended = co_await run_command(std::move(command));
+      EXPECT_TRUE(!ended && ended.error().code == ErrorCode::cancelled);
+    };
+    group.spawn("runs", runs, path);
+    std::string child;
+    while (!child.ends_with('\n')) {
+      co_await sleep_for(kMillisecond);
+      child = (co_await read_file(path, 100)).value_or("");
+    }
+    group.cancel();
+    co_await group.join();
+    ::unlink(path.c_str());
+    const auto is_asleep = [&child] {
+      std::ifstream status("/proc/" + std::to_string(std::stoi(child)) + "/stat");
+      std::string number;
+      std::string name;
+      std::string state;
+      status >> number >> name >> state;
+      return state == "S" || state == "R";
+    };
+    while (is_asleep()) co_await sleep_for(kMillisecond);
   });
 }
 

@@ -4,12 +4,15 @@
 
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
 
 #include "runtime/await.hpp"
+#include "runtime/submit.hpp"
 #include "runtime/task_group.hpp"
+#include "runtime/timeout.hpp"
 #include "tests/support/on_cores.hpp"
 
 namespace corelane {
@@ -42,6 +45,39 @@ TEST(Signals, ComeInTheOrderOfTheirNumbers) {
     ::pthread_kill(::pthread_self(), SIGTERM);
     ::pthread_kill(::pthread_self(), SIGHUP);
     co_await expect_signal(&signals, SIGHUP);
+    co_await expect_signal(&signals, SIGTERM);
+  });
+}
+
+// Of a process, not of a thread: any core takes them.
+TEST(Signals, ReachAnyCoreAgainAndAgain) {
+  const BlockedSignals blocked({SIGHUP, SIGTERM});
+  run_on_cores(3, [&]() -> Task<void> {
+    for (CoreId core = 0; core < 3; ++core) {
+      co_await submit_to(core, [&blocked]() -> Task<void> {
+        SignalStream signals(blocked);
+        for (int i = 0; i < 50; ++i) {
+          const int number = i % 2 == 0 ? SIGTERM : SIGHUP;
+          TaskGroup waiting("signals");
+          waiting.spawn("signals", expect_signal, &signals, number);
+          ::kill(::getpid(), number);
+          co_await waiting.join();
+        }
+      });
+    }
+  });
+}
+
+TEST(Signals, ThatComeWhileNobodyWaitsAreOne) {
+  const BlockedSignals blocked({SIGHUP, SIGTERM});
+  run_on_cores(1, [&]() -> Task<void> {
+    for (int i = 0; i < 3; ++i) ::kill(::getpid(), SIGHUP);
+    SignalStream signals(blocked);
+    co_await expect_signal(&signals, SIGHUP);
+    const auto none = co_await with_timeout(10 * kMillisecond, signals.next());
+    EXPECT_TRUE(!none && none.error().code == ErrorCode::timed_out);
+    // The cancelled wait took nothing.
+    ::kill(::getpid(), SIGTERM);
     co_await expect_signal(&signals, SIGTERM);
   });
 }
