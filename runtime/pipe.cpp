@@ -111,7 +111,7 @@ Task<Result<std::string>> PipeReader::read_all(std::size_t bytes_max) {
   for (;;) {
     const std::size_t before = all.size();
     // One byte past the limit tells that there is more.
-    all.resize(before + std::min(kReadBytes, bytes_max - before + 1));
+    all.resize(before + std::min(kReadBytes, bytes_max - before) + 1);
     const auto count = co_await read_some(std::as_writable_bytes(std::span{all}.subspan(before)));
     if (!count) co_return Unexpected{count.error()};
     all.resize(before + *count);

@@ -52,9 +52,9 @@ class ChildStream {
   // A pipe, whose other end the Process has.
   static ChildStream pipe() noexcept { return ChildStream(Kind::pipe, -1); }
   // An open file, a socket, the end of another pipe: duplicated when start() is awaited, so that it
-  // may be closed then.
+  // may be closed then. No direct descriptor: it is the ring's alone (EBADF).
   static ChildStream from(Descriptor descriptor) noexcept {
-    return ChildStream(Kind::descriptor, descriptor.number);
+    return ChildStream(Kind::descriptor, descriptor.direct ? -1 : descriptor.number);
   }
   static ChildStream from(const File& file) noexcept { return from(file.descriptor()); }
   // For the errors: where the output goes (`2>&1`).

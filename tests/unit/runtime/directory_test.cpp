@@ -156,11 +156,11 @@ TEST(Directory, MovesWithEverythingBelowIt) {
 
 TEST(Directory, OpensNothingOutsideOfIt) {
   in_own_folder([](const std::string& folder) -> Task<void> {
-    EXPECT_TRUE(co_await make_directory(folder + "/root"));
-    EXPECT_TRUE(co_await make_directory(folder + "/root/sub"));
+    EXPECT_TRUE(co_await make_directory(folder + "/base"));
+    EXPECT_TRUE(co_await make_directory(folder + "/base/sub"));
     co_await put(folder + "/secret", "secret");
-    co_await put(folder + "/root/sub/file", "content");
-    auto root = co_await Directory::open(folder + "/root");
+    co_await put(folder + "/base/sub/file", "content");
+    auto root = co_await Directory::open(folder + "/base");
     EXPECT_TRUE(root);
     for (const std::string path : {"../secret", "sub/../../secret", "/etc/passwd", "..", "/"}) {
       const auto file = co_await root->open_file(path, O_RDONLY);
@@ -176,7 +176,7 @@ TEST(Directory, OpensNothingOutsideOfIt) {
     EXPECT_TRUE(sub);
     const auto made = co_await sub->open_file("new", O_CREAT | O_WRONLY);
     EXPECT_TRUE(made);
-    EXPECT_EQ(co_await names_in(folder + "/root/sub"), (std::vector<std::string>{"file", "new"}));
+    EXPECT_EQ(co_await names_in(folder + "/base/sub"), (std::vector<std::string>{"file", "new"}));
   });
 }
 
