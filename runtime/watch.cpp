@@ -126,17 +126,22 @@ Task<Result<WatchEvent>> Watcher::next() {
     begin_ = 0;
     end_ = bytes;
   }
+  co_return take_event();
+}
+
+// Not a part of the coroutine: inotify_event ends with an array without a size, which g++ 12 does
+// not accept in a frame.
+WatchEvent Watcher::take_event() {
   inotify_event head{};
   RT_ASSERT(end_ - begin_ >= sizeof head);
   std::memcpy(&head, buffer_->data() + begin_, sizeof head);
   const auto* const name = reinterpret_cast<const char*>(buffer_->data() + begin_ + sizeof head);
-  WatchEvent event{.watch = WatchId{head.wd},
-                   .kind = static_cast<WatchKind>(head.mask & kKinds),
-                   .is_directory = (head.mask & IN_ISDIR) != 0,
-                   .cookie = head.cookie,
-                   .name = std::string(name, ::strnlen(name, head.len))};
   begin_ += sizeof head + head.len;
-  co_return event;
+  return {.watch = WatchId{head.wd},
+          .kind = static_cast<WatchKind>(head.mask & kKinds),
+          .is_directory = (head.mask & IN_ISDIR) != 0,
+          .cookie = head.cookie,
+          .name = std::string(name, ::strnlen(name, head.len))};
 }
 
 }  // namespace corelane::runtime

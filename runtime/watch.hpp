@@ -97,6 +97,8 @@ class Watcher {
   static constexpr std::size_t kBufferBytes = std::size_t{16} * 1024;
   using Buffer = std::array<std::byte, kBufferBytes>;
 
+  WatchEvent take_event();
+
   explicit Watcher(File inotify)
       : events_(std::move(inotify)), buffer_(std::make_unique<Buffer>()) {}
 

@@ -25,7 +25,7 @@ namespace {
 
 using namespace runtime;
 using tests::in_own_folder;
-using tests::names_in;
+using tests::listing_of;
 
 constexpr std::size_t kMiB = std::size_t{1} << 20;
 
@@ -59,7 +59,7 @@ TEST(CopyFile, HasTheBytesOfItsSource) {
       const auto status = co_await File::status(folder + "/to");
       EXPECT_TRUE(status && (status->mode & 07777) == 0640);
     }
-    EXPECT_EQ(co_await names_in(folder), (std::vector<std::string>{"from", "to"}));
+    EXPECT_EQ(co_await listing_of(folder), "from/to");
   });
 }
 
@@ -81,7 +81,7 @@ TEST(CopyFile, FailsWithoutATrace) {
     EXPECT_TRUE(!directory && directory.error().code == ErrorCode::invalid_argument);
     const auto onto = co_await copy_file(folder + "/file", folder);
     EXPECT_FALSE(onto);
-    EXPECT_EQ(co_await names_in(folder), std::vector<std::string>{"file"});
+    EXPECT_EQ(co_await listing_of(folder), "file");
   });
 }
 
@@ -103,7 +103,7 @@ TEST(CopyFile, ThatIsCancelledLeavesNothing) {
       };
       group.spawn("copies", copies, &folder, &group, at);
       co_await group.join();
-      EXPECT_EQ(co_await names_in(folder), std::vector<std::string>{"from"});
+      EXPECT_EQ(co_await listing_of(folder), "from");
     }
   });
   EXPECT_EQ(tests::open_descriptors(), before);

@@ -24,7 +24,7 @@ namespace {
 
 using namespace runtime;
 using tests::in_own_folder;
-using tests::names_in;
+using tests::listing_of;
 
 Task<void> put(std::string path, std::string content) {
   const auto written = co_await replace_file(std::move(path), std::move(content));
@@ -85,19 +85,21 @@ TEST(Directory, TakesNamesOfAnyBytes) {
     for (const std::string& name : names) co_await put(folder + "/" + name, name);
     std::vector<std::string> sorted = names;
     std::sort(sorted.begin(), sorted.end());
-    EXPECT_EQ(co_await names_in(folder), sorted);
+    std::string all;
+    for (const std::string& name : sorted) all += (all.empty() ? "" : "/") + name;
+    EXPECT_EQ(co_await listing_of(folder), all);
     for (const std::string& name : names) {
       EXPECT_TRUE(co_await rename_path(folder + "/" + name, folder + "/moved"));
       const auto back = co_await read_file(folder + "/moved", 1000);
       EXPECT_TRUE(back && *back == name);
       EXPECT_TRUE(co_await remove_file(folder + "/moved"));
     }
-    EXPECT_TRUE((co_await names_in(folder)).empty());
+    EXPECT_EQ(co_await listing_of(folder), "");
     const auto too_long = co_await replace_file(folder + "/" + std::string(256, 'x'), "");
     EXPECT_TRUE(!too_long && too_long.error() == Error::from_errno(ENAMETOOLONG));
     const auto made = co_await make_directory(folder + "/" + std::string(256, 'x'));
     EXPECT_TRUE(!made && made.error() == Error::from_errno(ENAMETOOLONG));
-    EXPECT_TRUE((co_await names_in(folder)).empty());
+    EXPECT_EQ(co_await listing_of(folder), "");
   });
 }
 
@@ -148,7 +150,7 @@ TEST(Directory, MovesWithEverythingBelowIt) {
     EXPECT_TRUE(co_await rename_path(folder + "/from", folder + "/to"));
     const auto text = co_await read_file(folder + "/to/deep/file", 100);
     EXPECT_TRUE(text && *text == "content");
-    EXPECT_EQ(co_await names_in(folder), (std::vector<std::string>{"from2", "to"}));
+    EXPECT_EQ(co_await listing_of(folder), "from2/to");
     const auto status = co_await File::status(folder + "/to/deep");
     EXPECT_TRUE(status && S_ISDIR(status->mode));
   });
@@ -176,7 +178,7 @@ TEST(Directory, OpensNothingOutsideOfIt) {
     EXPECT_TRUE(sub);
     const auto made = co_await sub->open_file("new", O_CREAT | O_WRONLY);
     EXPECT_TRUE(made);
-    EXPECT_EQ(co_await names_in(folder + "/base/sub"), (std::vector<std::string>{"file", "new"}));
+    EXPECT_EQ(co_await listing_of(folder + "/base/sub"), "file/new");
   });
 }
 
@@ -189,7 +191,7 @@ TEST(Directory, FailedReplacementsLeaveTheOldContentAndNothingElse) {
     EXPECT_TRUE(co_await make_directory(folder + "/taken"));
     co_await expect_errno(replace_file(folder + "/taken", "x"), EISDIR, __LINE__);
     co_await expect_errno(replace_file(folder + "/none/file", "x"), ENOENT, __LINE__);
-    EXPECT_EQ(co_await names_in(folder), (std::vector<std::string>{"file", "taken"}));
+    EXPECT_EQ(co_await listing_of(folder), "file/taken");
   });
 }
 
@@ -206,7 +208,7 @@ TEST(Directory, ACancelledReplacementIsWholeOrNot) {
       EXPECT_TRUE(done || done.error().code == ErrorCode::timed_out);
       const auto text = co_await read_file(folder + "/file", 1'000'000);
       EXPECT_TRUE(text && (*text == old || *text == fresh));
-      EXPECT_EQ(co_await names_in(folder), std::vector<std::string>{"file"});
+      EXPECT_EQ(co_await listing_of(folder), "file");
     }
   });
   EXPECT_EQ(tests::open_descriptors(), before);
