@@ -52,6 +52,7 @@ class Directory {
   // Opens what lies below this directory, and nothing else: an absolute path, "..", or a symbolic
   // link that leads out of it fail with EXDEV (openat2(2), RESOLVE_BENEATH). `flags` and `mode` as
   // File::open. A path from a stranger is safe here; with a NUL in it: invalid_argument.
+  // EAGAIN: a directory on the way was renamed at the same time.
   Task<Result<File>> open_file(std::string path, int flags, std::uint32_t mode = 0644) const;
   Task<Result<Directory>> open_directory(std::string path) const;
 
