@@ -60,9 +60,10 @@ Task<Result<void>> DatagramSocket::send_message(std::span<const std::byte> bytes
     message.msg_name = const_cast<sockaddr*>(to->raw());
     message.msg_namelen = to->raw_bytes();
   }
-  runtime::OperationAwaiter operation([&](runtime::Ring& ring, runtime::Token token) {
-    ring.send_message(descriptor_, &message, token);
-  });
+  runtime::OperationAwaiter operation("send", descriptor_,
+                                      [&](runtime::Ring& ring, runtime::Token token) {
+                                        ring.send_message(descriptor_, &message, token);
+                                      });
   ++waits_;
   const auto sent = co_await operation;
   --waits_;
@@ -78,9 +79,10 @@ Task<Result<DatagramSocket::Received>> DatagramSocket::receive_from(std::span<st
   message.msg_iovlen = 1;
   message.msg_name = received.from.raw();
   message.msg_namelen = Address::kRawBytesMax;
-  runtime::OperationAwaiter operation([&](runtime::Ring& ring, runtime::Token token) {
-    ring.receive_message(descriptor_, &message, token);
-  });
+  runtime::OperationAwaiter operation("receive", descriptor_,
+                                      [&](runtime::Ring& ring, runtime::Token token) {
+                                        ring.receive_message(descriptor_, &message, token);
+                                      });
   ++waits_;
   const auto done = co_await operation;
   --waits_;

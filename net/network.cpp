@@ -162,8 +162,9 @@ runtime::Task<Result<StreamId>> Network::connect(runtime::Address address,
       co_return runtime::Unexpected{bound.error()};
     }
   }
-  runtime::OperationAwaiter operation(
-      [&](runtime::Ring& ring, Token token) { ring.connect(*socket, address, token); });
+  runtime::OperationAwaiter operation("connect", *socket, [&](runtime::Ring& ring, Token token) {
+    ring.connect(*socket, address, token);
+  });
   ++connecting_;
   const auto connected = co_await operation;
   --connecting_;

@@ -54,7 +54,7 @@ struct TcpListener::State {
   Network* network;  // while it is not closed
   ListenerId id;
   std::deque<TcpStream> accepted;
-  WaitQueue waiting;
+  WaitQueue waiting{"connection"};
   bool is_closed = false;
   std::size_t calls = 0;   // coroutines in accept() and close()
   bool is_let_go = false;  // the listener is gone: the last call deletes this

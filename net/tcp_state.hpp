@@ -55,6 +55,8 @@ class TcpWait : private runtime::Cancellable {
     }
     name_ = scope != nullptr ? scope->name() : name;
     handle_ = handle;
+    what_ = name;
+    begin_.set(runtime::Core::current().now());
     if (scope != nullptr) scope->add(*this);
     return true;
   }
@@ -70,11 +72,14 @@ class TcpWait : private runtime::Cancellable {
     leave();
     wake();
   }
+  bool describe_wait(runtime::Nanoseconds now, runtime::TaskWait& wait) const noexcept final;
 
   std::coroutine_handle<> handle_;
   const char* name_ = "";
+  const char* what_ = "";
   bool is_cancelled_ = false;
   bool is_woken_ = false;
+  runtime::WaitBegin begin_;
 };
 
 // Waits until more than `known` bytes can be read, or for the end.
@@ -136,12 +141,12 @@ struct TcpState : runtime::InFramePool {
   ReadWait* reader = nullptr;  // from its suspension until it has resumed
   WriteWait* first_writer = nullptr;
   WriteWait* last_writer = nullptr;
-  runtime::WaitQueue gone;  // for close()
-  runtime::Error why{};     // the stream is gone
-  bool has_ended = false;   // the peer has half-closed
-  bool is_shut = false;     // shutdown_send(), close()
-  bool is_late = false;     // the deadline has passed
-  bool has_looked = false;  // Stream::look_again()
+  runtime::WaitQueue gone{"close"};  // for close()
+  runtime::Error why{};              // the stream is gone
+  bool has_ended = false;            // the peer has half-closed
+  bool is_shut = false;              // shutdown_send(), close()
+  bool is_late = false;              // the deadline has passed
+  bool has_looked = false;           // Stream::look_again()
 
   static const StreamHandler kHandler;
 
@@ -182,6 +187,15 @@ std::size_t room_for(Stream& stream, std::size_t rest) noexcept;
 // Copies as many of `bytes` as fit into the queue now; returns how many. Up to 64 KiB go into
 // blocks that the core keeps, without an allocation.
 std::size_t send_fitting(Stream& stream, std::span<const std::byte> bytes) noexcept;
+
+inline bool TcpWait::describe_wait(runtime::Nanoseconds now,
+                                   runtime::TaskWait& wait) const noexcept {
+  wait.kind = runtime::WaitKind::operation;
+  wait.what = what_;
+  if (state_.stream != nullptr) wait.descriptor = state_.stream->descriptor();
+  wait.waited = begin_.waited(now);
+  return true;
+}
 
 template <class Promise>
 bool ReadWait::await_suspend(std::coroutine_handle<Promise> handle) noexcept {

@@ -28,6 +28,9 @@ template <class Prepare>
 class OperationAwaiter final : private Operations::Waiter, private Cancellable {
  public:
   explicit OperationAwaiter(Prepare prepare) noexcept : prepare_(std::move(prepare)) {}
+  // `what` is a literal: lists of tasks show both (runtime/task_list.hpp).
+  OperationAwaiter(const char* what, Descriptor descriptor, Prepare prepare) noexcept
+      : prepare_(std::move(prepare)), what_(what), descriptor_(descriptor) {}
 
   bool await_ready() const noexcept { return false; }
   template <class Promise>
@@ -37,6 +40,7 @@ class OperationAwaiter final : private Operations::Waiter, private Cancellable {
     name_ = scope != nullptr ? scope->name() : "operation";
     handle_ = handle;
     Core& core = Core::current();
+    begin_.set(core.now());
     token_ = core.operations().acquire(*this);
     prepare_(core.ring(), token_);
     if (scope != nullptr) scope->add(*this);
@@ -51,12 +55,23 @@ class OperationAwaiter final : private Operations::Waiter, private Cancellable {
     Core::current().schedule(handle_, name_);
   }
   void on_cancel() noexcept override { Core::current().ring().cancel(token_); }
+  bool outlasts_cancel() const noexcept override { return true; }
+  bool describe_wait(Nanoseconds now, TaskWait& wait) const noexcept override {
+    wait.kind = WaitKind::operation;
+    wait.what = what_;
+    wait.descriptor = descriptor_;
+    wait.waited = begin_.waited(now);
+    return true;
+  }
 
   Prepare prepare_;
   std::coroutine_handle<> handle_;
   const char* name_ = "";
+  const char* what_ = "operation";
+  Descriptor descriptor_;
   Token token_;
   std::int32_t result_ = -ECANCELED;
+  WaitBegin begin_;
 };
 
 // Suspends until `deadline` on Core::now(). False if it was cancelled before.
@@ -71,7 +86,9 @@ class SleepUntil final : private Cancellable {
     if (scope != nullptr && scope->cancelled()) return false;
     name_ = scope != nullptr ? scope->name() : "sleep";
     handle_ = handle;
-    Core::current().timers().add(timer_, deadline_);
+    Core& core = Core::current();
+    begin_.set(core.now());
+    core.timers().add(timer_, deadline_);
     if (scope != nullptr) scope->add(*this);
     return true;
   }
@@ -94,12 +111,19 @@ class SleepUntil final : private Cancellable {
     Core::current().timers().cancel(timer_);
     wake(false);
   }
+  bool describe_wait(Nanoseconds now, TaskWait& wait) const noexcept override {
+    wait.kind = WaitKind::timer;
+    wait.at = deadline_;
+    wait.waited = begin_.waited(now);
+    return true;
+  }
 
   Nanoseconds deadline_;
   OwnTimer timer_;
   std::coroutine_handle<> handle_;
   const char* name_ = "";
   bool elapsed_ = false;
+  WaitBegin begin_;
 };
 
 inline AwaiterFrom<SleepUntil, Nanoseconds> sleep_until(Nanoseconds deadline) noexcept {

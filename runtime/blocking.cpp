@@ -4,11 +4,19 @@
 
 namespace corelane::runtime {
 
-BlockingPool::BlockingPool(const RuntimeOptions& options) {
-  const std::size_t share = std::max(options.blocking_queue_max / options.cores, 1u);
+BlockingPool::BlockingPool(const RuntimeOptions& options)
+    : share_(std::max(options.blocking_queue_max / options.cores, 1u)) {
   for (CoreId core = 0; core < options.cores; ++core) {
-    permits_.push_back(std::make_unique<Semaphore>(share));
+    permits_.push_back(std::make_unique<Semaphore>(share_));
   }
+}
+
+std::size_t BlockingPool::calls(CoreId core) const noexcept {
+  return share_ - permits_[core]->available();
+}
+
+std::size_t BlockingPool::waits(CoreId core) const noexcept {
+  return permits_[core]->waiting();
 }
 
 BlockingPool::~BlockingPool() = default;

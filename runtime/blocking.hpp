@@ -112,6 +112,11 @@ class AwaitBlocking final : private ErrandWaiter {
     call_.release()->give_up();
     end();
   }
+  bool describe_wait(Nanoseconds now, TaskWait& wait) const noexcept override {
+    wait.kind = WaitKind::thread;
+    wait.waited = waited(now);
+    return true;
+  }
 
   std::unique_ptr<Call>& call_;
   Semaphore& permits_;

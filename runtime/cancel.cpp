@@ -1,5 +1,7 @@
 #include "runtime/cancel.hpp"
 
+#include <utility>
+
 namespace corelane::runtime {
 
 void Cancellable::unlink() noexcept {
@@ -10,21 +12,20 @@ void Cancellable::unlink() noexcept {
   previous_ = nullptr;
 }
 
-CancelScope::CancelScope(CancelScope* parent, const char* name) noexcept : name_(name) {
+bool Cancellable::describe_wait(Nanoseconds, TaskWait&) const noexcept {
+  return false;
+}
+
+CancelScope::CancelScope(CancelScope* parent, const char* name, ScopeKind kind) noexcept
+    : name_(name), kind_(kind) {
   if (parent == nullptr) return;
-  if (parent->cancelled()) {
-    cancelled_ = true;
-  } else {
-    parent->add(*this);
-  }
+  cancelled_ = parent->cancelled();
+  parent->watch(*this);
 }
 
 void CancelScope::attach(CancelScope& parent) noexcept {
-  if (parent.cancelled()) {
-    cancel();
-  } else {
-    parent.add(*this);
-  }
+  parent.watch(*this);
+  if (parent.cancelled()) cancel();
 }
 
 CancelScope::~CancelScope() {
@@ -34,6 +35,10 @@ CancelScope::~CancelScope() {
 
 void CancelScope::add(Cancellable& listener) noexcept {
   RT_ASSERT(!cancelled_);
+  watch(listener);
+}
+
+void CancelScope::watch(Cancellable& listener) noexcept {
   RT_ASSERT(!listener.linked());
   listener.next_ = first_;
   if (first_ != nullptr) first_->previous_ = &listener.next_;
@@ -44,12 +49,19 @@ void CancelScope::add(Cancellable& listener) noexcept {
 void CancelScope::cancel() noexcept {
   if (cancelled_) return;
   cancelled_ = true;
+  Cancellable* untold = std::exchange(first_, nullptr);
+  if (untold != nullptr) untold->previous_ = &untold;
   // A listener may unlink others while it is told, so the first one is looked up again each time.
-  while (first_ != nullptr) {
-    Cancellable& listener = *first_;
+  while (untold != nullptr) {
+    Cancellable& listener = *untold;
     listener.unlink();
+    if (listener.outlasts_cancel()) watch(listener);
     listener.on_cancel();
   }
+}
+
+void CancelScope::forget_all() noexcept {
+  while (first_ != nullptr) first_->unlink();
 }
 
 }  // namespace corelane::runtime

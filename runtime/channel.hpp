@@ -85,8 +85,8 @@ class Channel {
   std::size_t capacity_;
   bool closed_ = false;
   std::deque<T> items_;
-  WaitQueue receivers_;
-  WaitQueue senders_;
+  WaitQueue receivers_{"channel, to receive"};
+  WaitQueue senders_{"channel, to send"};
 };
 
 }  // namespace corelane::runtime

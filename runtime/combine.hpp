@@ -234,7 +234,8 @@ class Joining {
   bool await_suspend(std::coroutine_handle<Promise> parent) {
     CancelScope* scope = scope_of(parent);
     if constexpr (kMode != JoinMode::all) {
-      scope = &scope_.scope.emplace(scope, scope != nullptr ? scope->name() : "when_any");
+      scope = &scope_.scope.emplace(scope, scope != nullptr ? scope->name() : "when_any",
+                                    ScopeKind::part);
     }
     for_each_task(tasks_, [&](auto& task, std::size_t index) {
       run_child<kMode>(task, scope, state_, index);

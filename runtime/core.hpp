@@ -110,6 +110,8 @@ class Core {
   const Lanes& lanes() const noexcept { return lanes_; }
   TimerHeap& timers() noexcept { return timers_; }
   Operations& operations() noexcept { return operations_; }
+  const FramePool& frame_pool() const noexcept { return frame_pool_; }
+  std::size_t ready_count() const noexcept { return ready_.size(); }
   Random& random() noexcept { return random_; }
 
   // The time at which the turn began: one clock read serves all of it.
@@ -191,6 +193,8 @@ class Core {
     return for_others_;
   }
   void end_for_other() noexcept { --running_for_others_; }
+  // The parent of what has no other parent: from here lists of tasks find all. Never cancelled.
+  CancelScope& task_roots() noexcept { return task_roots_; }
 
   // An exception has arrived where nobody could catch it (runtime/exception.hpp).
   void count_exception() noexcept { ++counters_.exceptions; }
@@ -249,6 +253,7 @@ class Core {
     std::uint64_t turns = 0;
     std::uint64_t resumed = 0;     // coroutines taken from the ready queue
     std::uint64_t exceptions = 0;  // that nobody could catch: see runtime/exception.hpp
+    std::uint64_t lane_polls = 0;  // times that the core polled its lanes before sleeping
   };
   const Counters& counters() const noexcept { return counters_; }
   CoreProgress& progress() noexcept { return progress_; }
@@ -297,7 +302,8 @@ class Core {
   Lanes lanes_;
   Slab<detail::ReplyWaiterBase*> replies_{UINT32_MAX};
   detail::Errand* errands_ = nullptr;
-  CancelScope for_others_{nullptr, "submit_to"};
+  CancelScope task_roots_{nullptr, "core"};
+  CancelScope for_others_{&task_roots_, "submit_to"};
   std::size_t running_for_others_ = 0;
   std::vector<Ready> ready_;
   std::vector<Ready> resuming_;

@@ -215,7 +215,7 @@ class SenderRing {
   std::uint64_t room_until_;
   bool closed_ = false;
   OwnerCheck owner_;
-  WaitQueue waiting_;
+  WaitQueue waiting_{"channel of another core, to send"};
   Core::FlushHook hook_;
 
   // The home core.
@@ -424,7 +424,7 @@ class ChannelHome final : public Errand {
   bool had_senders_ = false;
   bool closed_ = false;
   bool abandoned_ = false;
-  WaitQueue receivers_;
+  WaitQueue receivers_{"channel of all cores, to receive"};
   Core::FlushHook hook_;
 };
 
@@ -515,9 +515,7 @@ class CoreChannel {
   ~CoreChannel() { home_->abandon(); }
 
   // A sender for this core: made here, then moved there. Allocates its ring.
-  [[nodiscard]] CoreSender<T> sender(CoreId core) {
-    return CoreSender<T>(home_->add_sender(core));
-  }
+  [[nodiscard]] CoreSender<T> sender(CoreId core) { return CoreSender<T>(home_->add_sender(core)); }
 
   template <bool kIsBatch>
   class [[nodiscard]] Receive {

@@ -76,14 +76,17 @@ class ErrandWaiter : protected Cancellable {
       scope->add(*this);
     }
     handle_ = handle;
+    begin_.set(Core::current().now());
     return true;
   }
+  Nanoseconds waited(Nanoseconds now) const noexcept { return begin_.waited(now); }
   void end() noexcept { Core::current().schedule(handle_, name_); }
   const char* name() const noexcept { return name_; }
 
  private:
   std::coroutine_handle<> handle_;
   const char* name_ = "submit_to";
+  WaitBegin begin_;
 };
 
 // The result of a wait that was given up.

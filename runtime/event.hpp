@@ -37,7 +37,7 @@ class Event {
   }
 
   bool is_set_;
-  WaitQueue waiting_;
+  WaitQueue waiting_{"event"};
 };
 
 }  // namespace corelane::runtime

@@ -53,7 +53,7 @@ void File::close_in_background() noexcept {
 }
 
 Task<Result<File>> File::open(std::string path, int flags, std::uint32_t mode) {
-  OperationAwaiter operation([&](Ring& ring, Token token) {
+  OperationAwaiter operation("open", {}, [&](Ring& ring, Token token) {
     ring.open(path.c_str(), flags, static_cast<mode_t>(mode), token);
   });
   const auto result = co_await operation;
@@ -80,15 +80,17 @@ Task<Result<FileStatus>> File::status() {
 
 Task<Result<std::uint32_t>> File::read_at(std::span<std::byte> into, std::uint64_t offset) {
   const auto piece = into.first(std::min(into.size(), kTransferMax));
-  OperationAwaiter operation(
-      [&](Ring& ring, Token token) { ring.read(descriptor_, piece, offset, token); });
+  OperationAwaiter operation("read", descriptor_, [&](Ring& ring, Token token) {
+    ring.read(descriptor_, piece, offset, token);
+  });
   co_return co_await operation;
 }
 
 Task<Result<std::uint32_t>> File::write_at(std::span<const std::byte> bytes, std::uint64_t offset) {
   const auto piece = bytes.first(std::min(bytes.size(), kTransferMax));
-  OperationAwaiter operation(
-      [&](Ring& ring, Token token) { ring.write(descriptor_, piece, offset, token); });
+  OperationAwaiter operation("write", descriptor_, [&](Ring& ring, Token token) {
+    ring.write(descriptor_, piece, offset, token);
+  });
   co_return co_await operation;
 }
 
@@ -114,8 +116,9 @@ Task<Result<void>> File::write_all_at(std::span<const std::byte> bytes, std::uin
 }
 
 Task<Result<void>> File::sync(bool data_only) {
-  OperationAwaiter operation(
-      [&](Ring& ring, Token token) { ring.fsync(descriptor_, data_only, token); });
+  OperationAwaiter operation("fsync", descriptor_, [&](Ring& ring, Token token) {
+    ring.fsync(descriptor_, data_only, token);
+  });
   co_return without_value(co_await operation);
 }
 

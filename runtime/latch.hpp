@@ -37,7 +37,7 @@ class Latch {
   }
 
   std::size_t left_;
-  WaitQueue waiting_;
+  WaitQueue waiting_{"latch"};
 };
 
 class Barrier {
@@ -78,7 +78,7 @@ class Barrier {
   }
 
   std::size_t parties_;
-  WaitQueue waiting_;
+  WaitQueue waiting_{"barrier"};
 };
 
 }  // namespace corelane::runtime

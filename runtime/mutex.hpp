@@ -85,7 +85,7 @@ class Mutex {
   Waiting lock_whatever_happens() noexcept { return Waiting(*this, WaitQueue::OnCancel::ignore); }
 
   bool is_locked_ = false;
-  WaitQueue waiting_;
+  WaitQueue waiting_{"mutex"};
 };
 
 inline void MutexLock::release() noexcept {
@@ -137,7 +137,7 @@ class ConditionVariable {
   friend class detail::QueueAwaiter<ConditionVariable>;
   static bool pass() noexcept { return false; }
 
-  WaitQueue waiting_;
+  WaitQueue waiting_{"condition variable"};
 };
 
 }  // namespace corelane::runtime

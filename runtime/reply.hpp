@@ -61,6 +61,7 @@ class ReplyAwaiter final : private detail::ReplyWaiter<T>, private Cancellable {
     handle_ = handle;
     name_ = scope != nullptr ? scope->name() : "reply";
     if (scope != nullptr) scope->add(*this);
+    begin_.set(Core::current().now());
     reply_ = Core::current().await_reply(*this);
     try {
       ask_(reply_);
@@ -94,11 +95,17 @@ class ReplyAwaiter final : private detail::ReplyWaiter<T>, private Cancellable {
     Core::current().forget_reply(reply_);
     Core::current().schedule(handle_, name_);
   }
+  bool describe_wait(Nanoseconds now, TaskWait& wait) const noexcept override {
+    wait.kind = WaitKind::reply;
+    wait.waited = begin_.waited(now);
+    return true;
+  }
 
   Ask ask_;
   std::coroutine_handle<> handle_;
   const char* name_ = "";
   ReplyName reply_;
+  WaitBegin begin_;
   std::optional<T> answer_;
 };
 

@@ -22,7 +22,7 @@ struct StopCore {
 };
 
 detail::RootCoroutine run_main(Runtime& runtime, RuntimeDriver::Main main, int& exit_code) {
-  CancelScope scope(nullptr, "main");
+  CancelScope scope(&Core::current().task_roots(), "main", ScopeKind::task);
   try {
     auto task = main();
     exit_code = co_await detail::AwaitInScope<int>(task, scope);

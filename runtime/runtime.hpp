@@ -29,11 +29,15 @@ class BlockingPool {
   virtual void run(BlockingJob& job) noexcept = 0;
   // The calls that this core may still have in the pool; used on that core.
   Semaphore& permits(CoreId core) noexcept { return *permits_[core]; }
+  // Of this core, on it: calls that it has in the pool, and that wait for a permit.
+  std::size_t calls(CoreId core) const noexcept;
+  std::size_t waits(CoreId core) const noexcept;
 
  protected:
   explicit BlockingPool(const RuntimeOptions& options);
 
  private:
+  std::size_t share_;  // permits of a core
   std::vector<std::unique_ptr<Semaphore>> permits_;
 };
 
@@ -83,6 +87,7 @@ class Runtime {
   Inbox& inbox(CoreId core) noexcept { return inboxes_[core]; }  // see runtime/post.hpp
   // See runtime/blocking.hpp. While run() runs.
   BlockingPool& blocking_pool() noexcept { return *blocking_pool_; }
+  const BlockingPool* blocking_pool_or_null() const noexcept { return blocking_pool_.get(); }
   // Only from the core itself, or while the simulation runs.
   Core& core(CoreId id) noexcept { return *cores_[id]; }
 

@@ -47,6 +47,8 @@ class Semaphore {
     }
   }
   std::size_t available() const noexcept { return available_; }
+  // Coroutines that wait for permits.
+  std::size_t waiting() const noexcept { return waiting_.size(); }
 
   // Permits that are released when it is destroyed, on the semaphore's core.
   class [[nodiscard]] Guard {
@@ -83,7 +85,7 @@ class Semaphore {
  private:
   OwnerCheck owner_;
   std::size_t available_;
-  WaitQueue waiting_;
+  WaitQueue waiting_{"semaphore"};
 };
 
 }  // namespace corelane::runtime

@@ -36,8 +36,9 @@ SignalStream::~SignalStream() {
 Task<Result<int>> SignalStream::next() {
   if (!descriptor_.valid()) co_return Unexpected{Error::from_errno(create_errno_)};
   for (;;) {
-    OperationAwaiter operation(
-        [&](Ring& ring, Token token) { ring.poll(descriptor_, POLLIN, token); });
+    OperationAwaiter operation("signal", descriptor_, [&](Ring& ring, Token token) {
+      ring.poll(descriptor_, POLLIN, token);
+    });
     const auto polled = co_await operation;
     if (!polled) co_return Unexpected{polled.error()};
     signalfd_siginfo info{};

@@ -10,11 +10,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <cstdlib>
 #include <iterator>
 #include <utility>
 
 #include "runtime/log.hpp"
+#include "runtime/symbols.hpp"
 #include "runtime/thread_times.hpp"
 
 namespace corelane::runtime {
@@ -42,10 +42,6 @@ void sleep_for(std::int64_t duration_ns) noexcept {
   const timespec duration{.tv_sec = duration_ns / 1'000'000'000,
                           .tv_nsec = duration_ns % 1'000'000'000};
   ::clock_nanosleep(CLOCK_MONOTONIC, 0, &duration, nullptr);
-}
-
-void print_to_log(const StallReport& report) {
-  log_block(describe(report));
 }
 
 }  // namespace
@@ -76,22 +72,17 @@ std::string describe(const StallReport& report) {
   }
   text += report.backtrace.empty() ? ", no backtrace\n" : ", backtrace:\n";
   if (report.backtrace.empty()) return text;
-  char** const symbols =
-      ::backtrace_symbols(report.backtrace.data(), static_cast<int>(report.backtrace.size()));
-  for (std::size_t index = 0; index < report.backtrace.size(); ++index) {
-    if (symbols != nullptr) {
-      fmt::format_to(out, "  {}\n", symbols[index]);
-    } else {
-      fmt::format_to(out, "  {}\n", report.backtrace[index]);
-    }
+  // The first one is where the signal arrived, the others are where calls return to.
+  fmt::format_to(out, "  {}\n", describe_address(report.backtrace.front()));
+  for (const void* frame : report.backtrace.subspan(1)) {
+    fmt::format_to(out, "  {}\n", describe_return_address(frame));
   }
-  std::free(static_cast<void*>(symbols));
   return text;
 }
 
 void CoreProgress::finished_late(std::int64_t duration_ns) noexcept {
   const std::uint64_t step = step_.load(std::memory_order_relaxed);
-  // The report may take long itself (the names of its frames) and reads the frames of this step.
+  // The report may take long itself (a sink of the application) and reads the frames of this step.
   asleep();
   monitor_->report_finished(*this, step, duration_ns);
   awake();
@@ -100,7 +91,6 @@ void CoreProgress::finished_late(std::int64_t duration_ns) noexcept {
 StallMonitor::StallMonitor(Options options)
     : options_([&options] {
         if (options.clock == nullptr) options.clock = monotonic_ns;
-        if (!options.sink) options.sink = print_to_log;
         return std::move(options);
       }()),
       reported_at_(options_.reports_per_minute, std::numeric_limits<std::int64_t>::min() / 2) {
@@ -133,6 +123,7 @@ StallMonitor::~StallMonitor() {
   stopping_.store(true, std::memory_order_seq_cst);
   unpark();
   thread_.join();
+  log_pending();
   RT_ASSERT(watches_.empty());
 }
 
@@ -203,6 +194,7 @@ void StallMonitor::run() noexcept {
   while (!stopping_.load(std::memory_order_relaxed)) {
     ticks_.fetch_add(1, std::memory_order_relaxed);
     idle_ticks = look_at_all() ? 0 : idle_ticks + 1;
+    log_pending();
     if (idle_ticks > kIdleTicksBeforeParking) {
       park();
       idle_ticks = 0;
@@ -349,7 +341,26 @@ void StallMonitor::deliver(StallReport& report) noexcept {
   }
   report.suppressed_before = std::exchange(suppressed_since_report_, 0);
   reports_.fetch_add(1, std::memory_order_relaxed);
-  options_.sink(report);
+  if (options_.sink) {
+    options_.sink(report);
+    return;
+  }
+  Pending& pending = pending_.emplace_back();
+  pending.report = report;
+  std::ranges::copy(report.backtrace, pending.frames.begin());
+}
+
+// On the monitor's thread: the names of the frames take milliseconds, and are read from a file.
+void StallMonitor::log_pending() noexcept {
+  std::vector<Pending> pending;
+  {
+    const std::lock_guard lock(report_mutex_);
+    pending.swap(pending_);
+  }
+  for (Pending& one : pending) {
+    one.report.backtrace = {one.frames.data(), one.report.backtrace.size()};
+    log_block(describe(one.report));
+  }
 }
 
 // Any minute holds at most as many reports as reported_at_: its oldest must be a minute old.

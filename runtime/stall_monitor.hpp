@@ -9,7 +9,9 @@
 // process does not tick. The report itself is made by the core when the step ends, because only
 // then is the duration known: nothing shorter than the threshold is reported and nothing longer is
 // missed (only the backtrace is missing if the monitor was not scheduled in time). A step that goes
-// on and on is reported by the monitor, once, as still running.
+// on and on is reported by the monitor, once, as still running. What goes to the log is written by
+// the monitor's thread, with the names of the functions (runtime/symbols.hpp): a core only keeps
+// their addresses.
 //
 // A step's duration is its wall time less the time its thread was ready but not given a CPU (second
 // field of /proc/thread-self/schedstat, as far as the monitor saw the step begin): being preempted
@@ -66,6 +68,8 @@ class CoreProgress {
     step_.store(step_.load(std::memory_order_relaxed) | kUnwatched, std::memory_order_release);
   }
   void awake() noexcept;
+  // While it is attached; else null.
+  const StallMonitor* monitor() const noexcept { return monitor_; }
 
  private:
   friend class StallMonitor;
@@ -109,7 +113,8 @@ struct StallReport {
   std::span<void* const> backtrace;     // innermost first; empty if there was none in time
 };
 
-// One line for a log, and a line for each frame.
+// One line for a log, and a line for each frame, with the names of the functions: it takes
+// milliseconds, so it is not for a core.
 std::string describe(const StallReport& report);
 
 // One a process. Made before the cores start and destroyed after they have detached.
@@ -125,7 +130,7 @@ class StallMonitor {
     std::int64_t still_running_ns = 100'000'000;
     std::uint32_t reports_per_minute = 5;
     Clock clock = nullptr;  // of the limit above; default: CLOCK_MONOTONIC
-    Sink sink{};            // default: describe() to the log
+    Sink sink{};            // default: describe() to the log, on the monitor's thread
   };
 
   struct Counters {
@@ -171,6 +176,7 @@ class StallMonitor {
   void report_still_running(Watch& watch, std::int64_t wall_ns) noexcept;
   void count_stall(CoreProgress& progress, std::uint64_t step) noexcept;
   void deliver(StallReport& report) noexcept;
+  void log_pending() noexcept;
   bool may_report(std::int64_t now_ns) noexcept;
 
   const Options options_;
@@ -178,7 +184,14 @@ class StallMonitor {
   std::mutex watches_mutex_;  // attach, detach and the monitor's thread; never the cores' steps
   std::vector<Watch> watches_;
 
+  // For the log.
+  struct Pending {
+    StallReport report;
+    std::array<void*, CoreProgress::kFramesMax> frames{};
+  };
+
   std::mutex report_mutex_;                // sink and limit
+  std::vector<Pending> pending_;           // at most what the limit admits
   std::vector<std::int64_t> reported_at_;  // the last reports_per_minute reports, as a ring
   std::size_t reported_next_ = 0;
   std::uint64_t suppressed_since_report_ = 0;

@@ -55,8 +55,9 @@ class AwaitOutcome {
   Outcome<Value>& into_;
 };
 
+// Listens for no cancel: it is linked for lists of tasks.
 template <class Function>
-class CallOn {
+class CallOn final : private Cancellable {
   using Returned = std::invoke_result_t<Function&>;
   using Value = typename IsTask<Returned>::Value;
 
@@ -67,8 +68,12 @@ class CallOn {
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> handle) noexcept {
     handle_ = handle;
-    const CancelScope* scope = scope_of(handle);
-    if (scope != nullptr) name_ = scope->name();
+    begin_.set(Core::current().now());
+    CancelScope* scope = scope_of(handle);
+    if (scope != nullptr) {
+      name_ = scope->name();
+      scope->watch(*this);
+    }
     Core::current().lanes().send(core_, Request{this});
   }
   Value await_resume() { return outcome_.take(); }
@@ -80,8 +85,20 @@ class CallOn {
   };
   struct Reply {
     CallOn* call;
-    void deliver(CoreId) const { Core::current().schedule(call->handle_, call->name_); }
+    void deliver(CoreId) const {
+      call->unlink();
+      Core::current().schedule(call->handle_, call->name_);
+    }
   };
+
+  void on_cancel() noexcept override {}
+  bool outlasts_cancel() const noexcept override { return true; }
+  bool describe_wait(Nanoseconds now, TaskWait& wait) const noexcept override {
+    wait.kind = WaitKind::core;
+    wait.core = core_;
+    wait.waited = begin_.waited(now);
+    return true;
+  }
 
   void run(CoreId home) {
     if constexpr (IsTask<Returned>::value) {
@@ -93,7 +110,7 @@ class CallOn {
   }
   static RootCoroutine run_task(CallOn& self, CoreId home) {
     {
-      CancelScope scope(nullptr, self.name_);
+      CancelScope scope(&Core::current().task_roots(), self.name_, ScopeKind::task);
       try {
         auto task = self.function_();
         co_await AwaitOutcome<Value>(task, scope, self.outcome_);
@@ -106,6 +123,7 @@ class CallOn {
   void reply(CoreId home) { Core::current().lanes().send(home, Reply{this}); }
 
   CoreId core_;
+  WaitBegin begin_;
   Function function_;
   const char* name_ = "call_on";
   std::coroutine_handle<> handle_;
@@ -176,7 +194,7 @@ class Submission final : public Errand {
   }
   static RootCoroutine run_task(Submission& self, CoreId home) {
     {
-      CancelScope scope(&Core::current().begin_for_other(), self.name_);
+      CancelScope scope(&Core::current().begin_for_other(), self.name_, ScopeKind::task);
       self.scope_ = &scope;
       try {
         auto task = self.function_();
@@ -246,6 +264,12 @@ class [[nodiscard]] SubmitTo {
       submission_->give_up();
       submission_ = nullptr;
       end();
+    }
+    bool describe_wait(Nanoseconds now, TaskWait& wait) const noexcept override {
+      wait.kind = WaitKind::core;
+      wait.core = submit_.core_;
+      wait.waited = waited(now);
+      return true;
     }
     SubmitTo& submit_;
     Submission* submission_ = nullptr;

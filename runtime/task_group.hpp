@@ -62,7 +62,10 @@ class TaskGroup {
   explicit TaskGroup(const char* name) noexcept : scope_(nullptr, name), inherits_(true) {}
   // `parent`, if any, must outlive the group; cancelling it cancels the group.
   TaskGroup(const char* name, CancelScope* parent) noexcept
-      : scope_(parent, name), inherits_(false) {}
+      : scope_(parent, name), inherits_(false) {
+    if (parent != nullptr && !parent->has_parent()) [[unlikely]]
+      list_scope(*parent);
+  }
   // Gives a group whose parent is the scope of the coroutine that awaits this. Does not suspend.
   // The group must be joined within that scope. Not in a generator.
   [[nodiscard]] static detail::GroupAwaiter here(const char* name) noexcept;
@@ -115,6 +118,7 @@ class TaskGroup {
       group_.joiner_ = joiner;
       CancelScope* const scope = group_.inherits_ ? scope_of(joiner) : nullptr;
       if (scope == nullptr) return;
+      group_.unlist();
       is_attached_ = true;
       group_.scope_.attach(*scope);
     }
@@ -129,14 +133,29 @@ class TaskGroup {
   Join join() noexcept { return Join{*this}; }
 
  private:
+  // Awaits a task of the group. When one is suspended, lists of tasks find the group.
+  class Running : public detail::AwaitInScope<void> {
+   public:
+    Running(Task<void>& task, CancelScope& scope, TaskGroup& group) noexcept
+        : AwaitInScope(task, scope), group_(group) {}
+    bool await_suspend(std::coroutine_handle<> parent) noexcept {
+      if (!AwaitInScope::await_suspend(parent)) return false;
+      if (!group_.scope_.has_parent()) group_.list();
+      return true;
+    }
+
+   private:
+    TaskGroup& group_;
+  };
+
   template <class Function, class... Arguments>
   static detail::RootCoroutine run(TaskGroup& group, const char* name, Function function,
                                    Arguments... arguments) {
     {
-      CancelScope scope(&group.scope_, name);
+      CancelScope scope(&group.scope_, name, ScopeKind::task);
       try {
         auto task = function(std::move(arguments)...);
-        co_await detail::AwaitInScope<void>(task, scope);
+        co_await Running(task, scope, group);
       } catch (...) {
         detail::report_escaped(scope);
       }
@@ -145,13 +164,26 @@ class TaskGroup {
   }
   void finished() noexcept {
     RT_ASSERT(running_ > 0);
-    if (--running_ == 0 && joiner_) {
-      Core::current().schedule(std::exchange(joiner_, {}), scope_.name());
-    }
+    if (--running_ != 0) return;
+    unlist();
+    if (joiner_) Core::current().schedule(std::exchange(joiner_, {}), scope_.name());
+  }
+  // A group without a parent is linked to the core while one of its tasks is suspended: not before,
+  // because it may have been made for another core, and not after, because it may outlive its core.
+  void list() noexcept {
+    is_listed_ = true;
+    scope_.attach(Core::current().task_roots());
+  }
+  void unlist() noexcept {
+    if (std::exchange(is_listed_, false)) scope_.detach();
+  }
+  [[gnu::cold]] static void list_scope(CancelScope& scope) noexcept {
+    if (Core* const core = Core::current_or_null()) scope.attach(core->task_roots());
   }
 
   CancelScope scope_;
   bool inherits_;
+  bool is_listed_ = false;
   OwnerCheck owner_;
   std::size_t running_ = 0;
   std::coroutine_handle<> joiner_;

@@ -63,8 +63,13 @@ class WithDeadline {
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> parent) {
     CancelScope* const scope = scope_of(parent);
-    scope_.emplace(outer_ == Outer::inherited ? scope : nullptr,
-                   scope != nullptr ? scope->name() : "with_timeout");
+    if (outer_ == Outer::inherited && scope != nullptr) {
+      scope_.emplace(scope, scope->name(), ScopeKind::part);
+    } else {
+      // What a shield keeps is a task to itself in lists.
+      scope_.emplace(&Core::current().task_roots(),
+                     scope != nullptr ? scope->name() : "with_timeout", ScopeKind::task);
+    }
     // Before the task works: that is part of its time.
     const Nanoseconds deadline = after(Core::current().ring().now(), duration_.nanoseconds());
     if (task_.start(&*scope_, parent)) return false;

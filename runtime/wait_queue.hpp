@@ -44,6 +44,7 @@ class WaitQueue {
       }
       name_ = scope != nullptr ? scope->name() : "wait";
       handle_ = handle;
+      begin_.set(Core::current().now());
       queue_.append(*this);
       if (!ignores_cancel_ && scope != nullptr) scope->add(*this);
       return true;
@@ -64,6 +65,12 @@ class WaitQueue {
       queue_.remove(*this);
       wake(Outcome::cancelled);
     }
+    bool describe_wait(Nanoseconds now, TaskWait& wait) const noexcept override {
+      wait.kind = WaitKind::queue;
+      wait.what = queue_.what_;
+      wait.waited = begin_.waited(now);
+      return true;
+    }
 
     WaitQueue& queue_;
     Waiter* next_ = nullptr;
@@ -72,9 +79,12 @@ class WaitQueue {
     const char* name_ = "";
     Outcome outcome_ = Outcome::waiting;
     bool ignores_cancel_;
+    WaitBegin begin_;
   };
 
   WaitQueue() = default;
+  // `what` is a literal: what lists of tasks call it.
+  explicit WaitQueue(const char* what) noexcept : what_(what) {}
   ~WaitQueue() { RT_ASSERT(first_ == nullptr); }
   WaitQueue(const WaitQueue&) = delete;
   WaitQueue& operator=(const WaitQueue&) = delete;
@@ -114,6 +124,7 @@ class WaitQueue {
   Waiter* last_ = nullptr;
   std::uint32_t size_ = 0;
   OwnerCheck owner_;
+  const char* what_ = "wake-up";
 };
 
 namespace detail {

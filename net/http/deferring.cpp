@@ -294,7 +294,8 @@ runtime::Task<void> Server::run_handler(Server* server, ResponderId id, const Ro
   std::string problem;
   bool threw = false;
   {
-    runtime::CancelScope scope(&server->handlers_.scope(), "HTTP handler");
+    runtime::CancelScope scope(&server->handlers_.scope(), "HTTP handler",
+                               runtime::ScopeKind::task);
     // Also of one whose answer has been given: it ends with the handler or the connection.
     const auto own = [server, id] { return server->exchanges_.get(id.slot, id.generation); };
     if (ServerExchange* exchange = own()) exchange->scope = &scope;

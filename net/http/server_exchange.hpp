@@ -43,7 +43,7 @@ struct ServerExchange {
   // An answer in pieces.
   bool is_chunked = false;
   std::uint64_t length_left = kUnknownLength;
-  runtime::WaitQueue room;  // its writer
+  runtime::WaitQueue room{"HTTP body, to send"};  // its writer
   // A body in pieces.
   bool body_comes = false;
   bool awaits_continue = false;  // the client sends its body after our 100
@@ -52,7 +52,7 @@ struct ServerExchange {
   runtime::Nanoseconds awaited = 0;  // before, together
   std::uint64_t body_bytes = 0;
   std::size_t request_bytes = 0;          // held by the request of its handler
-  runtime::WaitQueue input;               // its reader
+  runtime::WaitQueue input{"HTTP body, to receive"};               // its reader
   runtime::CancelScope* scope = nullptr;  // of a coroutine handler that runs
 };
 

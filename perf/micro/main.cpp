@@ -141,6 +141,7 @@ int main(int argc, char** argv) {
   perf::add_task_cases(cases);
   perf::add_frame_pool_cases(cases);
   perf::add_lane_cases(cases);
+  perf::add_core_channel_cases(cases);
   perf::add_timer_cases(cases);
   perf::add_slab_cases(cases);
   perf::add_frame_cases(cases);

@@ -67,6 +67,7 @@ inline constexpr std::uint64_t kSeed = 0x5eed'0f'c0'5e'1a'7eU;
 void add_task_cases(Cases& cases);
 void add_frame_pool_cases(Cases& cases);
 void add_lane_cases(Cases& cases);
+void add_core_channel_cases(Cases& cases);
 void add_timer_cases(Cases& cases);
 void add_slab_cases(Cases& cases);
 void add_frame_cases(Cases& cases);

@@ -11,6 +11,7 @@
 #include "runtime/await.hpp"
 #include "runtime/exception.hpp"
 #include "runtime/task_group.hpp"
+#include "services/node/debug_routes.hpp"
 #include "services/node/services.hpp"
 #include "services/node/welcome.hpp"
 
@@ -164,6 +165,7 @@ net::http::Routes CoreNode::routes(CoreNode& self, const NodePlan& plan) {
   const NodeOptions& options = plan.options;
   net::http::Routes routes;
   routes.add("GET", "/healthz", {.run = serve_health, .context = &self});
+  if (options.debug_routes) add_debug_routes(routes);
   for (std::size_t i = 0; i < plan.services.size(); ++i) {
     for_service(plan.services[i].name, [&] { self.services_.all[i]->add_routes(routes); });
   }

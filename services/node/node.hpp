@@ -58,6 +58,7 @@ struct NodeOptions {
   // Bytes of unfinished messages, frames and bodies; each core has its share. A core that passes it
   // closes the connections that hold most and have sent nothing for longest.
   std::uint64_t unfinished_bytes_max = 256 * 1024 * 1024;
+  bool debug_routes = false;  // GET /metrics and /debug/tasks (services/node/debug_routes.hpp)
   // Most sessions to which a core hands messages in one turn; the next turns serve the others.
   std::uint32_t fan_out_max = FanOuts::kTurnMax;
   runtime::ListenOptions socket{};         // rights of the files of Unix sockets
@@ -128,6 +129,7 @@ class CoreNode {
   net::Network& network() noexcept { return network_; }
   Sessions& sessions() noexcept { return sessions_; }
   ws::Endpoint& endpoint() noexcept { return endpoint_; }  // of the opcode protocol
+  const net::http::Server::Counters& http_counters() const noexcept { return http_.counters(); }
   bool draining() const noexcept { return draining_; }
   // Looks for connections to end for want of memory.
   std::uint64_t relief_passes() const noexcept { return relief_.passes(); }

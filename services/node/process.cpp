@@ -22,6 +22,7 @@
 #include "runtime/host.hpp"
 #include "runtime/signals.hpp"
 #include "runtime/task_group.hpp"
+#include "runtime/task_list.hpp"
 #include "services/config/answer.hpp"
 #include "services/node/start_guard.hpp"
 
@@ -142,6 +143,10 @@ class Process {
         co_return;
       }
       if (*signal == SIGTERM || *signal == SIGINT) co_return;
+      if (*signal == SIGUSR1) {
+        co_await runtime::log_all_tasks();
+        continue;
+      }
       runtime::log_limited(kHangup, LogLevel::info,
                            "SIGHUP is ignored: restart to read the configuration again");
     }
@@ -167,6 +172,7 @@ class Process {
       if (!signal) co_return;
       // The second signal ends the process at once: nothing here has to be put in order.
       if (*signal == SIGTERM || *signal == SIGINT) std::_Exit(128 + *signal);
+      if (*signal == SIGUSR1) co_await runtime::log_all_tasks();
     }
   }
 
@@ -308,7 +314,7 @@ int run_node(ProcessOptions options, NodeOptions node_options) {
     return tell_unmade({.problem = error.what(), .cause = Node::StartError::Cause::options});
   }
   take_descriptors(options);
-  const runtime::BlockedSignals blocked({SIGTERM, SIGINT, SIGHUP});
+  const runtime::BlockedSignals blocked({SIGTERM, SIGINT, SIGHUP, SIGUSR1});
   runtime::Runtime runtime(options.runtime);
   Process process(options, *node, blocked);
   const auto code = runtime.run([&process] { return process.main(); });

@@ -177,6 +177,9 @@ constexpr ServerRow kServerRows[] = {
     config::duration<kProcess, &ProcessOptions::drain_deadline>(
         {"server", "drain_deadline", "drain-deadline"}, {0, kHour},
         "how long a stopping server waits for its connections"),
+    config::boolean<kNode, &NodeOptions::debug_routes>(
+        {"server", "debug_routes", "debug-routes"},
+        "answer GET /metrics and GET /debug/tasks, to every client that can connect"),
     config::text_by<store_unix_mode>(
         {"server", "unix_mode", "unix-mode"},
         {check_unix_mode, "\"0\" and three octal digits", "0660"}, no_text,

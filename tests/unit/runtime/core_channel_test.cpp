@@ -7,7 +7,6 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -51,7 +50,8 @@ Task<void> send_from(CoreId core, CoreSender<Value> to, std::uint64_t count) {
 TEST(CoreChannel, KeepsTheOrderOfEachSenderAndLosesNothing) {
   constexpr CoreId kCores = 3;
   constexpr std::uint64_t kEach = 5000;
-  for (const std::size_t capacity : {std::size_t{1}, std::size_t{2}, std::size_t{7}, std::size_t{256}}) {
+  for (const std::size_t capacity :
+       {std::size_t{1}, std::size_t{2}, std::size_t{7}, std::size_t{256}}) {
     run_on_cores(kCores, [capacity]() -> Task<void> {
       CoreChannel<Value> channel(capacity);
       TaskGroup group("senders");
@@ -108,7 +108,8 @@ TEST(CoreChannel, WaitsWhileTheRingIsFullAndGoesOnWhenSomeAreTaken) {
     auto to = std::make_shared<CoreSender<Value>>(channel.sender(1));
     group.spawn(
         "sender",
-        [](std::shared_ptr<CoreSender<Value>> sender, std::atomic<std::uint64_t>* count) -> Task<void> {
+        [](std::shared_ptr<CoreSender<Value>> sender,
+           std::atomic<std::uint64_t>* count) -> Task<void> {
           co_await call_on(1, [sender = sender.get(), count]() -> Task<void> {
             for (std::uint64_t number = 0; number < 20; ++number) {
               EXPECT_TRUE(co_await sender->send({.from = 1, .number = number}));
@@ -169,7 +170,10 @@ TEST(CoreChannel, ClosedByTheReceiverGivesWhatWasSentAndThenEnds) {
     };
     auto sender = std::make_shared<decltype(body)>(std::move(body));
     group.spawn(
-        "sender", [](decltype(sender) run) -> Task<void> { co_await call_on(1, [run = run.get()] { return (*run)(); }); },
+        "sender",
+        [](decltype(sender) run) -> Task<void> {
+          co_await call_on(1, [run = run.get()] { return (*run)(); });
+        },
         sender);
     std::uint64_t received = 0;
     for (; received < 100; ++received) EXPECT_TRUE(co_await channel.receive());
@@ -230,7 +234,10 @@ TEST(CoreChannel, AValueMayOwnMemoryAndIsDestroyedOnceWhereverItEnds) {
     TaskGroup group("senders");
     auto sender = std::make_shared<decltype(body)>(std::move(body));
     group.spawn(
-        "sender", [](decltype(sender) run) -> Task<void> { co_await call_on(1, [run = run.get()] { return (*run)(); }); },
+        "sender",
+        [](decltype(sender) run) -> Task<void> {
+          co_await call_on(1, [run = run.get()] { return (*run)(); });
+        },
         sender);
     co_await until([&] { return kept->size() == 6; });
     EXPECT_TRUE(co_await kept->receive());
@@ -249,7 +256,7 @@ TEST(CoreChannel, IsFreedAtTheEndOfTheRuntimeToo) {
     CoreSender<std::shared_ptr<int>> own = channel.sender(0);
     EXPECT_TRUE(co_await own.send(watched));
     auto never = [to = channel.sender(1)]() mutable { return to.closed(); };
-    const auto given_up = co_await with_timeout(std::chrono::nanoseconds(1), submit_to(1, std::move(never)));
+    const auto given_up = co_await with_timeout(Nanoseconds{1}, submit_to(1, std::move(never)));
     static_cast<void>(given_up);
   });
   EXPECT_EQ(watched.use_count(), 1);

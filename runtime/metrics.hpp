@@ -1,0 +1,81 @@
+#pragma once
+// What a core has counted and what it holds now, as values and as text for Prometheus (exposition
+// format 0.0.4). Everything is read where it is counted anyway; nothing is kept for it.
+//
+//   const std::vector<CoreMetrics> all = co_await all_metrics();
+//   std::string page = prometheus_text(all);                // Content-Type: kPrometheusType
+//
+// MetricsText writes families of an application's own behind it.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/core.hpp"
+#include "runtime/lanes.hpp"
+#include "runtime/memory_account.hpp"
+#include "runtime/ring.hpp"
+#include "runtime/stall_monitor.hpp"
+#include "runtime/task.hpp"
+#include "runtime/types.hpp"
+
+namespace corelane::runtime {
+
+struct CoreMetrics {
+  CoreId core = 0;
+  // Since the core's start.
+  Core::Counters loop{};
+  Ring::Counters ring{};
+  Lanes::Counters lanes{};
+  Nanoseconds busy = 0;  // CPU time of the core's thread, the kernel's for it included
+  // Now.
+  std::size_t ready = 0;             // coroutines that the next turn resumes
+  std::size_t frames = 0;            // of coroutines that are alive, and other blocks of their pool
+  std::size_t frame_bytes_kept = 0;  // for reuse
+  std::size_t timers = 0;
+  std::size_t operations = 0;      // that coroutines wait for
+  std::size_t answers = 0;         // that coroutines wait for (runtime/reply.hpp)
+  bool congested = false;          // Lanes::congested()
+  std::size_t blocking_calls = 0;  // of this core in the blocking pool: running, or waiting there
+  std::size_t blocking_waits = 0;  // and on the core, for a place in the pool
+  std::size_t memory_budget = 0;   // 0: no limit
+  std::size_t memory_unfinished = 0;
+  std::array<std::size_t, kMemoryKinds> memory{};  // by MemoryKind
+  // Of the process; the same on every core, zero without a stall monitor.
+  StallMonitor::Counters stalls{};
+};
+
+// Of this core. Does not suspend.
+CoreMetrics core_metrics() noexcept;
+// Of all cores, core 0 first, each at its own time.
+Task<std::vector<CoreMetrics>> all_metrics();
+
+inline constexpr std::string_view kPrometheusType = "text/plain; version=0.0.4; charset=utf-8";
+// corelane_runtime_...{core="0"}, families in a fixed order.
+std::string prometheus_text(std::span<const CoreMetrics> cores);
+
+enum class MetricType : std::uint8_t { counter, gauge };
+
+// Appends to a text. Names and labels are literals of the program: they are not checked.
+class MetricsText {
+ public:
+  explicit MetricsText(std::string& text) noexcept : text_(text) {}
+  // The HELP and TYPE lines; the samples of the family follow at once. Names of counters end with
+  // _total.
+  void family(std::string_view name, MetricType type, std::string_view help);
+  // `labels`: core="0",kind="shared", or empty.
+  void sample(std::string_view labels, std::uint64_t value);
+  void sample(std::string_view labels, double value);
+
+ private:
+  void begin_sample(std::string_view labels);
+
+  std::string& text_;
+  std::string name_;
+};
+
+}  // namespace corelane::runtime
