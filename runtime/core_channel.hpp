@@ -96,10 +96,10 @@ class SenderRing {
     if (!hook_.requested) Core::current().request_flush(FlushPhase::services, hook_);
     return true;
   }
-  // Values of coroutines that wait come first.
+  // Overtakes nobody: while a coroutine waits, the ring is full.
   bool pass(T& value) noexcept {
     owner_.check("CoreSender");
-    return waiting_.empty() && try_push(value);
+    return try_push(value);
   }
   WaitQueue& waiting() noexcept { return waiting_; }
   // Takes nothing more, and says so behind the last value.
@@ -292,6 +292,7 @@ class ChannelHome final : public Errand {
   }
   WaitQueue& receivers() noexcept { return receivers_; }
   std::size_t size() const noexcept { return size_; }
+  std::size_t senders() const noexcept { return rings_.size(); }
 
   // The CoreChannel is gone.
   void abandon() noexcept {
@@ -583,6 +584,9 @@ class CoreChannel {
   void close() noexcept { home_->close(); }
   // That have arrived and can be received at once.
   std::size_t size() const noexcept { return home_->size(); }
+  // That are there, and that are gone but whose rings are not freed yet: that takes some turns, and
+  // until everything in the ring has been received.
+  std::size_t senders() const noexcept { return home_->senders(); }
 
  private:
   Home* home_;

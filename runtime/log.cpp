@@ -43,6 +43,10 @@ bool log_admits(LogReason& reason, LogLevel level) noexcept {
   return process_log.admits(reason, level);
 }
 
+void set_log_sink(LogSink sink, void* context) noexcept {
+  process_log.set_sink(sink, context);
+}
+
 bool start_log() noexcept {
   return process_log.start();
 }

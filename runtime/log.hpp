@@ -80,6 +80,14 @@ void log_limited(LogReason& reason, LogLevel level, Text&& text) {
   }
 }
 
+// Takes the lines of the log in place of stderr: whole lines, each with its newline. Called on the
+// writing thread, one call at a time, so it may block: cores do not wait for it, and lines that
+// find the queue full then are lost and counted. It must not log. A process that aborts, and one
+// whose start_log() failed, writes to stderr as ever. Call it before start_log(); null takes it
+// back.
+using LogSink = void (*)(void* context, std::string_view lines) noexcept;
+void set_log_sink(LogSink sink, void* context) noexcept;
+
 // Starts the writing thread. False: no thread can be created; callers of log() write their lines
 // themselves. Call it from a thread that is not pinned yet. Opens /dev/null in the place of closed
 // standard streams.

@@ -233,11 +233,17 @@ void Log::wait_for_work() noexcept {
   const std::array streams{&out_, &err_};
   for (std::size_t i = 0; i < streams.size(); ++i) {
     Stream& stream = *streams[i];
+    if (goes_to_sink(stream)) {
+      if (!stream.queue.empty()) timeout = 0;
+      continue;
+    }
     if (stream.no_room) timeout = kRetryMs;
     if (!stream.queue.empty() && !stream.no_room) waited[i + 1].fd = stream.descriptor;
     stream.no_room = false;
   }
-  if (::poll(waited.data(), waited.size(), timeout) <= 0) return;
+  const int ready = ::poll(waited.data(), waited.size(), timeout);
+  if (goes_to_sink(err_)) write_out(err_);
+  if (ready <= 0) return;
   std::uint64_t count = 0;
   if (waited[0].revents != 0 && ::read(event_, &count, sizeof count) < 0) return;
   for (std::size_t i = 0; i < streams.size(); ++i) {
@@ -290,7 +296,10 @@ bool Log::write_out(Stream& stream) noexcept {
   const std::size_t bytes = stream.queue.peek(piece);
   if (bytes == 0) return true;
   long written = 0;
-  if (started_.load(std::memory_order_relaxed)) {
+  if (goes_to_sink(stream)) {
+    sink_(sink_context_, {piece.data(), bytes});
+    written = static_cast<long>(bytes);
+  } else if (started_.load(std::memory_order_relaxed)) {
     written = ::write(stream.descriptor, piece.data(), bytes);
     if (written < 0) written = -errno;
   } else {

@@ -32,6 +32,12 @@ class Log {
   Log(const Log&) = delete;
   Log& operator=(const Log&) = delete;
 
+  // Before start().
+  void set_sink(LogSink sink, void* context) noexcept {
+    if (started_.load(std::memory_order_relaxed)) return;
+    sink_ = sink;
+    sink_context_ = context;
+  }
   bool start() noexcept;
   void set_level(LogLevel level) noexcept { level_.store(level, std::memory_order_relaxed); }
   bool enabled(LogLevel level) const noexcept {
@@ -60,6 +66,10 @@ class Log {
   void write_without_thread() noexcept;
   void take_terminals() noexcept;
   bool write_out(Stream& stream) noexcept;
+  // On the thread: what the sink takes is not polled.
+  bool goes_to_sink(const Stream& stream) const noexcept {
+    return sink_ != nullptr && &stream == &err_ && started_.load(std::memory_order_relaxed);
+  }
   void tell_lost() noexcept;
   void tell_left_out(bool all) noexcept;
   void tell_left_out(LogReason& reason) noexcept;
@@ -68,6 +78,8 @@ class Log {
   Stream out_;
   Stream err_;
   const Clock clock_;
+  LogSink sink_ = nullptr;
+  void* sink_context_ = nullptr;
   std::atomic<LogLevel> level_{LogLevel::info};
   std::atomic<std::uint64_t> lost_{0};  // lines, of both streams
   std::atomic<LogReason*> reasons_{nullptr};

@@ -35,8 +35,13 @@ template <class T>
 class Sharded {
  public:
   Sharded() = default;
+  // Without stop() before, on an error's way out for example, the instances are destroyed in the
+  // background, each on its core, which does not end before. On a core then.
   ~Sharded() {
-    for (const auto& instance : instances_) RT_ASSERT(instance.value == nullptr);
+    for (CoreId core = 0; core < instances_.size(); ++core) {
+      T* const left = instances_[core].value.release();
+      if (left != nullptr) Core::current().lanes().send(core, Destroy{left});
+    }
   }
   Sharded(const Sharded&) = delete;
   Sharded& operator=(const Sharded&) = delete;
@@ -77,6 +82,10 @@ class Sharded {
  private:
   struct alignas(kCacheLine) Instance {
     std::unique_ptr<T> value;
+  };
+  struct Destroy {
+    T* instance;
+    void deliver(CoreId) const { delete instance; }
   };
   std::vector<Instance> instances_;
 };

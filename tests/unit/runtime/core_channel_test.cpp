@@ -248,6 +248,27 @@ TEST(CoreChannel, AValueMayOwnMemoryAndIsDestroyedOnceWhereverItEnds) {
   EXPECT_EQ(watched.use_count(), 1);
 }
 
+TEST(CoreChannel, FreesTheRingsOfSendersThatAreGone) {
+  run_on_cores(2, []() -> Task<void> {
+    CoreChannel<int> channel(8);
+    const CoreSender<int> kept = channel.sender(0);
+    for (int i = 0; i < 20; ++i) {
+      auto body = [to = channel.sender(1), i]() mutable -> Task<void> {
+        CoreSender<int> mine = std::move(to);
+        EXPECT_TRUE(co_await mine.send(i));
+      };
+      co_await submit_to(1, std::move(body));
+    }
+    co_await until([&] { return channel.size() == 20; });
+    EXPECT_EQ(channel.senders(), 21u);
+    for (int i = 0; i < 20; ++i) {
+      const auto value = co_await channel.receive();
+      EXPECT_TRUE(value && *value == i);
+    }
+    co_await until([&] { return channel.senders() == 1; });
+  });
+}
+
 // Senders that nobody sends with, dropped with their functions when the runtime ends.
 TEST(CoreChannel, IsFreedAtTheEndOfTheRuntimeToo) {
   auto watched = std::make_shared<int>(7);

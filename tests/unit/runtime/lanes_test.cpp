@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <vector>
 
@@ -371,6 +372,32 @@ TEST(Sharded, MakesAndDestroysEachOnItsOwnCore) {
     EXPECT_EQ(other, 1);
     co_await shards.stop();
   });
+}
+
+// Tells on which core it was destroyed.
+struct Placed {
+  explicit Placed(std::atomic<int>* destroyed) noexcept : destroyed_on(destroyed) {}
+  Placed(const Placed&) = delete;
+  Placed& operator=(const Placed&) = delete;
+  ~Placed() { destroyed_on[Core::current().id()] += 1; }
+  std::atomic<int>* destroyed_on;
+};
+
+TEST(Sharded, LeftWithoutAStopIsDestroyedOnItsCores) {
+  std::array<std::atomic<int>, 3> destroyed{};
+  run_on_cores(3, [&destroyed]() -> Task<void> {
+    {
+      Sharded<Placed> shards;
+      co_await shards.start(destroyed.data());
+    }
+    {
+      Sharded<Placed> stopped;
+      co_await stopped.start(destroyed.data());
+      co_await stopped.stop();
+    }
+    co_return;  // the cores end behind what they were sent
+  });
+  for (const auto& count : destroyed) EXPECT_EQ(count.load(), 2);
 }
 
 }  // namespace

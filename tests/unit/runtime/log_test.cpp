@@ -18,6 +18,7 @@
 #include <chrono>
 #include <csignal>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -150,6 +151,55 @@ TEST(Log, LinesThatAFullPipeDoesNotTakeAreLostAndCounted) {
 TEST(Log, WithoutAThreadAFullPipeIsNotWaitedForEither) {
   const Pair pipe = make_pipe();
   expect_flood_adds_up(make_log(pipe.writer, pipe.writer), pipe.reader);
+}
+
+// A sink that blocks: it holds the writing thread alone.
+struct BlockingSink {
+  std::atomic<bool> may_go_on{false};
+  std::atomic<bool> was_called{false};
+  std::mutex mutex;
+  std::string got;
+
+  static void take(void* self, std::string_view lines) noexcept {
+    auto& sink = *static_cast<BlockingSink*>(self);
+    sink.was_called = true;
+    sink.may_go_on.wait(false);
+    const std::lock_guard lock(sink.mutex);
+    sink.got += lines;
+  }
+  std::string so_far() {
+    const std::lock_guard lock(mutex);
+    return got;
+  }
+};
+
+TEST(Log, ASinkThatBlocksHoldsNobodyAndGetsTheLinesInOrder) {
+  const Pair pipe = make_pipe();
+  Log& log = make_log(pipe.writer, pipe.writer);
+  auto* const sink = new BlockingSink;  // the thread stays
+  static const BlockingSink* const kReachable = sink;
+  static_cast<void>(kReachable);
+  log.set_sink(BlockingSink::take, sink);
+  ASSERT_TRUE(log.start());
+  log.write(LogLevel::info, "first");
+  while (!sink->was_called) std::this_thread::yield();
+  // More than the queue holds, while the sink does not return.
+  const std::string long_line(1000, 'x');
+  for (int i = 0; i < 200; ++i) log.write(LogLevel::info, long_line);
+  EXPECT_EQ(sink->so_far(), "");
+  sink->may_go_on = true;
+  sink->may_go_on.notify_all();
+  while (sink->so_far().find("log lines were lost") == std::string::npos) {
+    log.flush(10);
+  }
+  log.write(LogLevel::info, "last");
+  while (sink->so_far().find("last\n") == std::string::npos) std::this_thread::yield();
+  const std::string got = sink->so_far();
+  EXPECT_LT(got.find("first\n"), got.find(long_line));
+  EXPECT_EQ(got.back(), '\n');
+  // Nothing went to the stream; what is no log still does.
+  log.print("ready");
+  EXPECT_EQ(read_until(pipe.reader, "ready\n"), "ready\n");
 }
 
 TEST(Log, AStalledSocketIsNotWaitedFor) {

@@ -20,6 +20,7 @@
 #include "runtime/channel.hpp"
 #include "runtime/combine.hpp"
 #include "runtime/core_channel.hpp"
+#include "runtime/event.hpp"
 #include "runtime/metrics.hpp"
 #include "runtime/mutex.hpp"
 #include "runtime/reply.hpp"
@@ -62,13 +63,13 @@ Task<void> sleeps(Nanoseconds duration) {
   co_await sleep_for(duration);
 }
 Task<void> receives(Channel<int>* channel) {
-  co_await channel->receive();
+  static_cast<void>(co_await channel->receive());
 }
 Task<void> locks(Mutex* mutex) {
   const auto lock = co_await mutex->lock();
 }
 Task<void> asks(ReplyName* name) {
-  co_await ask<int>([name](ReplyName to) { *name = to; });
+  static_cast<void>(co_await ask<int>([name](ReplyName to) { *name = to; }));
 }
 Task<void> runs_a_task_on(CoreId core) {
   co_await submit_to(core, [] { return sleeps(kHour); });
@@ -77,7 +78,7 @@ Task<void> calls_a_task_on(CoreId core, Nanoseconds duration) {
   co_await call_on(core, [duration] { return sleeps(duration); });
 }
 Task<void> receives_from_cores(CoreChannel<int>* channel) {
-  co_await channel->receive();
+  static_cast<void>(co_await channel->receive());
 }
 
 TEST(TaskList, NamesEachTaskItsGroupAndWhatItWaitsFor) {
@@ -145,7 +146,8 @@ Task<void> joins() {
   co_await group.join();
 }
 Task<void> waits_for_both(Channel<int>* channel) {
-  co_await with_timeout(2 * kHour, when_all(sleep_for(kHour), channel->receive()));
+  static_cast<void>(
+      co_await with_timeout(2 * kHour, when_all(sleep_for(kHour), channel->receive())));
 }
 
 TEST(TaskList, ShowsJoinsDeadlinesAndSeveralWaitsWithTheirTask) {
@@ -176,7 +178,7 @@ TEST(TaskList, ShowsJoinsDeadlinesAndSeveralWaitsWithTheirTask) {
 }
 
 Task<void> holds_out(Event* end) {
-  co_await shield(kHour, end->wait());
+  static_cast<void>(co_await shield(kHour, end->wait()));
 }
 Task<void> calls_out() {
   co_await calls_a_task_on(1, 20 * kMillisecond);
@@ -243,7 +245,7 @@ Task<void> waits_for_input(int descriptor) {
   OperationAwaiter operation("poll", {.number = descriptor}, [&](Ring& ring, Token token) {
     ring.poll({.number = descriptor}, POLLIN, token);
   });
-  co_await operation;
+  static_cast<void>(co_await operation);
 }
 
 TEST(TaskList, NamesTheOperationAndItsDescriptor) {
