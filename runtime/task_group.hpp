@@ -175,7 +175,9 @@ class TaskGroup {
     scope_.attach(Core::current().task_roots());
   }
   void unlist() noexcept {
-    if (std::exchange(is_listed_, false)) scope_.detach();
+    if (!is_listed_) return;
+    is_listed_ = false;
+    scope_.detach();
   }
   [[gnu::cold]] static void list_scope(CancelScope& scope) noexcept {
     if (Core* const core = Core::current_or_null()) scope.attach(core->task_roots());
