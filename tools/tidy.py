@@ -231,6 +231,8 @@ CHOSEN_KERNELS = ('ws/mask.cpp', 'ws/utf8.cpp')
 
 # The stall monitor and the real ring are tested against real time.
 REAL_TIME_TESTS = 'tests/unit/runtime/'
+# The step of the tutorial about threads and calls that block has one of each.
+TUTORIAL_THREADS = 'tools/examples/tutorial/09_threads.'
 
 
 def everywhere_but(*prefixes):
@@ -247,7 +249,7 @@ BANNED = [
      r'|\bstd::clock\s*\(',
      "the runtime's clock: a simulated run has no other time", *everywhere_but('runtime/', REAL_TIME_TESTS)),
     (r'\bstd::j?thread\b(?!::)|\bpthread_create\s*\(|\bstd::async\b',
-     'a core of the runtime, or a thread behind lanes', *everywhere_but('runtime/', 'tests/')),
+     'a core of the runtime, or a thread behind lanes', *everywhere_but('runtime/', 'tests/', TUTORIAL_THREADS)),
     (r'\bstd::(?:\w+_)?mutex\b|\bstd::(?:lock_guard|unique_lock|shared_lock|scoped_lock)\b'
      r'|\bstd::condition_variable\w*\b|\bpthread_mutex_\w+', 'a message over a lane: cores share nothing',
      SERVER_FOLDERS, (STALL_MONITOR, BLOCKING_THREADS)),
@@ -260,7 +262,7 @@ BANNED = [
     (r'\bstd::atomic_thread_fence\b|\b__sync_synchronize\b',
      'ordered accesses: ThreadSanitizer does not see a fence', EVERYWHERE, ()),
     (r'\bthis_thread::sleep_(?:for|until)\b|(?<![\w.>])u?sleep\s*\(|\b(?:clock_)?nanosleep\s*\(',
-     'waiting for the event itself, or the fake clock in tests', *everywhere_but(STALL_MONITOR)),
+     'waiting for the event itself, or the fake clock in tests', *everywhere_but(STALL_MONITOR, TUTORIAL_THREADS)),
     (r'\bstd::(?:v?format(?:_to|_to_n)?|print(?:ln)?)\b\s*\(|#\s*include\s*<(?:format|print)>',
      'fmt: g++ 12 has no <format>', EVERYWHERE, ()),
     (r'\bstd::(?:expected|unexpected|move_only_function)\b|#\s*include\s*<expected>',

@@ -178,6 +178,22 @@ class Install(unittest.TestCase):
                                 header.read_text(encoding='utf-8'), re.MULTILINE)
             self.assertEqual(rooted, [], header)
 
+    def test_steps_of_the_tutorial_by_its_commands(self):
+        prefix()
+        folder = user_folder('tutorial')
+        text = (ROOT / 'tools/docs/tutorial.md').read_text(encoding='utf-8')
+        commands = re.findall(r'^clang\+\+-19 .*', text, re.MULTILINE)
+        self.assertEqual(len(commands), 2)
+        for command in commands:
+            name = re.search(r' (\w+)\.cpp ', command)[1]
+            shutil.copy(EXAMPLES / f'tutorial/{name}.cpp', folder)
+            # Compiled and linked apart, so that the compiler cache serves.
+            command = command.replace('clang++-19', ' '.join([*CCACHE, 'clang++-19']))
+            call(['bash', '-ec', command.replace(f'-o {name} ', '-c ').replace('--libs', '')], cwd=folder)
+            call(['bash', '-ec', command.replace(f'{name}.cpp', f'{name}.o')], cwd=folder)
+        self.assertEqual(output_of(folder / '01_hello'), 'core 0 counted 5 letters\n')
+        self.assertEqual(output_of(folder / '10_simulation'), 'seeds that fail: 0\n')
+
     def test_public_headers_and_options_compile_with_warnings_as_errors(self):
         folder = user_folder('headers')
         flags = pkg_config('--cflags', 'corelane')

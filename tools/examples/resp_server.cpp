@@ -1,18 +1,20 @@
-// GET, SET and PING of the Redis protocol, the keys spread over all cores: each core listens, and
-// asks the owner of a key by submit_to.
+// GET, MGET, SET and PING of the Redis protocol, the keys sharded over all cores: each core
+// listens, and asks the owner of a key by submit_to; MGET asks each owner once, all at the same
+// time.
 //
 //   build/release/tools/examples/resp_server 127.0.0.1:6380 2
 //   redis-benchmark -p 6380 -t get,set -P 16
 
 #include <fmt/core.h>
 
-#include <array>
 #include <charconv>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include <corelane/net/tcp.hpp>
+#include <corelane/runtime/combine.hpp>
 #include <corelane/runtime/runtime.hpp>
 #include <corelane/runtime/sharded.hpp>
 #include <corelane/runtime/submit.hpp>
@@ -25,6 +27,7 @@ using runtime::Task;
 namespace {
 
 constexpr std::size_t kCommandMax = 1024 * 1024;
+constexpr long kWordsMax = 1024;
 constexpr std::string_view kEnd = "\r\n";
 
 struct Hash {
@@ -39,8 +42,7 @@ runtime::Sharded<Table> tables;
 // --- *2\r\n$3\r\nGET\r\n$3\r\nkey\r\n
 
 struct Command {
-  std::array<std::string_view, 3> words;
-  std::size_t count = 0;
+  std::vector<std::string_view> words{};
   std::size_t used = 0;  // 0: it is not whole yet
   bool is_malformed = false;
 };
@@ -60,19 +62,20 @@ long take_number(std::string_view& text, char mark, bool& is_malformed) {
   return number;
 }
 
-Command parse(std::string_view text) {
-  Command command;
+// The memory of `command` is used again for each.
+void parse(std::string_view text, Command& command) {
+  command.words.clear();
+  command.used = 0;
   const std::size_t size = text.size();
   const long count = take_number(text, '*', command.is_malformed);
-  if (count > static_cast<long>(command.words.size()) || count == 0) command.is_malformed = true;
+  if (count > kWordsMax || count == 0) command.is_malformed = true;
   for (long i = 0; i < count && !command.is_malformed; ++i) {
     const long bytes = take_number(text, '$', command.is_malformed);
-    if (bytes < 0 || text.size() < static_cast<std::size_t>(bytes) + kEnd.size()) return command;
-    command.words[command.count++] = text.substr(0, static_cast<std::size_t>(bytes));
+    if (bytes < 0 || text.size() < static_cast<std::size_t>(bytes) + kEnd.size()) return;
+    command.words.push_back(text.substr(0, static_cast<std::size_t>(bytes)));
     text.remove_prefix(static_cast<std::size_t>(bytes) + kEnd.size());
   }
   if (count > 0) command.used = size - text.size();
-  return command;
 }
 
 // --- Answers
@@ -85,22 +88,59 @@ void append_value(std::string& out, const std::string* value) {
   }
 }
 
-Task<void> get(std::string_view key, CoreId owner, std::string& out) {
-  const auto look = [&out](std::string_view name) {
-    const auto found = tables->find(name);
-    append_value(out, found != tables->end() ? &found->second : nullptr);
-  };
-  if (owner == Core::current().id()) co_return look(key);
-  auto ask = [name = std::string{key}] {
-    const auto found = tables->find(name);
-    std::string answer;
-    append_value(answer, found != tables->end() ? &found->second : nullptr);
-    return answer;
-  };
-  out += co_await runtime::submit_to(owner, std::move(ask));
+CoreId owner_of(std::string_view key) {
+  return static_cast<CoreId>(Hash{}(key) % Core::current().cores());
 }
 
-Task<void> set(std::string_view key, std::string_view value, CoreId owner, std::string& out) {
+// On the owner.
+std::string look_up(std::string_view key) {
+  const auto found = tables->find(key);
+  std::string answer;
+  append_value(answer, found != tables->end() ? &found->second : nullptr);
+  return answer;
+}
+
+Task<void> get(std::string_view key, std::string& out) {
+  const CoreId owner = owner_of(key);
+  if (owner == Core::current().id()) {
+    const auto found = tables->find(key);
+    append_value(out, found != tables->end() ? &found->second : nullptr);
+  } else {
+    auto ask = [name = std::string{key}] { return look_up(name); };
+    out += co_await runtime::submit_to(owner, std::move(ask));
+  }
+}
+
+using Texts = std::vector<std::string>;
+
+Task<Texts> look_up_on(CoreId owner, Texts keys) {
+  auto ask = [names = std::move(keys)] {
+    Texts answers;
+    for (const std::string& name : names) answers.push_back(look_up(name));
+    return answers;
+  };
+  co_return co_await runtime::submit_to(owner, std::move(ask));
+}
+
+Task<void> mget(std::span<const std::string_view> keys, std::string& out) {
+  std::vector<Texts> names(Core::current().cores());
+  for (const std::string_view key : keys) names[owner_of(key)].emplace_back(key);
+  std::vector<Task<Texts>> questions;
+  questions.reserve(names.size());
+  for (std::size_t core = 0; core < names.size(); ++core) {
+    questions.push_back(look_up_on(static_cast<CoreId>(core), std::move(names[core])));
+  }
+  const std::vector<Texts> answers = co_await runtime::when_all(std::move(questions));
+  std::vector<std::size_t> taken(answers.size());
+  fmt::format_to(std::back_inserter(out), "*{}\r\n", keys.size());
+  for (const std::string_view key : keys) {
+    const CoreId owner = owner_of(key);
+    out += answers[owner][taken[owner]++];
+  }
+}
+
+Task<void> set(std::string_view key, std::string_view value, std::string& out) {
+  const CoreId owner = owner_of(key);
   if (owner == Core::current().id()) {
     const auto found = tables->find(key);
     if (found != tables->end()) {
@@ -118,12 +158,14 @@ Task<void> set(std::string_view key, std::string_view value, CoreId owner, std::
 }
 
 Task<void> answer(const Command& command, std::string& out) {
-  const auto& [name, key, value] = command.words;
-  const auto owner = static_cast<CoreId>(Hash{}(key) % Core::current().cores());
-  if (name == "GET" && command.count == 2) {
-    co_await get(key, owner, out);
-  } else if (name == "SET" && command.count == 3) {
-    co_await set(key, value, owner, out);
+  const std::span words{command.words};
+  const std::string_view name = words[0];
+  if (name == "GET" && words.size() == 2) {
+    co_await get(words[1], out);
+  } else if (name == "SET" && words.size() == 3) {
+    co_await set(words[1], words[2], out);
+  } else if (name == "MGET" && words.size() > 1) {
+    co_await mget(words.subspan(1), out);
   } else if (name == "PING") {
     out += "+PONG\r\n";
   } else {
@@ -133,12 +175,12 @@ Task<void> answer(const Command& command, std::string& out) {
 
 Task<void> talk(net::TcpStream stream) {
   std::string out;
+  Command command;
   auto more = co_await stream.wait_for_more();
   while (more) {
     const std::span<const std::byte> bytes = stream.unread();
     std::string_view text{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-    Command command = parse(text);
-    for (; command.used != 0; command = parse(text)) {
+    for (parse(text, command); command.used != 0; parse(text, command)) {
       co_await answer(command, out);
       text.remove_prefix(command.used);
     }

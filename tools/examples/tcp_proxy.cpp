@@ -16,10 +16,11 @@ namespace {
 runtime::Task<void> forward(net::TcpStream client, runtime::Address to) {
   auto server = co_await net::TcpStream::connect(to);
   if (!server) co_return client.abort();
-  const auto [there, back] =
-      co_await runtime::when_all(net::splice(client, *server), net::splice(*server, client));
-  if (there && back) co_return;
-  client.abort();  // one of them broke: so does the other
+  // Ends with both directions, or with the first that breaks.
+  const auto done =
+      co_await runtime::try_all(net::splice(client, *server), net::splice(*server, client));
+  if (done) co_return;
+  client.abort();
   server->abort();
 }
 
