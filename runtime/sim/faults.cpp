@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cstdlib>
 #include <iterator>
+#include <string_view>
 
 #include "runtime/random.hpp"
 
@@ -74,6 +76,18 @@ Faults Faults::swarm(std::uint64_t seed, bool breaking) {
   faults.step_delay.high = faults.step_delay.low + random.between(0, 100 * kMicrosecond);
   draw(kKinds.back());
   return faults;
+}
+
+Faults Faults::of_environment(std::uint64_t seed, const Faults& otherwise) {
+  const char* text = std::getenv("CORELANE_FAULTS");
+  if (text == nullptr) return otherwise;
+  const std::string_view name = text;
+  if (name == "quiet" || name == "none") return none();
+  if (name == "swarm") return swarm(seed, false);
+  if (name == "breaking") return swarm(seed, true);
+  if (name == "harsh") return harsh();
+  fmt::print(stderr, "CORELANE_FAULTS={} is none of: quiet, swarm, breaking, harsh\n", name);
+  std::exit(2);
 }
 
 std::string Faults::text() const {

@@ -82,6 +82,10 @@ struct Faults {
   // connections or fails operations: reset, connect_failure, accept_failure, file_error.
   static Faults swarm(std::uint64_t seed, bool breaking);
 
+  // What the environment variable CORELANE_FAULTS says: quiet (or none), swarm, breaking (a swarm
+  // that also ends connections and fails operations) or harsh; `otherwise` if it is not set.
+  static Faults of_environment(std::uint64_t seed, const Faults& otherwise);
+
   // One line "name=value name=value" of what differs from none().
   std::string text() const;
 };

@@ -51,6 +51,7 @@ void Kernel::submit(RingState& ring) {
         break;
       case OperationKind::wake:
         world_.trace().note(TraceKind::wake, world_.now(), ring.core, prepared.offset, 0);
+        world_.about(ring.core, "wake");
         add_event(world_.now() + step_delay(), EventKind::wake, prepared.offset);
         break;
       default:
@@ -88,9 +89,11 @@ void Kernel::run(const Event& event) {
       if (Operation* operation = find_operation(event.id)) cancel_now(*operation);
       break;
     case EventKind::arrival:
+      world_.about(kNoCore, "arrival", event.id);
       if (auto* stream = find<Stream>(event.id)) arrive(*stream);
       break;
     case EventKind::reset:
+      world_.about(kNoCore, "reset", event.id);
       if (auto* stream = find<Stream>(event.id)) reset_arrives(*stream);
       break;
     case EventKind::wake:
@@ -100,6 +103,7 @@ void Kernel::run(const Event& event) {
       deliver_wake(event.id, Ring::kBellSlot);
       break;
     case EventKind::call:
+      world_.about(kNoCore, "call");
       calls_.extract(event.id).mapped()();
       break;
   }
@@ -123,9 +127,8 @@ void Kernel::deliver_wake(std::uint64_t ring_index, std::uint32_t slot) {
 }
 
 Nanoseconds Kernel::step_delay() {
-  const Faults& faults = world_.faults();
   const bool late = world_.roll(Fault::delayed_completion);
-  return world_.draw(late ? faults.long_delay : faults.step_delay);
+  return world_.draw(late ? &Faults::long_delay : &Faults::step_delay);
 }
 
 // --- Objects
@@ -167,6 +170,29 @@ void Kernel::close_outside(Descriptor descriptor) {
 
 // --- Reports
 
+namespace {
+
+const char* name_of(const Object& object) noexcept {
+  constexpr const char* kKinds[] = {"listener", "stream", "file", "datagrams"};
+  return kKinds[static_cast<std::size_t>(object.kind)];
+}
+
+}  // namespace
+
+std::string Kernel::name_of_object(ObjectId id) const {
+  const auto found = objects_.find(id);
+  if (found == objects_.end()) return "a closed object";
+  return fmt::format("{} {}", name_of(*found->second), id);
+}
+
+std::string Kernel::addresses_of(ObjectId id) const {
+  const auto found = objects_.find(id);
+  if (found == objects_.end() || found->second->kind != ObjectKind::stream) return {};
+  const auto& stream = static_cast<const Stream&>(*found->second);
+  if (stream.state != Stream::State::connected) return {};
+  return fmt::format("{}, its peer is {}", stream.local.text(), stream.remote.text());
+}
+
 bool Kernel::ignored_in_flight() const noexcept {
   return std::any_of(operations_.begin(), operations_.end(), [](const Operation& operation) {
     return operation.id != 0 && operation.token.sink() == Sink::ignore;
@@ -196,9 +222,7 @@ std::string Kernel::describe_descriptors(std::size_t most) const {
   std::size_t count = 0;
   const auto describe = [&](const char* kind, std::int32_t number, ObjectId id) {
     if (++count > most) return;
-    constexpr const char* kKinds[] = {"listener", "stream", "file", "datagrams"};
-    fmt::format_to(out, "  {} {}: {}\n", kind, number,
-                   kKinds[static_cast<std::size_t>(objects_.at(id)->kind)]);
+    fmt::format_to(out, "  {} {}: {}\n", kind, number, name_of(*objects_.at(id)));
   };
   plain_.for_each([&](std::int32_t number, ObjectId id) { describe("descriptor", number, id); });
   for (const RingState* ring : rings_) {

@@ -80,6 +80,8 @@ class Kernel {
   std::size_t operations_in_flight() const noexcept { return operations_.size() - free_.size(); }
   // True while operations with Sink::ignore are in flight.
   bool ignored_in_flight() const noexcept;
+  std::string name_of_object(ObjectId id) const;  // "stream 3"
+  std::string addresses_of(ObjectId id) const;    // of a connected stream; of others empty
   std::string describe_operations(std::size_t most) const;
   std::string describe_descriptors(std::size_t most) const;
 

@@ -157,7 +157,7 @@ Listener* Kernel::pick_listener(const Address& address) {
     if (reaches(listener->address, address)) candidates.push_back(listener);
   }
   if (candidates.empty()) return nullptr;
-  return candidates[world_.random().below(candidates.size())];
+  return candidates[world_.count("listener", candidates.size()) - 1];
 }
 
 void Kernel::step_connect(Operation& operation) {
@@ -165,11 +165,11 @@ void Kernel::step_connect(Operation& operation) {
   if (operation.stage == kToBeSent) {
     if (client.state != Stream::State::fresh) return complete(operation, -EISCONN, false);
     if (world_.roll(Fault::connect_failure)) {
-      const int error = world_.random().chance(1, 2) ? ECONNREFUSED : ETIMEDOUT;
+      const int error = world_.coin("is refused") ? ECONNREFUSED : ETIMEDOUT;
       return complete(operation, -error, false);
     }
     operation.stage = kUnderWay;
-    return schedule(operation, world_.draw(world_.faults().network_delay));
+    return schedule(operation, world_.draw(&Faults::network_delay));
   }
   if (operation.stage == kUnderWay) return connect_arrives(operation, client);
   complete(operation, client.reset ? -ECONNRESET : 0, false);
@@ -194,7 +194,7 @@ void Kernel::connect_arrives(Operation& operation, Stream& client) {
   listener->queue.push_back(server.id);
   wake_one_accept(*listener);
   operation.stage = kAccepted;
-  schedule(operation, world_.draw(world_.faults().network_delay));
+  schedule(operation, world_.draw(&Faults::network_delay));
 }
 
 // --- Accept
@@ -232,7 +232,7 @@ void Kernel::step_accept(Operation& operation) {
 
 void Kernel::fail_accept(Operation& operation, Listener& listener, bool direct) {
   constexpr int kErrors[] = {ECONNABORTED, ENFILE, EMFILE};
-  const int error = kErrors[world_.random().below(direct ? 2 : 3)];
+  const int error = kErrors[world_.count("error", direct ? 2 : 3) - 1];
   if (error == ECONNABORTED) {
     const ObjectId aborted = listener.queue.front();
     listener.queue.pop_front();
@@ -267,7 +267,7 @@ void Kernel::send_reset(ObjectId id) {
   if (stream == nullptr || stream->reset || stream->reset_coming) return;
   stream->reset_coming = true;
   // A reset does not overtake bytes that were sent before it.
-  const Nanoseconds arrival = world_.now() + world_.draw(world_.faults().network_delay);
+  const Nanoseconds arrival = world_.now() + world_.draw(&Faults::network_delay);
   add_event(std::max(arrival, stream->last_arrival), EventKind::reset, id);
 }
 

@@ -27,7 +27,7 @@ DatagramSocket* Kernel::bound_to(const Address& address) {
     auto* socket = find<DatagramSocket>(id);
     if (same(socket->local, address)) found.push_back(socket);
   }
-  return found.empty() ? nullptr : found[world_.random().below(found.size())];
+  return found.empty() ? nullptr : found[world_.count("socket", found.size()) - 1];
 }
 
 Result<Descriptor> Kernel::open_datagram(const Address& address, const DatagramOptions& options) {
@@ -73,9 +73,8 @@ void Kernel::step_send_datagram(Operation& operation, DatagramSocket& from) {
   }
   world_.trace().note(TraceKind::bytes_sent, world_.now(), from.id, datagram.bytes.size(),
                       Trace::hash_of(datagram.bytes));
-  const std::uint32_t loss = world_.faults().datagram_loss;
-  if (loss == 0 || !world_.random().chance(loss, 1000)) {
-    call_after(world_.draw(world_.faults().network_delay),
+  if (!world_.chance("datagram_loss", world_.faults().datagram_loss)) {
+    call_after(world_.draw(&Faults::network_delay),
                [this, to, sent = std::move(datagram)]() mutable {
                  datagram_arrives(to, std::move(sent));
                });

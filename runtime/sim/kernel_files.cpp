@@ -31,7 +31,7 @@ std::int32_t real_result(ssize_t result) noexcept {
 bool Kernel::file_fails(Operation& operation, bool writing) {
   if (!world_.roll(Fault::file_error)) return false;
   constexpr int kErrors[] = {EIO, EINTR, ENOSPC};
-  complete(operation, -kErrors[world_.random().below(writing ? 3 : 2)], false);
+  complete(operation, -kErrors[world_.count("error", writing ? 3 : 2) - 1], false);
   return true;
 }
 
@@ -69,7 +69,7 @@ void Kernel::step_read(Operation& operation) {
   if (S_ISDIR(file.node->mode)) return complete(operation, -EISDIR, false);
   if (file_fails(operation, false)) return;
   std::size_t want = operation.bytes;
-  if (want != 0 && world_.roll(Fault::short_read)) want = 1 + world_.random().below(want);
+  if (want != 0 && world_.roll(Fault::short_read)) want = world_.count("bytes", want);
   const bool at_position = operation.offset == kAtPosition;
   const std::uint64_t offset = at_position ? file.position : operation.offset;
   const std::size_t count = FileSystem::read(*file.node, offset, {operation.into, want});
@@ -82,7 +82,7 @@ void Kernel::step_write(Operation& operation) {
   if ((file.flags & O_ACCMODE) == O_RDONLY) return complete(operation, -EBADF, false);
   if (file_fails(operation, true)) return;
   std::size_t want = operation.bytes;
-  if (want != 0 && world_.roll(Fault::short_write)) want = 1 + world_.random().below(want);
+  if (want != 0 && world_.roll(Fault::short_write)) want = world_.count("bytes", want);
   const bool at_position = operation.offset == kAtPosition;
   std::uint64_t offset = at_position ? file.position : operation.offset;
   if ((file.flags & O_APPEND) != 0) offset = file.node->bytes.size();

@@ -88,6 +88,7 @@ void Kernel::take_over(RingState& ring, const Operation& prepared) {
   }
   if (is_send(operation.kind)) operation.bytes_hash = hash_of_sent(operation);
   check_memory(operation);
+  world_.about(ring.core, name_of(operation.kind), operation.object);
   schedule(operation, step_delay());
 }
 
@@ -129,6 +130,7 @@ void Kernel::wake(OperationId id, Nanoseconds delay) {
 
 void Kernel::step(Operation& operation) {
   ++operation.attempts;
+  world_.about(ring_of(operation).core, name_of(operation.kind), operation.object);
   check_memory(operation);
   if (outside(operation.descriptor)) return step_outside(operation);
   switch (operation.kind) {
@@ -321,11 +323,12 @@ bool Kernel::cancel_later(Operation& operation) {
       return false;
   }
   if (operation.cancel_pending) return true;
+  world_.about(ring_of(operation).core, "cancel", operation.object);
   if (world_.roll(Fault::late_cancel)) {
     operation.cancel_pending = true;
-    const Nanoseconds delay = world_.draw(world_.faults().long_delay);
+    const Nanoseconds delay = world_.draw(&Faults::long_delay);
     add_event(world_.now() + delay, EventKind::cancel, operation.id);
-  } else if (world_.random().chance(1, 2)) {
+  } else if (world_.coin("takes a step")) {
     operation.cancel_pending = true;
     add_event(world_.now() + step_delay(), EventKind::cancel, operation.id);
   } else {

@@ -60,7 +60,7 @@ void Kernel::step_send(Operation& operation) {
   const std::size_t left = operation.bytes - operation.done;
   std::size_t count = std::min(left, capacity - used);
   const bool cut = world_.roll(Fault::short_write);
-  if (cut) count = 1 + world_.random().below(count);
+  if (cut) count = world_.count("bytes", count);
   take_bytes(operation, stream, *peer, count);
   if (cut || operation.done == operation.bytes) {
     complete(operation, static_cast<std::int32_t>(operation.done), false);
@@ -80,11 +80,11 @@ void Kernel::take_bytes(Operation& operation, Stream& from, Stream& to, std::siz
   });
   operation.done += count;
   world_.counters().bytes_sent += count;
-  const std::size_t pieces = 1 + world_.random().below(kSegmentsMax);
+  const std::size_t pieces = world_.count("pieces", kSegmentsMax);
   for (std::size_t i = 0; i < pieces && count != 0; ++i) {
     const bool last = i + 1 == pieces;
-    const std::size_t bytes = last ? count : 1 + world_.random().below(count);
-    const Nanoseconds arrival = world_.now() + world_.draw(world_.faults().network_delay);
+    const std::size_t bytes = last ? count : world_.count("bytes of a piece", count);
+    const Nanoseconds arrival = world_.now() + world_.draw(&Faults::network_delay);
     to.last_arrival = std::max(to.last_arrival, arrival);
     to.segments.push_back({.bytes = bytes, .arrival = to.last_arrival, .end = false});
     add_event(to.last_arrival, EventKind::arrival, to.id);
@@ -96,7 +96,7 @@ void Kernel::end_stream(Stream& from) {
   from.write_shut = true;
   auto* peer = find<Stream>(from.peer);
   if (peer == nullptr || peer->reset) return;
-  const Nanoseconds arrival = world_.now() + world_.draw(world_.faults().network_delay);
+  const Nanoseconds arrival = world_.now() + world_.draw(&Faults::network_delay);
   peer->last_arrival = std::max(peer->last_arrival, arrival);
   peer->segments.push_back({.bytes = 0, .arrival = peer->last_arrival, .end = true});
   add_event(peer->last_arrival, EventKind::arrival, peer->id);
@@ -164,7 +164,7 @@ void Kernel::deliver_bytes(Operation& operation, Stream& stream) {
     count = std::min<std::size_t>(count, group.buffer_bytes());
     if (operation.bytes != 0) count = std::min(count, operation.bytes);
   }
-  if (world_.roll(Fault::short_read)) count = 1 + world_.random().below(count);
+  if (world_.roll(Fault::short_read)) count = world_.count("bytes", count);
   const auto bytes = stream.incoming.front(count);
   std::memcpy(into, bytes.data(), count);
   world_.trace().note(TraceKind::bytes_taken, world_.now(), stream.id, count,
@@ -187,7 +187,7 @@ void Kernel::consumed(Stream& stream, std::size_t count) {
   stream.arrived -= count;
   world_.counters().bytes_taken += count;
   if (const auto* peer = find<Stream>(stream.peer)) {
-    if (peer->sending != 0) wake(peer->sending, world_.draw(world_.faults().network_delay));
+    if (peer->sending != 0) wake(peer->sending, world_.draw(&Faults::network_delay));
   }
 }
 

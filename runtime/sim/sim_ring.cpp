@@ -128,9 +128,10 @@ bool Ring::is_simulated() noexcept {
 
 std::size_t Ring::lane_batch(CoreId from, std::size_t most) noexcept {
   Impl& impl = *impl_;
+  impl.world.about(impl.core, "lane");
   if (!impl.world.roll(sim::Fault::lane_reorder)) return most;
   // Small numbers are likelier: lanes seldom hold many messages.
-  const std::size_t few = impl.world.random().below(4);
+  const std::size_t few = impl.world.count("messages", 4) - 1;
   const std::size_t batch = few < most ? few : most;
   impl.lanes_held_back = true;
   impl.world.trace().note(TraceKind::lane_batch, impl.world.now(), impl.core, from, batch);

@@ -4,11 +4,9 @@
 
 #include <fmt/format.h>
 
-#include <cstdlib>
 #include <iterator>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -35,23 +33,13 @@ std::string describe_lanes(LaneMatrix& lanes) {
   return text;
 }
 
-sim::Faults faults_of_environment(std::uint64_t seed) {
-  const char* text = std::getenv("CORELANE_FAULTS");
-  const std::string_view name = text == nullptr ? "none" : text;
-  if (name == "harsh") return sim::Faults::harsh();
-  if (name == "swarm") return sim::Faults::swarm(seed, false);
-  if (name == "none") return sim::Faults::none();
-  fmt::print(stderr, "CORELANE_FAULTS={} is none of: none, harsh, swarm\n", name);
-  std::exit(2);
-}
-
 }  // namespace
 
 Result<int> Runtime::run(std::function<Task<int>()> main) {
   std::optional<sim::World> own;
   if (sim::World::current() == nullptr) {
     const std::uint64_t seed = sim::seeds(1, 1).front();
-    own.emplace(seed, faults_of_environment(seed));
+    own.emplace(seed, sim::Faults::of_environment(seed, sim::Faults::none()));
   }
   sim::World& world = *sim::World::current();
   // Polling waits for other cores to act; here none runs during a core's turn.

@@ -31,7 +31,7 @@ constinit World* current_world = nullptr;
 constexpr std::uint32_t kClockReadsFree = 1000;
 constexpr Nanoseconds kClockReadCost = 1 * kMicrosecond;
 constexpr Nanoseconds kWallStart = 1'767'225'600 * kSecond;  // 2026-01-01 00:00 UTC
-constexpr std::uint64_t kInterleavedMax = 3;                 // turns within a turn
+constexpr std::size_t kInterleavedMax = 3;                   // turns within a turn
 constexpr std::size_t kDescribedMax = 40;                    // lines of a kind in a failure
 
 Nanoseconds real_now() noexcept {
@@ -82,6 +82,7 @@ World::World(std::uint64_t seed, const Faults& faults, const Checks& checks)
     : seed_(seed),
       faults_(faults),
       checks_(checks),
+      schedule_(Schedule::of_environment()),
       random_(seed),
       entropy_(~seed),
       wall_start_(kWallStart - kStart),
@@ -90,6 +91,7 @@ World::World(std::uint64_t seed, const Faults& faults, const Checks& checks)
   RT_ASSERT(current_world == nullptr);
   RT_ASSERT(faults.clock_granularity > 0);
   current_world = this;
+  if (schedule_ != nullptr) decide_sizes();
   install_epitaph(seed);
   if (const char* path = std::getenv("CORELANE_TRACE")) {
     if (!trace_.write_to_file(path)) fail("the file named by CORELANE_TRACE cannot be opened");
@@ -109,17 +111,81 @@ World* World::current() noexcept {
 
 // --- Chance and time
 
+namespace {
+
+const char* name_of(DelayRange Faults::* range) noexcept {
+  if (range == &Faults::step_delay) return "step_delay";
+  if (range == &Faults::network_delay) return "network_delay";
+  if (range == &Faults::turn_cost) return "turn_cost";
+  return "long_delay";
+}
+
+}  // namespace
+
+void World::about(CoreId core, const char* subject, std::uint64_t object) noexcept {
+  if (schedule_ == nullptr) return;
+  std::string text = core == kNoCore ? subject : fmt::format("core {}: {}", core, subject);
+  if (object != 0) text += " on " + kernel_->name_of_object(object);
+  schedule_->about(text, object != 0 ? kernel_->addresses_of(object) : "");
+}
+
+std::int64_t World::decide(const Schedule::Decision& decision) noexcept {
+  return schedule_ == nullptr ? decision.drawn : schedule_->decide(decision, now_ - kStart);
+}
+
+// The sizes are of the whole run: a schedule without them has the usual ones.
+void World::decide_sizes() noexcept {
+  const Faults quiet;
+  about(kNoCore, "world");
+  faults_.socket_buffer_bytes =
+      static_cast<std::uint32_t>(decide({.what = "socket_buffer_bytes",
+                                         .drawn = faults_.socket_buffer_bytes,
+                                         .quiet = quiet.socket_buffer_bytes,
+                                         .low = 1,
+                                         .high = UINT32_MAX}));
+  faults_.clock_granularity = decide({.what = "clock_granularity",
+                                      .drawn = faults_.clock_granularity,
+                                      .quiet = quiet.clock_granularity,
+                                      .low = 1,
+                                      .high = kSecond,
+                                      .unit = " ns"});
+}
+
+bool World::chance(const char* what, std::uint32_t in_1000) noexcept {
+  if (in_1000 == 0) return false;
+  return decide({.what = what, .drawn = draws() && random_.chance(in_1000, 1000)}) != 0;
+}
+
+bool World::coin(const char* what) noexcept {
+  return decide({.what = what, .drawn = draws() && random_.chance(1, 2)}) != 0;
+}
+
+std::size_t World::count(const char* what, std::size_t most) noexcept {
+  const std::uint64_t drawn = draws() ? 1 + random_.below(most) : 1;
+  return static_cast<std::size_t>(decide({.what = what,
+                                          .drawn = static_cast<std::int64_t>(drawn),
+                                          .quiet = 1,
+                                          .low = 1,
+                                          .high = static_cast<std::int64_t>(most)}));
+}
+
 bool World::roll(Fault kind) noexcept {
-  const std::uint32_t chance = faults_.chance_of(kind);
-  if (chance == 0 || !random_.chance(chance, 1000)) return false;
+  if (!chance(Faults::name_of(kind), faults_.chance_of(kind))) return false;
   const auto index = static_cast<std::size_t>(kind);
   ++report_.faults[index];
   trace_.note(TraceKind::fault, now_, index, 0, 0);
   return true;
 }
 
-Nanoseconds World::draw(const DelayRange& range) noexcept {
-  return range.low == range.high ? range.low : random_.between(range.low, range.high);
+Nanoseconds World::draw(DelayRange Faults::* range) noexcept {
+  const auto [low, high] = faults_.*range;
+  if (low == high) return low;
+  return decide({.what = name_of(range),
+                 .drawn = draws() ? random_.between(low, high) : low,
+                 .quiet = low,
+                 .low = low,
+                 .high = high,
+                 .unit = " ns"});
 }
 
 Nanoseconds World::read_clock() noexcept {
@@ -194,16 +260,32 @@ bool World::turn_one(const RingState* but) {
     if (driven_[i] != but && !actors_[i].finished() && runnable(i)) ready_.push_back(i);
   }
   if (ready_.empty()) return false;
-  const std::size_t chosen = ready_[ready_.size() == 1 ? 0 : random_.below(ready_.size())];
+  const std::size_t chosen = ready_.size() == 1 ? ready_.front() : choose_ready();
+  last_turned_ = chosen;
   turn(actors_[chosen], chosen);
   return true;
 }
 
+// Quiet is one after the other, so that a core that always has work does not starve the others.
+std::size_t World::choose_ready() {
+  const auto next = std::ranges::upper_bound(ready_, last_turned_);
+  const std::size_t quiet = next != ready_.end() ? *next : ready_.front();
+  const std::size_t drawn = draws() ? ready_[random_.below(ready_.size())] : quiet;
+  about(kNoCore, "next turn");
+  const auto chosen =
+      static_cast<std::size_t>(decide({.what = "core",
+                                       .drawn = static_cast<std::int64_t>(drawn),
+                                       .quiet = static_cast<std::int64_t>(quiet),
+                                       .high = static_cast<std::int64_t>(actors_.size()) - 1}));
+  return std::ranges::binary_search(ready_, chosen) ? chosen : quiet;
+}
+
 void World::interleave(const RingState& within) {
+  about(within.core, "going to sleep");
   if (is_interleaved_ || !roll(Fault::interleave)) return;
   is_interleaved_ = true;
   const std::uint32_t clock_reads = clock_reads_;
-  for (std::uint64_t left = 1 + random_.below(kInterleavedMax); left > 0; --left) {
+  for (std::size_t left = count("turns of others", kInterleavedMax); left > 0; --left) {
     if (!turn_one(&within)) break;
   }
   clock_reads_ = clock_reads;
@@ -212,8 +294,9 @@ void World::interleave(const RingState& within) {
 
 void World::turn(Actor& actor, std::size_t index) {
   RingState& ring = *driven_[index];
+  about(ring.core, "turn");
   if (roll(Fault::slow_core)) {
-    ring.held_until = now_ + draw(faults_.long_delay);
+    ring.held_until = now_ + draw(&Faults::long_delay);
     return;
   }
   if (++report_.turns > checks_.turns_max) fail("the run takes more turns than allowed");
@@ -223,7 +306,8 @@ void World::turn(Actor& actor, std::size_t index) {
   clock_reads_ = 0;
   trace_.note(TraceKind::turn, now_, actor.core, ring.completions.size(), 0);
   actor.turn();
-  now_ += draw(faults_.turn_cost);
+  about(ring.core, "turn");
+  now_ += draw(&Faults::turn_cost);
 }
 
 // --- Ends

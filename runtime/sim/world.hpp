@@ -12,7 +12,9 @@
 // its ring has a completion, its deadline has passed or a lane was held back from it: a lost
 // wake-up is found as a deadlock. What the program does wrong with the ring (see Checks) ends the
 // process with the reason, the seed, and what everybody waits for. The environment variable
-// CORELANE_SEED repeats one seed (seeds()), CORELANE_TRACE names a file for the trace as text.
+// CORELANE_SEED repeats one seed (seeds()), CORELANE_TRACE names a file for the trace as text,
+// CORELANE_RECORD one for the random decisions, and CORELANE_SCHEDULE one with those that count
+// (schedule.hpp; corelane-sim-run makes it).
 
 #include <array>
 #include <cstdint>
@@ -26,6 +28,7 @@
 #include "runtime/random.hpp"
 #include "runtime/sim/faults.hpp"
 #include "runtime/sim/file_system.hpp"
+#include "runtime/sim/schedule.hpp"
 #include "runtime/sim/trace.hpp"
 #include "runtime/types.hpp"
 
@@ -113,12 +116,17 @@ class World {
   // --- For the kernel and the rings
 
   Kernel& kernel() noexcept { return *kernel_; }
-  Random& random() noexcept { return random_; }
   std::uint64_t entropy() noexcept { return entropy_.next(); }
+  // All chance of the simulation, as decisions of the schedule: what they are about, and the kinds.
+  void about(CoreId core, const char* subject, std::uint64_t object = 0) noexcept;
   bool roll(Fault kind) noexcept;
+  bool chance(const char* what, std::uint32_t in_1000) noexcept;
+  bool coin(const char* what) noexcept;
+  // In [1, most]; 1 is quiet.
+  std::size_t count(const char* what, std::size_t most) noexcept;
+  Nanoseconds draw(DelayRange Faults::* range) noexcept;
   // Within the turn of the core of this ring: others may have turns. Not within those again.
   void interleave(const RingState& within);
-  Nanoseconds draw(const DelayRange& range) noexcept;
   Nanoseconds coarse_now() const noexcept { return now_ - now_ % faults_.clock_granularity; }
   Nanoseconds read_clock() noexcept;
   Report& counters() noexcept { return report_; }
@@ -127,12 +135,18 @@ class World {
   bool runnable(std::size_t actor) const;
   Nanoseconds next_time(std::span<Actor> actors) const;
   bool turn_one(const RingState* but);
+  std::size_t choose_ready();
+  // Whether the seed decides: no schedule is replayed.
+  bool draws() const noexcept { return schedule_ == nullptr || !schedule_->replays(); }
+  std::int64_t decide(const Schedule::Decision& decision) noexcept;
+  void decide_sizes() noexcept;
   void turn(Actor& actor, std::size_t index);
   std::string describe_waiters() const;
 
   const std::uint64_t seed_;
   Faults faults_;
   Checks checks_;
+  std::unique_ptr<Schedule> schedule_;  // null: the seed decides, and nobody wants to know
   Random random_;
   Random entropy_;
   Trace trace_;
@@ -147,6 +161,7 @@ class World {
   std::span<Actor> actors_;         // while drive() runs
   std::vector<RingState*> driven_;  // their rings
   std::vector<std::size_t> ready_;  // of them, those that may be turned
+  std::size_t last_turned_ = 0;     // of actors_
   bool is_interleaved_ = false;     // a turn within a turn
 };
 
