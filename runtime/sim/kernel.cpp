@@ -127,8 +127,8 @@ void Kernel::deliver_wake(std::uint64_t ring_index, std::uint32_t slot) {
 }
 
 Nanoseconds Kernel::step_delay() {
-  const bool late = world_.roll(Fault::delayed_completion);
-  return world_.draw(late ? &Faults::long_delay : &Faults::step_delay);
+  const Nanoseconds late = world_.late(Fault::delayed_completion);
+  return late != 0 ? late : world_.draw(&Faults::step_delay);
 }
 
 // --- Objects

@@ -140,7 +140,7 @@ class Kernel {
   void connect_arrives(Operation& operation, Stream& client);
   void step_accept(Operation& operation);
   void wake_one_accept(const Listener& listener);
-  void fail_accept(Operation& operation, Listener& listener, bool direct);
+  void fail_accept(Operation& operation, Listener& listener, int error);
   void close_stream(Stream& stream);
   void close_listener(Listener& listener);
   void send_reset(ObjectId stream);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <span>
 #include <string>
 
 #include "runtime/sim/kernel.hpp"
@@ -164,10 +165,9 @@ void Kernel::step_connect(Operation& operation) {
   auto& client = object_of<Stream>(operation);
   if (operation.stage == kToBeSent) {
     if (client.state != Stream::State::fresh) return complete(operation, -EISCONN, false);
-    if (world_.roll(Fault::connect_failure)) {
-      const int error = world_.coin("is refused") ? ECONNREFUSED : ETIMEDOUT;
-      return complete(operation, -error, false);
-    }
+    constexpr int kErrors[] = {ECONNREFUSED, ETIMEDOUT};
+    const int error = world_.error(Fault::connect_failure, kErrors);
+    if (error != 0) return complete(operation, -error, false);
     operation.stage = kUnderWay;
     return schedule(operation, world_.draw(&Faults::network_delay));
   }
@@ -214,7 +214,9 @@ void Kernel::step_accept(Operation& operation) {
   auto& listener = object_of<Listener>(operation);
   if (listener.queue.empty()) return;
   const bool direct = operation.flags != 0;
-  if (world_.roll(Fault::accept_failure)) return fail_accept(operation, listener, direct);
+  constexpr int kErrors[] = {ECONNABORTED, ENFILE, EMFILE};
+  const int error = world_.error(Fault::accept_failure, std::span{kErrors}.first(direct ? 2 : 3));
+  if (error != 0) return fail_accept(operation, listener, error);
   const ObjectId accepted = listener.queue.front();
   DescriptorTable& descriptors = direct ? ring_of(operation).direct : plain_;
   const std::int32_t number = descriptors.add(accepted);
@@ -230,9 +232,7 @@ void Kernel::step_accept(Operation& operation) {
   complete(operation, number, false);
 }
 
-void Kernel::fail_accept(Operation& operation, Listener& listener, bool direct) {
-  constexpr int kErrors[] = {ECONNABORTED, ENFILE, EMFILE};
-  const int error = kErrors[world_.count("error", direct ? 2 : 3) - 1];
+void Kernel::fail_accept(Operation& operation, Listener& listener, int error) {
   if (error == ECONNABORTED) {
     const ObjectId aborted = listener.queue.front();
     listener.queue.pop_front();

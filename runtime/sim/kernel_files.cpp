@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstring>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "runtime/sim/kernel.hpp"
@@ -29,9 +30,10 @@ std::int32_t real_result(ssize_t result) noexcept {
 }  // namespace
 
 bool Kernel::file_fails(Operation& operation, bool writing) {
-  if (!world_.roll(Fault::file_error)) return false;
   constexpr int kErrors[] = {EIO, EINTR, ENOSPC};
-  complete(operation, -kErrors[world_.count("error", writing ? 3 : 2) - 1], false);
+  const int error = world_.error(Fault::file_error, std::span{kErrors}.first(writing ? 3 : 2));
+  if (error == 0) return false;
+  complete(operation, -error, false);
   return true;
 }
 
@@ -69,7 +71,8 @@ void Kernel::step_read(Operation& operation) {
   if (S_ISDIR(file.node->mode)) return complete(operation, -EISDIR, false);
   if (file_fails(operation, false)) return;
   std::size_t want = operation.bytes;
-  if (want != 0 && world_.roll(Fault::short_read)) want = world_.count("bytes", want);
+  const std::size_t cut = want != 0 ? world_.cut(Fault::short_read, want) : 0;
+  if (cut != 0) want = cut;
   const bool at_position = operation.offset == kAtPosition;
   const std::uint64_t offset = at_position ? file.position : operation.offset;
   const std::size_t count = FileSystem::read(*file.node, offset, {operation.into, want});
@@ -82,7 +85,8 @@ void Kernel::step_write(Operation& operation) {
   if ((file.flags & O_ACCMODE) == O_RDONLY) return complete(operation, -EBADF, false);
   if (file_fails(operation, true)) return;
   std::size_t want = operation.bytes;
-  if (want != 0 && world_.roll(Fault::short_write)) want = world_.count("bytes", want);
+  const std::size_t cut = want != 0 ? world_.cut(Fault::short_write, want) : 0;
+  if (cut != 0) want = cut;
   const bool at_position = operation.offset == kAtPosition;
   std::uint64_t offset = at_position ? file.position : operation.offset;
   if ((file.flags & O_APPEND) != 0) offset = file.node->bytes.size();

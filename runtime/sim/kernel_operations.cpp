@@ -324,9 +324,8 @@ bool Kernel::cancel_later(Operation& operation) {
   }
   if (operation.cancel_pending) return true;
   world_.about(ring_of(operation).core, "cancel", operation.object);
-  if (world_.roll(Fault::late_cancel)) {
+  if (const Nanoseconds delay = world_.late(Fault::late_cancel); delay != 0) {
     operation.cancel_pending = true;
-    const Nanoseconds delay = world_.draw(&Faults::long_delay);
     add_event(world_.now() + delay, EventKind::cancel, operation.id);
   } else if (world_.coin("takes a step")) {
     operation.cancel_pending = true;

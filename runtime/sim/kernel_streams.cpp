@@ -59,10 +59,10 @@ void Kernel::step_send(Operation& operation) {
   if (used >= capacity) return;  // until the other end has received some: consumed()
   const std::size_t left = operation.bytes - operation.done;
   std::size_t count = std::min(left, capacity - used);
-  const bool cut = world_.roll(Fault::short_write);
-  if (cut) count = world_.count("bytes", count);
+  const std::size_t cut = world_.cut(Fault::short_write, count);
+  if (cut != 0) count = cut;
   take_bytes(operation, stream, *peer, count);
-  if (cut || operation.done == operation.bytes) {
+  if (cut != 0 || operation.done == operation.bytes) {
     complete(operation, static_cast<std::int32_t>(operation.done), false);
   }
 }
@@ -164,7 +164,7 @@ void Kernel::deliver_bytes(Operation& operation, Stream& stream) {
     count = std::min<std::size_t>(count, group.buffer_bytes());
     if (operation.bytes != 0) count = std::min(count, operation.bytes);
   }
-  if (world_.roll(Fault::short_read)) count = world_.count("bytes", count);
+  if (const std::size_t cut = world_.cut(Fault::short_read, count); cut != 0) count = cut;
   const auto bytes = stream.incoming.front(count);
   std::memcpy(into, bytes.data(), count);
   world_.trace().note(TraceKind::bytes_taken, world_.now(), stream.id, count,

@@ -116,8 +116,7 @@ namespace {
 const char* name_of(DelayRange Faults::* range) noexcept {
   if (range == &Faults::step_delay) return "step_delay";
   if (range == &Faults::network_delay) return "network_delay";
-  if (range == &Faults::turn_cost) return "turn_cost";
-  return "long_delay";
+  return "turn_cost";
 }
 
 }  // namespace
@@ -169,12 +168,44 @@ std::size_t World::count(const char* what, std::size_t most) noexcept {
                                           .high = static_cast<std::int64_t>(most)}));
 }
 
-bool World::roll(Fault kind) noexcept {
-  if (!chance(Faults::name_of(kind), faults_.chance_of(kind))) return false;
+bool World::hits(Fault kind) noexcept {
+  const std::uint32_t chance = faults_.chance_of(kind);
+  return chance != 0 && draws() && random_.chance(chance, 1000);
+}
+
+// A fault with its value, 0 if it does not happen.
+std::int64_t World::fault(Fault kind, std::int64_t drawn, std::int64_t low, std::int64_t high,
+                          const char* unit) noexcept {
+  if (faults_.chance_of(kind) == 0) return 0;
+  const std::int64_t value = decide(
+      {.what = Faults::name_of(kind), .drawn = drawn, .low = low, .high = high, .unit = unit});
+  if (value == 0) return 0;
   const auto index = static_cast<std::size_t>(kind);
   ++report_.faults[index];
   trace_.note(TraceKind::fault, now_, index, 0, 0);
-  return true;
+  return value;
+}
+
+bool World::roll(Fault kind) noexcept {
+  return fault(kind, hits(kind), 1, 1, "") != 0;
+}
+
+Nanoseconds World::late(Fault kind) noexcept {
+  const auto [low, high] = faults_.long_delay;
+  const Nanoseconds drawn = !hits(kind) ? 0 : low == high ? low : random_.between(low, high);
+  return fault(kind, drawn, low, high, " ns");
+}
+
+std::size_t World::cut(Fault kind, std::size_t most) noexcept {
+  const std::uint64_t drawn = hits(kind) ? 1 + random_.below(most) : 0;
+  return static_cast<std::size_t>(
+      fault(kind, static_cast<std::int64_t>(drawn), 1, static_cast<std::int64_t>(most), ""));
+}
+
+int World::error(Fault kind, std::span<const int> possible) noexcept {
+  const int drawn = hits(kind) ? possible[random_.below(possible.size())] : 0;
+  const auto errors = std::ranges::minmax(possible);
+  return static_cast<int>(fault(kind, drawn, errors.min, errors.max, " (errno)"));
 }
 
 Nanoseconds World::draw(DelayRange Faults::* range) noexcept {
@@ -282,10 +313,12 @@ std::size_t World::choose_ready() {
 
 void World::interleave(const RingState& within) {
   about(within.core, "going to sleep");
-  if (is_interleaved_ || !roll(Fault::interleave)) return;
+  if (is_interleaved_) return;
+  const std::size_t turns = cut(Fault::interleave, kInterleavedMax);
+  if (turns == 0) return;
   is_interleaved_ = true;
   const std::uint32_t clock_reads = clock_reads_;
-  for (std::size_t left = count("turns of others", kInterleavedMax); left > 0; --left) {
+  for (std::size_t left = turns; left > 0; --left) {
     if (!turn_one(&within)) break;
   }
   clock_reads_ = clock_reads;
@@ -295,8 +328,8 @@ void World::interleave(const RingState& within) {
 void World::turn(Actor& actor, std::size_t index) {
   RingState& ring = *driven_[index];
   about(ring.core, "turn");
-  if (roll(Fault::slow_core)) {
-    ring.held_until = now_ + draw(&Faults::long_delay);
+  if (const Nanoseconds delay = late(Fault::slow_core); delay != 0) {
+    ring.held_until = now_ + delay;
     return;
   }
   if (++report_.turns > checks_.turns_max) fail("the run takes more turns than allowed");

@@ -120,6 +120,9 @@ class World {
   // All chance of the simulation, as decisions of the schedule: what they are about, and the kinds.
   void about(CoreId core, const char* subject, std::uint64_t object = 0) noexcept;
   bool roll(Fault kind) noexcept;
+  Nanoseconds late(Fault kind) noexcept;                          // by so much; 0: it is not
+  std::size_t cut(Fault kind, std::size_t most) noexcept;         // to so much; 0: it is not
+  int error(Fault kind, std::span<const int> possible) noexcept;  // errno; 0: none
   bool chance(const char* what, std::uint32_t in_1000) noexcept;
   bool coin(const char* what) noexcept;
   // In [1, most]; 1 is quiet.
@@ -139,6 +142,9 @@ class World {
   // Whether the seed decides: no schedule is replayed.
   bool draws() const noexcept { return schedule_ == nullptr || !schedule_->replays(); }
   std::int64_t decide(const Schedule::Decision& decision) noexcept;
+  bool hits(Fault kind) noexcept;
+  std::int64_t fault(Fault kind, std::int64_t drawn, std::int64_t low, std::int64_t high,
+                     const char* unit) noexcept;
   void decide_sizes() noexcept;
   void turn(Actor& actor, std::size_t index);
   std::string describe_waiters() const;

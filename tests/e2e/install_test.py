@@ -38,7 +38,7 @@ PROGRAMS = {   # name: source, packages
     'runtime_cores': (EXAMPLES / 'runtime_cores.cpp', ['corelane-runtime']),
     'net_echo': (EXAMPLES / 'net_echo.cpp', ['corelane-net']),
     'echo_server': (EXAMPLES / 'echo_server.cpp', ['corelane']),
-    'simulated': (OWN / 'simulated.cpp', ['corelane-sim', 'corelane-net']),
+    'echo_server_test': (EXAMPLES / 'simulation/echo_server_test.cpp', ['corelane-sim', 'corelane-net']),
 }
 # Headers of ours are not found under these names, and a user's are.
 COLLIDING = ('runtime/task.hpp', 'runtime/types.hpp', 'net/stream.hpp', 'net/network.hpp', 'services/framework.hpp')
@@ -132,8 +132,8 @@ def run_cores(case, path):
     case.assertEqual(sorted(lines), [f'core 0: {size} bytes', f'core 1: {size} bytes', 'done'])
 
 
-def run_simulated(case, path):
-    case.assertEqual(output_of(path), 'simulated 60 minutes, core 1\n')
+def run_in_the_simulation(case, path):
+    case.assertEqual(output_of(path), '50 seeds passed\n')
 
 
 def run_net_echo(case, path):
@@ -156,7 +156,7 @@ def run_echo_server(case, path):
 
 
 RUNS = {'runtime_cores': run_cores, 'net_echo': run_net_echo, 'echo_server': run_echo_server,
-        'simulated': run_simulated}
+        'echo_server_test': run_in_the_simulation}
 
 
 class Install(unittest.TestCase):
@@ -216,16 +216,40 @@ class Install(unittest.TestCase):
         for programs in built.values():
             runs(self, programs)
 
+    def test_the_commands_of_the_page_on_the_simulation_do_what_it_says(self):
+        page = (ROOT / 'tools/docs/simulation.md').read_text(encoding='utf-8')
+        folder = user_folder('simulation')
+        shutil.copy(EXAMPLES / 'simulation/echo_server_test.cpp', folder)
+        environment = {**os.environ, 'PATH': f'{prefix() / "bin"}:{os.environ["PATH"]}'}
+        seed, ran = None, 0
+        for line in re.findall(r'^[^#\n].*', '\n'.join(re.findall(r'```sh\n(.*?)```', page, re.DOTALL)), re.MULTILINE):
+            command = line.partition('  #')[0]
+            # Which seed is the first to fail changes with the version; the page shows one.
+            if seed is not None:
+                command = re.sub(r'(CORELANE_SEED=|seed-)\d+', rf'\g<1>{seed}', command)
+            run = subprocess.run(['sh', '-c', command], cwd=folder, env=environment, text=True, check=False,
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
+            if found := re.search(r'random decisions make seed (\d+) fail', run.stdout):
+                seed = found[1]
+            self.assertEqual(run.returncode, 1 if 'careless' in command else 0, f'{command}\n{run.stdout}')
+            if 'CORELANE_' in command and 'careless' in command:
+                self.assertIn('answered lines are in no journal', run.stdout, command)
+            ran += 1
+        self.assertGreater(ran, 7)
+        schedule, = folder.glob('*.schedule')
+        decisions = [line for line in schedule.read_text(encoding='utf-8').splitlines() if not line.startswith('#')]
+        self.assertIn(len(decisions), range(1, 10))
+
     @unittest.skipUnless(shutil.which('cmake'), 'no cmake (Debian: cmake)')
     def test_programs_by_cmake(self):
         folder = user_folder('cmake')
         shutil.copy(EXAMPLES / 'echo_server.cpp', folder / 'main.cpp')
-        shutil.copy(OWN / 'simulated.cpp', folder)
+        shutil.copy(EXAMPLES / 'simulation/echo_server_test.cpp', folder)
         (folder / 'CMakeLists.txt').write_text(of_guide('cmake') + '''
 target_include_directories(my_server PRIVATE .)
 find_package(corelane-sim REQUIRED)
-add_executable(simulated simulated.cpp)
-target_link_libraries(simulated PRIVATE corelane::net corelane::sim)
+add_executable(echo_server_test echo_server_test.cpp)
+target_link_libraries(echo_server_test PRIVATE corelane::net corelane::sim)
 find_package(corelane-net 99 QUIET)
 if(corelane-net_FOUND)
   message(FATAL_ERROR "a version that is not there was found")
@@ -235,7 +259,7 @@ endif()
               '-DCMAKE_CXX_COMPILER=g++', *[f'-DCMAKE_CXX_COMPILER_LAUNCHER={launcher}' for launcher in CCACHE]],
              cwd=folder)
         call(['ninja', '-C', 'build'], cwd=folder)
-        runs(self, {'echo_server': folder / 'build/my_server', 'simulated': folder / 'build/simulated'})
+        runs(self, {'echo_server': folder / 'build/my_server', 'echo_server_test': folder / 'build/echo_server_test'})
 
     def test_programs_as_a_meson_subproject_need_liburing_and_fmt_alone(self):
         folder = user_folder('subproject')
