@@ -29,7 +29,8 @@ PRINTED_DECISIONS_MAX = 40
 LINE_LETTERS_MAX = 300
 OURS = ('CORELANE_SEED', 'CORELANE_SEEDS', 'CORELANE_FAULTS', 'CORELANE_RECORD', 'CORELANE_SCHEDULE', 'CORELANE_TRACE')
 SANITIZER = re.compile(r'==\d+==\s*(?:ERROR|WARNING): \w+Sanitizer|WARNING: ThreadSanitizer|:\d+:\d+: runtime error: ')
-SURE = re.compile(SANITIZER.pattern + r'|simulation failed|assertion failed|Assertion .* failed|: Failure$|terminate called')
+SURE = re.compile(
+    SANITIZER.pattern + r'|simulation failed|assertion failed|Assertion .* failed|: Failure$|terminate called')
 LIKELY = re.compile(r'\b(?:fail|failed|failure|error|wrong|lost|violated)\b', re.IGNORECASE)
 NUMBERS = re.compile(r'0x[0-9a-fA-F]+|(?<![\w:.])\d+(?:\.\d+)?')   # but no line numbers
 

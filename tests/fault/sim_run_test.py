@@ -98,7 +98,8 @@ class SimRun(unittest.TestCase):
     def test_the_first_failing_seed_ends_the_run_whatever_the_number_of_jobs(self):
         outputs = set()
         for jobs in ('1', '3', '8'):
-            code, output = self.run_tool('--jobs', jobs, '--first', '5', '--shrink-seconds', '0', PROGRAM, 'two_slow_writes')
+            code, output = self.run_tool('--jobs', jobs, '--first', '5', '--shrink-seconds', '0', PROGRAM,
+                                         'two_slow_writes')
             self.assertEqual(code, 1)
             outputs.add(re.sub(r' \([\d.]+ s\)', '', output))
         self.assertEqual(len(outputs), 1, outputs)
@@ -134,9 +135,10 @@ class SimRun(unittest.TestCase):
         self.assertIn('seed 1 does not fail alike twice', output)
 
     def test_the_first_line_that_says_why_is_shown(self):
-        for printed, shown in {'starting\\nerror: no luck\\ndone': 'error: no luck',
-                               'x_test.cpp:7: Failure\\nExpected: 1\\nactual: 2': 'x_test.cpp:7: Failure Expected: 1 actual: 2',
-                               'one\\nlast': 'last', '': 'nothing was printed'}.items():
+        for printed, shown in {
+                'starting\\nerror: no luck\\ndone': 'error: no luck',
+                'x_test.cpp:7: Failure\\nExpected: 1\\nactual: 2': 'x_test.cpp:7: Failure Expected: 1 actual: 2',
+                'one\\nlast': 'last', '': 'nothing was printed'}.items():
             program = self.script(f'printf "{printed}"; exit 1\n')
             _, output = self.run_tool('--seeds', '1', '--shrink-seconds', '0', program)
             self.assertIn(f'seed 1: exit code 1: {shown}\n', output)
