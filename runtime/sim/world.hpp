@@ -120,8 +120,8 @@ class World {
   // All chance of the simulation, as decisions of the schedule: what they are about, and the kinds.
   void about(CoreId core, const char* subject, std::uint64_t object = 0) noexcept;
   bool roll(Fault kind) noexcept;
-  Nanoseconds late(Fault kind) noexcept;                          // by so much; 0: it is not
-  std::size_t cut(Fault kind, std::size_t most) noexcept;         // to so much; 0: it is not
+  Nanoseconds late(Fault kind) noexcept;                          // the delay; 0: not late
+  std::size_t cut(Fault kind, std::size_t most) noexcept;         // what is left; 0: not cut
   int error(Fault kind, std::span<const int> possible) noexcept;  // errno; 0: none
   bool chance(const char* what, std::uint32_t in_1000) noexcept;
   bool coin(const char* what) noexcept;

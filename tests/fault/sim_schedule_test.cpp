@@ -80,6 +80,7 @@ Task<void> write_on(CoreId core) {
 struct Ended {
   std::uint64_t hash = 0;
   sim::Report report;
+  sim::Faults faults;
 };
 
 Ended run(std::uint64_t seed) {
@@ -95,7 +96,7 @@ Ended run(std::uint64_t seed) {
     co_return 0;
   });
   EXPECT_TRUE(code);
-  return {.hash = world.trace_hash(), .report = world.report()};
+  return {.hash = world.trace_hash(), .report = world.report(), .faults = world.faults()};
 }
 
 bool holds(const std::string& line, const std::string& text) {
@@ -125,6 +126,8 @@ TEST(SimulatedSchedule, WithoutDecisionsNoFaultHappensAndAllSeedsDoTheSame) {
   const Ended second = run(2);
   EXPECT_EQ(first.hash, second.hash);
   EXPECT_EQ(std::ranges::count(first.report.faults, 0u), std::ptrdiff_t{sim::kFaultKinds});
+  EXPECT_EQ(first.faults.socket_buffer_bytes, sim::Faults{}.socket_buffer_bytes);
+  EXPECT_EQ(first.faults.clock_granularity, sim::Faults{}.clock_granularity);
   EXPECT_TRUE(files.lines("rest").empty());
 }
 

@@ -2,7 +2,7 @@
 // of this one. The server runs on three cores and sends back each line once it is in the journal of
 // its core. tools/docs/simulation.md goes through it step by step.
 //
-//   clang++-19 -std=c++20 echo_server_test.cpp -o echo_server_test \
+//   clang++-19 -std=c++20 echo_server_test.cpp -o echo_server_test
 //     $(pkg-config --cflags --libs corelane-sim corelane-net)
 //   ./echo_server_test                                        # 50 seeds in this process
 //   corelane-sim-run --seeds 300 ./echo_server_test           # a process a seed
