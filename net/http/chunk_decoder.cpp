@@ -148,10 +148,26 @@ bool ChunkDecoder::on_trailer_line(std::string_view line) noexcept {
 }
 
 ChunkDecoder::Progress ChunkDecoder::feed(std::string_view input, std::vector<std::byte>& body) {
+  std::size_t at = 0;
+  for (;;) {
+    std::string_view piece;
+    const Progress progress = feed_piece(input.substr(at), piece);
+    const auto bytes = std::as_bytes(std::span{piece});
+    body.insert(body.end(), bytes.begin(), bytes.end());
+    at += progress.consumed;
+    if (progress.verdict != Verdict::need_more || at == input.size()) {
+      return {progress.verdict, at};
+    }
+  }
+}
+
+ChunkDecoder::Progress ChunkDecoder::feed_piece(std::string_view input, std::string_view& piece) {
   RT_ASSERT(stage_ != Stage::complete);
   RT_ASSERT(stage_ != Stage::failed);
+  piece = {};
   std::size_t at = 0;
-  while (at < input.size() && stage_ != Stage::complete && stage_ != Stage::failed) {
+  while (at < input.size() && piece.empty() && stage_ != Stage::complete &&
+         stage_ != Stage::failed) {
     switch (stage_) {
       case Stage::size_line:
         if (const auto line = take_line(input, at, limits_.chunk_line_bytes_max,
@@ -161,13 +177,10 @@ ChunkDecoder::Progress ChunkDecoder::feed(std::string_view input, std::vector<st
         }
         break;
       case Stage::data: {
-        const auto bytes = std::as_bytes(std::span{input.substr(at)});
-        const std::size_t take = std::min<std::uint64_t>(chunk_remaining_, bytes.size());
-        if (!is_too_large()) {
-          body.insert(body.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(take));
-        }
-        at += take;
-        chunk_remaining_ -= take;
+        const std::string_view data = input.substr(at, chunk_remaining_);
+        if (!is_too_large()) piece = data;
+        at += data.size();
+        chunk_remaining_ -= data.size();
         if (chunk_remaining_ == 0) stage_ = Stage::data_cr;
         break;
       }

@@ -34,6 +34,9 @@ class ChunkDecoder {
 
   // Appends the data of the chunks in `input` to `body`. After complete or failed, reset() first.
   Progress feed(std::string_view input, std::vector<std::byte>& body);
+  // The same without a copy: ends behind the next data of a chunk, which `piece` then shows where
+  // it lies in `input`; empty if there is none. Until need_more or more: once more with the rest.
+  Progress feed_piece(std::string_view input, std::string_view& piece);
   void reset() noexcept;
   // For the next body, before its first byte: other limits than those of the construction.
   void limit_body(std::uint64_t bytes_max, std::uint64_t discarded_bytes_max) noexcept {

@@ -297,8 +297,8 @@ DateText format_date(std::int64_t unix_s) noexcept {
   return text;
 }
 
-runtime::Result<void> write_request(Bytes& out, const RequestOptions& options,
-                                    std::span<const std::byte> body) {
+runtime::Result<void> write_request_head(Bytes& out, const RequestOptions& options,
+                                         std::uint64_t body_bytes) {
   const bool has_reserved =
       std::any_of(options.fields.begin(), options.fields.end(), [](const Field& field) {
         return field_name_equal(field.name, "content-length") ||
@@ -321,24 +321,32 @@ runtime::Result<void> write_request(Bytes& out, const RequestOptions& options,
   append(out, " HTTP/1.1\r\n");
   append_field(out, "Host", options.host);
   for (const Field& field : options.fields) append_field(out, field.name, field.value);
+  if (options.expect_continue) append_field(out, "Expect", "100-continue");
   if (options.chunked) {
-    append(out, "Transfer-Encoding: chunked\r\n\r\n");
-    if (!body.empty()) {
-      append_number(out, body.size(), 16);
-      append(out, "\r\n");
-      out.insert(out.end(), body.begin(), body.end());
-      append(out, "\r\n");
-    }
-    append(out, "0\r\n\r\n");
-    return {};
-  }
-  if (!body.empty() || options.method == "POST" || options.method == "PUT") {
+    append(out, "Transfer-Encoding: chunked\r\n");
+  } else if (body_bytes > 0 || options.method == "POST" || options.method == "PUT") {
     append(out, "Content-Length: ");
-    append_number(out, body.size());
+    append_number(out, body_bytes);
     append(out, "\r\n");
   }
   append(out, "\r\n");
+  return {};
+}
+
+void append_chunk_line(Bytes& out, std::uint64_t bytes) {
+  append_number(out, bytes, 16);
+  append(out, "\r\n");
+}
+
+runtime::Result<void> write_request(Bytes& out, const RequestOptions& options,
+                                    std::span<const std::byte> body) {
+  const auto head = write_request_head(out, options, body.size());
+  if (!head) return head;
+  const bool in_chunk = options.chunked && !body.empty();
+  if (in_chunk) append_chunk_line(out, body.size());
   out.insert(out.end(), body.begin(), body.end());
+  if (in_chunk) append(out, "\r\n");
+  if (options.chunked) append(out, kLastChunk);
   return {};
 }
 

@@ -112,9 +112,17 @@ struct RequestOptions {
   std::string_view target = "/";
   std::string_view host = {};          // required, for the Host field
   std::span<const Field> fields = {};  // more fields; Content-Length is written by us
-  bool chunked = false;                // body as one chunk instead of with a Content-Length
+  bool chunked = false;                // the body in chunks instead of with a Content-Length
+  bool expect_continue = false;
 };
 
+// Appends a request's head, for a body that follows: RequestOptions::chunked, or exactly
+// `body_bytes`. invalid_argument as with write_response().
+runtime::Result<void> write_request_head(std::vector<std::byte>& out, const RequestOptions& options,
+                                         std::uint64_t body_bytes);
+// Appends the line in front of a chunk, which CRLF ends; and the end of a chunked body.
+void append_chunk_line(std::vector<std::byte>& out, std::uint64_t bytes);
+inline constexpr std::string_view kLastChunk = "0\r\n\r\n";
 // Appends a whole request. invalid_argument as with write_response().
 runtime::Result<void> write_request(std::vector<std::byte>& out, const RequestOptions& options,
                                     std::span<const std::byte> body = {});

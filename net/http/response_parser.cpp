@@ -23,17 +23,19 @@ Limits without_discarding(Limits limits) noexcept {
 
 }  // namespace
 
-ResponseParser::ResponseParser(const Limits& limits)
+ResponseParser::ResponseParser(const Limits& limits, Bodies bodies)
     : limits_(limits),
       check_(HeadCheck::Kind::response, limits),
-      chunks_(without_discarding(limits)) {}
+      chunks_(without_discarding(limits)),
+      bodies_(bodies) {}
 
 ResponseParser::Progress ResponseParser::fail(Status status, std::size_t consumed) noexcept {
   const bool malformed =
       status == Status::bad_request || status == Status::http_version_not_supported;
   failure_ = malformed ? Failure::malformed : Failure::limit_exceeded;
   stage_ = Stage::failed;
-  response_ = {};
+  if (bodies_ == Bodies::whole) response_ = {};
+  piece_ = {};
   return {Event::error, consumed};
 }
 
@@ -62,14 +64,17 @@ ResponseParser::Progress ResponseParser::feed_head(std::string_view input) {
   if (next == Stage::length_body && facts.content_length > limits_.body_bytes_max) {
     return fail(Status::content_too_large, consumed);
   }
-  const bool whole = next == Stage::complete ||
-                     (next == Stage::length_body && facts.content_length <= rest.size());
+  const bool in_pieces = bodies_ == Bodies::pieces;
+  const bool whole =
+      !in_pieces && (next == Stage::complete ||
+                     (next == Stage::length_body && facts.content_length <= rest.size()));
   if (!take_head(head_.head(input, facts.end, !whole, fields_))) {
     return fail(Status::bad_request, consumed);
   }
   if (next == Stage::complete) return complete({}, consumed);
   stage_ = next;
-  body_remaining_ = facts.content_length;
+  body_remaining_ = next == Stage::body_to_end ? limits_.body_bytes_max : facts.content_length;
+  if (in_pieces) return {Event::head, consumed};
   const Progress progress = feed_body(rest);
   return {progress.event, consumed + progress.consumed};
 }
@@ -98,6 +103,33 @@ bool ResponseParser::take_head(std::string_view head) noexcept {
 }
 
 ResponseParser::Progress ResponseParser::feed_body(std::string_view input) {
+  return bodies_ == Bodies::pieces ? feed_pieces(input) : feed_collecting(input);
+}
+
+ResponseParser::Progress ResponseParser::feed_pieces(std::string_view input) {
+  if (stage_ == Stage::chunked_body) {
+    std::string_view piece;
+    const ChunkDecoder::Progress progress = chunks_.feed_piece(input, piece);
+    piece_ = to_bytes(piece);
+    if (progress.verdict == ChunkDecoder::Verdict::failed) {
+      return fail(chunks_.status(), progress.consumed);
+    }
+    if (progress.verdict == ChunkDecoder::Verdict::complete) {
+      return complete({}, progress.consumed);
+    }
+    return {piece.empty() ? Event::need_more : Event::body, progress.consumed};
+  }
+  const bool ends_with_stream = stage_ == Stage::body_to_end;
+  if (ends_with_stream && input.size() > body_remaining_) {
+    return fail(Status::content_too_large, input.size());
+  }
+  piece_ = to_bytes(input.substr(0, body_remaining_));
+  body_remaining_ -= piece_.size();
+  if (!ends_with_stream && body_remaining_ == 0) return complete({}, piece_.size());
+  return {piece_.empty() ? Event::need_more : Event::body, piece_.size()};
+}
+
+ResponseParser::Progress ResponseParser::feed_collecting(std::string_view input) {
   if (stage_ == Stage::chunked_body) {
     const ChunkDecoder::Progress progress = chunks_.feed(input, body_);
     if (progress.verdict == ChunkDecoder::Verdict::failed) {
@@ -127,6 +159,7 @@ ResponseParser::Progress ResponseParser::feed_body(std::string_view input) {
 ResponseParser::Event ResponseParser::feed_end() noexcept {
   if (stage_ == Stage::complete) return Event::complete;
   if (stage_ == Stage::failed) return Event::error;
+  piece_ = {};
   if (stage_ == Stage::body_to_end) return complete(body_, 0).event;
   fail(Status::bad_request, 0);
   failure_ = Failure::truncated;
@@ -141,6 +174,7 @@ void ResponseParser::reset(bool answers_head) noexcept {
   fields_.clear();
   head_.reset(limits_.head_bytes_max());
   body_.clear();
+  piece_ = {};
   body_remaining_ = 0;
   stage_ = Stage::head;
   answers_head_ = answers_head;

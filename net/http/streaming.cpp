@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "net/http/response.hpp"
 #include "net/http/server.hpp"
 #include "runtime/assert.hpp"
 
@@ -26,7 +27,6 @@ constexpr std::size_t kHeldBytes = 64 * 1024;
 constexpr runtime::Nanoseconds kSenderBytesPerSecondMin = 16 * 1024;
 // Around a chunk's data: 16 digits and two line ends (RFC 9112 section 7.1).
 constexpr std::size_t kChunkFrameBytes = 16 + 2 + 2;
-constexpr std::string_view kLastChunk = "0\r\n\r\n";
 
 std::byte* put(std::byte* to, std::span<const std::byte> bytes) noexcept {
   return std::ranges::copy(bytes, to).out;

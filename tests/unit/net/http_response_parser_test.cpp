@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
 
 #include "tests/unit/net/http_support.hpp"
@@ -62,6 +63,84 @@ TEST(HttpResponseParser, ReadsEachKindOfBodyInEveryCut) {
       EXPECT_EQ(parser.feed_end(), Event::complete);
     }
   }
+}
+
+// Of a parser of pieces: everything up to the end, each piece appended. An interim answer is
+// dropped.
+struct InPieces {
+  Event event = Event::need_more;
+  std::size_t consumed = 0;
+  std::size_t heads = 0;
+  std::string body;
+};
+
+InPieces feed_in_pieces(ResponseParser& parser, std::string_view text, std::size_t bytes) {
+  InPieces fed;
+  while (fed.event != Event::complete && fed.event != Event::error) {
+    const std::string_view piece = text.substr(fed.consumed, bytes);
+    if (piece.empty()) break;
+    const std::string copy{piece};
+    const auto progress = parser.feed(as_bytes(copy));
+    fed.event = progress.event;
+    fed.consumed += progress.consumed;
+    if (fed.event == Event::head) ++fed.heads;
+    if (fed.event != Event::body && fed.event != Event::complete) continue;
+    EXPECT_TRUE(fed.event == Event::complete || !parser.piece().empty());
+    fed.body += as_text(parser.piece());
+  }
+  return fed;
+}
+
+TEST(HttpResponseParser, GivesEachKindOfBodyInPiecesInEveryCut) {
+  struct Case {
+    std::string text;
+    std::string body;
+    std::size_t behind;
+    std::size_t heads;
+    std::optional<std::uint64_t> announced;
+  };
+  const Case cases[] = {
+      {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP", "hello", 4, 1, 5},
+      {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "", 0, 0, std::nullopt},
+      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nT: "
+       "t\r\n"
+       "\r\nX",
+       "abcde", 1, 1, std::nullopt},
+      {"HTTP/1.1 204 No Content\r\n\r\nX", "", 1, 0, std::nullopt},
+  };
+  for (const Case& c : cases) {
+    for (std::size_t bytes = 1; bytes <= c.text.size(); ++bytes) {
+      ResponseParser parser({}, ResponseParser::Bodies::pieces);
+      const InPieces fed = feed_in_pieces(parser, c.text, bytes);
+      ASSERT_EQ(fed.event, Event::complete) << c.text << bytes;
+      EXPECT_EQ(fed.consumed, c.text.size() - c.behind) << c.text << bytes;
+      EXPECT_EQ(fed.heads, c.heads) << c.text << bytes;
+      EXPECT_EQ(fed.body, c.body) << c.text << bytes;
+      EXPECT_EQ(parser.response().reason, c.text.substr(13, parser.response().reason.size()));
+    }
+    ResponseParser parser({}, ResponseParser::Bodies::pieces);
+    const auto head = parser.feed(as_bytes(c.text));
+    EXPECT_EQ(parser.announced_bytes(), c.announced);
+    EXPECT_EQ(head.event, c.heads == 1 ? Event::head : Event::complete);
+  }
+}
+
+TEST(HttpResponseParser, LimitsABodyInPiecesAsAWholeOne) {
+  net::http::Limits limits;
+  limits.body_bytes_max = 4;
+  for (const char* text :
+       {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "HTTP/1.1 200 OK\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"}) {
+    for (const std::size_t bytes : {std::size_t{1}, std::size_t{1000}}) {
+      ResponseParser parser(limits, ResponseParser::Bodies::pieces);
+      EXPECT_EQ(feed_in_pieces(parser, text, bytes).event, Event::error) << text;
+      EXPECT_EQ(parser.failure(), Failure::limit_exceeded);
+    }
+  }
+  ResponseParser parser(limits, ResponseParser::Bodies::pieces);
+  const InPieces fed = feed_in_pieces(parser, "HTTP/1.1 200 OK\r\n\r\nbody", 3);
+  EXPECT_EQ(fed.body, "body");
+  EXPECT_EQ(parser.feed_end(), Event::complete);
 }
 
 TEST(HttpResponseParser, ReadsABodyThatTheEndOfTheStreamEnds) {
