@@ -194,6 +194,8 @@ class TcpStream {
                                                               std::size_t bytes_max);
   // The same for a line, without its "\n" or "\r\n".
   runtime::Task<runtime::Result<std::string_view>> read_line(std::size_t bytes_max);
+  // The connection is there, and the peer has not half-closed, as far as is known.
+  bool is_live() const noexcept { return state().stream != nullptr && !state().has_ended; }
   // Bytes that have come and are not read.
   std::size_t unread_bytes() const noexcept { return state().input.bytes(); }
 

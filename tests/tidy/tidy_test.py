@@ -49,7 +49,7 @@ class Planted(unittest.TestCase):
             'protocol/a.hpp': ('#include <vector>\n#include "runtime/a.hpp"\n', [2]),
             'services/a.hpp': ('#include "ws/a.hpp"\n#include "tools/a.hpp"\n', [2]),
             'perf/a.cpp': ('#include "services/a.hpp"\n#include "tests/a.hpp"\n', [2]),
-        }, {'net/http/server.hpp': '#include "net/a.hpp"\n',
+        }, {'net/http/server.hpp': '#include "net/a.hpp"\n', 'net/http/client_pool.hpp': '#include "net/a.hpp"\n',
             'tests/a.cpp': '#include "tools/a.hpp"\n#include "runtime/a.hpp"\n',
             'tools/a.hpp': '#include "services/a.hpp"\n'})
 
