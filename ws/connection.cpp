@@ -114,8 +114,10 @@ void Connection::on_closed(net::Stream& stream, runtime::Error) noexcept {
 }
 
 void Connection::on_writable(net::Stream& stream) noexcept {
-  if (!stream.receiving_paused()) return;
   auto& self = *static_cast<Connection*>(stream.owner());
+  const auto tell = self.endpoint_.handler_.on_writable;
+  if (tell != nullptr && self.state_ == State::open) tell(self);
+  if (!stream.receiving_paused()) return;
   stream.resume_receiving();
   // The rest of an unfinished message could not come during the pause: its deadline starts again.
   self.unfinished_since_ = 0;

@@ -58,6 +58,10 @@ struct ConnectionHandler {
   // decision to it. It is cancelled when the client goes away, when its time is over (504), and
   // when the server drains (503). An exception from either is 500. May be null.
   runtime::Task<Admission> (*admit_later)(void* context, const Handshake& handshake) = nullptr;
+
+  // Sending may go on: net::Stream::writable() was false, and less than half of the queue's limit
+  // waits now. May be null.
+  void (*on_writable)(Connection& connection) noexcept = nullptr;
 };
 
 class Connection {

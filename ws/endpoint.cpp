@@ -1,9 +1,11 @@
 #include "ws/endpoint.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "net/http/response_parser.hpp"
+#include "net/http/syntax.hpp"
 #include "runtime/await.hpp"
 #include "runtime/core.hpp"
 #include "runtime/wait_queue.hpp"
@@ -319,16 +321,47 @@ struct Endpoint::Handshaking {
                                                on_closed,   on_timer, nullptr};
 };
 
+namespace {
+
+// Fields that the handshake writes itself.
+bool is_of_handshake(std::string_view name) noexcept {
+  using net::http::field_name_equal;
+  return field_name_equal(name, "host") || field_name_equal(name, "upgrade") ||
+         field_name_equal(name, "connection") || field_name_equal(name, "origin") ||
+         field_name_equal(name, "content-length") || field_name_equal(name, "transfer-encoding") ||
+         field_name_equal(name.substr(0, 14), "sec-websocket-");
+}
+
+bool can_be_asked(const ConnectOptions& asked) noexcept {
+  using namespace net::http;
+  const bool has_fields =
+      std::all_of(asked.fields.begin(), asked.fields.end(), [](const Field& field) {
+        return is_token(field.name) && is_field_value(field.value) && !is_of_handshake(field.name);
+      });
+  return has_fields && is_host(asked.host) && is_field_value(asked.origin) &&
+         split_target("GET", asked.target) &&
+         asked.target.find_first_of(" \t\r\n#") == std::string::npos;
+}
+
+}  // namespace
+
 runtime::Task<Result<ConnectionId>> Endpoint::connect(runtime::Address address, std::string host,
                                                       std::string target, void* context) {
+  ConnectOptions asked{.host = std::move(host), .target = std::move(target)};
+  co_return co_await connect(address, std::move(asked), context);
+}
+
+runtime::Task<Result<ConnectionId>> Endpoint::connect(runtime::Address address,
+                                                      ConnectOptions asked, void* context) {
+  if (!can_be_asked(asked)) co_return runtime::fail(ErrorCode::invalid_argument);
   std::vector<std::string_view> subprotocols(options_.handshake.subprotocols.begin(),
                                              options_.handshake.subprotocols.end());
   Handshaking state{.endpoint = *this,
-                    .handshake = {.host = host,
-                                  .target = target,
-                                  .origin = {},
+                    .handshake = {.host = asked.host,
+                                  .target = asked.target,
+                                  .origin = asked.origin,
                                   .subprotocols = subprotocols,
-                                  .extra_fields = {},
+                                  .extra_fields = asked.fields,
                                   .deflate = options_.handshake.deflate,
                                   .nonce = {}},
                     .context = context};
@@ -348,6 +381,18 @@ runtime::Task<Result<ConnectionId>> Endpoint::connect(runtime::Address address, 
   if (!state.done) co_await abandon(*stream_id, state);
   if (!state.is_open) co_return runtime::Unexpected{state.error};
   co_return state.opened;
+}
+
+void Endpoint::let_go(Connection& connection, CloseCode code) noexcept {
+  static constexpr net::StreamHandler kLetGo{
+      "closing websocket",          [](net::Stream&, const net::Received&) noexcept {},
+      [](net::Stream&) noexcept {}, [](net::Stream&, runtime::Error) noexcept {},
+      [](net::Stream&) noexcept {}, nullptr};
+  net::Stream& stream = connection.stream();
+  connection.close(code);
+  stream.set_handler(kLetGo, nullptr);
+  stream.close(options_.close_timeout);
+  erase(connection);
 }
 
 runtime::Task<void> Endpoint::until_empty() {

@@ -40,6 +40,15 @@ struct EndpointOptions {
   std::size_t deflate_bytes_min = 64;         // smaller messages go out uncompressed
 };
 
+// What a client's handshake asks for, beside the subprotocols and extensions of the options. The
+// texts are sent as they are.
+struct ConnectOptions {
+  std::string host{};                      // with the port unless it is the scheme's own
+  std::string target{"/"};                 // path and query
+  std::string origin{};                    // empty: none is sent
+  std::vector<net::http::Field> fields{};  // more fields; what they view outlives the handshake
+};
+
 class Endpoint {
  public:
   Endpoint(net::Network& network, EndpointOptions options, const ConnectionHandler& handler,
@@ -61,12 +70,19 @@ class Endpoint {
   net::http::UpgradeOutcome answer(net::Stream& stream, const net::http::Request& request,
                                    const net::http::RouteMatch& match);
 
-  // Connects to a server and does the handshake. `target`: path and query. The subprotocols and
-  // extensions offered are those of the options. Errors: errnos of connect(2), timed_out,
-  // cancelled, and `closed` for an answer that is not a WebSocket's.
-  // `context` becomes the connection's; on_open is called before this returns.
+  // Connects to a server and does the handshake. The subprotocols and extensions offered are those
+  // of the options. Errors: errnos of connect(2), timed_out, cancelled, invalid_argument for a
+  // field that cannot be sent or that the handshake writes itself, and `closed` for an answer that
+  // is not a WebSocket's, with its status (0: no HTTP at all) as detail. `context` becomes the
+  // connection's; on_open is called before this returns.
+  runtime::Task<runtime::Result<ConnectionId>> connect(runtime::Address address,
+                                                       ConnectOptions asked, void* context);
   runtime::Task<runtime::Result<ConnectionId>> connect(runtime::Address address, std::string host,
                                                        std::string target, void* context);
+
+  // Says `code` and ends the stream in the background, without the peer's answer: for an owner that
+  // ends now. The connection is gone, and on_close is not called. Not in a callback of it.
+  void let_go(Connection& connection, CloseCode code) noexcept;
 
   Connection* find(ConnectionId id) noexcept { return connections_.get({id.slot, id.generation}); }
   std::uint32_t connection_count() const noexcept { return connections_.count(); }
