@@ -4,7 +4,9 @@ Goal: a reader may copy them. Method: the programs themselves on ephemeral ports
 arguments are the programs.
 """
 
+import contextlib
 import http.client
+import http.server
 import os
 import pathlib
 import re
@@ -14,12 +16,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
 import tap  # noqa: E402
 
-ECHO, CHAT, PROXY, RESP, FILES = (sys.argv.pop(1) for _ in range(5))
+ECHO, CHAT, PROXY, RESP, FILES, GET = (sys.argv.pop(1) for _ in range(6))
 PATIENCE_S = 120
 
 
@@ -120,6 +123,71 @@ class SocketExamples(unittest.TestCase):
                 with server.connect() as peer:
                     peer.sendall(b'hello\r\n')  # malformed: the end
                     self.assertEqual(read_all(peer), b'')
+
+    def test_the_downloader_saves_all_of_a_file_or_nothing(self):
+        with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Files) as server, tempfile.TemporaryDirectory() as folder:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            path = pathlib.Path(folder) / 'file'
+
+            def get(name, **keywords):
+                url = 'http://127.0.0.1:%d%s' % (server.server_port, name)
+                return subprocess.Popen([GET, url, str(path)], stderr=subprocess.PIPE, text=True, **keywords)
+            for name in '/redirect', '/chunked', '/whole':
+                with self.subTest(name), get(name) as run:
+                    _, text = run.communicate(timeout=PATIENCE_S)
+                    self.assertEqual(run.returncode, 0, text)
+                    self.assertIn('MiB/s', text)
+                    self.assertEqual(path.read_bytes(), Files.BODY)
+                path.unlink()
+            for name, reason in ('/missing', 'status 404'), ('/cut', 'ended in the middle'):
+                with self.subTest(name), get(name) as run:
+                    _, text = run.communicate(timeout=PATIENCE_S)
+                    self.assertEqual(run.returncode, 1, text)
+                    self.assertIn(reason, text)
+                    self.assertEqual(list(pathlib.Path(folder).iterdir()), [])
+            with get('/endless') as run:
+                part = path.with_name('file.part')
+                end = time.monotonic() + PATIENCE_S
+                while not (part.exists() and part.stat().st_size > 0):
+                    self.assertLess(time.monotonic(), end)
+                    time.sleep(0.01)
+                run.send_signal(signal.SIGINT)
+                run.communicate(timeout=PATIENCE_S)
+                self.assertEqual(run.returncode, 128 + signal.SIGINT)
+                self.assertEqual(list(pathlib.Path(folder).iterdir()), [])
+            server.shutdown()
+
+
+class Files(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    BODY = bytes(range(256)) * 20_000
+
+    def do_GET(self):
+        if self.path == '/missing':
+            return self.send_error(404)
+        self.send_response(302 if self.path == '/redirect' else 200)
+        if self.path == '/redirect':
+            self.send_header('Location', 'whole')
+            self.send_header('Content-Length', '0')
+            return self.end_headers()
+        if self.path == '/chunked':
+            self.send_header('Transfer-Encoding', 'chunked')
+            self.end_headers()
+            for at in range(0, len(self.BODY), 100_001):
+                piece = self.BODY[at:at + 100_001]
+                self.wfile.write(b'%x\r\n%s\r\n' % (len(piece), piece))
+            return self.wfile.write(b'0\r\n\r\n')
+        self.send_header('Content-Length', str(len(self.BODY)))
+        self.end_headers()
+        self.wfile.write(self.BODY if self.path == '/whole' else self.BODY[:-1])
+        if self.path == '/cut':
+            self.close_connection = True
+        elif self.path == '/endless':
+            with contextlib.suppress(ConnectionError):
+                self.rfile.read(1)  # until the client is gone
+
+    def log_message(self, *_):
+        pass
 
 
 class FileServer(unittest.TestCase):
