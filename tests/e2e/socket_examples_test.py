@@ -125,7 +125,8 @@ class SocketExamples(unittest.TestCase):
                     self.assertEqual(read_all(peer), b'')
 
     def test_the_downloader_saves_all_of_a_file_or_nothing(self):
-        with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Files) as server, tempfile.TemporaryDirectory() as folder:
+        listener = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Files)
+        with listener as server, tempfile.TemporaryDirectory() as folder:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             path = pathlib.Path(folder) / 'file'
 
