@@ -227,6 +227,10 @@ Task<Result<ClientResponse>> HttpClient::send(ClientRequest request) {
     }
     url = to_be_asked(resolve_reference(response.url(), location), ClientFault::bad_redirect);
     if (!url) co_return url.error();
+    // No server may send its clients to a socket of their own host.
+    if (url->socket != response.url().socket) {
+      co_return error_of(ErrorCode::closed, ClientFault::bad_redirect);
+    }
     if (redirects == 0) fields.assign(request.fields.begin(), request.fields.end());
     follow(request, fields, response.status(), response.url(), *url);
     ++counters_.redirects;

@@ -108,7 +108,7 @@ enum class ClientFault : std::int32_t {
   no_answer,           // closed: the connection ended before any byte of an answer
   cut_answer,          // closed: it ended in the middle of one
   malformed_answer,    // closed: no strict HTTP/1.1, or an answer to what was not asked
-  bad_redirect,        // closed: a Location that is no http URL
+  bad_redirect,        // closed: a Location that is no http URL, or names another Unix socket
   answered,            // closed: the server has answered and takes no more of the body
   large_answer,        // limit_exceeded: one of ClientOptions::limits, or that of collect()
   too_many_redirects,  // limit_exceeded: ClientRequest::redirects_max

@@ -138,10 +138,12 @@ TEST(HttpRedirect, WithoutLeaveARedirectIsTheAnswer) {
 
 TEST(HttpRedirect, ToWhatIsNoHttpUrlIsAnError) {
   run_on_cores(1, []() -> Task<void> {
-    for (const auto& [location, fault] : {std::pair{"ftp://127.0.0.1/", ClientFault::bad_redirect},
-                                          std::pair{"https://127.0.0.1/", ClientFault::no_tls},
-                                          std::pair{"http://a b/", ClientFault::bad_redirect},
-                                          std::pair{"/%zz", ClientFault::bad_redirect}}) {
+    for (const auto& [location, fault] :
+         {std::pair{"ftp://127.0.0.1/", ClientFault::bad_redirect},
+          std::pair{"https://127.0.0.1/", ClientFault::no_tls},
+          std::pair{"http://a b/", ClientFault::bad_redirect},
+          std::pair{"http+unix://%2Frun%2Fapi.sock/", ClientFault::bad_redirect},
+          std::pair{"/%zz", ClientFault::bad_redirect}}) {
       std::vector<PeerStep> steps{accept_one(), take_head(), say(redirect("302", location)),
                                   read_to_end()};
       const ClientFault expected = fault;
