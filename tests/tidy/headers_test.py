@@ -1,7 +1,7 @@
-"""Goal: every header compiles alone, with the flags of its folder. Method: a header that is the first include of a source
-file of this build has been compiled alone by it. For each other header a source file that includes it (twice, so that its
-guard is tried as well) is compiled with the command of a neighbouring source file from compile_commands.json; ccache makes
-a second run cheap. One case per header that is compiled here.
+"""Goal: every header compiles alone, with the flags of its folder. Method: a header that is the first include of a
+source file of this build has been compiled alone by it. For each other header a source file that includes it (twice, so
+that its guard is tried as well) is compiled with the command of a neighbouring source file from compile_commands.json;
+ccache makes a second run cheap. One case per header that is compiled here.
 
 Use: headers_test.py BUILD_FOLDER [--root FOLDER]"""
 
