@@ -197,18 +197,23 @@ TEST(HttpPool, NothingIsSentAgainAfterAByteOfAnAnswerOrOnANewConnection) {
 
 TEST(HttpPool, AKeptConnectionThatTheServerHasClosedIsNotUsed) {
   run_on_cores(1, []() -> Task<void> {
-    std::vector<PeerStep> steps{accept_one(), take_head(), say(kOk), wait_for_test(), close_it(),
-                                accept_one(), take_head(), say(kOk), read_to_end()};
-    co_await with_peer(std::move(steps), [](ScriptedPeer& peer) -> Task<void> {
-      HttpClient client;
-      EXPECT_EQ(co_await text_of(client, peer.url()), "ok");
-      peer.go_on.set();
-      while (client.open_connections() > 0) co_await sleep_for(10 * kMillisecond);  // the sweep
-      const std::string url = peer.url();
-      const auto answer = co_await client.send({.method = "POST", .url = url});
-      EXPECT_TRUE(answer);
-      EXPECT_EQ(client.counters().retries, 0u);
-    });
+    for (const bool is_swept : {false, true}) {
+      std::vector<PeerStep> steps{accept_one(), take_head(), say(kOk), wait_for_test(), close_it(),
+                                  accept_one(), take_head(), say(kOk), read_to_end()};
+      co_await with_peer(std::move(steps), [is_swept](ScriptedPeer& peer) -> Task<void> {
+        ClientOptions options;
+        options.idle_timeout = 3600 * kSecond;
+        HttpClient client(options);
+        EXPECT_EQ(co_await text_of(client, peer.url()), "ok");
+        peer.go_on.set();
+        co_await sleep_for(is_swept ? 2 * kSecond : 50 * kMillisecond);
+        EXPECT_EQ(client.open_connections(), is_swept ? 0u : 1u);
+        const std::string url = peer.url();
+        const auto answer = co_await client.send({.method = "POST", .url = url});
+        EXPECT_TRUE(answer);
+        EXPECT_EQ(client.counters().retries, 0u);
+      });
+    }
   });
 }
 
