@@ -123,6 +123,30 @@ TEST(Process, IsSpokenToOverPipes) {
   });
 }
 
+TEST(Process, HasPipesThatBlockAndOursDoNot) {
+  leaves_nothing([]() -> Task<void> {
+    Command command{.words = {"cat", "/proc/self/fdinfo/0", "/proc/self/fdinfo/1"},
+                    .input = ChildStream::pipe(),
+                    .output = ChildStream::pipe()};
+    auto process = co_await Process::start(std::move(command));
+    EXPECT_TRUE(process);
+    for (const Descriptor ours : {process->input().descriptor(), process->output().descriptor()}) {
+      EXPECT_NE(::fcntl(ours.number, F_GETFL) & O_NONBLOCK, 0);
+      EXPECT_NE(::fcntl(ours.number, F_GETFD) & FD_CLOEXEC, 0);
+    }
+    const auto shown = co_await process->output().read_all(10'000);
+    EXPECT_TRUE(shown);
+    std::size_t at = shown->find("flags:");
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_NE(at, std::string::npos);
+      if (at == std::string::npos) break;
+      EXPECT_EQ(std::stoi(shown->substr(at + 6), nullptr, 8) & O_NONBLOCK, 0);
+      at = shown->find("flags:", at + 1);
+    }
+    EXPECT_TRUE(co_await process->wait());
+  });
+}
+
 TEST(Process, HasItsThreeStreamsAndNoOtherDescriptorMaskOrDisposition) {
   // What a careless parent has: an open descriptor, an ignored and a blocked signal.
   const int careless = ::open("/dev/null", O_RDONLY);
