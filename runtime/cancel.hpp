@@ -67,7 +67,7 @@ class CancelScope final : private Cancellable {
   // The same for one that nothing is to be told, also in a scope that is cancelled: lists show it.
   void watch(Cancellable& listener) noexcept;
 
-  // --- For lists of tasks: what is linked, the newest first
+  // --- For lists of tasks: what is linked, the newest first, while the function returns true
   struct Child {
     const CancelScope* scope;  // or
     const Cancellable* wait;
@@ -75,7 +75,7 @@ class CancelScope final : private Cancellable {
   template <class Function>
   void for_each(Function function) const {
     for (const Cancellable* one = first_; one != nullptr; one = one->next_) {
-      function(Child{.scope = one->as_scope(), .wait = one});
+      if (!function(Child{.scope = one->as_scope(), .wait = one})) return;
     }
   }
   static bool describe(const Cancellable& listener, Nanoseconds now, TaskWait& wait) noexcept {

@@ -11,6 +11,7 @@ FramePool::~FramePool() {
 
 void* FramePool::allocate_from_system(std::size_t bytes) noexcept {
   ++counters_.system_allocations;
+  counters_.system_bytes += block_bytes(bytes);
   return ::operator new(block_bytes(bytes));
 }
 
@@ -23,6 +24,7 @@ void FramePool::trim() noexcept {
       first = next;
     }
   }
+  counters_.system_bytes -= counters_.retained_bytes;
   counters_.retained_bytes = 0;
 }
 

@@ -31,7 +31,7 @@ class FramePool {
   struct Counters {
     std::uint64_t system_allocations = 0;  // by operator new, of any size
     std::uint64_t reuses = 0;              // out of a free list
-    std::uint64_t ended = 0;               // given back, also of other pools
+    std::uint64_t system_bytes = 0;        // got by operator new and not given back
     std::uint64_t system_frees = 0;        // by operator delete: too large, or the pool is full
     std::uint64_t retained_bytes = 0;      // in free lists now
   };
@@ -67,7 +67,6 @@ class FramePool {
 
   void deallocate(void* frame, std::size_t bytes) noexcept {
     const std::size_t index = class_of(bytes);
-    ++counters_.ended;
     if (index < kClasses && counters_.retained_bytes + bytes_of(index) <= retained_bytes_max_)
         [[likely]] {
       counters_.retained_bytes += bytes_of(index);
@@ -75,6 +74,7 @@ class FramePool {
       return;
     }
     ++counters_.system_frees;
+    counters_.system_bytes -= block_bytes(bytes);
     ::operator delete(frame);
   }
 

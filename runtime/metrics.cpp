@@ -54,8 +54,10 @@ constexpr Family kFamilies[] = {
      [](M m) noexcept { return std::uint64_t{m.congested}; }},
     {"ready_coroutines", kGauge, "Coroutines that the next turn resumes.",
      [](M m) noexcept { return std::uint64_t{m.ready}; }},
-    {"coroutine_frames", kGauge, "Coroutines that are alive, and other blocks of their pool.",
-     [](M m) noexcept { return std::uint64_t{m.frames}; }},
+    {"tasks", kGauge, "Suspended tasks, counted up to 10,000.",
+     [](M m) noexcept { return std::uint64_t{m.tasks}; }},
+    {"coroutine_frame_bytes", kGauge, "Memory of coroutines that are alive.",
+     [](M m) noexcept { return std::uint64_t{m.frame_bytes}; }},
     {"coroutine_frame_kept_bytes", kGauge, "Memory of ended coroutines that is kept for reuse.",
      [](M m) noexcept { return std::uint64_t{m.frame_bytes_kept}; }},
     {"timers", kGauge, "Timers of coroutines and of the layers above.",
@@ -82,6 +84,20 @@ std::string full_name(std::string_view name) {
   return fmt::format("corelane_runtime_{}", name);
 }
 
+// Tasks in a scope and below it, at most `most`.
+std::size_t count_tasks(const CancelScope& scope, std::size_t most, int depth) noexcept {
+  constexpr int kDepthMax = 64;
+  std::size_t tasks = 0;
+  if (depth == kDepthMax) return tasks;
+  scope.for_each([&](const CancelScope::Child& child) {
+    if (child.scope == nullptr) return true;
+    tasks += child.scope->kind() == ScopeKind::task ? 1 : 0;
+    if (tasks < most) tasks += count_tasks(*child.scope, most - tasks, depth + 1);
+    return tasks < most;
+  });
+  return tasks;
+}
+
 void add_stalls(MetricsText& out, const StallMonitor::Counters& stalls) {
   out.family(full_name("stalls_total"), kCounter,
              "Handlers that held a core too long, on all cores.");
@@ -106,8 +122,10 @@ CoreMetrics core_metrics() noexcept {
   metrics.ready = core.ready_count();
   const FramePool::Counters& frames = core.frame_pool().counters();
   // Frames may end on another core than they began: a function that was submitted, for example.
-  const std::uint64_t begun = frames.system_allocations + frames.reuses;
-  metrics.frames = begun > frames.ended ? begun - frames.ended : 0;
+  if (frames.system_bytes > frames.retained_bytes && FramePool::kEnabled) {
+    metrics.frame_bytes = frames.system_bytes - frames.retained_bytes;
+  }
+  metrics.tasks = count_tasks(core.task_roots(), kCountedTasksMax, 0);
   metrics.frame_bytes_kept = frames.retained_bytes;
   metrics.timers = core.timers().size();
   metrics.operations = core.operations().in_flight();

@@ -35,6 +35,7 @@ class Lister {
       } else {
         add_wait(*child.wait, scope, task, depth);
       }
+      return !is_full_;
     });
   }
 
@@ -59,7 +60,10 @@ class Lister {
                    std::uint32_t nested) {
     if (task != kNoTask) {
       std::size_t tasks = 0;
-      group.for_each([&](const CancelScope::Child& child) { tasks += child.scope != nullptr; });
+      group.for_each([&](const CancelScope::Child& child) {
+        tasks += child.scope != nullptr ? 1 : 0;
+        return tasks < kListedTasksMax;
+      });
       if (tasks != 0) {
         TaskWait wait;
         wait.kind = WaitKind::group;
@@ -72,6 +76,7 @@ class Lister {
   }
   std::size_t add_task(const CancelScope& scope, const char* group, std::uint32_t depth) {
     if (list_.tasks.size() == tasks_max_) {
+      is_full_ = true;
       list_.is_cut = true;
       return kNoTask;
     }
@@ -93,6 +98,7 @@ class Lister {
 
   TaskList& list_;
   const std::size_t tasks_max_;
+  bool is_full_ = false;
 };
 
 double seconds(Nanoseconds time) noexcept {

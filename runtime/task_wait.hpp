@@ -17,7 +17,8 @@ enum class WaitKind : std::uint8_t {
   reply,      // for an answer (runtime/reply.hpp)
   core,       // for a function on another core: `core`
   thread,     // for a function that blocks, on a thread
-  group,      // for the tasks of a group: `what` is its name, `tasks` how many
+  group,      // for the tasks of a group: `what` is its name, `tasks` how many, at most
+              // kListedTasksMax of runtime/task_list.hpp
 };
 
 struct TaskWait {
