@@ -11,6 +11,7 @@
 #include "runtime/assert.hpp"
 #include "runtime/exception.hpp"
 #include "runtime/root.hpp"
+#include "runtime/this_task.hpp"
 
 namespace corelane::net::http {
 
@@ -294,8 +295,8 @@ runtime::Task<void> Server::run_handler(Server* server, ResponderId id, const Ro
   std::string problem;
   bool threw = false;
   {
-    runtime::CancelScope scope(&server->handlers_.scope(), "HTTP handler",
-                               runtime::ScopeKind::task);
+    runtime::CancelScope& task_scope = co_await runtime::this_task::scope();
+    runtime::CancelScope scope(&task_scope, "HTTP handler", runtime::ScopeKind::part);
     // Also of one whose answer has been given: it ends with the handler or the connection.
     const auto own = [server, id] { return server->exchanges_.get(id.slot, id.generation); };
     if (ServerExchange* exchange = own()) exchange->scope = &scope;
