@@ -118,9 +118,9 @@ void Kernel::step_stat(Operation& operation) {
 }
 
 void Kernel::step_names(Operation& operation) {
-  if (world_.roll(Fault::file_error)) {
-    return complete(operation, world_.random().chance(1, 2) ? -EIO : -ENOSPC, false);
-  }
+  constexpr int kErrors[] = {EIO, ENOSPC};
+  const int failure = world_.error(Fault::file_error, kErrors);
+  if (failure != 0) return complete(operation, -failure, false);
   FileSystem& files = world_.files();
   int error = 0;
   if (operation.kind == OperationKind::remove) {
