@@ -77,8 +77,10 @@ class Client {
   // timed_out; cancelled; invalid_argument for the URL (net::http::ClientFault::bad_url) or a
   // field; unsupported for wss://, as there is no TLS; `closed` for an answer that is not a
   // WebSocket's, with its HTTP status as detail.
-  static runtime::Task<runtime::Result<Client>> connect(std::string url,
-                                                        ClientOptions options = {});
+  static runtime::Task<runtime::Result<Client>> connect(std::string url, ClientOptions options);
+  static runtime::Task<runtime::Result<Client>> connect(std::string url) {
+    return connect(std::move(url), ClientOptions());
+  }
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;
   ~Client();
