@@ -223,7 +223,9 @@ def shrink_failure(program, pool, arguments, seed, failure, slowest_pass):
     with tempfile.TemporaryDirectory(prefix='corelane-sim-run.') as name:
         folder = pathlib.Path(name)
         record = folder / 'record'
-        again = program.run(seed, record=record)
+        # A run that hangs takes its whole time: not more of it than passing ones show to be needed.
+        timeout = min(program.timeout, max(1, 20 * slowest_pass)) if failure.how == 'hangs' else program.timeout
+        again = program.run(seed, record=record, timeout=timeout)
         if not same_failure(failure, again):
             told = f'the second time: {again.how}: {again.line}' if again.failed else 'the second time it passed'
             print(f'seed {seed} does not fail alike twice ({told}): it depends on something outside of the\n'
@@ -233,10 +235,6 @@ def shrink_failure(program, pool, arguments, seed, failure, slowest_pass):
             print('it wrote no decisions, so nothing can be shrunk: does it link corelane-sim, and run in it?')
             return
         decisions = everything = read_decisions(record)
-        # A run that hangs takes its whole time: not more of it than passing ones show to be needed.
-        timeout = min(program.timeout, max(1, 20 * slowest_pass)) if failure.how == 'hangs' else program.timeout
-        if failure.how == 'hangs':
-            failure = failure._replace(line=f'it did not end within {timeout:g} s')
         shrinker = Shrinker(program, pool, arguments.jobs, seed, failure, folder,
                             time.monotonic() + arguments.shrink_seconds, timeout)
         least = 'as few as possible'
@@ -249,7 +247,7 @@ def shrink_failure(program, pool, arguments, seed, failure, slowest_pass):
         except OutOfTime:
             least = f'perhaps not the fewest: {arguments.shrink_seconds:g} s were over'
         # Once more, for the times at which they fall now.
-        program.run(seed, schedule=shrinker.write(decisions), record=record)
+        program.run(seed, schedule=shrinker.write(decisions), record=record, timeout=timeout)
         decisions = read_decisions(record)
 
     path = pathlib.Path(arguments.out) / f'{pathlib.Path(program.command[0]).name}.seed-{seed}.schedule'
