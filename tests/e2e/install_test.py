@@ -203,6 +203,7 @@ class Install(unittest.TestCase):
                 done.result()
 
     def test_programs_by_pkg_config(self):
+        prefix()   # before several threads ask for it
         folder = user_folder('pkg-config')
         built, jobs = {}, []
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
