@@ -51,18 +51,21 @@ class Session {
   int failed() const noexcept { return failed_; }
 
  private:
-  std::string name() { return std::string(1, static_cast<char>('a' + world_.random().below(4))); }
+  std::string name() {
+    return std::string(1, static_cast<char>('a' + Core::current().random().below(4)));
+  }
 
   // `wanted`: what it makes of the files if it succeeds.
   Task<Result<void>> step(Files& wanted) {
     const std::string one = name();
     const std::string two = name();
     last_ = one + " " + two + " ";
-    switch (world_.random().below(4)) {
+    switch (Core::current().random().below(4)) {
       case 0: {
         last_ += "replace ";
-        const std::size_t bytes = world_.random().below(5000);
-        wanted[one] = std::string(bytes, static_cast<char>('a' + world_.random().below(26)));
+        const std::size_t bytes = Core::current().random().below(5000);
+        wanted[one] =
+            std::string(bytes, static_cast<char>('a' + Core::current().random().below(26)));
         co_return co_await cut_short(replace_file(kFolder + "/" + one, wanted[one]));
       }
       case 1: {
@@ -91,8 +94,8 @@ class Session {
   }
 
   Task<Result<void>> cut_short(Task<Result<void>> task) {
-    if (world_.random().chance(2, 3)) co_return co_await std::move(task);
-    const auto duration = static_cast<Nanoseconds>(world_.random().below(kMillisecond));
+    if (Core::current().random().chance(2, 3)) co_return co_await std::move(task);
+    const auto duration = static_cast<Nanoseconds>(Core::current().random().below(kMillisecond));
     co_return co_await with_timeout(duration, std::move(task));
   }
 
