@@ -3,5 +3,6 @@
 namespace corelane::tests {
 
 const bool kIsSimulated = true;
+const char* const kDeathTestStyle = "fast";
 
 }  // namespace corelane::tests

@@ -3,5 +3,6 @@
 namespace corelane::tests {
 
 const bool kIsSimulated = false;
+const char* const kDeathTestStyle = "threadsafe";
 
 }  // namespace corelane::tests

@@ -6,4 +6,8 @@ namespace corelane::tests {
 
 extern const bool kIsSimulated;
 
+// Where other cores have threads, a death test needs a process of its own, "threadsafe". qemu-user
+// cannot start one, but runs the simulation alone, which has one thread.
+extern const char* const kDeathTestStyle;
+
 }  // namespace corelane::tests

@@ -13,6 +13,7 @@
 #include "runtime/submit.hpp"
 #include "runtime/task_group.hpp"
 #include "tests/support/on_cores.hpp"
+#include "tests/support/simulated.hpp"
 
 namespace corelane {
 namespace {
@@ -26,7 +27,7 @@ class Owner : public ::testing::Test {
 #ifdef NDEBUG
     GTEST_SKIP() << "owners are checked in debug builds";
 #endif
-    GTEST_FLAG_SET(death_test_style, "threadsafe");
+    GTEST_FLAG_SET(death_test_style, tests::kDeathTestStyle);
   }
 };
 

@@ -15,6 +15,7 @@
 #include "runtime/task_group.hpp"
 #include "runtime/try.hpp"
 #include "tests/support/on_cores.hpp"
+#include "tests/support/simulated.hpp"
 
 namespace corelane {
 namespace {
@@ -85,7 +86,7 @@ void awaits_a_moved_task() {
 }
 
 TEST(Task, ThatWasMovedEndsTheProcessWhenItIsAwaited) {
-  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  GTEST_FLAG_SET(death_test_style, tests::kDeathTestStyle);
   EXPECT_DEATH(awaits_a_moved_task(), "assertion failed: state_ == State::fresh");
 }
 
