@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -18,6 +19,7 @@
 
 #include "runtime/await.hpp"
 #include "runtime/blocking.hpp"
+#include "runtime/file_operation.hpp"
 #include "runtime/timeout.hpp"
 #include "runtime/try.hpp"
 
@@ -83,9 +85,11 @@ class ReadEntries {
   File file_;
 };
 
+using detail::has_nul;
+
 template <class Prepare>
-Task<Result<void>> without_value(Prepare prepare) {
-  OperationAwaiter operation(std::move(prepare));
+Task<Result<void>> without_value(const char* what, Prepare prepare) {
+  OperationAwaiter operation(what, {}, std::move(prepare));
   const auto result = co_await operation;
   if (!result) co_return Unexpected{result.error()};
   co_return Result<void>{};
@@ -110,14 +114,14 @@ Task<Result<std::vector<DirectoryEntry>>> Directory::read_some() {
 
 Task<Result<File>> Directory::open_file(std::string path, int flags, std::uint32_t mode) const {
   if (!file_.is_open()) co_return fail(ErrorCode::closed);
-  // The system would take what is before it, and open another file than the one that was named.
-  if (path.find('\0') != path.npos) co_return fail(ErrorCode::invalid_argument);
+  if (has_nul(path)) co_return fail(ErrorCode::invalid_argument);
   struct open_how how{};
   how.flags = static_cast<std::uint64_t>(static_cast<unsigned>(flags | O_CLOEXEC));
   // openat2(2) refuses a mode where nothing is made.
-  how.mode = (flags & O_CREAT) != 0 ? mode & 07777 : 0;
+  const bool makes = (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
+  how.mode = makes ? mode & 07777 : 0;
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
-  OperationAwaiter operation([&](Ring& ring, Token token) {
+  OperationAwaiter operation("open", {}, [&](Ring& ring, Token token) {
     ring.open_below(file_.descriptor(), path.c_str(), &how, token);
   });
   const auto result = co_await operation;
@@ -148,25 +152,30 @@ AsyncGenerator<Result<DirectoryEntry>> list_directory(std::string path) {
 }
 
 Task<Result<void>> remove_file(std::string path) {
+  if (has_nul(path)) co_return fail(ErrorCode::invalid_argument);
   co_return co_await without_value(
-      [&](Ring& ring, Token token) { ring.remove(path.c_str(), false, token); });
+      "unlink", [&](Ring& ring, Token token) { ring.remove(path.c_str(), false, token); });
 }
 
 Task<Result<void>> remove_directory(std::string path) {
+  if (has_nul(path)) co_return fail(ErrorCode::invalid_argument);
   co_return co_await without_value(
-      [&](Ring& ring, Token token) { ring.remove(path.c_str(), true, token); });
+      "rmdir", [&](Ring& ring, Token token) { ring.remove(path.c_str(), true, token); });
 }
 
 Task<Result<void>> make_directory(std::string path, std::uint32_t mode) {
-  co_return co_await without_value([&](Ring& ring, Token token) {
+  if (has_nul(path)) co_return fail(ErrorCode::invalid_argument);
+  co_return co_await without_value("mkdir", [&](Ring& ring, Token token) {
     ring.make_directory(path.c_str(), static_cast<mode_t>(mode), token);
   });
 }
 
 Task<Result<void>> rename_path(std::string from, std::string to, IfExists if_exists) {
+  if (has_nul(from) || has_nul(to)) co_return fail(ErrorCode::invalid_argument);
   const std::uint32_t flags = if_exists == IfExists::fail ? RENAME_NOREPLACE : 0;
-  co_return co_await without_value(
-      [&](Ring& ring, Token token) { ring.rename(from.c_str(), to.c_str(), flags, token); });
+  co_return co_await without_value("rename", [&](Ring& ring, Token token) {
+    ring.rename(from.c_str(), to.c_str(), flags, token);
+  });
 }
 
 namespace {
@@ -198,6 +207,7 @@ Task<Result<void>> write_and_rename(const std::string& temporary, const std::str
 }  // namespace
 
 Task<Result<void>> replace_file(std::string path, std::string content, std::uint32_t mode) {
+  if (has_nul(path)) co_return fail(ErrorCode::invalid_argument);
   const std::string temporary = temporary_beside(path);
   const auto written = co_await write_and_rename(temporary, path, content, mode);
   if (!written) {
@@ -343,9 +353,17 @@ Task<Result<std::uint64_t>> copy_and_rename(const std::string& from, const std::
 }  // namespace
 
 Task<Result<std::uint64_t>> copy_file(std::string from, std::string to, CopyProgress progress) {
+  if (has_nul(from) || has_nul(to)) co_return fail(ErrorCode::invalid_argument);
   const std::string temporary = temporary_beside(to);
-  auto copied = co_await copy_and_rename(from, temporary, to, progress);
+  Result<std::uint64_t> copied = fail(ErrorCode::cancelled);
+  std::exception_ptr thrown;  // by `progress`
+  try {
+    copied = co_await copy_and_rename(from, temporary, to, progress);
+  } catch (...) {
+    thrown = std::current_exception();
+  }
   if (!copied) co_await remove_temporary(temporary);
+  if (thrown) std::rethrow_exception(thrown);
   co_return copied;
 }
 

@@ -10,7 +10,7 @@
 //
 // Names are bytes: whatever the file system allows, also spaces, line breaks and no valid UTF-8.
 // Relative paths begin at the working directory of the process. Errors: the errnos of the system
-// call that is named, `cancelled`. All suspend and none blocks the core: ring operations, but for
+// call that is named, `cancelled`, `invalid_argument` for a NUL in a name. All suspend and none blocks the core: ring operations, but for
 // listing, which has none on Linux 6.1 and goes to a thread (runtime/blocking.hpp). An operation
 // that a thread of the kernel has begun ends before its cancel does, so it may have been done.
 //
@@ -51,7 +51,7 @@ class Directory {
 
   // Opens what lies below this directory, and nothing else: an absolute path, "..", or a symbolic
   // link that leads out of it fail with EXDEV (openat2(2), RESOLVE_BENEATH). `flags` and `mode` as
-  // File::open. A path from a stranger is safe here; with a NUL in it: invalid_argument.
+  // File::open. A path from a stranger is safe here.
   // EAGAIN: a directory on the way was renamed at the same time.
   Task<Result<File>> open_file(std::string path, int flags, std::uint32_t mode = 0644) const;
   Task<Result<Directory>> open_directory(std::string path) const;
@@ -96,7 +96,7 @@ using CopyProgress = std::function<void(std::uint64_t done, std::uint64_t total)
 // Copies a regular file: its bytes, its holes, its permissions (as the umask allows). Bytes copied.
 // The copy is made under a temporary name beside `to` and renamed, so `to` is there when it is
 // whole, and stays as it was after an error or a cancel. `progress` is called on this core, after
-// each MiB at most. A source that grows is copied up to the size that it had at first, one that
+// each MiB at most; what it throws is thrown here, after the clean-up. A source that grows is copied up to the size that it had at first, one that
 // shrinks up to its new end; of a file without a size (/proc) all is read. Errors: the errnos of
 // open(2), copy_file_range(2) and rename(2); invalid_argument: it is no regular file; cancelled.
 //

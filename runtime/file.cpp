@@ -7,13 +7,12 @@
 #include <utility>
 
 #include "runtime/await.hpp"
+#include "runtime/file_operation.hpp"
 
 namespace corelane::runtime {
 namespace {
 
-// One operation's bytes: its size is 32 bits wide in the submission queue, and the kernel moves at
-// most 2 GiB less a page at once (read(2)).
-constexpr std::size_t kTransferMax = std::size_t{1} << 30;
+using detail::kTransferMax;
 
 FileStatus to_status(const struct statx& raw) noexcept {
   return {.bytes = raw.stx_size,
@@ -53,6 +52,7 @@ void File::close_in_background() noexcept {
 }
 
 Task<Result<File>> File::open(std::string path, int flags, std::uint32_t mode) {
+  if (detail::has_nul(path)) co_return fail(ErrorCode::invalid_argument);
   OperationAwaiter operation("open", {}, [&](Ring& ring, Token token) {
     ring.open(path.c_str(), flags, static_cast<mode_t>(mode), token);
   });
@@ -62,9 +62,10 @@ Task<Result<File>> File::open(std::string path, int flags, std::uint32_t mode) {
 }
 
 Task<Result<FileStatus>> File::status(std::string path) {
+  if (detail::has_nul(path)) co_return fail(ErrorCode::invalid_argument);
   struct statx raw{};
   OperationAwaiter operation(
-      [&](Ring& ring, Token token) { ring.stat(path.c_str(), &raw, token); });
+      "stat", {}, [&](Ring& ring, Token token) { ring.stat(path.c_str(), &raw, token); });
   const auto result = co_await operation;
   if (!result) co_return Unexpected{result.error()};
   co_return to_status(raw);
@@ -72,7 +73,8 @@ Task<Result<FileStatus>> File::status(std::string path) {
 
 Task<Result<FileStatus>> File::status() {
   struct statx raw{};
-  OperationAwaiter operation([&](Ring& ring, Token token) { ring.stat(descriptor_, &raw, token); });
+  OperationAwaiter operation("stat", descriptor_,
+                             [&](Ring& ring, Token token) { ring.stat(descriptor_, &raw, token); });
   const auto result = co_await operation;
   if (!result) co_return Unexpected{result.error()};
   co_return to_status(raw);

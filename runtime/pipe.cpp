@@ -9,15 +9,17 @@
 #include <csignal>
 
 #include "runtime/await.hpp"
+#include "runtime/file_operation.hpp"
 #include "runtime/ring.hpp"
 #include "runtime/try.hpp"
 
 namespace corelane::runtime {
 namespace {
 
-constexpr std::uint64_t kNoOffset = UINT64_MAX;
+using detail::kFilePosition;
+using detail::kTransferMax;
+
 constexpr std::size_t kReadBytes = std::size_t{64} * 1024;  // what a pipe holds by default
-constexpr std::size_t kTransferMax = std::size_t{1} << 30;
 
 struct Ends {
   File reader;
@@ -64,16 +66,18 @@ void never_block(const File& end) noexcept {
 // The operation answers at once, EAGAIN if it would wait; then a poll waits. So a cancel finds the
 // poll, and no byte is moved by an operation that was given up.
 template <class Operation>
-Task<Result<std::uint32_t>> transfer(const File& end, std::uint32_t events, Operation operation) {
+Task<Result<std::uint32_t>> transfer(const char* what, const File& end, std::uint32_t events,
+                                     Operation operation) {
   if (!end.is_open()) co_return fail(ErrorCode::closed);
   for (;;) {
-    OperationAwaiter moves(operation);
+    OperationAwaiter moves(what, end.descriptor(), operation);
     const auto moved = co_await moves;
     if (moved) co_return *moved;
     if (moved.error() == Error::from_errno(EINTR)) continue;
     if (moved.error() != Error::from_errno(EAGAIN)) co_return Unexpected{moved.error()};
-    OperationAwaiter polls(
-        [&](Ring& ring, Token token) { ring.poll(end.descriptor(), events, token); });
+    OperationAwaiter polls(what, end.descriptor(), [&](Ring& ring, Token token) {
+      ring.poll(end.descriptor(), events, token);
+    });
     RT_TRY_VOID(co_await polls);
   }
 }
@@ -102,8 +106,8 @@ Result<detail::WriterElsewhere> detail::make_pipe_from() {
 Task<Result<std::uint32_t>> PipeReader::read_some(std::span<std::byte> into) {
   const auto piece = into.first(std::min(into.size(), kTransferMax));
   const Descriptor from = end_.descriptor();
-  const auto reads = [=](Ring& ring, Token token) { ring.read(from, piece, kNoOffset, token); };
-  co_return co_await transfer(end_, POLLIN, reads);
+  const auto reads = [=](Ring& ring, Token token) { ring.read(from, piece, kFilePosition, token); };
+  co_return co_await transfer("read of a pipe", end_, POLLIN, reads);
 }
 
 Task<Result<std::string>> PipeReader::read_all(std::size_t bytes_max) {
@@ -117,7 +121,8 @@ Task<Result<std::string>> PipeReader::read_all(std::size_t bytes_max) {
     all.resize(before + *count);
     if (*count == 0) co_return all;
     if (all.size() > bytes_max) {
-      co_return fail(ErrorCode::limit_exceeded, static_cast<std::int32_t>(bytes_max));
+      co_return fail(ErrorCode::limit_exceeded,
+                     static_cast<std::int32_t>(std::min<std::size_t>(bytes_max, INT32_MAX)));
     }
   }
 }
@@ -125,8 +130,8 @@ Task<Result<std::string>> PipeReader::read_all(std::size_t bytes_max) {
 Task<Result<std::uint32_t>> PipeWriter::write_some(std::span<const std::byte> bytes) {
   const auto piece = bytes.first(std::min(bytes.size(), kTransferMax));
   const Descriptor to = end_.descriptor();
-  const auto writes = [=](Ring& ring, Token token) { ring.write(to, piece, kNoOffset, token); };
-  co_return co_await transfer(end_, POLLOUT, writes);
+  const auto writes = [=](Ring& ring, Token token) { ring.write(to, piece, kFilePosition, token); };
+  co_return co_await transfer("write to a pipe", end_, POLLOUT, writes);
 }
 
 Task<Result<void>> PipeWriter::write_all(std::span<const std::byte> bytes) {

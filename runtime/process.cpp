@@ -19,6 +19,7 @@
 #include "runtime/blocking.hpp"
 #include "runtime/combine.hpp"
 #include "runtime/core.hpp"
+#include "runtime/file_operation.hpp"
 #include "runtime/timeout.hpp"
 #include "runtime/try.hpp"
 
@@ -35,6 +36,13 @@ int reap(int pidfd, int flags, siginfo_t& info) noexcept {
     result = ::waitid(kPidfd, static_cast<id_t>(pidfd), &info, WEXITED | flags);
   } while (result < 0 && errno == EINTR);
   return result < 0 ? -errno : info.si_pid;
+}
+
+Result<void> send(const File& pidfd, int signal) noexcept {
+  if (::syscall(SYS_pidfd_send_signal, pidfd.descriptor().number, signal, nullptr, 0) != 0) {
+    return Unexpected{Error::from_errno(errno)};
+  }
+  return {};
 }
 
 ExitStatus to_status(const siginfo_t& info) noexcept {
@@ -95,11 +103,8 @@ std::vector<char*> pointers_to(std::vector<std::string>& words) {
   return pointers;
 }
 
-bool has_nul(const std::string& text) noexcept {
-  return text.find('\0') != text.npos;
-}
-
 Result<void> check(const Command& command) noexcept {
+  using detail::has_nul;
   bool is_usable = !command.words.empty() && !has_nul(command.directory);
   for (const std::string& word : command.words) is_usable = is_usable && !has_nul(word);
   if (command.environment) {
@@ -194,8 +199,9 @@ Result<Process> Process::Spawn::operator()() {
   const auto pidfd = static_cast<int>(::syscall(SYS_pidfd_open, id, 0));
   if (pidfd < 0) {
     const int refused = errno;
-    ::kill(command.own_group ? -id : id, SIGKILL);
-    while (::waitpid(id, nullptr, 0) < 0 && errno == EINTR) {
+    if (command.own_group) ::kill(-id, SIGKILL);
+    const bool is_killed = ::kill(id, SIGKILL) == 0;
+    while (is_killed && ::waitpid(id, nullptr, 0) < 0 && errno == EINTR) {
     }
     return Unexpected{Error::from_errno(refused)};
   }
@@ -227,10 +233,16 @@ Process::~Process() {
 void Process::abandon() noexcept {
   if (!pidfd_.is_open()) return;
   (void)kill(SIGKILL);
+  siginfo_t info;
+  // EPERM: it is another user's now (sudo), and may never end.
+  if (!send(pidfd_, SIGKILL)) {
+    reap(pidfd_.descriptor().number, WNOHANG, info);
+    pidfd_ = File{};
+    return;
+  }
   Core* const core = Core::current_or_null();
   if (core == nullptr || core->stopping()) {
     // The core takes no new work, or there is none. A killed child ends within milliseconds.
-    siginfo_t info;
     reap(pidfd_.descriptor().number, 0, info);
     pidfd_ = File{};
     return;
@@ -253,8 +265,9 @@ Task<Result<ExitStatus>> Process::wait() {
   if (status_) co_return *status_;
   if (!pidfd_.is_open()) co_return fail(ErrorCode::closed);
   for (;;) {
-    OperationAwaiter ends(
-        [&](Ring& ring, Token token) { ring.poll(pidfd_.descriptor(), POLLIN, token); });
+    OperationAwaiter ends("exit of a process", pidfd_.descriptor(), [&](Ring& ring, Token token) {
+      ring.poll(pidfd_.descriptor(), POLLIN, token);
+    });
     RT_TRY_VOID(co_await ends);
     siginfo_t info;
     const int reaped = reap(pidfd_.descriptor().number, WNOHANG, info);
@@ -269,9 +282,9 @@ Task<Result<ExitStatus>> Process::wait() {
 Result<void> Process::kill(int signal) noexcept {
   if (!pidfd_.is_open()) return fail(ErrorCode::closed);
   // Until it is reaped its number, and that of its group, are no others'.
-  const long result =
-      has_group_ ? ::kill(-id_, signal)
-                 : ::syscall(SYS_pidfd_send_signal, pidfd_.descriptor().number, signal, nullptr, 0);
+  const int result = has_group_ ? ::kill(-id_, signal) : 0;
+  // A child that has left its group is reached alone.
+  if (!has_group_ || ::getpgid(id_) != id_) return send(pidfd_, signal);
   if (result < 0) return Unexpected{Error::from_errno(errno)};
   return {};
 }

@@ -20,7 +20,8 @@
 //
 // A Process belongs to the core that started it. One that is destroyed while the child runs kills
 // it (SIGKILL, its group if it has one of its own), and the core reaps it in the background: no
-// zombie is left, and the core ends after that. A start() that is cancelled does the same.
+// zombie is left, and the core ends after that. A start() that is cancelled does the same. A child
+// that became another user's (sudo) and may not be killed is left to itself, and not reaped.
 //
 // In a simulation there are no other programs: `unsupported`.
 
@@ -112,7 +113,8 @@ class Process {
 
   // Until it has ended; again after that: the same. One call at a time. Cancelled: it goes on.
   Task<Result<ExitStatus>> wait();
-  // Sends a signal, to the group if it is the child's own. `closed`: wait() has returned.
+  // Sends a signal, to the group if it is the child's own, and to a child that has left it.
+  // `closed`: wait() has returned.
   Result<void> kill(int signal) noexcept;
   // SIGTERM; SIGKILL if it has not ended after `patience`. Waits.
   Task<Result<ExitStatus>> stop(Duration patience);

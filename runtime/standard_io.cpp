@@ -12,6 +12,7 @@
 #include <string>
 
 #include "runtime/await.hpp"
+#include "runtime/file_operation.hpp"
 #include "runtime/ring.hpp"
 #include "runtime/try.hpp"
 
@@ -21,8 +22,7 @@ namespace {
 // Another process has taken the input that the poll saw, or a socket has too little room.
 constexpr Nanoseconds kRetry = 10 * kMillisecond;
 
-// As read(2) and write(2) would go on; also for what has no positions.
-constexpr std::uint64_t kFilePosition = UINT64_MAX;
+using detail::kFilePosition;
 
 constexpr Descriptor plain(int descriptor) noexcept {
   return {.number = descriptor, .direct = false};

@@ -11,6 +11,7 @@
 
 #include "runtime/blocking.hpp"
 #include "runtime/core.hpp"
+#include "runtime/file_operation.hpp"
 #include "runtime/ring.hpp"
 #include "runtime/root.hpp"
 #include "runtime/timeout.hpp"
@@ -104,6 +105,7 @@ Result<Watcher> Watcher::make() {
 
 Task<Result<WatchId>> Watcher::add(std::string path, std::uint32_t kinds) {
   if (!events_.is_open()) co_return fail(ErrorCode::closed);
+  if (detail::has_nul(path)) co_return fail(ErrorCode::invalid_argument);
   const int number = ::fcntl(events_.descriptor().number, F_DUPFD_CLOEXEC, 0);
   if (number < 0) co_return Unexpected{Error::from_errno(errno)};
   AddWatch adds(File(Descriptor{.number = number, .direct = false}), std::move(path), kinds);

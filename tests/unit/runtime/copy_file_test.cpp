@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -83,6 +84,24 @@ TEST(CopyFile, FailsWithoutATrace) {
     EXPECT_FALSE(onto);
     EXPECT_EQ(co_await listing_of(folder), "file");
   });
+}
+
+TEST(CopyFile, WhoseProgressThrowsLeavesNothing) {
+  const std::size_t before = tests::open_descriptors();
+  in_own_folder([](const std::string& folder) -> Task<void> {
+    EXPECT_TRUE(co_await replace_file(folder + "/from", some_bytes(2 * kMiB)));
+    std::string thrown;
+    try {
+      (void)co_await copy_file(folder + "/from", folder + "/to", [](std::uint64_t, std::uint64_t) {
+        throw std::runtime_error("no");
+      });
+    } catch (const std::runtime_error& error) {
+      thrown = error.what();
+    }
+    EXPECT_EQ(thrown, "no");
+    EXPECT_EQ(co_await listing_of(folder), "from");
+  });
+  EXPECT_EQ(tests::open_descriptors(), before);
 }
 
 TEST(CopyFile, ThatIsCancelledLeavesNothing) {

@@ -18,6 +18,7 @@
 #include "runtime/timeout.hpp"
 #include "tests/support/open_descriptors.hpp"
 #include "tests/support/own_folder.hpp"
+#include "tests/support/simulated.hpp"
 
 namespace corelane {
 namespace {
@@ -138,6 +139,46 @@ TEST(Directory, SaysWhichErrorItWas) {
     const auto entry = co_await entries.next();
     EXPECT_TRUE(entry && !*entry && entry->error() == Error::from_errno(ENOENT));
     EXPECT_FALSE(co_await entries.next());
+  });
+}
+
+TEST(Directory, NamesWithANulAreRefusedAndNothingElseIsUsedInstead) {
+  in_own_folder([](const std::string& folder) -> Task<void> {
+    co_await put(folder + "/a", "kept");
+    EXPECT_TRUE(co_await make_directory(folder + "/empty"));
+    const auto cut = [&folder](const char* name) {
+      return folder + "/" + name + std::string("\0.tmp", 5);
+    };
+    const auto refused = [](const auto& result) {
+      return !result && result.error().code == ErrorCode::invalid_argument;
+    };
+    EXPECT_TRUE(refused(co_await remove_file(cut("a"))));
+    EXPECT_TRUE(refused(co_await remove_directory(cut("empty"))));
+    EXPECT_TRUE(refused(co_await make_directory(cut("made"))));
+    EXPECT_TRUE(refused(co_await rename_path(cut("a"), folder + "/b")));
+    EXPECT_TRUE(refused(co_await rename_path(folder + "/a", cut("b"))));
+    EXPECT_TRUE(refused(co_await replace_file(cut("a"), "other")));
+    EXPECT_TRUE(refused(co_await copy_file(cut("a"), folder + "/b")));
+    EXPECT_TRUE(refused(co_await copy_file(folder + "/a", cut("b"))));
+    EXPECT_TRUE(refused(co_await File::open(cut("a"), O_RDONLY)));
+    EXPECT_TRUE(refused(co_await File::status(cut("a"))));
+    EXPECT_TRUE(refused(co_await Directory::open(cut("empty"))));
+    EXPECT_EQ(co_await listing_of(folder), "a/empty");
+    EXPECT_EQ((co_await read_file(folder + "/a", 10)).value_or(""), "kept");
+  });
+}
+
+TEST(Directory, MakesFilesWithoutANameWithTheirMode) {
+  if (tests::kIsSimulated) GTEST_SKIP() << "not in the simulation";
+  in_own_folder([](const std::string& folder) -> Task<void> {
+    const auto directory = co_await Directory::open(folder);
+    EXPECT_TRUE(directory);
+    auto file = co_await directory->open_file(".", O_TMPFILE | O_RDWR, 0640);
+    if (!file && file.error() == Error::from_errno(EOPNOTSUPP)) co_return;
+    EXPECT_TRUE(file);
+    if (!file) co_return;
+    const auto status = co_await file->status();
+    EXPECT_EQ(status ? status->mode & 07777 : 0u, 0640u);
   });
 }
 

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -17,12 +18,14 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "runtime/await.hpp"
 #include "runtime/combine.hpp"
 #include "runtime/task_group.hpp"
+#include "runtime/task_list.hpp"
 #include "runtime/timeout.hpp"
 #include "tests/support/on_cores.hpp"
 #include "tests/support/open_descriptors.hpp"
@@ -241,6 +244,55 @@ TEST(Process, ThatIsDestroyedIsKilledAndReaped) {
     }
   });
   EXPECT_EQ(::kill(id, 0), -1);
+}
+
+// Its group has nobody in it then.
+TEST(Process, ThatLeftItsGroupIsReached) {
+  leaves_nothing([]() -> Task<void> {
+    for (const bool is_destroyed : {true, false}) {
+      Command command{.words = {"python3", "-c",
+                                "import os, time\n"
+                                "os.setpgid(0, os.getpgid(os.getppid()))\n"
+                                "print('moved', flush=True)\n"
+                                "time.sleep(1000)"},
+                      .output = ChildStream::pipe(),
+                      .own_group = true};
+      auto process = co_await Process::start(std::move(command));
+      EXPECT_TRUE(process);
+      std::string line(10, '\0');
+      const auto count =
+          co_await process->output().read_some(std::as_writable_bytes(std::span{line}));
+      EXPECT_TRUE(count && line.starts_with("moved"));
+      if (is_destroyed) continue;
+      EXPECT_TRUE(process->kill(SIGTERM));
+      const auto status = co_await process->wait();
+      EXPECT_TRUE(status && status->signal == SIGTERM);
+    }
+  });
+}
+
+TEST(Process, IsNamedInListsOfTasksWithItsPipes) {
+  leaves_nothing([]() -> Task<void> {
+    Command command{.words = {"cat"}, .input = ChildStream::pipe(), .output = ChildStream::pipe()};
+    auto process = co_await Process::start(std::move(command));
+    EXPECT_TRUE(process);
+    TaskGroup group("waits");
+    const auto waits = [](Process* on) -> Task<void> { (void)co_await on->wait(); };
+    const auto reads = [](Process* on) -> Task<void> {
+      std::array<std::byte, 1> byte;
+      (void)co_await on->output().read_some(byte);
+    };
+    group.spawn("waits", waits, &*process);
+    group.spawn("reads", reads, &*process);
+    const auto is_listed = [](std::string_view text) {
+      return describe(list_tasks()).find(text) != std::string::npos;
+    };
+    while (!is_listed("exit of a process") || !is_listed("read of a pipe")) {
+      co_await sleep_for(kMillisecond);
+    }
+    EXPECT_TRUE(co_await process->input().close());
+    co_await group.join();
+  });
 }
 
 TEST(Process, OutlivesItsCoreInOneThatIsDestroyedOutside) {
