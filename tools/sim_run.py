@@ -23,7 +23,8 @@ import tempfile
 import threading
 import time
 
-OUTPUT_BYTES_MAX = 4 << 20   # of a run; the rest is not kept
+OUTPUT_BYTES_MAX = 4 << 20   # of a run; of more the beginning and the end are kept
+OUTPUT_END_BYTES = 64 << 10
 PRINTED_SEEDS_MAX = 20
 PRINTED_DECISIONS_MAX = 40
 LINE_LETTERS_MAX = 300
@@ -59,6 +60,23 @@ def same_failure(one, other):
         NUMBERS.sub('N', one.line) == NUMBERS.sub('N', other.line))
 
 
+def read_output(stream):
+    """The beginning and the end of what a program prints."""
+    begin, end = bytearray(), b''
+    while part := stream.read1(1 << 16):
+        room = OUTPUT_BYTES_MAX - len(begin)
+        begin += part[:room]
+        end = (end + part[room:])[-OUTPUT_END_BYTES:]
+    return begin + b'\n' + end if end else begin
+
+
+def signal_name(number):
+    try:
+        return signal.Signals(number).name
+    except ValueError:   # a real-time signal
+        return f'signal {number}'
+
+
 class Program:
     """The program under test. Its runs are process groups of their own, so that a hanging one is ended as a whole."""
 
@@ -91,13 +109,12 @@ class Program:
         late = threading.Event()
         timer = threading.Timer(timeout, lambda: (late.set(), self.end(process)))
         timer.start()
-        kept = bytearray()
-        while part := process.stdout.read1(1 << 16):
-            if len(kept) < OUTPUT_BYTES_MAX:
-                kept += part
+        kept = read_output(process.stdout)
+        # It may have closed its output and go on. It stays a zombie, so its number names no other process.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with self.lock:
             self.running.discard(process)
-            code = process.wait()   # until then its number names no other process
+            code = process.wait()
         timer.cancel()
         process.stdout.close()
         output = kept.decode(errors='replace')
@@ -105,7 +122,7 @@ class Program:
         if late.is_set():
             return Outcome(True, 'hangs', f'it did not end within {timeout:g} s', seconds)
         if code < 0:
-            return Outcome(True, signal.Signals(-code).name, failure_line(output), seconds)
+            return Outcome(True, signal_name(-code), failure_line(output), seconds)
         if code != 0:
             return Outcome(True, f'exit code {code}', failure_line(output), seconds)
         if SANITIZER.search(output):

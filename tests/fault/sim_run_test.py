@@ -111,6 +111,22 @@ class SimRun(unittest.TestCase):
         self.assertIn('seed 3: hangs: it did not end within 3 s\n', output)
         self.assertIn('\n0 of ', output)   # no decision matters
 
+    def test_a_program_that_hangs_without_its_output_is_ended(self):
+        program = self.script('exec >&- 2>&-; exec sleep 1000\n')
+        code, output = self.run_tool('--seeds', '1', '--timeout', '1', '--shrink-seconds', '0', program)
+        self.assertEqual(code, 1, output)
+        self.assertIn('seed 1: hangs: it did not end within 1 s\n', output)
+
+    def test_the_end_of_a_long_output_is_kept(self):
+        program = self.script('head -c 5000000 /dev/zero | tr "\\0" "\\n"; echo "error: at the end"; exit 1\n')
+        _, output = self.run_tool('--seeds', '1', '--shrink-seconds', '0', program)
+        self.assertIn('seed 1: exit code 1: error: at the end\n', output)
+
+    def test_a_real_time_signal_has_a_number(self):
+        program = self.script('kill -40 $$\n')
+        _, output = self.run_tool('--seeds', '1', '--shrink-seconds', '0', program)
+        self.assertIn('seed 1: signal 40: nothing was printed\n', output)
+
     def test_a_failure_of_every_run_needs_no_decision(self):
         code, output = self.run_tool(PROGRAM, 'crashes')
         self.assertEqual(code, 1)
