@@ -84,15 +84,20 @@ std::string full_name(std::string_view name) {
   return fmt::format("corelane_runtime_{}", name);
 }
 
+// Groups and waits cost time, too: a task may wait for very many things.
+constexpr std::size_t kCountedStepsMax = 4 * kCountedTasksMax;
+
 // Tasks in a scope and below it, at most `most`.
-std::size_t count_tasks(const CancelScope& scope, std::size_t most, int depth) noexcept {
+std::size_t count_tasks(const CancelScope& scope, std::size_t most, int depth,
+                        std::size_t& steps) noexcept {
   constexpr int kDepthMax = 64;
   std::size_t tasks = 0;
   if (depth == kDepthMax) return tasks;
   scope.for_each([&](const CancelScope::Child& child) {
+    if (steps++ >= kCountedStepsMax) return false;
     if (child.scope == nullptr) return true;
     tasks += child.scope->kind() == ScopeKind::task ? 1 : 0;
-    if (tasks < most) tasks += count_tasks(*child.scope, most - tasks, depth + 1);
+    if (tasks < most) tasks += count_tasks(*child.scope, most - tasks, depth + 1, steps);
     return tasks < most;
   });
   return tasks;
@@ -125,7 +130,8 @@ CoreMetrics core_metrics() noexcept {
   if (frames.system_bytes > frames.retained_bytes && FramePool::kEnabled) {
     metrics.frame_bytes = frames.system_bytes - frames.retained_bytes;
   }
-  metrics.tasks = count_tasks(core.task_roots(), kCountedTasksMax, 0);
+  std::size_t steps = 0;
+  metrics.tasks = count_tasks(core.task_roots(), kCountedTasksMax, 0, steps);
   metrics.frame_bytes_kept = frames.retained_bytes;
   metrics.timers = core.timers().size();
   metrics.operations = core.operations().in_flight();

@@ -35,12 +35,20 @@ template <class T>
 class Sharded {
  public:
   Sharded() = default;
-  // Without stop() before, on an error's way out for example, the instances are destroyed in the
-  // background, each on its core, which does not end before. On a core then.
+  // Without stop() before, on an error's way out for example, this core's instance is destroyed at
+  // once and the others in the background, each on its core: a T may then use nothing that dies
+  // with this object's frame. Only from the main task's core is it certain to run before the cores
+  // end. Outside of a core all are destroyed right here: the cores have ended.
   ~Sharded() {
+    Core* const here = Core::current_or_null();
     for (CoreId core = 0; core < instances_.size(); ++core) {
       T* const left = instances_[core].value.release();
-      if (left != nullptr) Core::current().lanes().send(core, Destroy{left});
+      if (left == nullptr) continue;
+      if (here == nullptr || core == here->id()) {
+        delete left;
+      } else {
+        here->lanes().send(core, Destroy{left});
+      }
     }
   }
   Sharded(const Sharded&) = delete;

@@ -265,7 +265,13 @@ void StallMonitor::park() noexcept {
   // Its partners are the loads in CoreProgress::awake() and, through unpark(), in the destructor:
   // they store first and then load this, we store this first and then load theirs.
   parked_.store(1, std::memory_order_seq_cst);
-  if (any_awake() || stopping_.load(std::memory_order_seq_cst)) {
+  // Of a core that has slept since log_pending(). A later report wakes the monitor (awake()).
+  bool has_pending = false;
+  {
+    const std::lock_guard lock(report_mutex_);
+    has_pending = !pending_.empty();
+  }
+  if (has_pending || any_awake() || stopping_.load(std::memory_order_seq_cst)) {
     parked_.store(0, std::memory_order_relaxed);
     return;
   }

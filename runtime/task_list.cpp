@@ -17,6 +17,8 @@ namespace {
 // Scopes within scopes; deeper ones are left out.
 constexpr std::uint32_t kDepthMax = 64;
 constexpr std::size_t kNoTask = SIZE_MAX;
+// Of a walk: a task, a group and a wait are a step each. A task may wait for very many things.
+constexpr std::size_t kStepsMax = 4 * kListedTasksMax;
 
 class Lister {
  public:
@@ -30,6 +32,8 @@ class Lister {
       return;
     }
     scope.for_each([&](const CancelScope::Child& child) {
+      if (steps_++ == kStepsMax) cut();
+      if (is_full_) return false;
       if (child.scope != nullptr) {
         visit_child(*child.scope, scope, task, depth, nested + 1);
       } else {
@@ -40,6 +44,10 @@ class Lister {
   }
 
  private:
+  void cut() noexcept {
+    is_full_ = true;
+    list_.is_cut = true;
+  }
   void visit_child(const CancelScope& child, const CancelScope& parent, std::size_t task,
                    std::uint32_t depth, std::uint32_t nested) {
     switch (child.kind()) {
@@ -60,24 +68,24 @@ class Lister {
                    std::uint32_t nested) {
     if (task != kNoTask) {
       std::size_t tasks = 0;
+      std::size_t steps = 0;
       group.for_each([&](const CancelScope::Child& child) {
         tasks += child.scope != nullptr ? 1 : 0;
-        return tasks < kListedTasksMax;
+        return ++steps < kListedTasksMax;
       });
       if (tasks != 0) {
         TaskWait wait;
         wait.kind = WaitKind::group;
         wait.what = group.name();
         wait.tasks = tasks;
-        list_.tasks[task].waits.push_back(wait);
+        add_wait_to(task, wait);
       }
     }
     visit(group, kNoTask, depth, nested);
   }
   std::size_t add_task(const CancelScope& scope, const char* group, std::uint32_t depth) {
     if (list_.tasks.size() == tasks_max_) {
-      is_full_ = true;
-      list_.is_cut = true;
+      cut();
       return kNoTask;
     }
     list_.tasks.push_back({.name = scope.name(),
@@ -93,11 +101,20 @@ class Lister {
     if (!CancelScope::describe(listener, list_.at, wait)) return;
     // A wait right in a scope that somebody has made by hand.
     if (task == kNoTask) task = add_task(scope, scope.name(), depth);
-    if (task != kNoTask) list_.tasks[task].waits.push_back(wait);
+    if (task != kNoTask) add_wait_to(task, wait);
+  }
+  void add_wait_to(std::size_t task, const TaskWait& wait) {
+    std::vector<TaskWait>& waits = list_.tasks[task].waits;
+    if (waits.size() < kTaskWaitsMax) {
+      waits.push_back(wait);
+    } else {
+      list_.is_cut = true;
+    }
   }
 
   TaskList& list_;
   const std::size_t tasks_max_;
+  std::size_t steps_ = 0;
   bool is_full_ = false;
 };
 
@@ -195,6 +212,10 @@ Task<void> log_tasks_at_signals(const BlockedSignals* blocked) {
   SignalStream signals(*blocked);
   for (;;) {
     const auto signal = co_await signals.next();
+    if (!signal && signal.error().code != ErrorCode::cancelled) {
+      log(LogLevel::warning,
+          fmt::format("no lists of tasks at signals: {}", describe(signal.error())));
+    }
     if (!signal) co_return;
     co_await log_all_tasks();
   }

@@ -31,6 +31,7 @@ namespace {
 constexpr std::size_t kPieceBytes = 64 * 1024;
 constexpr std::size_t kListedMax = 10'000;
 constexpr std::string_view kBytesUnit = "bytes=";
+constexpr int kOpenAttempts = 3;  // EAGAIN: a directory on the way was renamed at the same time
 
 std::string_view type_of(std::string_view path) {
   constexpr std::pair<std::string_view, std::string_view> kTypes[] = {
@@ -51,6 +52,7 @@ std::string_view type_of(std::string_view path) {
 
 Status status_of(const runtime::Error& error) {
   if (error == runtime::Error::from_errno(EACCES)) return Status::forbidden;
+  if (error == runtime::Error::from_errno(EAGAIN)) return Status::service_unavailable;
   for (const int number : {ENOENT, ENOTDIR, EXDEV, ELOOP, ENAMETOOLONG, ENXIO}) {
     if (error == runtime::Error::from_errno(number)) return Status::not_found;
   }
@@ -152,7 +154,9 @@ runtime::Task<void> send_file(runtime::File file, const runtime::FileStatus& sta
     responder.respond(Status::not_modified, {.content_type = {}, .date = {}, .fields = fields}, {});
     co_return;
   }
-  std::optional<Range> range = range_of(request.field("Range"), status.bytes);
+  const bool is_head = request.method() == "HEAD";  // a range is for GET alone: RFC 9110, 14.2
+  std::optional<Range> range;
+  if (!is_head) range = range_of(request.field("Range"), status.bytes);
   const std::string_view only_if = request.field("If-Range");
   if (!only_if.empty() && only_if != date) range.reset();
   if (range && range->bytes == 0) {
@@ -172,7 +176,7 @@ runtime::Task<void> send_file(runtime::File file, const runtime::FileStatus& sta
       .content_type = type_of(request.path()), .date = {}, .fields = fields};
   responder.begin(range ? Status::partial_content : Status::ok, options, sent.bytes);
   std::vector<std::byte> piece(std::min<std::uint64_t>(kPieceBytes, sent.bytes));
-  std::uint64_t done = request.method() == "HEAD" ? sent.bytes : 0;
+  std::uint64_t done = is_head ? sent.bytes : 0;
   while (done < sent.bytes) {
     const auto room =
         std::span{piece}.first(std::min<std::uint64_t>(piece.size(), sent.bytes - done));
@@ -192,7 +196,12 @@ runtime::Task<void> serve_path(void* context, const OwnedRequest& request,
   std::string path{request.parameter("path")};
   if (path.empty()) path = ".";
   // A FIFO does not wait for its writer.
-  auto file = co_await root.open_file(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  constexpr int kFlags = O_RDONLY | O_NONBLOCK | O_NOCTTY;
+  auto file = co_await root.open_file(path, kFlags);
+  for (int attempt = 1; attempt < kOpenAttempts && !file; ++attempt) {
+    if (file.error() != runtime::Error::from_errno(EAGAIN)) break;
+    file = co_await root.open_file(path, kFlags);
+  }
   if (!file) co_return refuse(responder, status_of(file.error()));
   const auto status = co_await file->status();
   if (!status) co_return refuse(responder, status_of(status.error()));

@@ -400,5 +400,33 @@ TEST(Sharded, LeftWithoutAStopIsDestroyedOnItsCores) {
   for (const auto& count : destroyed) EXPECT_EQ(count.load(), 2);
 }
 
+TEST(Sharded, LeftWithoutAStopDestroysTheInstanceOfItsOwnCoreAtOnce) {
+  std::array<std::atomic<int>, 2> destroyed{};
+  run_on_cores(2, [&destroyed]() -> Task<void> {
+    {
+      Sharded<Placed> shards;
+      co_await shards.start(destroyed.data());
+    }
+    EXPECT_EQ(destroyed[0].load(), 1);
+  });
+}
+
+TEST(Sharded, LeftWithoutAStopMayOutliveTheCores) {
+  struct Counts {
+    explicit Counts(std::atomic<int>* in) noexcept : alive(in) { *alive += 1; }
+    Counts(const Counts&) = delete;
+    Counts& operator=(const Counts&) = delete;
+    ~Counts() { *alive -= 1; }
+    std::atomic<int>* alive;
+  };
+  std::atomic<int> alive{0};
+  {
+    Sharded<Counts> shards;
+    run_on_cores(2, [&shards, &alive]() -> Task<void> { co_await shards.start(&alive); });
+    EXPECT_EQ(alive.load(), 2);
+  }
+  EXPECT_EQ(alive.load(), 0);
+}
+
 }  // namespace
 }  // namespace corelane

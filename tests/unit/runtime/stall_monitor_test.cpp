@@ -305,6 +305,20 @@ TEST(StallMonitor, NeverStaysParkedWhileACoreIsAwake) {
   });
 }
 
+TEST(StallMonitor, WithoutASinkWritesItsReportsToTheLog) {
+  testing::internal::CaptureStderr();
+  {
+    StallMonitor monitor({.still_running_ns = INT64_MAX});
+    as_core(monitor, [](CoreProgress& progress) {
+      step(progress, "held", [] { spin(milliseconds{10}, always); });
+    });
+    EXPECT_EQ(monitor.counters().reports, 1U);
+  }
+  const std::string text = testing::internal::GetCapturedStderr();
+  EXPECT_NE(text.find("stall: core 3 was held"), std::string::npos) << text;
+  EXPECT_NE(text.find("ms by held"), std::string::npos) << text;
+}
+
 TEST(StallMonitor, WithoutAMonitorProgressReportsNothing) {
   testing::internal::CaptureStderr();
   CoreProgress progress;

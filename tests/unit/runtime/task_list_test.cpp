@@ -226,6 +226,34 @@ TEST(TaskList, IsCutAtItsLimit) {
   });
 }
 
+TEST(TaskList, OfATaskWithVeryManyWaitsIsCut) {
+  run_on_cores(1, []() -> Task<void> {
+    TaskGroup group("wide");
+    const auto waits = [](std::size_t many) -> Task<void> {
+      std::vector<Task<void>> parts;
+      for (std::size_t i = 0; i < many; ++i) parts.push_back(sleeps(kHour));
+      co_await when_all(std::move(parts));
+    };
+    group.spawn("first", sleeps, kHour);
+    group.spawn("narrow", waits, kTaskWaitsMax);
+    EXPECT_FALSE(list_tasks().is_cut);
+    group.spawn("wide", waits, kTaskWaitsMax + 1);
+    const TaskList cut = list_tasks();
+    EXPECT_TRUE(cut.is_cut);
+    EXPECT_EQ(find(cut, "wide").waits.size(), kTaskWaitsMax);
+    EXPECT_EQ(cut.tasks.size(), 4u);
+    EXPECT_EQ(core_metrics().tasks, 4u);
+    // The newest is walked first; then time is up for the others.
+    group.spawn("very wide", waits, 4 * kListedTasksMax + 1);
+    const TaskList ended = list_tasks();
+    EXPECT_TRUE(ended.is_cut);
+    EXPECT_FALSE(lists(ended, "first"));
+    EXPECT_LT(core_metrics().tasks, 5u);
+    group.cancel();
+    co_await group.join();
+  });
+}
+
 // A group may be made for another core, and may outlive the core that used it.
 TEST(TaskList, AGroupThatOutlivesItsCoreOrWasMadeElsewhereIsNoTrouble) {
   TaskGroup outside("outside");
