@@ -21,15 +21,18 @@
 // starved. Each sender has a ring of `capacity` slots, allocated with it; nothing is allocated
 // later. A sender that waits goes on when a quarter of its ring has been taken.
 //
-// The channel closes when either side calls close(), or when all senders are gone: then nothing
-// more is taken in, everything whose send() succeeded can still be received, and after that
-// receive() ends with `closed`. (A channel that is to outlive its senders keeps one for itself.)
+// The channel closes when either side calls close(): then nothing more is taken in, everything
+// whose send() succeeded can still be received, and after that receive() ends with `closed`. While
+// all senders are gone it is the same, until sender() makes another one. (A channel that is to
+// outlive its senders keeps one for itself.)
 // One that is destroyed drops what is in it, closes, and frees its memory in the background when
 // its senders are gone.
 //
 // Values lie in the rings, and what crosses is one lane message a sender and turn, "so many are
-// there", and one back, "so many are taken" (runtime/lanes.hpp). So there are no atomics and no
-// wake-ups beside those of the lanes, and a value arrives in the receiver's next turn.
+// there", and one back, "so many are taken" (runtime/lanes.hpp). So there are no
+// wake-ups beside those of the lanes, and no atomic but the one that says which side of a ring ends
+// last; a value arrives in the receiver's next turn. A CoreSender that is destroyed on a thread
+// that is no core does not leave its ring while the runtime runs: the channel does not see it go.
 
 #include <algorithm>
 #include <atomic>

@@ -231,6 +231,10 @@ def kind_of(decision):
     return decision.split('  (')[0].split(' = ')[0].rpartition(': ')[2]
 
 
+def is_cut(path):
+    return '\n# cut at ' in path.read_text(encoding='utf-8')
+
+
 def read_decisions(path):
     return [line for line in path.read_text(encoding='utf-8').splitlines() if line and not line.startswith('#')]
 
@@ -257,7 +261,8 @@ def shrink_failure(program, pool, arguments, seed, failure, slowest_pass):
         least = 'as few as possible'
         try:
             if shrinker.first_failing([decisions]) is None:
-                print('with its decisions read from a file it does not fail: nothing was shrunk')
+                told = ' (not all of its decisions were recorded)' if is_cut(record) else ''
+                print(f'with its decisions read from a file it does not fail{told}: nothing was shrunk')
                 return
             for decisions in shrinker.shrink(decisions):
                 pass

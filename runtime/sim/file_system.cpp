@@ -185,15 +185,16 @@ int FileSystem::make_directory(std::string_view path, mode_t mode, Nanoseconds w
   return 0;
 }
 
-std::optional<FileSystem::Entry> FileSystem::next_entry(const FileNode& directory,
+std::optional<FileSystem::Entry> FileSystem::next_entry(const std::string& directory,
                                                         std::string_view after) const {
-  const std::string* const path = path_of(directory);
-  if (path == nullptr) return std::nullopt;
-  const std::string prefix = below(*path);
-  for (auto at = nodes_.upper_bound(prefix + std::string{after}); at != nodes_.end(); ++at) {
-    if (!at->first.starts_with(prefix)) break;
+  const std::string prefix = below(directory);
+  auto at = nodes_.upper_bound(prefix + std::string{after});
+  while (at != nodes_.end() && at->first.starts_with(prefix)) {
     const std::string_view name = std::string_view{at->first}.substr(prefix.size());
-    if (name.find('/') == name.npos) return Entry{name, at->second.get()};
+    const std::size_t slash = name.find('/');
+    if (slash == name.npos) return Entry{name, at->second.get()};
+    // Past all that is in this subdirectory: '0' comes after '/'.
+    at = nodes_.lower_bound(prefix + std::string{name.substr(0, slash)} + '0');
   }
   return std::nullopt;
 }

@@ -55,13 +55,15 @@ class FileSystem {
   int unlink(std::string_view path, bool directory);
   int rename(std::string_view from, std::string_view to, std::uint32_t flags);
   int make_directory(std::string_view path, mode_t mode, Nanoseconds wall_now);
-  // A name in this directory and what it is; in the order of the names. Empty: none is behind
-  // `after`.
+  // The path of a directory or a file; null: it was removed.
+  const std::string* path_of(const FileNode& node) const;
+  // A name in the directory of this path and what it is; in the order of the names. Empty: none is
+  // behind `after`.
   struct Entry {
     std::string_view name;
     const FileNode* node = nullptr;
   };
-  std::optional<Entry> next_entry(const FileNode& directory, std::string_view after) const;
+  std::optional<Entry> next_entry(const std::string& directory, std::string_view after) const;
 
   // For tests: put a file there, with the directories above it, look at one, take one away.
   void put(std::string_view path, std::string_view content);
@@ -81,7 +83,6 @@ class FileSystem {
     int error = 0;                   // no such directory, or a path that cannot be
   };
   Place look_up(std::string_view path) const;
-  const std::string* path_of(const FileNode& node) const;
   bool has_entries(const std::string& directory) const;
   std::shared_ptr<FileNode> add(const std::string& path, mode_t mode, Nanoseconds wall_now);
 

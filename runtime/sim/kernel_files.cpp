@@ -14,6 +14,7 @@
 #include <span>
 #include <utility>
 
+#include "runtime/file_operation.hpp"
 #include "runtime/sim/kernel.hpp"
 #include "runtime/sim/kernel_objects.hpp"
 #include "runtime/sim/world.hpp"
@@ -21,7 +22,7 @@
 namespace corelane::runtime::sim {
 namespace {
 
-constexpr std::uint64_t kAtPosition = UINT64_MAX;  // offset -1: where the last one ended
+using detail::kFilePosition;
 
 std::int32_t real_result(ssize_t result) noexcept {
   return result < 0 ? -errno : static_cast<std::int32_t>(result);
@@ -73,7 +74,7 @@ void Kernel::step_read(Operation& operation) {
   std::size_t want = operation.bytes;
   const std::size_t cut = want != 0 ? world_.cut(Fault::short_read, want) : 0;
   if (cut != 0) want = cut;
-  const bool at_position = operation.offset == kAtPosition;
+  const bool at_position = operation.offset == kFilePosition;
   const std::uint64_t offset = at_position ? file.position : operation.offset;
   const std::size_t count = FileSystem::read(*file.node, offset, {operation.into, want});
   if (at_position) file.position += count;
@@ -87,7 +88,7 @@ void Kernel::step_write(Operation& operation) {
   std::size_t want = operation.bytes;
   const std::size_t cut = want != 0 ? world_.cut(Fault::short_write, want) : 0;
   if (cut != 0) want = cut;
-  const bool at_position = operation.offset == kAtPosition;
+  const bool at_position = operation.offset == kFilePosition;
   std::uint64_t offset = at_position ? file.position : operation.offset;
   if ((file.flags & O_APPEND) != 0) offset = file.node->bytes.size();
   const std::size_t count =
@@ -142,11 +143,15 @@ Result<std::size_t> Kernel::read_directory(Descriptor descriptor, std::span<std:
   if (!S_ISDIR(file->node->mode)) return Unexpected{Error::from_errno(ENOTDIR)};
   if (world_.roll(Fault::file_error)) return Unexpected{Error::from_errno(EIO)};
   const bool takes_one = world_.roll(Fault::short_read);
+  const std::string* const path = world_.files().path_of(*file->node);
   std::size_t bytes = 0;
   while (!takes_one || bytes == 0) {
     // Positions 0 and 1 are the directory itself and the one above.
     auto next = std::optional{FileSystem::Entry{file->position == 0 ? "." : "..", nullptr}};
-    if (file->position > 1) next = world_.files().next_entry(*file->node, file->listed);
+    if (file->position > 1) {
+      if (path == nullptr) break;
+      next = world_.files().next_entry(*path, file->listed);
+    }
     if (!next) break;
     constexpr std::size_t kNameAt = offsetof(dirent64, d_name);
     const std::size_t record = (kNameAt + next->name.size() + 1 + 7) / 8 * 8;
@@ -172,7 +177,7 @@ Result<std::size_t> Kernel::read_directory(Descriptor descriptor, std::span<std:
 
 void Kernel::step_outside(Operation& operation) {
   const int number = operation.descriptor.number;
-  const bool position = operation.offset == kAtPosition;
+  const bool position = operation.offset == kFilePosition;
   const auto offset = static_cast<off_t>(operation.offset);
   switch (operation.kind) {
     case OperationKind::poll: {

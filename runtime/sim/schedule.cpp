@@ -135,8 +135,11 @@ std::int64_t Schedule::decide(const Decision& decision, Nanoseconds since_start)
 
 void Schedule::write(const Decision& decision, std::int64_t value, Nanoseconds since_start) {
   Shared& files = shared();
-  if (files.record == nullptr || files.lines == kLinesMax) return;
-  ++files.lines;
+  if (files.record == nullptr || files.lines > kLinesMax) return;
+  if (files.lines++ == kLinesMax) {
+    fmt::print(files.record, "# cut at {} decisions\n", kLinesMax);
+    return;
+  }
   std::string line =
       fmt::format("{:.6f}{}{}", static_cast<double>(since_start) / kMillisecond, kAfterTime, name_);
   auto out = std::back_inserter(line);

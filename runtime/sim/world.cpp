@@ -276,12 +276,14 @@ void World::drive(std::span<Actor> actors) {
   for (;;) {
     kernel_->run_due();
     if (turn_one(nullptr)) continue;
-    if (std::ranges::all_of(actors, [](const Actor& actor) { return actor.finished(); })) return;
+    if (std::ranges::all_of(actors, [](const Actor& actor) { return actor.finished(); })) break;
     const Nanoseconds next = next_time(actors);
     if (next == kNever) fail("deadlock: cores wait, and nothing is left that could wake them");
     if (next - kStart > checks_.time_max) fail("the run takes more virtual time than allowed");
     now_ = std::max(now_, next);
   }
+  actors_ = {};
+  driven_.clear();
 }
 
 // Gives a ready actor a turn, but not the actor of this ring. False: no actor is ready.

@@ -233,6 +233,9 @@ class FileServer(unittest.TestCase):
             with self.subTest(range=asked):
                 answer, body = self.ask('GET', '/a.txt', Range=asked)
                 self.assertEqual((answer.status, body, answer.getheader('Content-Range')), (status, expected, part))
+        for asked in ('bytes=3-5', 'bytes=10-'):   # of a HEAD they mean nothing
+            answer, body = self.ask('HEAD', '/a.txt', Range=asked)
+            self.assertEqual((answer.status, answer.getheader('Content-Length'), body), (200, '10', b''))
         answer, body = self.ask('GET', '/a.txt', If_Modified_Since=modified)
         self.assertEqual((answer.status, body), (304, b''))
         answer, body = self.ask('GET', '/a.txt', Range='bytes=0-0', If_Range='Sun, 06 Nov 1994 08:49:37 GMT')

@@ -79,6 +79,17 @@ TEST(Directory, ListsMoreNamesThanFitIntoOnePiece) {
   });
 }
 
+TEST(Directory, ListsNamesThatBeginLikeASubdirectory) {
+  in_own_folder([](const std::string& folder) -> Task<void> {
+    EXPECT_TRUE(co_await make_directory(folder + "/sub"));
+    EXPECT_TRUE(co_await make_directory(folder + "/sub/below"));
+    for (const char* name : {"/sub/a", "/sub/z", "/sub/below/c", "/sub-", "/sub.x", "/sub0"}) {
+      co_await put(folder + name, "");
+    }
+    EXPECT_EQ(co_await listing_of(folder), "sub/sub-/sub.x/sub0");
+  });
+}
+
 TEST(Directory, TakesNamesOfAnyBytes) {
   in_own_folder([](const std::string& folder) -> Task<void> {
     const std::vector<std::string> names{" ",   "a b", "line\nbreak",        "\xff\xfe",
