@@ -10,9 +10,10 @@
 //
 // Names are bytes: whatever the file system allows, also spaces, line breaks and no valid UTF-8.
 // Relative paths begin at the working directory of the process. Errors: the errnos of the system
-// call that is named, `cancelled`, `invalid_argument` for a NUL in a name. All suspend and none blocks the core: ring operations, but for
-// listing, which has none on Linux 6.1 and goes to a thread (runtime/blocking.hpp). An operation
-// that a thread of the kernel has begun ends before its cancel does, so it may have been done.
+// call that is named, `cancelled`, `invalid_argument` for a NUL in a name. All suspend and none
+// blocks the core: ring operations, but for listing, which has none on Linux 6.1 and goes to a
+// thread (runtime/blocking.hpp). An operation that a thread of the kernel has begun ends before its
+// cancel does, so it may have been done.
 //
 // A Directory belongs to the core that opened it, as a File does (runtime/file.hpp); one call at a
 // time.
@@ -96,9 +97,10 @@ using CopyProgress = std::function<void(std::uint64_t done, std::uint64_t total)
 // Copies a regular file: its bytes, its holes, its permissions (as the umask allows). Bytes copied.
 // The copy is made under a temporary name beside `to` and renamed, so `to` is there when it is
 // whole, and stays as it was after an error or a cancel. `progress` is called on this core, after
-// each MiB at most; what it throws is thrown here, after the clean-up. A source that grows is copied up to the size that it had at first, one that
-// shrinks up to its new end; of a file without a size (/proc) all is read. Errors: the errnos of
-// open(2), copy_file_range(2) and rename(2); invalid_argument: it is no regular file; cancelled.
+// each MiB at most; what it throws is thrown here, after the clean-up. A source that grows is
+// copied up to the size that it had at first, one that shrinks up to its new end; of a file without
+// a size (/proc) all is read. Errors: the errnos of open(2), copy_file_range(2) and rename(2);
+// invalid_argument: it is no regular file; cancelled.
 //
 // copy_file_range(2) in pieces of 1 MiB on a thread (runtime/blocking.hpp), where the file system
 // has it, else ring reads and writes, which fill the holes. A file of 512 MiB on ext4, cached:
