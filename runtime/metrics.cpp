@@ -96,7 +96,7 @@ std::size_t count_tasks(const CancelScope& scope, std::size_t most, int depth,
   scope.for_each([&](const CancelScope::Child& child) {
     if (steps++ >= kCountedStepsMax) return false;
     if (child.scope == nullptr) return true;
-    tasks += child.scope->kind() == ScopeKind::task ? 1 : 0;
+    if (child.scope->kind() == ScopeKind::task) ++tasks;
     if (tasks < most) tasks += count_tasks(*child.scope, most - tasks, depth + 1, steps);
     return tasks < most;
   });

@@ -70,7 +70,7 @@ class Lister {
       std::size_t tasks = 0;
       std::size_t steps = 0;
       group.for_each([&](const CancelScope::Child& child) {
-        tasks += child.scope != nullptr ? 1 : 0;
+        if (child.scope != nullptr) ++tasks;
         return ++steps < kListedTasksMax;
       });
       if (tasks != 0) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "runtime/directory.hpp"
+#include "runtime/random.hpp"
 #include "runtime/runtime.hpp"
 #include "runtime/sim/world.hpp"
 #include "runtime/timeout.hpp"
@@ -28,7 +29,8 @@ using Files = std::map<std::string, std::string>;
 
 class Session {
  public:
-  explicit Session(sim::World& world) : world_(world), faults_(world.faults()) {}
+  explicit Session(sim::World& world)
+      : world_(world), random_(world.seed()), faults_(world.faults()) {}
 
   Task<void> run() {
     world_.set_faults(sim::Faults::none());
@@ -51,21 +53,18 @@ class Session {
   int failed() const noexcept { return failed_; }
 
  private:
-  std::string name() {
-    return std::string(1, static_cast<char>('a' + Core::current().random().below(4)));
-  }
+  std::string name() { return std::string(1, static_cast<char>('a' + random_.below(4))); }
 
   // `wanted`: what it makes of the files if it succeeds.
   Task<Result<void>> step(Files& wanted) {
     const std::string one = name();
     const std::string two = name();
     last_ = one + " " + two + " ";
-    switch (Core::current().random().below(4)) {
+    switch (random_.below(4)) {
       case 0: {
         last_ += "replace ";
-        const std::size_t bytes = Core::current().random().below(5000);
-        wanted[one] =
-            std::string(bytes, static_cast<char>('a' + Core::current().random().below(26)));
+        const std::size_t bytes = random_.below(5000);
+        wanted[one] = std::string(bytes, static_cast<char>('a' + random_.below(26)));
         co_return co_await cut_short(replace_file(kFolder + "/" + one, wanted[one]));
       }
       case 1: {
@@ -94,8 +93,8 @@ class Session {
   }
 
   Task<Result<void>> cut_short(Task<Result<void>> task) {
-    if (Core::current().random().chance(2, 3)) co_return co_await std::move(task);
-    const auto duration = static_cast<Nanoseconds>(Core::current().random().below(kMillisecond));
+    if (random_.chance(2, 3)) co_return co_await std::move(task);
+    const auto duration = static_cast<Nanoseconds>(random_.below(kMillisecond));
     co_return co_await with_timeout(duration, std::move(task));
   }
 
@@ -118,6 +117,7 @@ class Session {
   }
 
   sim::World& world_;
+  Random random_;
   const sim::Faults faults_;
   Files model_;
   std::string last_;
