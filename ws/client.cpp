@@ -150,7 +150,7 @@ void Client::State::take(Message& message) {
   message_bytes += message.payload().size() + sizeof(ReceivedMessage);
   messages.emplace_back(kind, message.take_or_copy());
   if (message_bytes > options.received_bytes_max) {
-    endpoint.find(connection)->stream().pause_receiving();
+    endpoint.find(connection)->hold_receiving(true);
   }
   if (!receiving.empty()) receiving.wake_front(WaitQueue::Outcome::granted);
 }
@@ -161,8 +161,7 @@ std::optional<ReceivedMessage> Client::State::next() {
   messages.pop_front();
   message_bytes -= message->bytes().size() + sizeof(ReceivedMessage);
   if (message_bytes <= options.received_bytes_max / 2) {
-    Connection* const from = open_connection();
-    if (from != nullptr && from->stream().receiving_paused()) from->stream().resume_receiving();
+    if (Connection* const from = open_connection()) from->hold_receiving(false);
   }
   return message;
 }
@@ -229,7 +228,8 @@ Task<CloseCode> Client::close(CloseCode code, std::string_view reason) {
 }
 
 bool Client::is_open() const noexcept {
-  return state_->is_open && !state_->is_closing;
+  const Connection* const connection = state_->open_connection();
+  return connection != nullptr && !connection->closing() && !state_->is_closing;
 }
 CloseCode Client::close_code() const noexcept {
   return state_->code;

@@ -89,7 +89,8 @@ class Client {
   // lost); `closed`, with close_code() as detail.
   runtime::Task<runtime::Result<ReceivedMessage>> receive();
 
-  // Copies into the send queue, and waits while the server does not read. Errors: closed;
+  // Copies into the send queue, and waits while the server does not read: for at most
+  // NetworkOptions::write_stall_timeout (30 s), then the connection ends with 1008. Errors: closed;
   // cancelled; limit_exceeded: it is larger than half of NetworkOptions::queued_bytes_max (512 KiB
   // by default).
   runtime::Task<runtime::Result<void>> send(MessageKind kind, std::span<const std::byte> payload);
@@ -102,6 +103,7 @@ class Client {
   // that wait, and waits for the server's answer, for at most close_timeout. Returns close_code().
   runtime::Task<CloseCode> close(CloseCode code = CloseCode::normal, std::string_view reason = {});
 
+  // False from the first close frame on, of either side.
   bool is_open() const noexcept;
   // How it ended: the server's code; ours, if it gave none; `abnormal`: the connection was cut.
   CloseCode close_code() const noexcept;

@@ -97,7 +97,7 @@ void Connection::consume(const net::Received& received) {
     stream_.end_receives_at(missing, missing != 0 ? reader_.frame_bytes({}) : frame_bytes);
   }
   watch_unfinished();
-  if (!stream_.writable()) stream_.pause_receiving();
+  if (waits_for_peer()) stream_.pause_receiving();
 }
 
 void Connection::on_end(net::Stream& stream) noexcept {
@@ -117,26 +117,47 @@ void Connection::on_writable(net::Stream& stream) noexcept {
   auto& self = *static_cast<Connection*>(stream.owner());
   const auto tell = self.endpoint_.handler_.on_writable;
   if (tell != nullptr && self.state_ == State::open) tell(self);
-  if (!stream.receiving_paused()) return;
-  stream.resume_receiving();
-  // The rest of an unfinished message could not come during the pause: its deadline starts again.
-  self.unfinished_since_ = 0;
-  self.watch_unfinished();
+  if (stream.receiving_paused() && !self.held_) self.go_on_receiving();
+}
+
+void Connection::hold_receiving(bool held) noexcept {
+  held_ = held;
+  if (state_ != State::open) return;
+  if (held) {
+    stream_.pause_receiving();
+  } else if (stream_.receiving_paused() && !waits_for_peer()) {
+    go_on_receiving();
+  }
+}
+
+// The rest of an unfinished message could not come during the pause: its deadline starts again.
+void Connection::go_on_receiving() noexcept {
+  stream_.resume_receiving();
+  unfinished_since_ = 0;
+  watch_unfinished();
+}
+
+// In a callback of the stream: close_now(), and the layer above is told not to wait any longer.
+void Connection::give_up(CloseCode code, std::string_view reason) {
+  const bool was_open = state_ == State::open;
+  close_now(code, reason);
+  const auto tell = endpoint_.handler_.on_writable;
+  if (was_open && tell != nullptr) tell(*this);
 }
 
 void Connection::on_stalled(net::Stream& stream) noexcept {
   auto& self = *static_cast<Connection*>(stream.owner());
   ++self.endpoint_.counters_.slow_readers;
   const runtime::Nanoseconds timeout = stream.network().options().write_stall_timeout;
-  self.close_now(CloseCode::policy_violation,
-                 with_time("slow reader: nothing taken for limits.write_stall_timeout", timeout));
+  self.give_up(CloseCode::policy_violation,
+               with_time("slow reader: nothing taken for limits.write_stall_timeout", timeout));
 }
 
 void Connection::on_memory_short(net::Stream& stream, std::string_view why) noexcept {
   auto& self = *static_cast<Connection*>(stream.owner());
   // Closing already: the close frame waits behind bytes that the peer does not take.
   if (self.state_ != State::open) return stream.abort({runtime::ErrorCode::limit_exceeded, 0});
-  self.close_now(CloseCode::try_again_later, why);
+  self.give_up(CloseCode::try_again_later, why);
   self.reader_.drop_unfinished();
 }
 
@@ -160,8 +181,8 @@ void Connection::tick() {
     return;
   }
   if (stream_.receiving_paused()) {
-    // We do not read because the peer does not (on_stalled), so neither a pong nor the rest of a
-    // message can come.
+    // We do not read because the peer does not (on_stalled), or the layer above (hold_receiving):
+    // neither a pong nor the rest of a message can come.
     start_timer();
     return;
   }
@@ -180,8 +201,8 @@ void Connection::tick() {
   }
   if (is_silent) {
     ++endpoint_.counters_.pong_timeouts;
-    close_now(CloseCode::policy_violation,
-              with_time("no pong within limits.pong_timeout", options.pong_timeout));
+    give_up(CloseCode::policy_violation,
+            with_time("no pong within limits.pong_timeout", options.pong_timeout));
     return;
   }
   if (awaiting_pong_) {

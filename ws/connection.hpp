@@ -60,7 +60,8 @@ struct ConnectionHandler {
   runtime::Task<Admission> (*admit_later)(void* context, const Handshake& handshake) = nullptr;
 
   // Sending may go on: net::Stream::writable() was false, and less than half of the queue's limit
-  // waits now. May be null.
+  // waits now. Or it never will: this side has given the peer up, and the connection is closing().
+  // May be null.
   void (*on_writable)(Connection& connection) noexcept = nullptr;
 };
 
@@ -107,6 +108,11 @@ class Connection {
   void close_now(CloseCode code, std::string_view reason);
   bool closing() const noexcept { return state_ != State::open; }
 
+  // For a layer above that has enough: nothing is received while it is held, nor, by a server,
+  // while the peer does not read what is sent. A pause ends only when both reasons have ended.
+  // During it no pong is missed, and the deadline of an unfinished message starts again behind it.
+  void hold_receiving(bool held) noexcept;
+
  private:
   friend class Endpoint;
   friend struct ReceiveContext;
@@ -142,6 +148,11 @@ class Connection {
   void tick();
   void start_timer() noexcept;
   void watch_unfinished() noexcept;
+  // A server's answers are bounded so. A client that waited like this for a server that echoes
+  // would wait for ever: each for the other.
+  bool waits_for_peer() const noexcept { return role_ == Role::server && !stream_.writable(); }
+  void go_on_receiving() noexcept;
+  void give_up(CloseCode code, std::string_view reason);
   bool echo_in_place(Message& message, ReceiveContext& context);
   bool echo_owned(Message& message);
   bool send_deflated(MessageKind kind, std::span<const std::byte> payload);
@@ -165,6 +176,7 @@ class Connection {
   bool awaiting_pong_ : 1 = false;
   bool told_closed_ : 1 = false;
   bool looked_ : 1 = false;  // a deadline seems to be missed: net::Stream::look_again()
+  bool held_ : 1 = false;    // hold_receiving()
   CloseCode close_code_ = CloseCode::abnormal;  // what on_close will say
   std::uint16_t pings_in_second_ = 0;
   std::uint16_t ping_second_ = 0;

@@ -19,8 +19,11 @@ using runtime::Task;
 bool is_final(const Error& error) noexcept {
   using net::http::ClientFault;
   const ClientFault fault = net::http::fault_of(error);
-  if (fault == ClientFault::bad_url || fault == ClientFault::no_tls) return true;
-  if (error.code == ErrorCode::invalid_argument) return error.detail == 0;  // not of the resolver
+  if (error.code == ErrorCode::unsupported) return fault == ClientFault::no_tls;
+  if (error.code == ErrorCode::invalid_argument) {
+    return fault == ClientFault::bad_url || error.detail == 0;  // not of the resolver
+  }
+  // The detail is an HTTP status or a close code.
   if (error.code != ErrorCode::closed) return false;
   const bool is_transient = error.detail == 408 || error.detail == 425 || error.detail == 429;
   return error.detail >= 400 && error.detail < 500 && !is_transient;
@@ -82,7 +85,10 @@ Task<Result<void>> ReconnectingClient::connect() {
     }
     if (made) break;
     client_.reset();
-    if (made.error().code == ErrorCode::cancelled) co_return made.error();
+    if (made.error().code == ErrorCode::cancelled) {
+      attempt_at_ = Core::current().now() + next_delay();
+      co_return made.error();
+    }
     const auto noted = note_failure(made.error());
     if (!noted) co_return noted.error();
   }

@@ -58,7 +58,9 @@ class ReconnectingClient {
 
   // The next message, of this connection or of the next one. Errors: cancelled (an attempt to
   // connect ends with it, but no message is lost); the one that made it give up, again and again;
-  // closed, after close().
+  // closed, after close(). An attempt that was cancelled is no failure, but the next one waits for
+  // a delay, too: under a with_timeout() shorter than a handshake, and later than a delay, it never
+  // connects.
   runtime::Task<runtime::Result<ReceivedMessage>> receive();
   // As Client::send(); `closed` while there is no connection.
   runtime::Task<runtime::Result<void>> send(MessageKind kind, std::span<const std::byte> payload);

@@ -258,6 +258,66 @@ TEST(WsClient, AUserWhoDoesNotReceiveStopsTheServer) {
   });
 }
 
+TEST(WsClient, AUserWhoSendsButDoesNotReceiveStopsToo) {
+  run_ws_site({}, [](WsSite& site) -> Task<void> {
+    constexpr int kMessages = 600;  // more than the kernel's buffers, there and back
+    ClientOptions options;
+    options.received_bytes_max = 200'000;
+    auto client = co_await Client::connect(url_of(site.address), options);
+    EXPECT_TRUE(client);
+    if (!client) co_return;
+    int sent = 0;
+    TaskGroup group("writer");
+    group.spawn(
+        "write",
+        [](Client* to, int* count) -> Task<void> {
+          for (; *count < kMessages; ++*count) {
+            const auto done = co_await to->send(std::to_string(*count) + std::string(100'000, 'f'));
+            EXPECT_TRUE(done);
+            if (!done) co_return;
+          }
+        },
+        &*client, &sent);
+    for (int before = -1; before != sent;) {
+      before = sent;
+      co_await sleep_for(100 * kMillisecond);
+    }
+    EXPECT_LT(sent, kMessages);
+    for (int received = 0; received < kMessages; ++received) {
+      const auto message = co_await client->receive();
+      EXPECT_TRUE(message && message->text().starts_with(std::to_string(received) + "f"));
+      if (!message) break;
+    }
+    co_await group.join();
+    co_await client->close();
+  });
+}
+
+TEST(WsClient, AServerThatDoesNotReadForLongEndsTheConnectionAndItsWriters) {
+  WsSiteOptions site_options;
+  site_options.network.write_stall_timeout = 200 * kMillisecond;
+  run_ws_site(site_options, [](WsSite& site) -> Task<void> {
+    ClientOptions options;
+    options.close_timeout = 3600 * kSecond;
+    auto client = co_await Client::connect(url_of(site.address), options);
+    EXPECT_TRUE(client);
+    if (!client) co_return;
+    while (site.witness.open.empty()) co_await Yield{};
+    site.connection().stream().pause_receiving();
+    const std::string payload(100'000, 'p');
+    for (;;) {
+      const auto sent = co_await with_timeout(10 * kSecond, client->send(payload));
+      if (sent) continue;
+      EXPECT_EQ(sent.error().code, ErrorCode::closed);
+      break;
+    }
+    EXPECT_FALSE(client->is_open());
+    site.connection().stream().resume_receiving();
+    const auto end = co_await with_timeout(10 * kSecond, client->receive());
+    EXPECT_TRUE(!end && end.error() == (Error{ErrorCode::closed, 1008}));
+  });
+}
+
 TEST(WsClient, AWriterWaitsForAServerThatDoesNotRead) {
   run_ws_site({}, [](WsSite& site) -> Task<void> {
     constexpr std::size_t kMessages = 200;

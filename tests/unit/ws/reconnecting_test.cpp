@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "net/http/client.hpp"
 #include "runtime/combine.hpp"
 #include "runtime/task_group.hpp"
 #include "tests/unit/ws/ws_site.hpp"
@@ -243,6 +244,46 @@ TEST(WsReconnecting, AHookThatFailsIsAFailedAttempt) {
     EXPECT_TRUE(!message && message.error() == (Error{ErrorCode::limit_exceeded, 7}));
     EXPECT_EQ(client.connections(), 3u);
     co_await site.witness.until_ends(3);
+  });
+}
+
+TEST(WsReconnecting, OnlyWhatWillNotChangeIsFinal) {
+  for (const std::int32_t transient : {0, 101, 408, 425, 429, 500, 503, 1000, 1001, 1002, 1003,
+                                       1004, 1006, 1008, 1012, 1013, 4001}) {
+    EXPECT_FALSE(ws::is_final({ErrorCode::closed, transient})) << transient;
+  }
+  for (const std::int32_t final : {400, 401, 404, 410}) {
+    EXPECT_TRUE(ws::is_final({ErrorCode::closed, final})) << final;
+  }
+  const auto detail = [](net::http::ClientFault fault) { return static_cast<std::int32_t>(fault); };
+  using net::http::ClientFault;
+  EXPECT_TRUE(ws::is_final({ErrorCode::invalid_argument, detail(ClientFault::bad_url)}));
+  EXPECT_TRUE(ws::is_final({ErrorCode::invalid_argument, 0}));
+  EXPECT_TRUE(ws::is_final({ErrorCode::unsupported, detail(ClientFault::no_tls)}));
+  EXPECT_FALSE(ws::is_final({ErrorCode::unsupported, 0}));
+  EXPECT_FALSE(ws::is_final({ErrorCode::limit_exceeded, detail(ClientFault::bad_url)}));
+}
+
+TEST(WsReconnecting, AnAttemptThatIsCancelledIsFollowedByADelay) {
+  run_ws_site({}, [](WsSite& site) -> Task<void> {
+    FakeServer server;
+    int asked = 0;
+    server.answer = [&](const std::string&) {
+      ++asked;
+      server.request.clear();
+      return "";
+    };
+    ReconnectOptions options;
+    options.delay_min = options.delay_max = 3600 * kSecond;
+    ReconnectingClient client(url_of(server.listen(site.network)), {}, std::move(options));
+    for (int call = 0; call < 10; ++call) {
+      const auto message = co_await with_timeout(20 * kMillisecond, client.receive());
+      EXPECT_TRUE(!message && message.error().code == ErrorCode::timed_out);
+    }
+    EXPECT_LE(asked, 1);
+    EXPECT_EQ(client.failures(), 0u);
+    co_await client.close();
+    co_await site.network.shutdown();
   });
 }
 
