@@ -225,13 +225,14 @@ void TcpInput::consume(std::size_t bytes) noexcept {
   remove(bytes);
   bytes_ -= bytes;
   seen_ -= bytes;
+  if (seen_ == 0 && link_ != nullptr) end_view();
 }
 
 void TcpInput::end_view() noexcept {
   remove(std::exchange(viewed_, 0));
   if (link_ == nullptr) return;
   unlink();
-  give_back_buffers();
+  give_back_buffers_from(first_);
 }
 
 void TcpInput::unlink() noexcept {
@@ -243,7 +244,11 @@ void TcpInput::unlink() noexcept {
 }
 
 void TcpInput::give_back_buffers() {
-  for (std::size_t i = first_ + (views_piece() ? 1 : 0); i < pieces_.size(); ++i) {
+  give_back_buffers_from(first_ + (views_piece() ? 1 : 0));
+}
+
+void TcpInput::give_back_buffers_from(std::size_t index) {
+  for (std::size_t i = index; i < pieces_.size(); ++i) {
     if (pieces_[i].pool_ != nullptr) pieces_[i] = ReceivedBytes::copy_of(pieces_[i].bytes());
   }
 }

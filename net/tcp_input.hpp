@@ -49,15 +49,16 @@ class TcpInput {
   // The first `bytes`, not more than there are, in one piece: where they lie if they lie so, else
   // joined. They are removed by the next settle(), and valid until then.
   std::span<const std::byte> view(std::size_t bytes);
-  // All there is, in one piece, to be removed by consume(): where it lies, or joined.
+  // All there is, in one piece, to be removed by consume(): where it lies, or joined. Valid until
+  // the next call that reads.
   std::span<const std::byte> unread();
   // At most as many as unread() has shown.
   void consume(std::size_t bytes) noexcept;
   // Bytes that unread() has shown and that were not consumed: what comes later is not among them.
   std::size_t seen() const noexcept { return seen_; }
-  // Ends the last view().
+  // Ends the last view(), and that of unread() if it keeps a buffer of a network that ends.
   void settle() noexcept {
-    if (viewed_ != 0) end_view();
+    if (viewed_ != 0 || link_ != nullptr) end_view();
   }
   // Ends the view and copies all into one piece of memory: the buffers go home.
   void join();
@@ -75,7 +76,8 @@ class TcpInput {
   std::span<const std::byte> joined() const noexcept {
     return std::span{joined_}.subspan(joined_first_);
   }
-  bool views_piece() const noexcept { return viewed_ != 0 && joined().empty(); }
+  bool views_piece() const noexcept { return (viewed_ != 0 || seen_ != 0) && joined().empty(); }
+  void give_back_buffers_from(std::size_t index);
   void unlink() noexcept;
   void end_view() noexcept;
   void remove(std::size_t bytes) noexcept;

@@ -120,9 +120,27 @@ class SocketExamples(unittest.TestCase):
                     peer.sendall(b''.join(commands))
                     peer.shutdown(socket.SHUT_WR)
                     self.assertEqual(read_all(peer), b''.join(expected))
-                with server.connect() as peer:
-                    peer.sendall(b'hello\r\n')  # malformed: the end
-                    self.assertEqual(read_all(peer), b'')
+                for malformed in b'hello\r\n', b'\r\n*1\r\n$4\r\nPING\r\n', b'*\r\n', b'*1\r\n\r\n':
+                    with self.subTest(malformed=malformed), server.connect() as peer:
+                        peer.sendall(malformed)
+                        self.assertEqual(read_all(peer), b'')
+
+    def test_the_resp_server_bounds_the_memory_of_its_answers(self):
+        value = b'v' * 900_000
+        get = b'*2\r\n$3\r\nGET\r\n$1\r\nk\r\n'
+        gets = 700
+        with Program(RESP, '127.0.0.1:0', '1') as server, server.connect() as peer:
+            peer.sendall(b'*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n%s\r\n' % (len(value), value))
+            peer.sendall(b'*%d\r\n$4\r\nMGET\r\n' % 21 + 20 * b'$1\r\nk\r\n' + gets * get)
+            peer.shutdown(socket.SHUT_WR)
+            answers = peer.makefile('rb')
+            first = b'+OK\r\n-ERR the answer is too large\r\n'
+            self.assertEqual(answers.read(len(first)), first)
+            rest = sum(map(len, iter(lambda: answers.read(1 << 20), b'')))
+            self.assertEqual(rest, gets * (len(value) + len(b'$900000\r\n\r\n')))
+            status = pathlib.Path(f'/proc/{server.process.pid}/status').read_text()
+            # Half of all answers; what they need is a few megabytes, and a sanitizer adds its own.
+            self.assertLess(int(re.search(r'VmHWM:\s+(\d+) kB', status)[1]), 400_000)
 
     def test_the_downloader_saves_all_of_a_file_or_nothing(self):
         listener = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Files)

@@ -28,6 +28,8 @@ namespace {
 
 constexpr std::size_t kCommandMax = 1024 * 1024;
 constexpr long kWordsMax = 1024;
+constexpr std::size_t kBatchMax = 256 * 1024;         // of answers that leave together
+constexpr std::size_t kAnswerMax = 16 * 1024 * 1024;  // of MGET
 constexpr std::string_view kEnd = "\r\n";
 
 struct Hash {
@@ -49,11 +51,15 @@ struct Command {
 
 // The number behind `mark`, and what stands behind its line in `text`; -1: not whole or malformed.
 long take_number(std::string_view& text, char mark, bool& is_malformed) {
+  if (text.empty()) return -1;
+  if (text[0] != mark) {
+    is_malformed = true;
+    return -1;
+  }
   const std::size_t end = text.substr(0, 16).find(kEnd);
   long number = -1;
-  if (!text.empty() && text[0] != mark) is_malformed = true;
   if (end == std::string_view::npos) {
-    is_malformed = is_malformed || text.size() >= 16;
+    is_malformed = text.size() >= 16;
     return -1;
   }
   const auto parsed = std::from_chars(text.data() + 1, text.data() + end, number);
@@ -113,10 +119,15 @@ Task<void> get(std::string_view key, std::string& out) {
 
 using Texts = std::vector<std::string>;
 
+// As many as fit into an answer, and one more.
 Task<Texts> look_up_on(CoreId owner, Texts keys) {
   auto ask = [names = std::move(keys)] {
     Texts answers;
-    for (const std::string& name : names) answers.push_back(look_up(name));
+    std::size_t bytes = 0;
+    for (const std::string& name : names) {
+      if (bytes > kAnswerMax) break;
+      bytes += answers.emplace_back(look_up(name)).size();
+    }
     return answers;
   };
   co_return co_await runtime::submit_to(owner, std::move(ask));
@@ -131,6 +142,14 @@ Task<void> mget(std::span<const std::string_view> keys, std::string& out) {
     questions.push_back(look_up_on(static_cast<CoreId>(core), std::move(names[core])));
   }
   const std::vector<Texts> answers = co_await runtime::when_all(std::move(questions));
+  std::size_t bytes = 0;
+  for (const Texts& texts : answers) {
+    for (const std::string& text : texts) bytes += text.size();
+  }
+  if (bytes > kAnswerMax) {
+    out += "-ERR the answer is too large\r\n";
+    co_return;
+  }
   std::vector<std::size_t> taken(answers.size());
   fmt::format_to(std::back_inserter(out), "*{}\r\n", keys.size());
   for (const std::string_view key : keys) {
@@ -183,6 +202,10 @@ Task<void> talk(net::TcpStream stream) {
     for (parse(text, command); command.used != 0; parse(text, command)) {
       co_await answer(command, out);
       text.remove_prefix(command.used);
+      if (out.size() < kBatchMax) continue;
+      const auto sent = co_await stream.write_all(out);
+      if (!sent) co_return;
+      out.clear();
     }
     if (command.is_malformed || text.size() > kCommandMax) co_return;
     stream.consume(bytes.size() - text.size());

@@ -114,6 +114,52 @@ TEST(TcpInput, ReturnsBuffersButThatOfItsView) {
   });
 }
 
+TEST(TcpInput, WhatUnreadHasShownStaysWhereItIsUntilItIsConsumed) {
+  run_on_cores(1, []() -> Task<void> {
+    TcpInput input;
+    TcpInput* viewed = nullptr;
+    {
+      net::Network network({});
+      {
+        tests::TcpPair pair;
+        co_await tests::connect_pair(pair);
+        co_await fill(pair, input, "command rest", "");
+        const auto shown = input.unread();
+        co_await fill(pair, input, "behind", "");
+        input.give_back_buffers();
+        EXPECT_EQ(input.held_bytes(), 6u) << "what was not shown";
+        input.outlive_stream(viewed);
+        EXPECT_EQ(viewed, &input);
+        EXPECT_EQ(input.held_bytes(), 6u);
+        EXPECT_EQ(text_of(shown), "command rest");
+        input.consume(8);
+        EXPECT_EQ(viewed, &input);
+        EXPECT_EQ(text_of(input.unread()), "restbehind");
+        EXPECT_EQ(viewed, nullptr);
+        EXPECT_GT(input.held_bytes(), 0u);
+        input.consume(10);
+        // The network ends a view; the bytes stay to be read.
+        co_await fill(pair, input, "last", "");
+        EXPECT_EQ(text_of(input.unread()), "last");
+        input.outlive_stream(viewed);
+        EXPECT_EQ(viewed, &input);
+        viewed->settle();
+        EXPECT_EQ(viewed, nullptr);
+        EXPECT_EQ(input.seen(), 4u);
+        // All that was shown is consumed.
+        input.consume(4);
+        co_await fill(pair, input, "gone", "");
+        EXPECT_EQ(text_of(input.unread()), "gone");
+        input.outlive_stream(viewed);
+        input.consume(4);
+        EXPECT_EQ(viewed, nullptr);
+        EXPECT_TRUE(input.empty());
+      }
+      co_await network.shutdown();
+    }  // no buffer is out
+  });
+}
+
 TEST(TcpInput, ItsNetworkEndsAViewInABuffer) {
   run_on_cores(1, []() -> Task<void> {
     std::array<TcpInput, 3> inputs;
