@@ -103,11 +103,10 @@ Client::~Client() = default;
 Task<Result<Client>> Client::connect(std::string url, ClientOptions options) {
   const auto parsed = net::http::parse_url(url, net::http::UrlKind::websocket);
   if (!parsed.url) {
-    co_return runtime::fail(ErrorCode::invalid_argument,
-                            static_cast<std::int32_t>(ClientFault::bad_url));
+    co_return net::http::error_of(ErrorCode::invalid_argument, ClientFault::bad_url);
   }
   if (parsed.url->is_secure) {
-    co_return runtime::fail(ErrorCode::unsupported, static_cast<std::int32_t>(ClientFault::no_tls));
+    co_return net::http::error_of(ErrorCode::unsupported, ClientFault::no_tls);
   }
   auto state = std::make_unique<State>(std::move(options));
   const auto connected =

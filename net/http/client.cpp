@@ -25,10 +25,6 @@ using runtime::Task;
 
 namespace {
 
-Error error_of(ErrorCode code, ClientFault fault) noexcept {
-  return {code, static_cast<std::int32_t>(fault)};
-}
-
 std::string_view describe(ClientFault fault) noexcept {
   switch (fault) {
     case ClientFault::none:
@@ -85,7 +81,7 @@ bool is_about_body(std::string_view name) noexcept {
 
 Nanoseconds deadline_of(const ClientRequest& request, const ClientOptions& options) noexcept {
   const Nanoseconds timeout = request.timeout.value_or(options.request_timeout);
-  return timeout == runtime::kNever ? runtime::kNever : runtime::Core::current().now() + timeout;
+  return runtime::after(runtime::Core::current().now(), timeout);
 }
 
 Result<Url> to_be_asked(ParsedUrl parsed, ClientFault fault) {
@@ -116,7 +112,7 @@ void follow(ClientRequest& request, std::vector<Field>& fields, Status status, c
 
 // Sends a request with a whole body on a connection that is open, up to the head of the answer.
 Task<Outcome> ask(Exchange& exchange, const ClientRequest& request) {
-  const bool expects = request.expect_continue && !request.body.empty();
+  const bool expects = exchange.expects_continue();
   const auto rest =
       co_await exchange.send_head(expects ? std::span<const std::byte>{} : request.body);
   Outcome sent{};
@@ -173,6 +169,11 @@ HttpClient::HttpClient(ClientOptions options)
     throw std::invalid_argument(fmt::format("{}: {}", options_.base, parsed.problem));
   }
   base_ = std::move(parsed.url);
+  std::string& path = base_->target;
+  if (path.find('?') != path.npos) {
+    throw std::invalid_argument(fmt::format("{}: a base has no query", options_.base));
+  }
+  if (path.ends_with('/')) path.pop_back();
 }
 
 HttpClient::~HttpClient() = default;
@@ -197,9 +198,12 @@ ExchangeHandle HttpClient::new_exchange() {
 }
 
 Result<Url> HttpClient::locate(std::string_view url) const {
-  const bool is_path = base_.has_value() && !url.empty() && url.front() == '/';
-  return to_be_asked(is_path ? resolve_reference(*base_, url) : parse_url(url),
-                     ClientFault::bad_url);
+  // "//host/" would leave the base, with the fields that are meant for it.
+  const bool is_path = base_.has_value() && url.starts_with('/') && !url.starts_with("//");
+  if (!is_path) return to_be_asked(parse_url(url), ClientFault::bad_url);
+  ParsedUrl parsed = resolve_reference(*base_, url);
+  if (parsed.url) parsed.url->target.insert(0, base_->target);
+  return to_be_asked(std::move(parsed), ClientFault::bad_url);
 }
 
 Task<Result<ClientResponse>> HttpClient::send(ClientRequest request) {
@@ -252,7 +256,7 @@ Task<Result<ClientUpload>> HttpClient::begin(ClientRequest request,
   if (!opened) co_return opened.error();
   const auto sent = co_await exchange->send_head({});
   if (!sent) co_return sent.error();
-  if (request.expect_continue) {
+  if (exchange->expects_continue()) {
     const auto answered = co_await exchange->wait_for_continue();
     if (!answered) co_return answered.error();
   }
@@ -276,6 +280,7 @@ Task<Result<void>> ClientUpload::write(std::span<const std::byte> bytes) {
   if (is_answered) co_return stop(error_of(ErrorCode::closed, ClientFault::answered));
   const auto sent = co_await exchange_->send_part(bytes);
   if (!sent) co_return stop(sent.error());
+  if (!*sent) co_return stop(error_of(ErrorCode::closed, ClientFault::answered));
   if (left_) *left_ -= bytes.size();
   co_return Result<void>{};
 }
@@ -288,10 +293,10 @@ Task<Result<ClientResponse>> ClientUpload::finish() {
     if (left_.value_or(0) != 0) {
       co_return error_of(ErrorCode::invalid_argument, ClientFault::bad_length);
     }
-    Outcome sent{};
+    Result<bool> sent = true;
     if (!left_) sent = co_await exchange->send_last_chunk();
     if (!sent) stopped_ = sent.error();
-    if (sent) exchange->note_sent();
+    if (sent && *sent) exchange->note_sent();
     is_answered = co_await exchange->look_for_answer();
   }
   if (stopped_ && !is_answered) co_return *stopped_;

@@ -70,7 +70,9 @@ struct ClientOptions {
   // How long a request with `expect_continue` waits before it sends its body all the same.
   runtime::Nanoseconds continue_timeout = 1 * runtime::kSecond;
   std::uint64_t discarded_bytes_max = 64 * 1024;  // of a body that nobody reads
-  std::string base{};                             // what a URL that is a path is relative to
+  // What a URL that is a path stands behind: with http://h/v1, "/list" asks for /v1/list. It has no
+  // query.
+  std::string base{};
   Resolver resolver = ask_name_service;
 
   static constexpr Limits default_limits() noexcept {
@@ -101,7 +103,8 @@ inline constexpr std::size_t kRedirectsMax = 20;
 // What is wrong, where the code of an error does not say it: its `detail`.
 enum class ClientFault : std::int32_t {
   none = 0,
-  bad_url = 1001,      // invalid_argument: no http URL, or a path without a base
+  // Above the HTTP statuses and the close codes of WebSockets, which are details of `closed`, too.
+  bad_url = 5001,      // invalid_argument: no http URL, or a path without a base, or //host
   bad_request,         // invalid_argument: a method, target or field that cannot be sent
   bad_length,          // invalid_argument: more or less was written than announced
   no_tls,              // unsupported
@@ -114,6 +117,9 @@ enum class ClientFault : std::int32_t {
   too_many_redirects,  // limit_exceeded: ClientRequest::redirects_max
   too_many_waiting,    // limit_exceeded: ClientOptions::waiting_max
 };
+constexpr runtime::Error error_of(runtime::ErrorCode code, ClientFault fault) noexcept {
+  return {code, static_cast<std::int32_t>(fault)};
+}
 ClientFault fault_of(const runtime::Error& error) noexcept;
 // One line, as runtime::describe().
 std::string describe_client_error(const runtime::Error& error);

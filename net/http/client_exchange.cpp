@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "net/http/response.hpp"
+#include "runtime/combine.hpp"
 #include "runtime/core.hpp"
 #include "runtime/timeout.hpp"
 
@@ -21,10 +22,6 @@ namespace {
 constexpr std::size_t kSliceBytes = std::size_t{64} * 1024;
 // Interim answers to one request; a server that sends more never comes to the point.
 constexpr std::size_t kInterimsMax = 16;
-
-Error error_of(ErrorCode code, ClientFault fault) noexcept {
-  return {code, static_cast<std::int32_t>(fault)};
-}
 
 runtime::Nanoseconds now() noexcept {
   return runtime::Core::current().now();
@@ -55,6 +52,11 @@ void Exchange::start_over() noexcept {
 runtime::Nanoseconds Exchange::left() const noexcept {
   if (deadline_ == runtime::kNever) return runtime::kNever;
   return std::max<runtime::Nanoseconds>(deadline_ - now(), 1);
+}
+
+// A stream's deadline ends waits. Bytes that are there, and room for more, need none.
+bool Exchange::is_late() const noexcept {
+  return deadline_ != runtime::kNever && now() >= deadline_;
 }
 
 void Exchange::end() noexcept {
@@ -95,13 +97,16 @@ Outcome Exchange::lay_out(const ClientRequest& request, std::span<const Field> f
                           std::optional<std::uint64_t> body_bytes) {
   answers_head_ = request.method == "HEAD";
   is_chunked_ = !body_bytes.has_value();
+  // RFC 9110 section 10.1.1: not without content.
+  expects_continue_ = request.expect_continue && body_bytes != 0u;
+  is_last_ = fields_have_token(fields, "connection", "close");
   out_.clear();
   const RequestOptions options{.method = request.method,
                                .target = url_.target,
                                .host = url_.host,
                                .fields = fields,
                                .chunked = is_chunked_,
-                               .expect_continue = request.expect_continue};
+                               .expect_continue = expects_continue_};
   if (!write_request_head(out_, options, body_bytes.value_or(0))) {
     return error_of(ErrorCode::invalid_argument, ClientFault::bad_request);
   }
@@ -129,29 +134,61 @@ Task<Outcome> Exchange::wait_for_continue() {
   co_return answered;
 }
 
-Task<Outcome> Exchange::send_rest(std::span<const std::byte> body) {
-  while (!body.empty()) {
-    if (co_await look_for_answer()) co_return Outcome{};
-    const auto slice = body.first(std::min(body.size(), kSliceBytes));
-    const auto sent = co_await lease_.stream.write_all(slice);
-    if (!sent) co_return sent;
-    body = body.subspan(slice.size());
+// Writes all of `bytes`, unless the server answers before: then false.
+Task<Result<bool>> Exchange::write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    if (is_late()) co_return ErrorCode::timed_out;
+    const bool is_answered = co_await look_for_answer();
+    if (is_answered) co_return false;
+    const auto slice = bytes.first(std::min(bytes.size(), kSliceBytes));
+    std::size_t taken = lease_.stream.try_write(slice);
+    if (taken == 0) {
+      const auto waited = co_await write_or_notice(slice);
+      if (!waited) co_return waited.error();
+      taken = *waited;
+    }
+    bytes = bytes.subspan(taken);
   }
-  note_sent();
+  co_return true;
+}
+
+// The queue is full: waits for room and writes, or, with 0, for the first bytes of an answer. A
+// server that refuses a body need not read it.
+Task<Result<std::size_t>> Exchange::write_or_notice(std::span<const std::byte> bytes) {
+  TcpStream& stream = lease_.stream;
+  if (!stream.is_live()) co_return co_await stream.write_some(bytes);
+  auto first = co_await runtime::when_any(stream.write_some(bytes), stream.wait_for_more());
+  const auto& written = *std::get<0>(first.values);
+  const auto& come = *std::get<1>(first.values);
+  if (written) co_return *written;
+  if (first.index == 0) co_return written.error();
+  // The end of what the server sends is no error of writing.
+  if (!come && come.error().code != ErrorCode::end_of_file) co_return come.error();
+  co_return std::size_t{0};
+}
+
+Task<Outcome> Exchange::send_rest(std::span<const std::byte> body) {
+  const auto sent = co_await write(body);
+  if (!sent) co_return sent.error();
+  if (*sent) note_sent();
   co_return Outcome{};
 }
 
-Task<Outcome> Exchange::send_part(std::span<const std::byte> part) {
-  if (!is_chunked_) co_return co_await lease_.stream.write_all(part);
+Task<Result<bool>> Exchange::send_part(std::span<const std::byte> part) {
+  if (!is_chunked_) co_return co_await write(part);
   out_.clear();
   append_chunk_line(out_, part.size());
   constexpr std::string_view kEnd = "\r\n";
-  const std::array<std::span<const std::byte>, 3> parts{out_, part, std::as_bytes(std::span{kEnd})};
-  co_return co_await lease_.stream.write_all(parts);
+  for (const auto bytes : {std::span<const std::byte>{out_}, part, std::as_bytes(std::span{kEnd})}) {
+    const auto sent = co_await write(bytes);
+    if (!sent) co_return sent.error();
+    if (!*sent) co_return false;
+  }
+  co_return true;
 }
 
-Task<Outcome> Exchange::send_last_chunk() {
-  co_return co_await lease_.stream.write_all(kLastChunk);
+Task<Result<bool>> Exchange::send_last_chunk() {
+  co_return co_await write(std::as_bytes(std::span{kLastChunk}));
 }
 
 // --- The answer
@@ -224,6 +261,7 @@ Task<Outcome> Exchange::read_head() {
     if (found == Step::failed) co_return fail(failure());
     if (found == Step::head && is_at_end_) finish();
     if (found == Step::head || stops_here()) break;
+    if (is_late()) co_return on_end({ErrorCode::timed_out});
     auto piece = co_await lease_.stream.read_some();
     if (!piece) co_return on_end(piece.error());
     has_begun_ = true;
@@ -236,6 +274,7 @@ Task<Result<std::span<const std::byte>>> Exchange::read_piece() {
   for (;;) {
     if (is_at_end_) co_return runtime::fail(ErrorCode::end_of_file);
     if (error_) co_return *error_;
+    if (is_late()) co_return on_end({ErrorCode::timed_out});
     const Step found = step();
     if (found == Step::failed) co_return fail(failure());
     if (found == Step::end) finish();
@@ -285,7 +324,7 @@ void Exchange::discard_received() noexcept {
 // The connection carries another request only behind a whole one and its whole answer.
 void Exchange::finish() noexcept {
   is_at_end_ = true;
-  if (is_sent_ && response().keep_alive && rest_.empty()) {
+  if (is_sent_ && !is_last_ && response().keep_alive && rest_.empty()) {
     lease_.keep();
   } else {
     lease_.close();

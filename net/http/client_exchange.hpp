@@ -3,7 +3,7 @@
 // lease, what has been received behind the last byte that was parsed, and the memory of the head;
 // the memory goes on to the next exchange.
 //
-//   begin -> lay_out -> open -> send_head -> send_rest -> read_head -> read_piece ... -> at_end()
+//   begin -> lay_out -> open -> send_head -> send_rest -> read_head -> read_piece ...
 //
 // Every error and every cancel of a write leaves it broken: its connection closes with it.
 
@@ -43,13 +43,16 @@ class Exchange {
   // Sends the head, and as much of the body as goes with it. Returns the rest of the body.
   runtime::Task<runtime::Result<std::span<const std::byte>>> send_head(
       std::span<const std::byte> body);
+  // The head asks for a 100.
+  bool expects_continue() const noexcept { return expects_continue_; }
   // Waits for 100, the answer, or the continue_timeout.
   runtime::Task<Outcome> wait_for_continue();
   // The rest of a whole body; less, if the server answers before.
   runtime::Task<Outcome> send_rest(std::span<const std::byte> body);
-  // The next part of a body, as a chunk or as it is.
-  runtime::Task<Outcome> send_part(std::span<const std::byte> part);
-  runtime::Task<Outcome> send_last_chunk();
+  // The next part of a body, as a chunk or as it is. False: the server has answered before all of
+  // it was sent.
+  runtime::Task<runtime::Result<bool>> send_part(std::span<const std::byte> part);
+  runtime::Task<runtime::Result<bool>> send_last_chunk();
   // All of the request is in the queue.
   void note_sent() noexcept { is_sent_ = true; }
   // Has the server answered already? Looks at what has come, waits for nothing.
@@ -61,7 +64,6 @@ class Exchange {
   bool has_head() const noexcept { return has_head_; }
   const Response& response() const noexcept { return parser_.response(); }
   std::optional<std::uint64_t> body_bytes() const noexcept { return body_bytes_; }
-  bool at_end() const noexcept { return is_at_end_; }
   runtime::Task<runtime::Result<std::span<const std::byte>>> read_piece();
   // Drops what is left of the body, within the limit, so that the connection can be kept:
   runtime::Task<void> discard();
@@ -84,6 +86,9 @@ class Exchange {
 
   runtime::Task<Outcome> connect();
   void start_over() noexcept;
+  bool is_late() const noexcept;
+  runtime::Task<runtime::Result<bool>> write(std::span<const std::byte> bytes);
+  runtime::Task<runtime::Result<std::size_t>> write_or_notice(std::span<const std::byte> bytes);
   Step step();
   Step feed(std::span<const std::byte> bytes, std::size_t& used);
   Step on_response(bool has_body) noexcept;
@@ -104,6 +109,8 @@ class Exchange {
   std::size_t interims_ = 0;
   bool answers_head_ = false;
   bool is_chunked_ = false;
+  bool expects_continue_ = false;
+  bool is_last_ = false;  // the request says Connection: close
   bool is_sent_ = false;
   bool has_begun_ = false;  // a byte of the answer has come
   bool has_head_ = false;

@@ -79,10 +79,10 @@ ClientPool::~ClientPool() {
 }
 
 ClientPool::Site& ClientPool::site_of(const Url& url) {
-  const auto found = sites_.find(url.site());
+  const auto found = sites_.find(url.site);
   if (found != sites_.end()) return *found->second;
   auto site = std::make_unique<Site>();
-  site->name = url.site();
+  site->name = url.site;
   return *sites_.emplace(site->name, std::move(site)).first->second;
 }
 
@@ -96,8 +96,7 @@ Task<Result<ClientPool::Lease>> ClientPool::acquire(const Url& url) {
     co_return Lease(*this, site);
   }
   if (site.waiting.size() >= client_.options_.waiting_max) {
-    co_return runtime::fail(ErrorCode::limit_exceeded,
-                            static_cast<std::int32_t>(ClientFault::too_many_waiting));
+    co_return error_of(ErrorCode::limit_exceeded, ClientFault::too_many_waiting);
   }
   ++waiting_;
   WaitQueue::Waiter waiter{site.waiting, WaitQueue::OnCancel::wake, &lease};

@@ -96,7 +96,10 @@ bool ResponseParser::take_head(std::string_view head) noexcept {
   response_.status = static_cast<Status>(facts.status_code);
   response_.reason = facts.reason.in(head);
   response_.version = facts.version;
-  response_.keep_alive = facts.keep_alive() && stage_of_body() != Stage::body_to_end;
+  // A 204 must not announce a body (RFC 9110 section 8.6): whether one follows is uncertain.
+  const bool is_uncertain = facts.status_code == 204 && (facts.chunked || facts.content_length > 0);
+  response_.keep_alive =
+      facts.keep_alive() && stage_of_body() != Stage::body_to_end && !is_uncertain;
   response_.fields = fields_;
   response_.body = {};
   return true;

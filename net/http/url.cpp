@@ -252,6 +252,7 @@ std::string set_unix(Url& url, std::string_view authority) {
   }
   url.address = *Address::parse(url.socket);
   url.host = "localhost";
+  url.site = "/" + url.socket;
   return {};
 }
 
@@ -264,6 +265,8 @@ std::string set_host(Url& url, std::string_view text, std::uint16_t port_of_sche
   url.name = std::move(authority.name);
   url.host = std::move(authority.host);
   if (url.port != port_of_scheme) url.host += fmt::format(":{}", url.port);
+  url.site = url.host;
+  if (url.address) url.site += url.address->host().substr(url.address->host_without_zone().size());
   return {};
 }
 

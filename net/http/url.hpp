@@ -25,13 +25,14 @@ struct Url {
   std::string host{};       // for the Host field, with the port unless it is the scheme's own
   std::string target{"/"};  // path and query
   std::string socket{};     // the address of a Unix socket, "unix:/run/api.sock"
-  bool is_secure = false;   // https, wss
+  // What two URLs with the same origin (RFC 9110 section 4.3.1) have in common: the host with its
+  // zone, for the same address is another host behind another interface; or a socket, which begins
+  // as no host does.
+  std::string site{};
+  bool is_secure = false;  // https, wss
 
-  // What two URLs with the same origin (RFC 9110 section 4.3.1) have in common; a Unix socket is an
-  // origin of its own.
-  const std::string& site() const noexcept { return socket.empty() ? host : socket; }
   bool has_origin_of(const Url& other) const noexcept {
-    return is_secure == other.is_secure && site() == other.site();
+    return is_secure == other.is_secure && site == other.site;
   }
 };
 

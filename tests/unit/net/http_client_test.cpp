@@ -7,12 +7,14 @@
 
 #include <array>
 #include <cerrno>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "runtime/combine.hpp"
+#include "runtime/task_group.hpp"
 #include "tests/support/on_cores.hpp"
 #include "tests/support/scripted_peer.hpp"
 
@@ -89,6 +91,10 @@ constexpr std::array kForms{
     Form{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "", true},
     Form{"HTTP/1.1 204 No Content\r\n\r\n", "", true},
     Form{"HTTP/1.1 304 Not Modified\r\nContent-Length: 700\r\n\r\n", "", true},
+    // It must not have these, so a body may follow that the sender means.
+    Form{"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", "", true},
+    Form{"HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n", "", false},
+    Form{"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", "", false},
     Form{"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
          "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
          "ok", true},
@@ -261,6 +267,123 @@ TEST(HttpClient, APathStandsBehindTheBase) {
       auto answer = co_await client.get("/x/y");
       EXPECT_TRUE(answer);
       EXPECT_TRUE(peer.heads.at(0).starts_with("GET /x/y HTTP/1.1\r\n"));
+    });
+  });
+}
+
+TEST(HttpClient, APathStandsBehindThePathOfTheBase) {
+  run_on_cores(1, []() -> Task<void> {
+    for (const char* base : {"/v1", "/v1/"}) {
+      std::vector<PeerStep> steps{accept_one(), take_head(), say(kOk),     take_head(),
+                                  say(kOk),     take_head(), say(kOk),     read_to_end()};
+      co_await with_peer(std::move(steps), [base](ScriptedPeer& peer) -> Task<void> {
+        ClientOptions options;
+        options.base = peer.url(base);
+        HttpClient client(std::move(options));
+        for (const char* path : {"/list?a=b", "/", "/../list"}) {
+          auto answer = co_await client.get(path);
+          EXPECT_TRUE(answer);
+          if (answer) co_await answer->discard();
+        }
+        EXPECT_TRUE(peer.heads.at(0).starts_with("GET /v1/list?a=b HTTP/1.1\r\n"));
+        EXPECT_TRUE(peer.heads.at(1).starts_with("GET /v1/ HTTP/1.1\r\n"));
+        EXPECT_TRUE(peer.heads.at(2).starts_with("GET /v1/list HTTP/1.1\r\n"));
+      });
+    }
+  });
+}
+
+TEST(HttpClient, APathThatNamesAnotherHostIsRefused) {
+  run_on_cores(1, []() -> Task<void> {
+    ClientOptions options;
+    options.base = "http://127.0.0.1:1/";
+    HttpClient client(options);
+    for (const char* path : {"//127.0.0.2:1/", "//", "///x"}) {
+      const auto answer = co_await client.get(path);
+      EXPECT_TRUE(!answer && fault_of(answer.error()) == ClientFault::bad_url) << path;
+    }
+    EXPECT_THROW(HttpClient({.base = "http://127.0.0.1:1/a?b"}), std::invalid_argument);
+  });
+}
+
+TEST(HttpClient, AnEndlessBodyEndsAtTheDeadlineThoughItsBytesAreThere) {
+  run_on_cores(1, []() -> Task<void> {
+    auto listener = net::TcpListener::listen(loopback());
+    EXPECT_TRUE(listener);
+    if (!listener) co_return;
+    TaskGroup group("server");
+    group.spawn(
+        "server",
+        [](net::TcpListener* from) -> Task<void> {
+          auto stream = co_await from->accept();
+          if (!stream) co_return;
+          const auto head = co_await stream->read_until("\r\n\r\n", 1000);
+          EXPECT_TRUE(head);
+          auto sent = co_await stream->write_all("HTTP/1.1 200 OK\r\n\r\n");
+          const std::string bytes(100'000, 'x');
+          while (sent) sent = co_await stream->write_all(bytes);
+        },
+        &*listener);
+    ClientOptions options;
+    options.request_timeout = 100 * kMillisecond;
+    HttpClient client(options);
+    auto answer = co_await client.get("http://" + listener->address()->text() + "/");
+    EXPECT_TRUE(answer);
+    const Nanoseconds begun = Core::current().now();
+    while (answer) {
+      const auto piece = co_await answer->read();
+      if (!piece) {
+        EXPECT_EQ(piece.error().code, ErrorCode::timed_out);
+        break;
+      }
+      const bool is_in_time = Core::current().now() - begun < 5 * kSecond;
+      EXPECT_TRUE(is_in_time);
+      if (!is_in_time) break;
+      co_await sleep_for(kMillisecond);  // slower than the server
+    }
+    answer = runtime::fail(ErrorCode::closed);
+    group.cancel();
+    co_await group.join();
+    co_await listener->close();
+  });
+}
+
+TEST(HttpClient, ATimeoutOfAnyLengthIsADeadline) {
+  run_on_cores(1, []() -> Task<void> {
+    std::vector<PeerStep> steps{accept_one(), take_head(), wait_for_test(), say(kOk),
+                                read_to_end()};
+    co_await with_peer(std::move(steps), [](ScriptedPeer& peer) -> Task<void> {
+      TaskGroup group("later");
+      group.spawn(
+          "later",
+          [](ScriptedPeer* of) -> Task<void> {
+            co_await sleep_for(600 * kMillisecond);  // deadlines are up to 250 ms late
+            of->go_on.set();
+          },
+          &peer);
+      ClientOptions options;
+      options.request_timeout = kNever - 1;
+      HttpClient client(options);
+      const Got got = co_await read_in_pieces(client, peer.url());
+      EXPECT_FALSE(got.error);
+      EXPECT_EQ(got.body, "ok");
+      co_await group.join();
+    });
+  });
+}
+
+TEST(HttpClient, AConnectionThatTheRequestEndsIsNotKept) {
+  run_on_cores(1, []() -> Task<void> {
+    std::vector<PeerStep> steps{accept_one(), take_head(), say(kOk), read_to_end()};
+    co_await with_peer(std::move(steps), [](ScriptedPeer& peer) -> Task<void> {
+      HttpClient client;
+      const std::string url = peer.url();
+      const std::array<Field, 1> fields{{{"connection", "x, Close"}}};
+      auto answer = co_await client.send({.url = url, .fields = fields});
+      EXPECT_TRUE(answer);
+      if (!answer) co_return;
+      EXPECT_EQ((co_await answer->collect()).value_or("?"), "ok");
+      EXPECT_EQ(client.open_connections(), 0u);
     });
   });
 }

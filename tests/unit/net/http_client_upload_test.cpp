@@ -264,6 +264,63 @@ TEST(HttpUpload, AnEarlyAnswerEndsALargeBody) {
   });
 }
 
+TEST(HttpUpload, AnAnswerIsNoticedWhileTheServerDoesNotRead) {
+  run_on_cores(1, []() -> Task<void> {
+    for (const bool in_pieces : {false, true}) {
+      std::vector<PeerStep> steps{
+          accept_one(), take_head(),
+          say("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig"), wait_for_test()};
+      co_await with_peer(std::move(steps), [in_pieces](ScriptedPeer& peer) -> Task<void> {
+        ClientOptions options;
+        options.request_timeout = 5 * kSecond;
+        Client client(options);
+        const std::string url = peer.url();
+        const std::string body(50'000'000, 'x');
+        Result<net::http::ClientResponse> answer = runtime::fail(ErrorCode::closed);
+        if (in_pieces) {
+          auto upload = co_await client.begin({.method = "PUT", .url = url});
+          EXPECT_TRUE(upload);
+          if (!upload) co_return;
+          const auto written = co_await upload->write(body);
+          EXPECT_TRUE(!written && fault_of(written.error()) == ClientFault::answered);
+          answer = co_await upload->finish();
+        } else {
+          answer = co_await client.send({.method = "PUT", .url = url, .body = bytes_of(body)});
+        }
+        EXPECT_TRUE(answer);
+        if (!answer) co_return;
+        EXPECT_EQ(static_cast<int>(answer->status()), 413);
+        EXPECT_EQ((co_await answer->collect()).value_or("?"), "big");
+        EXPECT_EQ(client.open_connections(), 0u);
+      });
+    }
+  });
+}
+
+TEST(HttpUpload, ARequestWithoutABodyExpectsNoContinue) {
+  run_on_cores(1, []() -> Task<void> {
+    std::vector<PeerStep> steps{accept_one(), take_head(), say(kOk),
+                                take_head(),  say(kOk),    read_to_end()};
+    co_await with_peer(std::move(steps), [](ScriptedPeer& peer) -> Task<void> {
+      ClientOptions options;
+      options.continue_timeout = kNever;
+      Client client(options);
+      const std::string url = peer.url();
+      auto answer = co_await client.send({.method = "PUT", .url = url, .expect_continue = true});
+      EXPECT_TRUE(answer);
+      if (!answer) co_return;
+      co_await answer->discard();
+      auto upload =
+          co_await client.begin({.method = "PUT", .url = url, .expect_continue = true}, 0);
+      EXPECT_TRUE(upload);
+      if (!upload) co_return;
+      EXPECT_TRUE(co_await upload->finish());
+      for (const std::string& head : peer.heads) EXPECT_EQ(head.find("Expect"), head.npos);
+      EXPECT_EQ(peer.heads.size(), 2u);
+    });
+  });
+}
+
 // --- Our own server
 
 Task<void> ask_our_server(HttpSite& site) {

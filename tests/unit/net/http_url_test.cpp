@@ -3,7 +3,9 @@
 #include "net/http/url.hpp"
 
 #include <gtest/gtest.h>
+#include <net/if.h>
 
+#include <array>
 #include <string>
 
 namespace corelane {
@@ -71,6 +73,27 @@ TEST(HttpUrl, AUnixSocketIsAnOriginOfItsOwn) {
   EXPECT_FALSE(parsed.url->has_origin_of(*parse_url("http://localhost/").url));
   EXPECT_FALSE(parse_url("http://a/").url->has_origin_of(*parse_url("https://a:80/").url));
   EXPECT_TRUE(parse_url("http://a/").url->has_origin_of(*parse_url("http://A:80/x").url));
+}
+
+TEST(HttpUrl, WhatIsElsewhereIsAnotherOrigin) {
+  const auto url = [](std::string_view text) {
+    const ParsedUrl parsed = parse_url(text);
+    EXPECT_TRUE(parsed.url) << text << parsed.problem;
+    return parsed.url.value_or(net::http::Url{});
+  };
+  const net::http::Url loop = url("http://[fe80::1%lo]:80/");
+  EXPECT_TRUE(loop.has_origin_of(url("http://[FE80::1%25lo]/x")));
+  EXPECT_EQ(loop.host, "[fe80::1]");
+  EXPECT_EQ(loop.site, "[fe80::1]%lo");
+  for (unsigned index = 2; index < 20; ++index) {
+    std::array<char, IF_NAMESIZE> name{};
+    if (if_indextoname(index, name.data()) == nullptr) continue;
+    EXPECT_FALSE(loop.has_origin_of(url("http://[fe80::1%" + std::string(name.data()) + "]/")));
+  }
+  // A socket's path is anything, also what a host looks like.
+  EXPECT_FALSE(url("http+unix://81/").has_origin_of(url("http://unix:81/")));
+  EXPECT_TRUE(url("http+unix://81/a").has_origin_of(url("http+unix://81/b")));
+  EXPECT_FALSE(url("http+unix://81/a").has_origin_of(url("http+unix://82/a")));
 }
 
 TEST(HttpUrl, ReferencesAreResolved) {
