@@ -274,8 +274,8 @@ TEST(HttpClient, APathStandsBehindTheBase) {
 TEST(HttpClient, APathStandsBehindThePathOfTheBase) {
   run_on_cores(1, []() -> Task<void> {
     for (const char* base : {"/v1", "/v1/"}) {
-      std::vector<PeerStep> steps{accept_one(), take_head(), say(kOk),     take_head(),
-                                  say(kOk),     take_head(), say(kOk),     read_to_end()};
+      std::vector<PeerStep> steps{accept_one(), take_head(), say(kOk), take_head(),
+                                  say(kOk),     take_head(), say(kOk), read_to_end()};
       co_await with_peer(std::move(steps), [base](ScriptedPeer& peer) -> Task<void> {
         ClientOptions options;
         options.base = peer.url(base);
@@ -470,7 +470,7 @@ TEST(HttpClient, AUnixSocketIsAskedByItsPath) {
         &*listener);
     HttpClient client;
     auto answer = co_await client.get("http+unix://@corelane-http-client-test/list");
-    EXPECT_TRUE(answer || answer.error().code == ErrorCode::system);
+    EXPECT_TRUE(answer) << describe(answer.error());
     if (answer) {
       EXPECT_EQ((co_await answer->collect()).value_or("?"), "ok");
     }

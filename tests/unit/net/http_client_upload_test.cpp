@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -268,27 +269,38 @@ TEST(HttpUpload, AnAnswerIsNoticedWhileTheServerDoesNotRead) {
   run_on_cores(1, []() -> Task<void> {
     for (const bool in_pieces : {false, true}) {
       std::vector<PeerStep> steps{
-          accept_one(), take_head(),
+          accept_one(), take_head(), wait_for_test(),
           say("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig"), wait_for_test()};
       co_await with_peer(std::move(steps), [in_pieces](ScriptedPeer& peer) -> Task<void> {
         ClientOptions options;
-        options.request_timeout = 5 * kSecond;
+        options.request_timeout = 20 * kSecond;
         Client client(options);
         const std::string url = peer.url();
         const std::string body(50'000'000, 'x');
+        TaskGroup group("answer");
+        group.spawn(
+            "answer",
+            [](ScriptedPeer* of) -> Task<void> {
+              co_await sleep_for(300 * kMillisecond);  // the client waits for room
+              of->go_on.set();
+            },
+            &peer);
+        const Nanoseconds begun = Core::current().now();
         Result<net::http::ClientResponse> answer = runtime::fail(ErrorCode::closed);
         if (in_pieces) {
           auto upload = co_await client.begin({.method = "PUT", .url = url});
           EXPECT_TRUE(upload);
-          if (!upload) co_return;
+          if (!upload) std::abort();
           const auto written = co_await upload->write(body);
           EXPECT_TRUE(!written && fault_of(written.error()) == ClientFault::answered);
           answer = co_await upload->finish();
         } else {
           answer = co_await client.send({.method = "PUT", .url = url, .body = bytes_of(body)});
         }
+        co_await group.join();
         EXPECT_TRUE(answer);
         if (!answer) co_return;
+        EXPECT_LT(Core::current().now() - begun, options.request_timeout / 2);
         EXPECT_EQ(static_cast<int>(answer->status()), 413);
         EXPECT_EQ((co_await answer->collect()).value_or("?"), "big");
         EXPECT_EQ(client.open_connections(), 0u);
