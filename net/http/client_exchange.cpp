@@ -179,8 +179,8 @@ Task<Result<bool>> Exchange::send_part(std::span<const std::byte> part) {
   out_.clear();
   append_chunk_line(out_, part.size());
   constexpr std::string_view kEnd = "\r\n";
-  for (const auto bytes :
-       {std::span<const std::byte>{out_}, part, std::as_bytes(std::span{kEnd})}) {
+  const std::array<std::span<const std::byte>, 3> parts{out_, part, std::as_bytes(std::span{kEnd})};
+  for (const std::span<const std::byte> bytes : parts) {
     const auto sent = co_await write(bytes);
     if (!sent) co_return sent.error();
     if (!*sent) co_return false;
