@@ -37,7 +37,8 @@ class CoreEcho {
         http_(network_, upgrading(), routes_) {}
 
   Address listen(const Address& address) {
-    const auto listener = network_.listen(address, {}, net::http::Server::accept, &http_);
+    const auto listener =
+        network_.listen(address, {.reuse_port = true}, net::http::Server::accept, &http_);
     EXPECT_TRUE(listener) << describe(listener.error());
     return *network_.address_of(*listener);
   }
