@@ -41,8 +41,9 @@ class Sharded {
   // end. Outside of a core all are destroyed right here: the cores have ended.
   ~Sharded() {
     Core* const here = Core::current_or_null();
-    for (CoreId core = 0; core < instances_.size(); ++core) {
-      T* const left = instances_[core].value.release();
+    for (std::size_t i = 0; i < instances_.size(); ++i) {
+      const auto core = static_cast<CoreId>(i);
+      T* const left = instances_[i].value.release();
       if (left == nullptr) continue;
       if (here == nullptr || core == here->id()) {
         delete left;

@@ -51,9 +51,9 @@ struct ServerExchange {
   runtime::Nanoseconds awaited_at = 0;
   runtime::Nanoseconds awaited = 0;  // before, together
   std::uint64_t body_bytes = 0;
-  std::size_t request_bytes = 0;          // held by the request of its handler
-  runtime::WaitQueue input{"HTTP body, to receive"};               // its reader
-  runtime::CancelScope* scope = nullptr;  // of a coroutine handler that runs
+  std::size_t request_bytes = 0;                      // held by the request of its handler
+  runtime::WaitQueue input{"HTTP body, to receive"};  // its reader
+  runtime::CancelScope* scope = nullptr;              // of a coroutine handler that runs
 };
 
 }  // namespace corelane::net::http
