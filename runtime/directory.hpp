@@ -85,8 +85,8 @@ enum class IfExists : std::uint8_t {
 Task<Result<void>> rename_path(std::string from, std::string to,
                                IfExists if_exists = IfExists::replace);
 
-// Makes `content` the content of the file: whoever opens it sees the old one or the new one, also
-// after a crash. Written to a temporary file beside it (.tmp-...), put on the device, renamed, and
+// Makes `content` the content of the file: an open sees the old content or the new one, also after
+// a crash. Written to a temporary file beside it (.tmp-...), put on the device, renamed, and
 // the directory is put on the device. After an error or a cancel the temporary file is removed; the
 // content is then the old one, unless the last step failed. `mode` as of a new file.
 Task<Result<void>> replace_file(std::string path, std::string content, std::uint32_t mode = 0644);

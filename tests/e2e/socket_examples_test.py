@@ -19,31 +19,12 @@ import threading
 import time
 import unittest
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
-import tap  # noqa: E402
+import tap                                                # noqa: E402
+from listening import PATIENCE_S, Program, free_address   # noqa: E402
 
 ECHO, CHAT, PROXY, RESP, FILES, GET = (sys.argv.pop(1) for _ in range(6))
-PATIENCE_S = 120
-
-
-class Program:
-    """A running example. Killed at the end of the `with`."""
-
-    def __init__(self, *arguments):
-        self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
-        self.port = int(re.fullmatch(r'listening on 127\.0\.0\.1:(\d+)\n', line)[1])
-
-    def connect(self):
-        return socket.create_connection(('127.0.0.1', self.port), timeout=PATIENCE_S)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
 
 
 def read_all(peer):
@@ -303,12 +284,6 @@ class FileServer(unittest.TestCase):
             self.assertEqual(slow.recv(15), b'HTTP/1.1 200 OK')
             self.server.process.send_signal(signal.SIGTERM)
             self.assertEqual(self.server.process.wait(timeout=PATIENCE_S), 0)
-
-
-def free_address():
-    """An address that is free now: the cores of a server listen on one port, so it cannot be chosen by each."""
-    with socket.create_server(('127.0.0.1', 0)) as listener:
-        return '127.0.0.1:%d' % listener.getsockname()[1]
 
 
 if __name__ == '__main__':
