@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -138,6 +139,23 @@ TEST(TaskList, NamesEachTaskItsGroupAndWhatItWaitsFor) {
   });
 }
 
+// How long a test takes to its next line is the machine's.
+std::string without_numbers(std::string_view text) {
+  std::string result;
+  bool in_number = false;
+  for (const char letter : text) {
+    const bool was_in_number =
+        std::exchange(in_number, std::isdigit(static_cast<unsigned char>(letter)) != 0 ||
+                                     (in_number && letter == '.'));
+    if (!in_number) {
+      result += letter;
+    } else if (!was_in_number) {
+      result += '#';
+    }
+  }
+  return result;
+}
+
 // A join, a deadline and several waits at once belong to the task that awaits them.
 Task<void> joins() {
   TaskGroup group("inner");
@@ -166,8 +184,9 @@ TEST(TaskList, ShowsJoinsDeadlinesAndSeveralWaitsWithTheirTask) {
     EXPECT_EQ(find(list, "both").waits.size(), 2u);
     const std::string text = describe(list);
     EXPECT_NE(text.find("joiner: waits for the 2 tasks of inner\n"), std::string::npos) << text;
-    EXPECT_NE(text.find("child: waits for timer with 3600.000 s left, for 0.000 s\n"),
-              std::string::npos)
+    EXPECT_NE(
+        without_numbers(text).find("\n    other child: waits for timer with # s left, for # s\n"),
+        std::string::npos)
         << text;
     // Also once they are cancelled, until they end.
     group.cancel();
