@@ -40,6 +40,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <new>
 #include <optional>
 #include <type_traits>
@@ -365,9 +366,9 @@ class ChannelHome final : public Errand {
     const auto there = static_cast<std::size_t>(ring.end_ - ring.head_);
     const std::size_t count = std::min({into.most - into.taken, there, in_a_row_});
     for (std::size_t i = 0; i < count; ++i) {
-      T& value = ring.slot(ring.head_ + i);
-      into.put(std::move(value));
-      value.~T();
+      T* const value = &ring.slot(ring.head_ + i);
+      into.put(std::move(*value));
+      std::destroy_at(value);
     }
     ring.head_ += count;
     size_ -= count;
