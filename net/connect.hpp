@@ -18,7 +18,7 @@ namespace corelane::net {
 
 // Errors: those of resolve() and connect_first().
 runtime::Task<runtime::Result<TcpStream>> connect(std::string name, std::uint16_t port,
-                                                  Resolver resolver = ask_name_service);
+                                                  Resolver resolver = {});
 
 // The first of these addresses that answers; `addresses` is not empty, and those beyond
 // kAddressesMax are left out. Errors: that of the last attempt, as TcpStream::connect; cancelled.

@@ -73,7 +73,7 @@ struct ClientOptions {
   // What a URL that is a path stands behind: with http://h/v1, "/list" asks for /v1/list. It has no
   // query.
   std::string base{};
-  Resolver resolver = ask_name_service;
+  Resolver resolver{};  // default: the core's cache of names (net/name_cache.hpp)
 
   static constexpr Limits default_limits() noexcept {
     Limits limits;

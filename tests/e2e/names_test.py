@@ -11,11 +11,9 @@ import os
 import pathlib
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import unittest
 
@@ -24,6 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
 import namespaces                                         # noqa: E402
 import tap                                                # noqa: E402
 from corelane import PATIENCE_S, PROGRAM, Process, Server, run  # noqa: E402
+from name_service import NameService                      # noqa: E402
 
 OK, SERVER_ERROR, USAGE, NOT_CONNECTED, TIMEOUT = range(5)
 NOT_ISOLATED = namespaces.isolate()
@@ -83,50 +82,6 @@ class Links(unittest.TestCase):
             with Process('sub', 'x', '-u', server.url) as subscriber:
                 subscriber.err.find('^subscribed')
                 self.assertNotEqual(run('ping', '-u', server.url).returncode, OK)
-
-
-class NameService:
-    """Answers on 127.0.0.53 what it is told to: addresses of names (IPv4), NXDOMAIN, or nothing."""
-
-    def __init__(self, names=None, silent=False):
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(('127.0.0.53', 53))
-        self.names = names or {}
-        self.silent = silent
-        self.asked = threading.Event()
-        self.thread = threading.Thread(target=self.serve, daemon=True)
-        self.thread.start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
-            last.sendto(b'', ('127.0.0.53', 53))
-        self.thread.join(PATIENCE_S)
-        self.socket.close()
-
-    def serve(self):
-        while True:
-            question, client = self.socket.recvfrom(512)
-            if not question:
-                return
-            self.asked.set()
-            if not self.silent:
-                self.socket.sendto(self.answer(question), client)
-
-    def answer(self, question):
-        name, at = [], 12
-        while question[at]:
-            name.append(question[at + 1:at + 1 + question[at]].decode())
-            at += 1 + question[at]
-        kind = struct.unpack_from('>H', question, at + 1)[0]
-        addresses = self.names.get('.'.join(name).lower())
-        found = (addresses or []) if kind == 1 else []
-        flags = 0x8180 | (0 if addresses else 3)
-        head = question[:2] + struct.pack('>HHHHH', flags, 1, len(found), 0, 0)
-        records = b''.join(struct.pack('>HHHIH', 0xc00c, 1, 1, 60, 4) + socket.inet_aton(one) for one in found)
-        return head + question[12:at + 5] + records
 
 
 @unittest.skipIf(NOT_ISOLATED, NOT_ISOLATED)
