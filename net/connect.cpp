@@ -22,12 +22,12 @@ Task<Result<void>> try_address(Address address, TcpStream* winner) {
 
 }  // namespace
 
-Task<Result<TcpStream>> connect_first(std::vector<Address> addresses, runtime::Nanoseconds delay) {
+Task<Result<TcpStream>> connect_first(std::vector<Address> addresses, runtime::Duration delay) {
   std::vector<Address> order = interleave_families(addresses);
   if (order.size() > kAddressesMax) order.resize(kAddressesMax);
   TcpStream winner;
   Attempt attempt = [&winner](Address address) { return try_address(address, &winner); };
-  const auto won = co_await race(std::move(order), std::move(attempt), delay);
+  const auto won = co_await race(std::move(order), std::move(attempt), delay.nanoseconds());
   if (!won) co_return runtime::Unexpected{won.error()};
   co_return std::move(winner);
 }

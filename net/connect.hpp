@@ -11,6 +11,7 @@
 #include "net/connect_race.hpp"
 #include "net/resolve.hpp"
 #include "net/tcp.hpp"
+#include "runtime/duration.hpp"
 #include "runtime/result.hpp"
 #include "runtime/task.hpp"
 
@@ -23,6 +24,6 @@ runtime::Task<runtime::Result<TcpStream>> connect(std::string name, std::uint16_
 // The first of these addresses that answers; `addresses` is not empty, and those beyond
 // kAddressesMax are left out. Errors: that of the last attempt, as TcpStream::connect; cancelled.
 runtime::Task<runtime::Result<TcpStream>> connect_first(std::vector<runtime::Address> addresses,
-                                                        runtime::Nanoseconds delay = kAttemptDelay);
+                                                        runtime::Duration delay = kAttemptDelay);
 
 }  // namespace corelane::net

@@ -49,6 +49,7 @@
 #include "net/received_bytes.hpp"
 #include "net/tcp_state.hpp"
 #include "runtime/address.hpp"
+#include "runtime/duration.hpp"
 #include "runtime/result.hpp"
 #include "runtime/shared_bytes.hpp"
 #include "runtime/task.hpp"
@@ -154,7 +155,7 @@ class TcpStream {
  public:
   // How long close() waits for the peer's end, so that its unread input does not destroy our last
   // bytes by a reset.
-  static constexpr runtime::Nanoseconds kLinger = 1 * runtime::kSecond;
+  static constexpr runtime::Duration kLinger{1 * runtime::kSecond};
 
   // Connects from the core that calls. `source`: as Network::connect. Errors: errnos of connect(2)
   // and bind(2), cancelled, limit_exceeded (NetworkOptions::streams_max).
@@ -266,13 +267,13 @@ class TcpStream {
   // Every wait on this stream ends with `timed_out` once `after` has passed (up to a quarter of a
   // second later, or as late as Stream::look_again() says), and so does every later one that would
   // wait. 0: no deadline, also after it has passed.
-  void set_deadline(runtime::Nanoseconds after) noexcept;
+  void set_deadline(runtime::Duration after) noexcept;
   // Sends what is queued (at most Stream::kFlushDeadline or `linger`, the longer of the two) and
   // FIN, then waits for the peer's end, at most `linger`, discarding input, and until the
   // descriptor is closed. Cancelled: it goes on in the background. Error: not everything was sent,
   // and why (timed_out, or the errno that ended the connection). A peer that keeps its side open is
   // no error.
-  runtime::Task<runtime::Result<void>> close(runtime::Nanoseconds linger = kLinger);
+  runtime::Task<runtime::Result<void>> close(runtime::Duration linger = kLinger);
   // Drops what is queued; the peer may see a reset. Waits on this stream end with `closed` later in
   // this turn or in the next ones, and so do later ones, once the input is read. Nothing after
   // close().
@@ -291,7 +292,7 @@ class TcpStream {
     RT_ASSERT(state_ != nullptr);  // closed, or moved away
     return *state_;
   }
-  void let_go(runtime::Nanoseconds linger) noexcept;
+  void let_go(runtime::Duration linger) noexcept;
 
   std::unique_ptr<detail::TcpState> state_;
 };

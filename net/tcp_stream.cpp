@@ -14,6 +14,9 @@ using runtime::Task;
 
 namespace {
 
+// Longer is for ever; the sum with a point in time can be counted.
+constexpr runtime::Nanoseconds kLongest = runtime::kNever / 2;
+
 // Of a stream whose TcpStream is gone.
 constexpr StreamHandler kLetGo{"closing tcp stream",    [](Stream&, const Received&) noexcept {},
                                [](Stream&) noexcept {}, [](Stream&, Error) noexcept {},
@@ -111,24 +114,24 @@ TcpStream::~TcpStream() {
   if (state_ != nullptr) let_go(kLinger);
 }
 
-void TcpStream::let_go(runtime::Nanoseconds linger) noexcept {
+void TcpStream::let_go(runtime::Duration linger) noexcept {
   RT_ASSERT(state_->reader == nullptr);        // a coroutine waits on a stream that ends:
   RT_ASSERT(state_->first_writer == nullptr);  // end its task first (TaskGroup::cancel, join)
   if (Stream* stream = state_->stream) {
     stream->set_handler(kLetGo, nullptr);
-    stream->close(linger);
+    stream->close(std::min(linger.nanoseconds(), kLongest));
   }
   state_.reset();
 }
 
-Task<Result<void>> TcpStream::close(runtime::Nanoseconds linger) {
+Task<Result<void>> TcpStream::close(runtime::Duration linger) {
   TcpStream ended = std::move(*this);
   detail::TcpState& state = ended.state();
   RT_ASSERT(state.reader == nullptr);
   state.is_shut = true;
   state.go_on_writing();
   state.input.clear();
-  if (state.stream != nullptr) state.stream->close(linger);
+  if (state.stream != nullptr) state.stream->close(std::min(linger.nanoseconds(), kLongest));
   while (state.stream != nullptr) {
     runtime::WaitQueue::Waiter waiter{state.gone};
     const auto outcome = co_await waiter;
@@ -150,14 +153,15 @@ void TcpStream::shutdown_send() noexcept {
   state_->go_on_writing();
 }
 
-void TcpStream::set_deadline(runtime::Nanoseconds after) noexcept {
+void TcpStream::set_deadline(runtime::Duration after) noexcept {
   state().is_late = false;
   state_->has_looked = false;
   if (state_->stream == nullptr) return;
-  if (after == 0) {
+  const runtime::Nanoseconds left = after.nanoseconds();
+  if (left == 0 || left >= kLongest) {
     state_->stream->cancel_timer();
   } else {
-    state_->stream->set_timer(after);
+    state_->stream->set_timer(std::max<runtime::Nanoseconds>(left, 1));
   }
 }
 

@@ -52,7 +52,7 @@ Task<Result<void>> ClientPool::Lease::connect(const Url& url) {
 
 void ClientPool::Lease::keep() noexcept {
   if (!is_usable(stream)) return close();
-  stream.set_deadline(0);
+  stream.set_deadline(0 * runtime::kSecond);
   std::exchange(pool_, nullptr)->give_back(*site_, std::move(stream));
 }
 

@@ -7,10 +7,12 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "net/connect.hpp"
 #include "runtime/combine.hpp"
 #include "runtime/task_group.hpp"
 #include "tests/support/on_cores.hpp"
@@ -30,6 +32,18 @@ using tests::run_on_cores;
 using tests::TcpPair;
 using tests::tiny;
 using tests::with_pair;
+
+// A number has no unit: it does not compile where a duration is meant.
+template <class T>
+concept IsDuration = requires(TcpStream& stream, T duration) {
+  stream.set_deadline(duration);
+  stream.close(duration);
+  net::connect_first({}, duration);
+};
+static_assert(IsDuration<std::chrono::milliseconds> && IsDuration<std::chrono::hours>);
+static_assert(IsDuration<std::chrono::duration<double>> && IsDuration<Nanoseconds>);
+static_assert(!IsDuration<int> && !IsDuration<unsigned> && !IsDuration<double>);
+static_assert(!IsDuration<long long> && !IsDuration<std::size_t> && !IsDuration<bool>);
 
 TEST(TcpStream, AConnectionThatIsRefusedIsAnError) {
   run_on_cores(1, []() -> Task<void> {
@@ -119,7 +133,12 @@ TEST(TcpStream, ADeadlineEndsWaitsAndCanBeTakenBack) {
     if (!write) {
       EXPECT_EQ(write.error().code, ErrorCode::timed_out);
     }
-    pair.server.set_deadline(0);
+    pair.server.set_deadline(std::chrono::seconds(-1));  // it has passed
+    EXPECT_EQ((co_await pair.server.read_some()).error().code, ErrorCode::timed_out);
+    for (const Duration none : {Duration(std::chrono::hours::max()), Duration(0 * kSecond)}) {
+      pair.server.set_deadline(10 * kMillisecond);
+      pair.server.set_deadline(none);
+    }
     EXPECT_TRUE(co_await pair.client.write_all("in time"));
     EXPECT_EQ((co_await pair.server.read_some())->text(), "in time");
   });
