@@ -8,12 +8,12 @@ for. The argument is the program.
 import os
 import pathlib
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -163,15 +163,19 @@ class SimRun(unittest.TestCase):
             self.assertEqual(self.run_tool(*arguments)[0], 2, arguments)
 
     def test_when_it_is_stopped_its_programs_end(self):
-        program = self.script('echo $$ >> running; exec sleep 1000\n')
+        program = self.script('echo $$ > running; exec sleep 1000\n')
+        os.mkfifo(self.folder / 'running')
+        # Open for writing too, so that it has no end, and that opening it waits for nobody.
+        running = os.open(self.folder / 'running', os.O_RDWR)
+        self.addCleanup(os.close, running)
+        numbers = b''
         with subprocess.Popen([sys.executable, '-B', TOOL, '--jobs', '2', program], cwd=self.folder) as tool:
-            running = self.folder / 'running'
-            while not running.is_file() or len(running.read_text().split()) < 2:
-                self.assertIsNone(tool.poll())
-                time.sleep(0.01)
+            while numbers.count(b'\n') < 2:
+                self.assertTrue(select.select([running], [], [], 100)[0], 'no program has begun')
+                numbers += os.read(running, 100)
             tool.send_signal(signal.SIGTERM)
             self.assertEqual(tool.wait(), 130)
-        for number in running.read_text().split():
+        for number in numbers.split():
             with self.assertRaises(ProcessLookupError):
                 os.kill(int(number), 0)
 
