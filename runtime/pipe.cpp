@@ -10,6 +10,7 @@
 
 #include "runtime/await.hpp"
 #include "runtime/file_operation.hpp"
+#include "runtime/pipe_elsewhere.hpp"
 #include "runtime/ring.hpp"
 #include "runtime/try.hpp"
 
@@ -91,13 +92,13 @@ Result<Pipe> make_pipe() {
   return Pipe{PipeReader(std::move(ends.reader)), PipeWriter(std::move(ends.writer))};
 }
 
-Result<detail::ReaderElsewhere> detail::make_pipe_to() {
+Result<detail::ReaderElsewhere> detail::make_pipe_to_elsewhere() {
   RT_TRY_RETURN(Ends ends, open_ends());
   never_block(ends.writer);
   return ReaderElsewhere{std::move(ends.reader), PipeWriter(std::move(ends.writer))};
 }
 
-Result<detail::WriterElsewhere> detail::make_pipe_from() {
+Result<detail::WriterElsewhere> detail::make_pipe_from_elsewhere() {
   RT_TRY_RETURN(Ends ends, open_ends());
   never_block(ends.reader);
   return WriterElsewhere{std::move(ends.writer), PipeReader(std::move(ends.reader))};

@@ -69,21 +69,4 @@ struct Pipe {
 // Both ends here. Does not suspend. Errors: EMFILE, ENFILE (pipe2(2)), unsupported.
 Result<Pipe> make_pipe();
 
-namespace detail {
-
-// An end of a pipe for another process: it blocks there, and its number is above those of the
-// standard streams.
-struct ReaderElsewhere {
-  File elsewhere;
-  PipeWriter writer;
-};
-struct WriterElsewhere {
-  File elsewhere;
-  PipeReader reader;
-};
-Result<ReaderElsewhere> make_pipe_to();
-Result<WriterElsewhere> make_pipe_from();
-
-}  // namespace detail
-
 }  // namespace corelane::runtime

@@ -20,6 +20,7 @@
 #include "runtime/combine.hpp"
 #include "runtime/core.hpp"
 #include "runtime/file_operation.hpp"
+#include "runtime/pipe_elsewhere.hpp"
 #include "runtime/timeout.hpp"
 #include "runtime/try.hpp"
 
@@ -139,11 +140,11 @@ Result<void> Process::Spawn::open_streams() {
       if (number < 0) return Unexpected{Error::from_errno(errno)};
       ends[i] = File(Descriptor{.number = number, .direct = false});
     } else if (streams[i]->kind() == ChildStream::Kind::pipe && i == 0) {
-      RT_TRY_RETURN(auto pipe, detail::make_pipe_to());
+      RT_TRY_RETURN(auto pipe, detail::make_pipe_to_elsewhere());
       ends[i] = std::move(pipe.elsewhere);
       process.input_ = std::move(pipe.writer);
     } else if (streams[i]->kind() == ChildStream::Kind::pipe) {
-      RT_TRY_RETURN(auto pipe, detail::make_pipe_from());
+      RT_TRY_RETURN(auto pipe, detail::make_pipe_from_elsewhere());
       ends[i] = std::move(pipe.elsewhere);
       (i == 1 ? process.output_ : process.errors_) = std::move(pipe.reader);
     }
