@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <fmt/core.h>
 
+#include <csignal>
 #include <string>
 #include <string_view>
 
@@ -137,7 +138,7 @@ Task<void> talk(TcpStream client, const User* user) {
   server->abort();
 }
 
-Task<int> serve(runtime::Address address, User user) {
+Task<int> serve(runtime::Address address, User user, const runtime::BlockedSignals& blocked) {
   auto listener = net::TcpListener::listen(address);
   if (!listener) {
     fmt::print(stderr, "cannot listen: {}\n", describe(listener.error()));
@@ -145,7 +146,9 @@ Task<int> serve(runtime::Address address, User user) {
   }
   fmt::print("listening on {}\n", listener->address()->text());
   std::fflush(stdout);
-  co_await net::serve(*listener, "talk", talk, static_cast<const User*>(&user));
+  runtime::SignalStream signals(blocked);  // one of them cancels the connections
+  auto serving = net::serve(*listener, "talk", talk, static_cast<const User*>(&user));
+  static_cast<void>(co_await runtime::when_any(std::move(serving), signals.next()));
   co_return 0;
 }
 
@@ -156,6 +159,7 @@ int main(int argc, char** argv) {
   if (!address || argc == 3 || argc > 4) return 2;
   User user;
   if (argc == 4) user = {argv[2], argv[3]};
+  const runtime::BlockedSignals blocked({SIGINT, SIGTERM});
   runtime::Runtime cores({.cores = 1});
-  return cores.run([&] { return serve(*address, user); }).value_or(1);
+  return cores.run([&] { return serve(*address, user, blocked); }).value_or(1);
 }
