@@ -144,6 +144,34 @@ void read_numa(const std::string& root, HostFacts& facts) {
   }
 }
 
+// The first line of /proc/stat, "cpu user nice system idle iowait irq softirq steal ...", since
+// boot.
+double read_stolen_share(const std::string& root) {
+  std::istringstream line(read_text(root + "/proc/stat"));
+  std::string name;
+  line >> name;
+  if (name != "cpu") return 0;
+  constexpr int kKinds = 8;
+  double all = 0;
+  double ticks = 0;
+  for (int i = 0; i < kKinds; ++i) {
+    if (!(line >> ticks)) return 0;
+    all += ticks;
+  }
+  return all > 0 ? ticks / all : 0;
+}
+
+// "some avg10=0.00 avg60=1.50 ...", in percent (Documentation/accounting/psi).
+double read_cpu_pressure(const std::string& root) {
+  constexpr std::string_view kAverage = "avg60=";
+  const std::string text = read_text(root + "/proc/pressure/cpu");
+  const std::size_t at = text.find(kAverage);
+  if (at == std::string::npos) return 0;
+  std::istringstream number(text.substr(at + kAverage.size()));
+  double percent = 0;
+  return number >> percent ? percent / 100 : 0;
+}
+
 }  // namespace
 
 std::vector<int> parse_cpu_list(const std::string& text) {
@@ -188,6 +216,12 @@ HostFacts read_host_facts(const std::string& root) {
   facts.cpus_online =
       static_cast<int>(parse_cpu_list(read_text(root + "/sys/devices/system/cpu/online")).size());
   if (facts.cpus_online == 0) facts.cpus_online = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  for (const int cpu : parse_cpu_list(read_text(root + "/sys/devices/system/cpu/isolated"))) {
+    const std::vector<int>& allowed = facts.cpus_allowed;
+    if (std::binary_search(allowed.begin(), allowed.end(), cpu)) facts.cpus_isolated.push_back(cpu);
+  }
+  facts.cpu_stolen = read_stolen_share(root);
+  facts.cpu_pressure = read_cpu_pressure(root);
   const std::string memory = field_of(read_text(root + "/proc/meminfo"), "MemTotal");
   facts.memory_bytes = parse_number<std::uint64_t>(memory).value_or(0) * 1024;
   read_cgroup_limits(root, facts);

@@ -44,7 +44,10 @@ struct NumaNode {
 struct HostFacts {
   std::vector<int> cpus_allowed;  // sched_getaffinity, ascending
   int cpus_online = 0;
-  double cpu_quota = 0;        // CPUs' worth of time the cgroup may use; 0 is no quota
+  std::vector<int> cpus_isolated;  // of the allowed ones: isolcpus=, no others are scheduled there
+  double cpu_quota = 0;            // CPUs' worth of time the cgroup may use; 0 is no quota
+  double cpu_stolen = 0;    // share of the time since boot that other virtual machines had, 0 to 1
+  double cpu_pressure = 0;  // share of the last minute in which something waited for a CPU, 0 to 1
   std::vector<NumaNode> numa;  // empty where sysfs does not say
   std::uint64_t memory_bytes = 0;
   std::uint64_t memory_limit_bytes = 0;  // the tightest cgroup limit; 0 is none

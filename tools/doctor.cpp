@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "runtime/pinning.hpp"
 #include "services/node/node.hpp"
 
 // There if the program is linked with mimalloc.
@@ -233,6 +234,15 @@ void Doctor::check_cpus() {
                                  "resources.limits.cpu)",
                                  fitting, host_.cpus_allowed.size())
                    : "");
+
+  const auto cores = static_cast<runtime::CoreId>(
+      std::clamp<std::size_t>(host_.cpus_allowed.size(), 1, runtime::kCoresMax));
+  const runtime::PinAdvice pinning = runtime::advise_pinning(host_, cores);
+  add("pinning", CheckStatus::ok,
+      fmt::format("{}: {}", pinning.is_worth_it ? "worth it" : "not worth it", pinning.why),
+      pinning.is_worth_it ? ""
+                          : "hint: CPUs of its own keep a server quick: taskset -c, docker "
+                            "--cpuset-cpus, systemd AllowedCPUs=, with --cores for each of them");
 
   if (host_.numa.size() > 1) {
     add("numa", CheckStatus::ok, fmt::format("{} nodes", host_.numa.size()),

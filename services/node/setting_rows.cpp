@@ -169,7 +169,9 @@ constexpr ServerRow kServerRows[] = {
     config::count<kProcess, kRuntime, &runtime::RuntimeOptions::cores>(
         {"server", "cores", "cores"}, {0, runtime::kCoresMax},
         "cores to use; 0 is one for each CPU allowed"),
-    config::boolean<&ServerOptions::pin>({"server", "pin", "pin"}, "pin each core to a CPU"),
+    config::boolean<&ServerOptions::pin>(
+        {"server", "pin", "pin"},
+        "pin each core to a CPU; unless it is set, where that is worth it (corelane doctor)"),
     config::text<kNode, &NodeOptions::dispatch, &DispatchOptions::node_name>(
         {"server", "node_name", "node-name"},
         {check_node_name, "at most 64 letters, digits, '-', '_' and '.'", "node-1"},

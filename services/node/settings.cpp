@@ -7,6 +7,7 @@
 
 #include "runtime/assert.hpp"
 #include "runtime/host.hpp"
+#include "runtime/pinning.hpp"
 #include "services/config/answer.hpp"
 #include "services/node/services.hpp"
 #include "services/node/setting_rows.hpp"
@@ -63,12 +64,15 @@ config::SettingTable settings_of(ServerOptions& options, ServedBy served_by) {
   return table;
 }
 
-void resolve(ServerOptions& options, const std::vector<int>& cpus, const std::string& host_name,
+void resolve(ServerOptions& options, const runtime::HostFacts& host, const std::string& host_name,
              std::uint64_t memory_bytes) {
   NodeOptions& node = options.node;
   ProcessOptions& process = options.process;
-  if (process.runtime.cores == 0) process.runtime.cores = cores_for(cpus);
-  process.runtime.cpus = options.pin ? cpus : std::vector<int>{};
+  if (process.runtime.cores == 0) process.runtime.cores = cores_for(host.cpus_allowed);
+  const bool pins =
+      options.pin &&
+      (options.pin_anyway || runtime::advise_pinning(host, process.runtime.cores).is_worth_it);
+  process.runtime.cpus = pins ? host.cpus_allowed : std::vector<int>{};
   if (node.dispatch.node_name.empty()) node.dispatch.node_name = host_name;
   node.dispatch.server_version = version();
   // A frame of the largest size must find room.
@@ -106,7 +110,8 @@ std::optional<int> read_settings(ServerOptions& options, ServedBy served_by, boo
   table.store(result.config);
   options.process.warns_if_fewer =
       result.origin_of(table.at("limits.connections_max")) != "default";
-  resolve(options, runtime::allowed_cpus(), host_name(), allowed_memory());
+  options.pin_anyway = result.origin_of(table.at("server.pin")) != "default";
+  resolve(options, runtime::read_host_facts(), host_name(), allowed_memory());
   return std::nullopt;
 }
 

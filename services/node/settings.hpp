@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/host.hpp"
 #include "services/config/config.hpp"
 #include "services/node/node.hpp"
 #include "services/node/process.hpp"
@@ -19,7 +20,8 @@ struct ServerOptions {
 
   NodeOptions node{};
   ProcessOptions process{};  // cores 0: one for each CPU that the process may use
-  bool pin = true;           // each core to one of them
+  bool pin = true;           // each core to one of them, where that is worth it
+  bool pin_anyway = false;   // or wherever it is: the configuration says `pin`
   bool huge_pages = false;
 };
 
@@ -39,9 +41,10 @@ void check_settings(config::ConfigResult& result, ServedBy served_by, bool has_h
 void warn_of_ineffective_settings(config::ConfigResult& result, ServedBy served_by,
                                   bool has_huge_pages);
 
-// Fills in unset values from the host: the number of cores, the node's name, the memory budget
-// (half of `memory_bytes`). Also sets options that depend on several settings.
-void resolve(ServerOptions& options, const std::vector<int>& cpus, const std::string& host_name,
+// Fills in unset values from the host: the number of cores, whether they are pinned
+// (runtime/pinning.hpp), the node's name, the memory budget (half of `memory_bytes`). Also sets
+// options that depend on several settings.
+void resolve(ServerOptions& options, const runtime::HostFacts& host, const std::string& host_name,
              std::uint64_t memory_bytes);
 
 // Reads a program's configuration from its command line, the environment and files: fills in

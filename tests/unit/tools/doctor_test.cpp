@@ -26,7 +26,7 @@ DoctorInputs healthy() {
   inputs.features.policy.release = "6.12.0";
   inputs.features.policy.io_uring_disabled = 0;
   inputs.host.cpus_allowed = {0, 1, 2, 3};
-  inputs.host.cpus_online = 4;
+  inputs.host.cpus_online = 8;  // some are set apart for this process
   inputs.host.numa = {{0, {0, 1, 2, 3}}};
   inputs.host.memory_bytes = std::uint64_t{8} << 30;
   inputs.host.descriptors = {1024, 1'048'576};
@@ -119,6 +119,18 @@ const Trouble kTroubles[] = {
     {"multishot receive", CheckStatus::fail, "Linux 6.1",
      [](DoctorInputs& inputs) { take_away(inputs, FeatureId::multishot_receive, EINVAL); }},
 };
+
+TEST(Doctor, SaysWhetherPinningIsWorthItAndHowToMakeItSo) {
+  DoctorInputs inputs = healthy();
+  const DoctorReport apart = diagnose(inputs);
+  EXPECT_EQ(find_check(apart, "pinning")->found.substr(0, 9), "worth it:");
+  inputs.host.cpus_online = 4;
+  const DoctorReport report = diagnose(inputs);
+  const Check& pinning = *find_check(report, "pinning");
+  EXPECT_EQ(pinning.status, CheckStatus::ok);
+  EXPECT_EQ(pinning.found, "not worth it: the CPUs are those of all programs of this host");
+  EXPECT_NE(pinning.advice.find("taskset"), std::string::npos);
+}
 
 TEST(Doctor, EachTroubleIsFoundAloneAndNamesItsCommand) {
   for (const Trouble& trouble : kTroubles) {

@@ -72,16 +72,20 @@ stall_threshold = "6s"
 level = "warning"
 )";
 
-// What these settings become on a host with three CPUs.
-ServerOptions options_of(const std::string& toml) {
+// What these settings become for a process with three CPUs.
+ServerOptions options_of(const std::string& toml, int cpus_online = 8, bool pin_anyway = false) {
   ServerOptions options;
+  options.pin_anyway = pin_anyway;
   const SettingTable table = settings_of(options, ServedBy::serve);
   const ConfigResult result =
       load_config(table, {.command = "corelane serve"}, {"--config=c.toml"}, {},
                   [&](const std::string&) -> runtime::Result<std::string> { return toml; });
   EXPECT_EQ(tests::errors_of(result), "");
   table.store(result.config);
-  resolve(options, {4, 5, 6}, "host-1", std::uint64_t{6} << 30);
+  runtime::HostFacts host;
+  host.cpus_allowed = {4, 5, 6};
+  host.cpus_online = cpus_online;
+  resolve(options, host, "host-1", std::uint64_t{6} << 30);
   return options;
 }
 
@@ -170,6 +174,10 @@ TEST(ServerOptions, the_runtime_section_reaches_rings_and_buffers) {
   EXPECT_GE(network.queued_bytes_max, 112'000u);
   EXPECT_EQ(network.write_stall_timeout, 117 * kSecond);
   EXPECT_TRUE(options_of("[server]\npin = false\n").process.runtime.cpus.empty());
+  EXPECT_TRUE(options_of("[server]\npin = false\n", 8, true).process.runtime.cpus.empty());
+  // All CPUs of the host are those of all programs.
+  EXPECT_TRUE(options_of(kUnusual, 3).process.runtime.cpus.empty());
+  EXPECT_EQ(options_of(kUnusual, 3, true).process.runtime.cpus, (std::vector<int>{4, 5, 6}));
 }
 
 TEST(ServerOptions, a_limit_of_connections_an_address_takes_plain_descriptors) {
