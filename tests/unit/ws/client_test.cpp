@@ -278,9 +278,13 @@ TEST(WsClient, AUserWhoSendsButDoesNotReceiveStopsToo) {
           }
         },
         &*client, &sent);
+    const MemoryAccount& memory = Core::current().memory();
     for (int before = -1; before != sent;) {
       before = sent;
       co_await sleep_for(100 * kMillisecond);
+      // The client's limit and a message beyond, the server's queue of 1 MiB, and unfinished ones
+      // of both ends, in blocks of 128 KiB. Without the limit they are tens of megabytes.
+      EXPECT_LE(memory.held(MemoryKind::messages), 2u * 1024 * 1024);
     }
     EXPECT_LT(sent, kMessages);
     for (int received = 0; received < kMessages; ++received) {
