@@ -168,6 +168,14 @@ class Install(unittest.TestCase):
                 self.assertEqual(head.read(8), b'!<arch>\n', f'{archive.name} is a thin archive')
             self.assertEqual(set(members(archive)), {b'\x7fELF'}, archive.name)
 
+    def test_uninstalling_leaves_nothing(self):
+        stage = fresh(FOLDER / 'uninstalled')
+        call(['meson', 'install', '-C', BUILD, '--no-rebuild', '--tags', 'devel'],
+             env={**os.environ, 'DESTDIR': str(stage)})
+        self.assertTrue(any(stage.rglob('task.hpp')))
+        call(['meson', '--internal', 'uninstall'], cwd=BUILD)   # what `ninja uninstall` runs
+        self.assertEqual([path for path in stage.rglob('*') if not path.is_dir()], [])
+
     def test_internal_headers_are_marked_and_all_names_begin_with_corelane(self):
         include = prefix() / 'include'
         self.assertEqual(sorted(path.name for path in include.iterdir()), ['corelane', 'corelane-framework'])

@@ -6,20 +6,21 @@
     OUT/corelane/version.hpp            macros with the version
     OUT/corelane-framework/framework.hpp, framework/service.hpp    the framework, an include folder of its own
 
-Use: headers.py OUT --version N.N.N [--forward] [--install] [--print-sources] [--generated HEADER=FILE] PUBLIC_HEADER...
+Use: headers.py OUT --version N.N.N [--forward | --skeleton | --stamp FILE --depfile FILE] [--print-sources]
+     [--generated HEADER=FILE] PUBLIC_HEADER...
 
 In the tree headers include each other from its root ("runtime/task.hpp"). A user's own folder `runtime` would stand in
 the way, so the copies say <corelane/runtime/task.hpp>. Headers that public ones include and that are not public are
 written too, marked as internal in their first line of code.
 
 --print-sources: names the files that were copied.
---install: OUT is relative to the prefix that `meson install` names in the environment.
+--stamp: for a build: removes what else is below OUT, writes FILE, and what it depends on into the other one.
+--skeleton: only what needs no header of the tree; Meson installs a folder that is there when it configures.
 --forward: in place of copies, files of one line that include the header of the tree. For the examples that are built
 with the tree: a changed header takes effect at once.
 """
 
 import argparse
-import os
 import pathlib
 import re
 import sys
@@ -97,6 +98,16 @@ def headers(public, generated, version, forward):
     return files
 
 
+def skeleton(files):
+    return {name: text for name, text in files.items() if name == 'corelane/version.hpp' or '-framework/' in name}
+
+
+def remove_others(out, files):
+    for path in out.rglob('*'):
+        if path.is_file() and path.relative_to(out).as_posix() not in files:
+            path.unlink()
+
+
 def write(out, files):
     for name, text in files.items():
         path = out / name
@@ -110,18 +121,24 @@ def main():
     parser = argparse.ArgumentParser(description='Writes the headers for programs outside the tree.')
     parser.add_argument('out')
     parser.add_argument('--version', required=True)
-    parser.add_argument('--install', action='store_true')
+    parser.add_argument('--stamp', type=pathlib.Path)
+    parser.add_argument('--depfile', type=pathlib.Path)
+    parser.add_argument('--skeleton', action='store_true')
     parser.add_argument('--forward', action='store_true')
     parser.add_argument('--print-sources', action='store_true')
     parser.add_argument('--generated', action='append', default=[], metavar='HEADER=FILE')
     parser.add_argument('public', nargs='+')
     arguments = parser.parse_args()
     out = pathlib.Path(arguments.out)
-    if arguments.install:
-        out = pathlib.Path(os.environ['MESON_INSTALL_DESTDIR_PREFIX']) / out
     generated = {name: pathlib.Path(file) for name, _, file in (entry.partition('=') for entry in arguments.generated)}
-    public = [(ROOT / name).resolve().relative_to(ROOT).as_posix() for name in arguments.public]
-    write(out, headers(public, generated, arguments.version, arguments.forward))
+    public = [pathlib.Path(name).resolve().relative_to(ROOT).as_posix() for name in arguments.public]
+    files = headers(public, generated, arguments.version, arguments.forward or arguments.skeleton)
+    write(out, skeleton(files) if arguments.skeleton else files)
+    if arguments.stamp:
+        remove_others(out, files)
+        sources = [source_of(name, generated) for name in sorted(closure(public, generated))]
+        arguments.depfile.write_text(f'{arguments.stamp}: {" ".join(map(str, sources))}\n', encoding='utf-8')
+        arguments.stamp.touch()
     if arguments.print_sources:
         for name in sorted(closure(public, generated)):
             if name not in generated:
