@@ -226,32 +226,32 @@ class [[nodiscard]] Task {
     handle_.destroy();
   }
 
+  // It has the handle itself, not the task, which the compiler then need not keep in memory.
   class Awaiter {
    public:
-    explicit Awaiter(Task& task) noexcept : task_(task) {}
+    explicit Awaiter(Handle handle) noexcept : handle_(handle) {}
     bool await_ready() const noexcept { return false; }
     template <class Promise>
     bool await_suspend(std::coroutine_handle<Promise> parent) noexcept {
-      return !task_.start(scope_of(parent), parent);
+      return !run(handle_, scope_of(parent), parent);
     }
-    T await_resume() { return task_.handle_.promise().take(); }
+    T await_resume() { return handle_.promise().take(); }
 
    private:
-    Task& task_;
+    Handle handle_;
   };
-  Awaiter operator co_await() && noexcept { return Awaiter{*this}; }
-  Awaiter operator co_await() & noexcept { return Awaiter{*this}; }
+  Awaiter operator co_await() && noexcept { return begin(); }
+  Awaiter operator co_await() & noexcept { return begin(); }
 
   // For what builds on tasks (when_all, groups): starts it in `scope`; `continuation` is resumed
   // when it finishes later. Returns true if it has finished already: then it resumes nothing.
   bool start(CancelScope* scope, std::coroutine_handle<> continuation) noexcept {
-    RT_ASSERT(state_ == State::fresh);
-    state_ = State::started;
-    handle_.promise().scope = scope;
-    handle_.resume();
-    if (handle_.done()) return true;
+    begin();
+    return run(handle_, scope, continuation);
+  }
+  // For a caller of start() that learns its continuation later: before anything else can run.
+  void continue_with(std::coroutine_handle<> continuation) noexcept {
     handle_.promise().continuation = continuation;
-    return false;
   }
   // The value, or throws what the body threw. Once, after its end.
   T take() { return handle_.promise().take(); }
@@ -269,6 +269,19 @@ class [[nodiscard]] Task {
  private:
   enum class State : std::uint8_t { fresh, started, moved };
 
+  Awaiter begin() noexcept {
+    RT_ASSERT(state_ == State::fresh);
+    state_ = State::started;
+    return Awaiter{handle_};
+  }
+  static bool run(Handle handle, CancelScope* scope,
+                  std::coroutine_handle<> continuation) noexcept {
+    handle.promise().scope = scope;
+    handle.resume();
+    if (handle.done()) return true;
+    handle.promise().continuation = continuation;
+    return false;
+  }
   // The handle of a task that was moved: a coroutine that does nothing when it is destroyed, so
   // that the destructor has nothing to look for.
   static Handle moved_from() noexcept {
