@@ -74,10 +74,13 @@ class OperationAwaiter final : private Operations::Waiter, private Cancellable {
   WaitBegin begin_;
 };
 
-// Suspends until `deadline` on Core::now(). False if it was cancelled before.
-class SleepUntil final : private Cancellable {
+// Suspends until `deadline` on Core::now(). False if it was cancelled before. It is its own timer:
+// what sleeps in great numbers is small.
+class SleepUntil final : private Cancellable, private Timer {
  public:
-  explicit SleepUntil(Nanoseconds deadline) noexcept : deadline_(deadline), timer_(*this) {}
+  explicit SleepUntil(Nanoseconds deadline) noexcept : Timer(&fire_timer) {
+    deadline_ns = deadline;
+  }
 
   bool await_ready() const noexcept { return false; }
   template <class Promise>
@@ -88,38 +91,30 @@ class SleepUntil final : private Cancellable {
     handle_ = handle;
     Core& core = Core::current();
     begin_.set(core.now());
-    core.timers().add(timer_, deadline_);
+    core.timers().add(*this, deadline_ns);
     if (scope != nullptr) scope->add(*this);
     return true;
   }
   bool await_resume() const noexcept { return elapsed_; }
 
  private:
-  struct OwnTimer : Timer {
-    explicit OwnTimer(SleepUntil& sleep) noexcept : Timer(&fire_timer), owner(sleep) {}
-    static void fire_timer(Timer& timer) noexcept {
-      static_cast<OwnTimer&>(timer).owner.wake(true);
-    }
-    SleepUntil& owner;
-  };
+  static void fire_timer(Timer& timer) noexcept { static_cast<SleepUntil&>(timer).wake(true); }
   void wake(bool elapsed) noexcept {
     unlink();
     elapsed_ = elapsed;
     Core::current().schedule(handle_, name_);
   }
   void on_cancel() noexcept override {
-    Core::current().timers().cancel(timer_);
+    Core::current().timers().cancel(*this);
     wake(false);
   }
   bool describe_wait(Nanoseconds now, TaskWait& wait) const noexcept override {
     wait.kind = WaitKind::timer;
-    wait.at = deadline_;
+    wait.at = deadline_ns;
     wait.waited = begin_.waited(now);
     return true;
   }
 
-  Nanoseconds deadline_;
-  OwnTimer timer_;
   std::coroutine_handle<> handle_;
   const char* name_ = "";
   bool elapsed_ = false;

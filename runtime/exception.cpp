@@ -49,7 +49,8 @@ void report_escaped(const char* task, std::exception_ptr exception) noexcept {
   }
 }
 
-void report_escaped(const CancelScope& scope, std::exception_ptr exception) noexcept {
+void report_escaped(const CancelScope& scope) noexcept {
+  std::exception_ptr exception = std::current_exception();
   // Cancelled is expected in a cancelled scope; any other exception is reported.
   if (scope.cancelled() && is_cancelled(exception)) return;
   report_escaped(scope.name(), std::move(exception));

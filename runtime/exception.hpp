@@ -32,9 +32,9 @@ namespace detail {
 // given.
 [[gnu::cold, gnu::noinline]] void report_escaped(
     const char* task, std::exception_ptr exception = std::current_exception()) noexcept;
-// The same, unless it is Cancelled and the scope was.
-[[gnu::cold, gnu::noinline]] void report_escaped(
-    const CancelScope& scope, std::exception_ptr exception = std::current_exception()) noexcept;
+// The same in a catch block, unless it is Cancelled and the scope was. (It takes the exception
+// itself: a temporary of the caller's would lie in each root's frame.)
+[[gnu::cold, gnu::noinline]] void report_escaped(const CancelScope& scope) noexcept;
 
 }  // namespace detail
 

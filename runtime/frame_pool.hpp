@@ -1,5 +1,5 @@
 #pragma once
-// FramePool: coroutine frames without the allocator. Free lists by size class (64 bytes apart, up
+// FramePool: coroutine frames without the allocator. Free lists by size class (32 bytes apart, up
 // to 4 KiB); what is larger goes to operator new. One pool a core, used by that core only. It
 // belongs to the core object; FramePool::use() makes it the present one of the thread. In a
 // simulation many cores share one thread and the pool is switched with the core.
@@ -21,7 +21,7 @@ namespace corelane::runtime {
 
 class FramePool {
  public:
-  static constexpr std::size_t kClassBytes = 64;
+  static constexpr std::size_t kClassBytes = 32;
   static constexpr std::size_t kPooledBytesMax = 4096;
   // Kept for reuse at most, unless told otherwise: what 64,000 coroutines of 1 KiB leave behind.
   static constexpr std::size_t kRetainedBytesMax = 64 * 1024 * 1024;

@@ -36,4 +36,21 @@ class AwaitInScope {
   CancelScope& scope_;
 };
 
+// The task of a root, and its awaiter once it has been started and is not done: one object in the
+// root's frame, made in place. There are as many of these frames as tasks.
+class StartedTask {
+ public:
+  template <class Make>
+  explicit StartedTask(Make make) : task_(make()) {}
+  // True if it has finished already: then it is not awaited.
+  bool start(CancelScope& scope) noexcept { return task_.start(&scope, {}); }
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> root) noexcept { task_.continue_with(root); }
+  void await_resume() const noexcept {}
+  void take() { task_.take(); }
+
+ private:
+  Task<void> task_;
+};
+
 }  // namespace corelane::runtime::detail

@@ -133,34 +133,37 @@ class TaskGroup {
   Join join() noexcept { return Join{*this}; }
 
  private:
-  // Awaits a task of the group. When one is suspended, lists of tasks find the group.
-  class Running : public detail::AwaitInScope<void> {
-   public:
-    Running(Task<void>& task, CancelScope& scope, TaskGroup& group) noexcept
-        : AwaitInScope(task, scope), group_(group) {}
-    bool await_suspend(std::coroutine_handle<> parent) noexcept {
-      if (!AwaitInScope::await_suspend(parent)) return false;
-      if (!group_.scope_.has_parent()) group_.list();
-      return true;
-    }
-
-   private:
-    TaskGroup& group_;
-  };
-
-  template <class Function, class... Arguments>
-  static detail::RootCoroutine run(TaskGroup& group, const char* name, Function function,
-                                   Arguments... arguments) {
-    {
-      CancelScope scope(&group.scope_, name, ScopeKind::task);
-      try {
-        auto task = function(std::move(arguments)...);
-        co_await Running(task, scope, group);
-      } catch (...) {
-        detail::report_escaped(scope);
+  // The root of a task. It tells the group of its end when all it has is destroyed.
+  struct Root {
+    struct promise_type : InFramePool {
+      template <class... Arguments>
+      explicit promise_type(TaskGroup& its_group, Arguments&...) noexcept : group(its_group) {}
+      Root get_return_object() const noexcept { return {}; }
+      std::suspend_never initial_suspend() const noexcept { return {}; }
+      std::suspend_never final_suspend() const noexcept {
+        group.finished();
+        return {};
       }
+      void return_void() const noexcept {}
+      void unhandled_exception() const noexcept { std::terminate(); }
+
+      TaskGroup& group;
+    };
+  };
+  template <class Function, class... Arguments>
+  static Root run(TaskGroup& group, const char* name, Function function, Arguments... arguments) {
+    CancelScope scope(&group.scope_, name, ScopeKind::task);
+    try {
+      detail::StartedTask task([&] { return function(std::move(arguments)...); });
+      if (!task.start(scope)) {
+        // A task is suspended: lists of tasks find the group.
+        if (!group.scope_.has_parent()) group.list();
+        co_await task;
+      }
+      task.take();
+    } catch (...) {
+      detail::report_escaped(scope);
     }
-    group.finished();
   }
   void finished() noexcept {
     RT_ASSERT(running_ > 0);

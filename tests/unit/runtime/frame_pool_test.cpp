@@ -64,13 +64,14 @@ TEST(FramePool, ReusesWithinASizeClassOnly) {
   const PoolScope scope(&pool);
   void* const small = filled_frame(1);
   runtime::deallocate_frame(small, 1);
-  void* const larger = filled_frame(65);
+  constexpr std::size_t kClass = FramePool::kClassBytes;
+  void* const larger = filled_frame(kClass + 1);
   EXPECT_EQ(pool.counters().reuses, 0U);
-  void* const same_class = filled_frame(64);
+  void* const same_class = filled_frame(kClass);
   EXPECT_EQ(same_class, small);
-  runtime::deallocate_frame(larger, 65);
-  runtime::deallocate_frame(same_class, 64);
-  EXPECT_EQ(pool.counters().retained_bytes, 64U + 128U);
+  runtime::deallocate_frame(larger, kClass + 1);
+  runtime::deallocate_frame(same_class, kClass);
+  EXPECT_EQ(pool.counters().retained_bytes, 3 * kClass);
 }
 
 TEST(FramePool, GivesLargeFramesBackAtOnce) {
