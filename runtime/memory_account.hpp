@@ -28,8 +28,9 @@ enum class MemoryKind : std::uint8_t {
   messages,         // joined, unfinished or whole, and answers that are kept until sent
   http,             // bodies of requests
   handlers,         // requests that handlers of the application serve
+  cache,            // the cache's entries and tables; its large values are `shared`
 };
-inline constexpr std::size_t kMemoryKinds = 6;
+inline constexpr std::size_t kMemoryKinds = 7;
 
 // Each level includes those before it.
 enum class MemoryPressure : std::uint8_t {

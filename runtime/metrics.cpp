@@ -78,7 +78,7 @@ constexpr Family kFamilies[] = {
 
 // In the order of MemoryKind.
 constexpr std::array<std::string_view, kMemoryKinds> kKinds{
-    "receive_buffers", "queued", "shared", "messages", "http", "handlers"};
+    "receive_buffers", "queued", "shared", "messages", "http", "handlers", "cache"};
 
 std::string full_name(std::string_view name) {
   return fmt::format("corelane_runtime_{}", name);

@@ -1,5 +1,7 @@
 #include "runtime/shared_bytes.hpp"
 
+#include <malloc.h>
+
 #include <new>
 
 #include "runtime/core.hpp"
@@ -25,6 +27,11 @@ SharedBytes SharedBytes::copy(std::span<const std::byte> bytes) {
   SharedBytes shared = allocate(bytes.size());
   if (!bytes.empty()) std::memcpy(shared.data(), bytes.data(), bytes.size());
   return shared;
+}
+
+std::size_t SharedBytes::memory_bytes() const noexcept {
+  RT_DEBUG_ASSERT(block_->origin == nullptr);
+  return ::malloc_usable_size(block_);
 }
 
 SharedBytes::Loan SharedBytes::lend() const noexcept {

@@ -53,6 +53,13 @@ class SharedBytes {
   std::byte* data() noexcept { return block_->data; }
   const std::byte* data() const noexcept { return block_->data; }
   std::size_t capacity() const noexcept { return block_->capacity; }
+  // Nobody else holds it: neither this core nor another one. On the home core.
+  bool is_unique() const noexcept {
+    RT_ASSERT(block_ != nullptr);
+    return block_->count == 1 && block_->origin == nullptr;
+  }
+  // What the block takes of the allocator, its head included. On the home core.
+  std::size_t memory_bytes() const noexcept;
   void reset() noexcept {
     if (block_ != nullptr && --block_->count == 0) release(block_);
     block_ = nullptr;

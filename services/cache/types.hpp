@@ -145,6 +145,20 @@ struct CacheCounters {
   // Now:
   std::uint64_t entries = 0;
   std::uint64_t bytes = 0;  // entries and their value blocks, as allocated
+
+  CacheCounters& operator+=(const CacheCounters& other) noexcept {
+    hits += other.hits;
+    misses += other.misses;
+    sets += other.sets;
+    deletes += other.deletes;
+    expired += other.expired;
+    evicted_budget += other.evicted_budget;
+    evicted_namespace += other.evicted_namespace;
+    refused += other.refused;
+    entries += other.entries;
+    bytes += other.bytes;
+    return *this;
+  }
 };
 
 struct CacheOptions {
