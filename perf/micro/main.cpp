@@ -151,6 +151,7 @@ int main(int argc, char** argv) {
   perf::add_dispatch_cases(cases);
   perf::add_session_cases(cases);
   perf::add_channel_cases(cases);
+  perf::add_cache_cases(cases);
 
   const std::string_view mode = argc > 1 ? argv[1] : "";
   if (mode == "--list") return list(cases);

@@ -77,5 +77,6 @@ void add_protocol_cases(Cases& cases);
 void add_dispatch_cases(Cases& cases);
 void add_session_cases(Cases& cases);
 void add_channel_cases(Cases& cases);
+void add_cache_cases(Cases& cases);
 
 }  // namespace corelane::perf

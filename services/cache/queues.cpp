@@ -61,7 +61,7 @@ void CacheGhosts::fit(std::size_t entries) {
 
 std::size_t entry_memory(const CachePages& pages, EntryRef ref) noexcept {
   const CacheEntry& entry = pages.at(ref);
-  return pages.slot_bytes(ref) + (entry.has_block ? entry.block().memory_bytes() : 0);
+  return pages.slot_bytes(ref) + (entry.has_block ? block_memory(entry.block()) : 0);
 }
 
 void CacheQueues::push(CachePages& pages, Queue& queue, EntryRef ref) noexcept {

@@ -88,6 +88,15 @@ class CacheQueues {
   Queue main_;
 };
 
+// The part of an allocator's memory that is in no block, while sizes from 1 to 256 KiB are written
+// and freed: mimalloc 2.0.9 then holds 10 to 12 % more than its blocks (corelane-cache storm).
+constexpr std::size_t with_fragments(std::size_t bytes) noexcept {
+  return bytes + bytes / 8;
+}
+// What a large value's block counts.
+inline std::size_t block_memory(const runtime::SharedBytes& block) noexcept {
+  return with_fragments(block.memory_bytes());
+}
 // What an entry holds: its slot, and its block.
 std::size_t entry_memory(const CachePages& pages, EntryRef ref) noexcept;
 

@@ -45,7 +45,7 @@ void CacheTable::drop(EntryRef ref, CacheChange why, std::uint64_t version) noex
 
 // A block of an entry; its readers keep it until they let go, and until then it counts.
 void CacheTable::drop_block(SharedBytes block) noexcept {
-  const std::size_t bytes = block.memory_bytes();
+  const std::size_t bytes = block_memory(block);
   blocks_ -= bytes;
   if (block.is_unique()) return;
   held_ += bytes;

@@ -19,11 +19,11 @@ constexpr std::size_t padded(std::size_t bytes) noexcept {
   return (bytes + 7) / 8 * 8;
 }
 
-// What a block of so many bytes takes of the allocator, at most: its head, and a quarter (mimalloc
-// has four sizes between powers of two).
+// What a block of so many bytes counts, at most: its head, and a quarter (mimalloc has four sizes
+// between powers of two).
 constexpr std::size_t block_bytes_for(std::size_t bytes) noexcept {
   const std::size_t asked = padded(bytes) + 64;
-  return asked + asked / 4;
+  return with_fragments(asked + asked / 4);
 }
 
 void copy(std::byte* to, std::span<const std::byte> from) noexcept {
@@ -132,8 +132,8 @@ SharedBytes CacheTable::make_block(const Draft& draft, std::size_t bytes) const 
 void CacheTable::rewrite(const Draft& draft, SharedBytes block) {
   CacheEntry& entry = pages_.at(draft.ref);
   if (block) {
-    const std::size_t before = entry.block().memory_bytes();
-    const std::size_t after = block.memory_bytes();
+    const std::size_t before = block_memory(entry.block());
+    const std::size_t after = block_memory(block);
     space_at(draft.ref).queues.resized(entry, before, after);
     blocks_ += after;
     std::swap(entry.block(), block);
@@ -170,7 +170,7 @@ EntryRef CacheTable::build(const CacheKey& key, const Draft& draft, std::uint8_t
   CacheEntry* const old = draft.ref == 0 ? nullptr : &pages_.at(draft.ref);
   const std::size_t before = old == nullptr ? 0 : entry_memory(pages_, draft.ref);
   if (entry.has_block) {
-    if (block) blocks_ += block.memory_bytes();
+    if (block) blocks_ += block_memory(block);
     ::new (static_cast<void*>(&entry.block())) SharedBytes(std::move(block ? block : old->block()));
   } else {
     const std::span<const std::byte> kept =
