@@ -31,6 +31,14 @@ void log(LogLevel level, std::string_view text) noexcept {
   process_log.write(level, text);
 }
 
+void set_log_format(LogFormat format) noexcept {
+  process_log.set_format(format);
+}
+
+void log_event(LogLevel level, std::string_view event, std::span<const LogField> fields) noexcept {
+  process_log.write(level, event, fields);
+}
+
 void log_block(std::string_view lines) noexcept {
   process_log.write_block(lines);
 }

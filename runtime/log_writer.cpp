@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "runtime/log_line.hpp"
 #include "runtime/standard_stream.hpp"
 
 namespace corelane::runtime {
@@ -24,59 +26,37 @@ constexpr std::string_view kCut = " [cut]";
 // The thread keeps one buffer of lines; the rest is for sanitizers and static thread-local storage.
 constexpr std::size_t kStackBytes = 256 * 1024;
 
-// A line in the making: what does not fit is cut, and the newline always fits.
-class Line {
- public:
-  void add(std::string_view text) noexcept {
-    const std::size_t bytes = std::min(text.size(), room());
-    std::memcpy(bytes_.data() + size_, text.data(), bytes);
-    size_ += bytes;
-    cut_ |= bytes < text.size();
-  }
-  void add_escaped(std::string_view text) noexcept {
-    constexpr char kDigits[] = "0123456789abcdef";
-    for (const char c : text) {
-      if (cut_) return;
-      const auto byte = static_cast<unsigned char>(c);
-      if (byte >= 0x20 && byte != 0x7f) {
-        add({&c, 1});
-      } else {
-        const std::array<char, 4> escaped{'\\', 'x', kDigits[byte >> 4], kDigits[byte & 15]};
-        add({escaped.data(), escaped.size()});
-      }
-    }
-  }
-  std::string_view finished() noexcept {
-    if (cut_) {
-      std::memcpy(bytes_.data() + size_, kCut.data(), kCut.size());
-      size_ += kCut.size();
-    }
-    bytes_[size_++] = '\n';
-    return {bytes_.data(), size_};
-  }
-
- private:
-  std::size_t room() const noexcept { return bytes_.size() - kCut.size() - 1 - size_; }
-
-  std::array<char, LineQueue::kLineBytesMax> bytes_;
-  std::size_t size_ = 0;
-  bool cut_ = false;
-};
-
-void begin_line(Line& line, LogLevel level) noexcept {
-  constexpr std::string_view kNames[] = {"error", "warning", "info", "debug"};
-  line.add(program_invocation_short_name);
-  line.add(": ");
-  line.add(kNames[static_cast<std::size_t>(level)]);
-  line.add(": ");
+std::int64_t wall_ns() noexcept {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return std::int64_t{now.tv_sec} * kSecondNs + now.tv_nsec;
 }
 
+// The notice of lost lines in a format: what a queue calls has no context.
+template <LogFormat kFormat>
 std::size_t lost_notice(std::uint64_t lost, std::span<char> to) noexcept {
-  const int bytes = std::snprintf(
-      to.data(), to.size(), "%.64s: warning: %llu log line%s lost: nobody read them in time\n",
-      program_invocation_short_name, static_cast<unsigned long long>(lost),
-      lost == 1 ? " was" : "s were");
-  return static_cast<std::size_t>(bytes);
+  std::array<char, 64> text;
+  const int bytes =
+      std::snprintf(text.data(), text.size(), "%llu log line%s lost: nobody read them in time",
+                    static_cast<unsigned long long>(lost), lost == 1 ? " was" : "s were");
+  LogLine line(kFormat, LogLevel::warning, wall_ns());
+  line.add_message({text.data(), static_cast<std::size_t>(bytes)});
+  const std::string_view whole = line.finished();
+  if (whole.size() > to.size()) return 0;
+  std::memcpy(to.data(), whole.data(), whole.size());
+  return whole.size();
+}
+
+LineQueue::MakeNotice notice_in(LogFormat format) noexcept {
+  switch (format) {
+    case LogFormat::logfmt:
+      return lost_notice<LogFormat::logfmt>;
+    case LogFormat::json:
+      return lost_notice<LogFormat::json>;
+    case LogFormat::text:
+      break;
+  }
+  return lost_notice<LogFormat::text>;
 }
 
 std::uint64_t lines_in(std::string_view text) noexcept {
@@ -88,27 +68,40 @@ std::uint64_t lines_in(std::string_view text) noexcept {
 // While writes fail a notice would be lost with the lines that it counts.
 void Log::push_log(std::string_view lines) noexcept {
   err_.queue.push(lines, lost_,
-                  err_.failing.load(std::memory_order_relaxed) ? nullptr : lost_notice);
+                  err_.failing.load(std::memory_order_relaxed) ? nullptr : notice_in(format()));
 }
 
-void Log::write(LogLevel level, std::string_view text) noexcept {
+void Log::write(LogLevel level, std::string_view text, std::span<const LogField> fields) noexcept {
   if (!enabled(level)) return;
-  Line line;
-  begin_line(line, level);
-  line.add_escaped(text);
+  LogLine line(format(), level, wall_ns());
+  line.add_message(text);
+  for (const LogField& field : fields) line.add_field(field);
   push_log(line.finished());
   wake();
 }
 
 void Log::write_block(std::string_view lines) noexcept {
+  // Elsewhere a line is an event: the block is one, whatever the level that is written.
+  if (format() != LogFormat::text) {
+    LogLine line(format(), LogLevel::warning, wall_ns());
+    line.add_message(lines.substr(0, lines.size() - (lines.ends_with('\n') ? 1 : 0)));
+    push_log(line.finished());
+    wake();
+    return;
+  }
   while (!lines.empty()) {
     std::string_view piece = lines.substr(0, LineQueue::kLineBytesMax);
     const std::size_t newline = piece.rfind('\n');
     if (newline == std::string_view::npos) {
-      Line line;
+      // A line of its own that is too long: what fits of it.
       const std::string_view whole = lines.substr(0, lines.find('\n'));
-      line.add(whole);
-      push_log(line.finished());
+      std::array<char, LineQueue::kLineBytesMax> cut;
+      const std::size_t bytes = std::min(whole.size(), cut.size() - kCut.size() - 1);
+      std::memcpy(cut.data(), whole.data(), bytes);
+      std::memcpy(cut.data() + bytes, kCut.data(), kCut.size());
+      const std::size_t end = bytes + (bytes < whole.size() ? kCut.size() : 0);
+      cut[end] = '\n';
+      push_log({cut.data(), end + 1});
       lines.remove_prefix(std::min(lines.size(), whole.size() + 1));
       continue;
     }
@@ -120,8 +113,8 @@ void Log::write_block(std::string_view lines) noexcept {
 }
 
 void Log::print(std::string_view text) noexcept {
-  Line line;
-  line.add_escaped(text);
+  LogLine line{LogLine::Bare{}};
+  line.add_message(text);
   out_.queue.push(line.finished(), lost_, nullptr);
   wake();
 }
@@ -158,12 +151,12 @@ bool Log::admits(LogReason& reason, LogLevel level) noexcept {
 void Log::tell_left_out(LogReason& reason) noexcept {
   const std::uint64_t count = reason.left_out_.exchange(0, std::memory_order_relaxed);
   if (count == 0) return;
-  Line line;
-  begin_line(line, static_cast<LogLevel>(reason.level_.load(std::memory_order_relaxed)));
-  line.add(reason.name_);
+  LogLine line(format(), static_cast<LogLevel>(reason.level_.load(std::memory_order_relaxed)),
+               wall_ns());
+  line.add_message(reason.name_);
   std::array<char, 32> more;
   std::snprintf(more.data(), more.size(), ": %llu more", static_cast<unsigned long long>(count));
-  line.add(more.data());
+  line.add_message(more.data());
   push_log(line.finished());
 }
 
@@ -328,7 +321,7 @@ void Log::tell_lost() noexcept {
   if (lost == 0) return;
   std::array<char, 256> text;
   // If the notice itself is lost, push() counts one lost line; the others are added back.
-  if (!err_.queue.push({text.data(), lost_notice(lost, text)}, lost_, nullptr)) {
+  if (!err_.queue.push({text.data(), notice_in(format())(lost, text)}, lost_, nullptr)) {
     lost_.fetch_add(lost - 1, std::memory_order_relaxed);
   }
 }

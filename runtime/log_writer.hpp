@@ -12,6 +12,7 @@
 
 #include "runtime/line_queue.hpp"
 #include "runtime/log.hpp"
+#include "runtime/log_event.hpp"
 
 namespace corelane::runtime {
 
@@ -43,7 +44,9 @@ class Log {
   bool enabled(LogLevel level) const noexcept {
     return level <= level_.load(std::memory_order_relaxed);
   }
-  void write(LogLevel level, std::string_view text) noexcept;
+  void set_format(LogFormat format) noexcept { format_.store(format, std::memory_order_relaxed); }
+  LogFormat format() const noexcept { return format_.load(std::memory_order_relaxed); }
+  void write(LogLevel level, std::string_view text, std::span<const LogField> fields = {}) noexcept;
   void write_block(std::string_view lines) noexcept;
   void print(std::string_view text) noexcept;
   bool admits(LogReason& reason, LogLevel level) noexcept;
@@ -81,6 +84,7 @@ class Log {
   LogSink sink_ = nullptr;
   void* sink_context_ = nullptr;
   std::atomic<LogLevel> level_{LogLevel::info};
+  std::atomic<LogFormat> format_{LogFormat::text};
   std::atomic<std::uint64_t> lost_{0};  // lines, of both streams
   std::atomic<LogReason*> reasons_{nullptr};
   std::atomic<bool> some_left_out_{false};

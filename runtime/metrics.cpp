@@ -52,6 +52,8 @@ constexpr Family kFamilies[] = {
      [](M m) noexcept { return m.lanes.heavy; }},
     {"lanes_congested", kGauge, "1 while the core takes in no new work because a lane is full.",
      [](M m) noexcept { return std::uint64_t{m.congested}; }},
+    {"lane_backlog_messages", kGauge, "Messages that wait for room in a lane to another core.",
+     [](M m) noexcept { return std::uint64_t{m.lane_backlog}; }},
     {"ready_coroutines", kGauge, "Coroutines that the next turn resumes.",
      [](M m) noexcept { return std::uint64_t{m.ready}; }},
     {"tasks", kGauge, "Suspended tasks, counted up to 10,000.",
@@ -114,6 +116,12 @@ void add_stalls(MetricsText& out, const StallMonitor::Counters& stalls) {
 
 }  // namespace
 
+Nanoseconds thread_cpu_time() noexcept {
+  timespec used{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  return Nanoseconds{used.tv_sec} * kSecond + used.tv_nsec;
+}
+
 CoreMetrics core_metrics() noexcept {
   Core& core = Core::current();
   CoreMetrics metrics;
@@ -121,9 +129,7 @@ CoreMetrics core_metrics() noexcept {
   metrics.loop = core.counters();
   metrics.ring = core.ring().counters();
   metrics.lanes = core.lanes().counters();
-  timespec used{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-  metrics.busy = Nanoseconds{used.tv_sec} * kSecond + used.tv_nsec;
+  metrics.busy = thread_cpu_time();
   metrics.ready = core.ready_count();
   const FramePool::Counters& frames = core.frame_pool().counters();
   // Frames may end on another core than they began: a function that was submitted, for example.
@@ -137,6 +143,9 @@ CoreMetrics core_metrics() noexcept {
   metrics.operations = core.operations().in_flight();
   metrics.answers = core.replies_awaited();
   metrics.congested = core.lanes().congested();
+  for (CoreId to = 0; to < core.cores(); ++to) {
+    if (to != core.id()) metrics.lane_backlog += core.lanes().waiting_for(to);
+  }
   if (const BlockingPool* const pool = core.runtime().blocking_pool_or_null()) {
     metrics.blocking_calls = pool->calls(core.id());
     metrics.blocking_waits = pool->waits(core.id());
@@ -163,18 +172,16 @@ Task<std::vector<CoreMetrics>> all_metrics() {
   co_return all;
 }
 
-std::string prometheus_text(std::span<const CoreMetrics> cores) {
-  std::string text;
-  MetricsText out(text);
+void write_metrics(MetricsText& out, std::span<const CoreMetrics> cores) {
+  const auto label_of = [](M m) { return fmt::format("core=\"{}\"", m.core); };
   out.family(full_name("cpu_seconds_total"), kCounter,
              "CPU time of the core's thread, in user space and in the kernel.");
   for (M m : cores) {
-    out.sample(fmt::format("core=\"{}\"", m.core),
-               static_cast<double>(m.busy) / static_cast<double>(kSecond));
+    out.sample(label_of(m), static_cast<double>(m.busy) / static_cast<double>(kSecond));
   }
   for (const Family& family : kFamilies) {
     out.family(full_name(family.name), family.type, family.help);
-    for (M m : cores) out.sample(fmt::format("core=\"{}\"", m.core), family.value(m));
+    for (M m : cores) out.sample(label_of(m), family.value(m));
   }
   out.family(full_name("memory_bytes"), kGauge, "Memory that the core holds for peers, by kind.");
   for (M m : cores) {
@@ -184,17 +191,47 @@ std::string prometheus_text(std::span<const CoreMetrics> cores) {
     }
   }
   if (!cores.empty()) add_stalls(out, cores.front().stalls);
+}
+
+std::string prometheus_text(std::span<const CoreMetrics> cores, MetricsFormat format) {
+  std::string text;
+  MetricsText out(text, format);
+  write_metrics(out, cores);
+  out.finish();
   return text;
 }
 
-void MetricsText::family(std::string_view name, MetricType type, std::string_view help) {
-  name_ = name;
-  fmt::format_to(std::back_inserter(text_), "# HELP {0} {1}\n# TYPE {0} {2}\n", name, help,
-                 type == MetricType::counter ? "counter" : "gauge");
+std::string escape_label(std::string_view value) {
+  std::string escaped;
+  escaped.reserve(value.size());
+  for (const char c : value) {
+    if (c == '\\' || c == '"') escaped += '\\';
+    if (c == '\n') {
+      escaped += "\\n";
+    } else {
+      escaped += c;
+    }
+  }
+  return escaped;
 }
 
-void MetricsText::begin_sample(std::string_view labels) {
+void MetricsText::family(std::string_view name, MetricType type, std::string_view help) {
+  constexpr std::array<std::string_view, 3> kTypes{"counter", "gauge", "histogram"};
+  constexpr std::string_view kTotal = "_total";
+  name_ = name;
+  std::string_view family = name;
+  // OpenMetrics names the family of a counter without the suffix of its samples.
+  if (format_ == MetricsFormat::open_metrics && type == MetricType::counter &&
+      family.ends_with(kTotal)) {
+    family.remove_suffix(kTotal.size());
+  }
+  fmt::format_to(std::back_inserter(text_), "# HELP {0} {1}\n# TYPE {0} {2}\n", family, help,
+                 kTypes[static_cast<std::size_t>(type)]);
+}
+
+void MetricsText::begin_sample(std::string_view labels, std::string_view suffix) {
   text_ += name_;
+  text_ += suffix;
   if (!labels.empty()) fmt::format_to(std::back_inserter(text_), "{{{}}}", labels);
   text_ += ' ';
 }
@@ -207,6 +244,28 @@ void MetricsText::sample(std::string_view labels, std::uint64_t value) {
 void MetricsText::sample(std::string_view labels, double value) {
   begin_sample(labels);
   fmt::format_to(std::back_inserter(text_), "{}\n", value);
+}
+
+void MetricsText::sample(std::string_view labels, const HistogramSteps& steps) {
+  const auto seconds = [](std::uint64_t nanoseconds) {
+    return static_cast<double>(nanoseconds) / static_cast<double>(kSecond);
+  };
+  const std::string_view comma = labels.empty() ? "" : ",";
+  for (unsigned bits = HistogramSteps::kFirst; bits <= HistogramSteps::kLast; ++bits) {
+    begin_sample(fmt::format("{}{}le=\"{}\"", labels, comma, seconds(std::uint64_t{1} << bits)),
+                 "_bucket");
+    fmt::format_to(std::back_inserter(text_), "{}\n", steps.below[bits - HistogramSteps::kFirst]);
+  }
+  begin_sample(fmt::format("{}{}le=\"+Inf\"", labels, comma), "_bucket");
+  fmt::format_to(std::back_inserter(text_), "{}\n", steps.count);
+  begin_sample(labels, "_sum");
+  fmt::format_to(std::back_inserter(text_), "{}\n", seconds(steps.sum));
+  begin_sample(labels, "_count");
+  fmt::format_to(std::back_inserter(text_), "{}\n", steps.count);
+}
+
+void MetricsText::finish() {
+  if (format_ == MetricsFormat::open_metrics) text_ += "# EOF\n";
 }
 
 }  // namespace corelane::runtime

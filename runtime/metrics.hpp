@@ -1,6 +1,7 @@
 #pragma once
 // What a core has counted and what it holds now, as values and as text for Prometheus (exposition
-// format 0.0.4). Everything is read where it is counted anyway; nothing is kept for it.
+// format 0.0.4, or OpenMetrics 1.0). Everything is read where it is counted anyway; nothing is kept
+// for it.
 //
 //   const std::vector<CoreMetrics> all = co_await all_metrics();
 //   std::string page = prometheus_text(all);                // Content-Type: kPrometheusType
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "runtime/core.hpp"
+#include "runtime/histogram.hpp"
 #include "runtime/lanes.hpp"
 #include "runtime/memory_account.hpp"
 #include "runtime/ring.hpp"
@@ -41,6 +43,7 @@ struct CoreMetrics {
   std::size_t operations = 0;      // that coroutines wait for
   std::size_t answers = 0;         // that coroutines wait for (runtime/reply.hpp)
   bool congested = false;          // Lanes::congested()
+  std::size_t lane_backlog = 0;    // messages that wait for room in a lane to another core
   std::size_t blocking_calls = 0;  // of this core in the blocking pool: running, or waiting there
   std::size_t blocking_waits = 0;  // and on the core, for a place in the pool
   std::size_t memory_budget = 0;   // 0: no limit
@@ -55,31 +58,50 @@ inline constexpr std::size_t kCountedTasksMax = 10'000;
 
 // Of this core. Does not suspend.
 CoreMetrics core_metrics() noexcept;
+// CPU time of the calling thread, the kernel's for it included: CoreMetrics::busy.
+Nanoseconds thread_cpu_time() noexcept;
 // Of all cores, core 0 first, each at its own time.
 Task<std::vector<CoreMetrics>> all_metrics();
 
+enum class MetricsFormat : std::uint8_t { prometheus, open_metrics };
 inline constexpr std::string_view kPrometheusType = "text/plain; version=0.0.4; charset=utf-8";
-// corelane_runtime_...{core="0"}, families in a fixed order.
-std::string prometheus_text(std::span<const CoreMetrics> cores);
+inline constexpr std::string_view kOpenMetricsType =
+    "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-enum class MetricType : std::uint8_t { counter, gauge };
+enum class MetricType : std::uint8_t { counter, gauge, histogram };
 
-// Appends to a text. Names and labels are literals of the program: they are not checked.
+// Appends to a text. Names and labels are not checked: names are literals of the program; values of
+// labels that are not are escaped by the caller (escape_label).
 class MetricsText {
  public:
-  explicit MetricsText(std::string& text) noexcept : text_(text) {}
+  explicit MetricsText(std::string& text, MetricsFormat format = MetricsFormat::prometheus) noexcept
+      : text_(text), format_(format) {}
   // The HELP and TYPE lines; the samples of the family follow at once. Names of counters end with
-  // _total.
+  // _total, those of histograms name the unit: _seconds.
   void family(std::string_view name, MetricType type, std::string_view help);
   // `labels`: core="0",kind="shared", or empty.
   void sample(std::string_view labels, std::uint64_t value);
   void sample(std::string_view labels, double value);
+  // One series of a family of type histogram: durations in nanoseconds, written in seconds.
+  void sample(std::string_view labels, const HistogramSteps& steps);
+  // Behind the last family: OpenMetrics ends with a line of its own.
+  void finish();
 
  private:
-  void begin_sample(std::string_view labels);
+  void begin_sample(std::string_view labels, std::string_view suffix = {});
 
   std::string& text_;
+  const MetricsFormat format_;
   std::string name_;
 };
+
+// A value of a label as it stands between its quotes.
+std::string escape_label(std::string_view value);
+
+// corelane_runtime_...{core="0"}, families in a fixed order.
+void write_metrics(MetricsText& out, std::span<const CoreMetrics> cores);
+// A whole page of them.
+std::string prometheus_text(std::span<const CoreMetrics> cores,
+                            MetricsFormat format = MetricsFormat::prometheus);
 
 }  // namespace corelane::runtime

@@ -355,6 +355,7 @@ TEST(Metrics, AreTextThatPrometheusReads) {
   cores[1].busy = 1'500'000'000;
   const std::string text = prometheus_text(cores);
   std::vector<std::string> families;
+  bool is_histogram = false;
   std::string_view rest = text;
   while (!rest.empty()) {
     const std::size_t end = rest.find('\n');
@@ -365,13 +366,15 @@ TEST(Metrics, AreTextThatPrometheusReads) {
       families.emplace_back(line.substr(7, line.find(' ', 7) - 7));
       EXPECT_EQ(std::ranges::count(families, families.back()), 1) << line;
       ASSERT_TRUE(rest.starts_with("# TYPE " + families.back() + " ")) << line;
-      const bool is_counter = families.back().ends_with("_total");
-      EXPECT_EQ(rest.substr(0, rest.find('\n')).ends_with("counter"), is_counter) << line;
+      const std::string_view type = rest.substr(0, rest.find('\n'));
+      EXPECT_EQ(type.ends_with(" counter"), families.back().ends_with("_total")) << line;
+      is_histogram = type.ends_with(" histogram");
     } else if (!line.starts_with("# TYPE ")) {
       ASSERT_FALSE(families.empty());
-      EXPECT_TRUE(line.starts_with(families.back() + "{") ||
-                  line.starts_with(families.back() + " "))
-          << line;
+      std::string_view behind = line.substr(std::min(line.size(), families.back().size()));
+      if (is_histogram) behind.remove_prefix(behind.find('{'));
+      EXPECT_TRUE(line.starts_with(families.back())) << line;
+      EXPECT_TRUE(behind.starts_with('{') || behind.starts_with(' ')) << line;
     }
   }
   EXPECT_NE(text.find("\ncorelane_runtime_turns_total{core=\"0\"} 0\n"), std::string::npos);
