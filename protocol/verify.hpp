@@ -122,6 +122,10 @@ inline constexpr std::size_t kPayloadAlignment<fbs::SendRequest> = 4;
 template <>
 inline constexpr std::size_t kPayloadAlignment<fbs::BroadcastRequest> = 4;
 template <>
+inline constexpr std::size_t kPayloadAlignment<fbs::NodeMetricsRequest> = 4;
+template <>
+inline constexpr std::size_t kPayloadAlignment<fbs::DashboardMetricsRequest> = 4;
+template <>
 inline constexpr std::size_t kPayloadAlignment<fbs::WhoAmIReply> = 4;
 template <>
 inline constexpr std::size_t kPayloadAlignment<fbs::ErrorReply> = 4;

@@ -39,8 +39,9 @@
 //   while (const auto event = co_await reader.next()) use(event->data);
 //
 // Beside your opcodes the server speaks everything that `corelane serve` does: the built-ins
-// (WhoAmI, Ping, Subscribe, Publish, Send, Broadcast) over WebSocket at / and /ws, GET /healthz. A
-// built-in can be overridden; the original stays callable (request::serve_original).
+// (WhoAmI, Ping, Subscribe, Publish, Send, Broadcast) over WebSocket at / and /ws, GET /healthz,
+// /readyz and /metrics. A built-in can be overridden; the original stays callable
+// (request::serve_original).
 //
 // The names of this namespace are in lower case, unlike the rest of the project: it is meant to be
 // written by its users.

@@ -10,7 +10,16 @@
 namespace corelane::services {
 
 // `application` is the first of those that no service of the server has; they go on to the last.
-enum class ServiceSlot : std::uint8_t { sessions, pubsub, dispatch, node, ip_limit, application };
+enum class ServiceSlot : std::uint8_t {
+  sessions,
+  pubsub,
+  dispatch,
+  node,
+  ip_limit,
+  traffic,
+  metrics,
+  application
+};
 static_assert(static_cast<std::size_t>(ServiceSlot::application) < runtime::Core::kServicesMax);
 
 inline void set_local(ServiceSlot slot, void* instance) noexcept {

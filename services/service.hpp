@@ -22,10 +22,12 @@
 #include "runtime/task.hpp"
 #include "services/config/table.hpp"
 #include "services/dispatch/opcode_table.hpp"
+#include "services/metrics/rows.hpp"
 
 namespace corelane::services {
 
 class Session;
+class Heartbeats;
 struct NodeOptions;  // services/node/node.hpp
 
 class Service {
@@ -49,6 +51,8 @@ class Service {
 struct ServiceStart {
   const NodeOptions& node;
   const OpcodeTable& opcodes;
+  const MetricTable& metrics;
+  Heartbeats& heartbeats;
   const void* options;  // of the service
 };
 
@@ -60,6 +64,7 @@ struct ServiceEntry {
   // effect if the program does not run the service.
   void (*add_settings)(config::SettingTable& table, void* options, bool has_effect) = nullptr;
   void* options = nullptr;
+  std::span<const MetricRow> metrics = {};  // services/metrics/rows.hpp
 };
 
 template <class Options>
@@ -72,8 +77,18 @@ void add_settings_to(config::SettingTable& table, std::span<const config::Row<Op
   }
 }
 
-// The entry of a service with constructor S(const Options&), S::opcodes() and S::settings().
-// `options` outlive it.
+// The metrics of a service's class; one without has none.
+template <class S>
+std::span<const MetricRow> metrics_of() noexcept {
+  if constexpr (requires { S::metrics(); }) {
+    return S::metrics();
+  } else {
+    return {};
+  }
+}
+
+// The entry of a service with constructor S(const Options&), S::opcodes(), S::settings() and, if it
+// has any, S::metrics(). `options` outlive it.
 template <class S, class Options>
 ServiceEntry service(std::string_view name, Options& options) {
   return {.name = name,
@@ -85,7 +100,8 @@ ServiceEntry service(std::string_view name, Options& options) {
               [](config::SettingTable& table, void* to, bool has_effect) {
                 add_settings_to<Options>(table, S::settings(), to, has_effect);
               },
-          .options = &options};
+          .options = &options,
+          .metrics = metrics_of<S>()};
 }
 
 }  // namespace corelane::services

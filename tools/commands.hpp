@@ -18,6 +18,8 @@ int run_sub(const Arguments& arguments);
 int run_pub(const Arguments& arguments);
 int run_send(const Arguments& arguments);
 int run_broadcast(const Arguments& arguments);
+int run_metrics(const Arguments& arguments);
+int run_top(const Arguments& arguments);
 
 int run_doctor_command(const Arguments& arguments);
 int run_version(const Arguments& arguments);

@@ -34,9 +34,11 @@ void count(void*, const net::http::Request& request, const net::http::RouteMatch
 void make_echo(services::NodeOptions& node) {
   // A warning has said that server.tcp_listen is left out.
   std::erase_if(node.listeners, [](const services::NodeListener& listener) {
-    return listener.spoken != services::Spoken::http;
+    return listener.spoken == services::Spoken::tcp;
   });
-  for (services::NodeListener& listener : node.listeners) listener.note = "echo";
+  for (services::NodeListener& listener : node.listeners) {
+    if (listener.spoken == services::Spoken::http) listener.note = "echo";
+  }
   // A message at its limit comes back from an empty queue, with what the same receive brought.
   node.network.queued_bytes_max =
       std::max(node.network.queued_bytes_max, node.websocket.reader.message_bytes_max) +

@@ -43,6 +43,8 @@ constexpr std::array kCommands{
     Command{"pub", "CHANNEL DATA|-", "publish; - reads lines from stdin", run_pub},
     Command{"send", "SESSION DATA|-", "send to one session", run_send},
     Command{"broadcast", "DATA|-", "send to all sessions", run_broadcast},
+    Command{"metrics", "[--figures PREFIX]", "what the server has counted", run_metrics},
+    Command{"top", "[--once]", "a live screen of the server", run_top},
     Command{"doctor", "[--json]", "can this host run Corelane at full speed", run_doctor_command},
     Command{"version", "", "print the version", run_version},
     Command{"help", "[COMMAND]", "print this text, or that of a command", run_help},

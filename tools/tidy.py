@@ -195,6 +195,8 @@ def service_surface(tree):
             if other == 'config':
                 continue   # a library for the rows that each service has, not a service
             surface = {f'{other}.hpp', 'messages.hpp', f'{other}_messages.hpp'}
+            if other == 'metrics':
+                surface |= {'rows.hpp', 'traffic.hpp'}   # what each service counts with
             if not (len(target) == 3 and target[2] in surface) \
                     and not file.allows('service_surface', number):
                 yield file.path, number, (

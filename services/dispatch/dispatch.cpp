@@ -95,7 +95,10 @@ Request Request::copy() const {
 // --- Frames
 
 Dispatch::Dispatch(DispatchOptions options, const OpcodeTable& table)
-    : options_(std::move(options)), table_(table), memory_(Core::current().memory()) {
+    : options_(std::move(options)),
+      table_(table),
+      traffic_(Traffic::local()),
+      memory_(Core::current().memory()) {
   set_local(ServiceSlot::dispatch, this);
 }
 
@@ -149,7 +152,24 @@ void Dispatch::on_frame(Session& session, std::span<const std::byte> message) {
     refuse(session, {}, ErrorCode::malformed_message, "the frame holds no valid Message");
     return;
   }
+  const std::size_t bytes = protocol::kFrameSizeBytes + message.size();
+  session.note_received(bytes);
+  if (traffic_.count_in(verified.view.opcode, bytes)) [[unlikely]]
+    return serve_timed(session, verified.view);
   table_.serve(*this, session, verified.view);
+}
+
+void Dispatch::serve_timed(Session& session, const MessageView& message) {
+  const SessionId id = session.id();
+  const Traffic::Timed timed{.opcode = message.opcode,
+                             .slot = id.slot,
+                             .generation = id.generation,
+                             .begin = Core::current().ring().now(),
+                             .transaction_id = message.transaction_id};
+  const std::uint32_t awaited = session.answers_awaited();
+  traffic_.begin_timed(timed);
+  table_.serve(*this, session, message);
+  traffic_.end_timed(timed, session.answers_awaited() > awaited);
 }
 
 // --- Handlers of the application

@@ -20,6 +20,7 @@
 #include "services/dispatch/opcode_table.hpp"
 #include "services/dispatch/request.hpp"
 #include "services/local.hpp"
+#include "services/metrics/traffic.hpp"
 #include "services/sessions/sessions.hpp"
 
 namespace corelane::services {
@@ -63,6 +64,7 @@ class Dispatch : public Service {
   const OpcodeTable& table() const noexcept { return table_; }
   // WhoAmI and Ping.
   static std::span<const OpcodeRow> opcodes() noexcept;
+  static std::span<const MetricRow> metrics() noexcept;
   static std::span<const config::Row<DispatchOptions>> settings() noexcept;
   static std::span<const config::Row<DispatchOptions>> handler_settings() noexcept;
 
@@ -108,9 +110,12 @@ class Dispatch : public Service {
     std::uint64_t failures = 0;  // handlers that ended with an exception
   };
   const Counters& counters() const noexcept { return counters_; }
+  std::size_t handlers_running() const noexcept { return running_.running(); }
+  std::size_t handler_bytes() const noexcept { return handler_bytes_; }
 
  private:
   void on_frame(Session& session, std::span<const std::byte> message);
+  [[gnu::noinline]] void serve_timed(Session& session, const protocol::MessageView& message);
   [[gnu::cold]] void refuse_for_memory(Session& session, const protocol::MessageView& message);
   bool has_room_for(Session& session, const protocol::MessageView& message);
   void start(Session& session, const CustomHandler& handler, const Request& request);
@@ -123,6 +128,7 @@ class Dispatch : public Service {
 
   DispatchOptions options_;
   const OpcodeTable& table_;
+  Traffic& traffic_;
   runtime::MemoryAccount& memory_;
   protocol::AlignedScratch scratch_;
   std::vector<std::string_view> names_;  // of the request that is being served

@@ -124,6 +124,15 @@ void OpcodeTable::add(const HandlerTable& handlers) {
   handlers_ = &handlers;
 }
 
+std::vector<std::uint16_t> OpcodeTable::custom_opcodes() const {
+  std::vector<std::uint16_t> numbers;
+  if (handlers_ == nullptr) return numbers;
+  for (const auto& [number, handler] : handlers_->handlers_) {
+    if (number >= kBuiltIns) numbers.push_back(number);
+  }
+  return numbers;
+}
+
 void OpcodeTable::serve_with_memory(Dispatch& dispatch, Session& session,
                                     const MessageView& message) {
   if (!dispatch.has_memory(session, message)) return;

@@ -18,6 +18,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "protocol/opcode.hpp"
 #include "protocol/verify.hpp"
@@ -30,7 +31,15 @@ class Request;
 class Session;
 
 // The right that a session needs for a request to be served. `none`: every session has it.
-enum class Right : std::uint8_t { none, subscribe, publish, send, broadcast, application };
+enum class Right : std::uint8_t {
+  none,
+  subscribe,
+  publish,
+  send,
+  broadcast,
+  inspect,  // reads what the server counts
+  application,
+};
 
 // The resources that serving a request takes. Near the end of the memory budget the table refuses
 // requests of the class `memory` with `overloaded`, before their function runs. Other classes are
@@ -134,6 +143,8 @@ class OpcodeTable {
     return handlers_ != nullptr ? handlers_->find(opcode) : nullptr;
   }
   const RequestGates& gates() const noexcept { return gates_; }
+  // The numbers from 200 on that have a handler, in no order.
+  std::vector<std::uint16_t> custom_opcodes() const;
 
  private:
   static constexpr std::size_t kBuiltIns = protocol::kCustomOpcodeMin;

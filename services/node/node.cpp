@@ -11,7 +11,7 @@
 #include "runtime/await.hpp"
 #include "runtime/exception.hpp"
 #include "runtime/task_group.hpp"
-#include "services/node/debug_routes.hpp"
+#include "services/node/operator_routes.hpp"
 #include "services/node/services.hpp"
 #include "services/node/welcome.hpp"
 
@@ -24,6 +24,8 @@ using runtime::Task;
 namespace {
 
 constexpr std::string_view kGoingAway = net::http::Server::kGoingAway;
+// Connections of operators on a core. Of the streams above: they find room when clients do not.
+constexpr std::uint32_t kOperatorsMax = 64;
 constexpr runtime::Nanoseconds kDrainLook = 10 * runtime::kMillisecond;
 // Streams of each core beyond its connections, for connections that get the answer that there is no
 // room.
@@ -71,19 +73,14 @@ TcpOptions tcp_options(const NodeOptions& options) noexcept {
   return tcp;
 }
 
+bool has_operator_listener(const NodeOptions& options) noexcept {
+  return std::ranges::find(options.listeners, Spoken::operators, &NodeListener::spoken) !=
+         options.listeners.end();
+}
+
 ws::EndpointOptions binary(ws::EndpointOptions options) {
   options.messages = ws::Messages::binary;
   return options;
-}
-
-void serve_health(void* context, const net::http::Request&, const net::http::RouteMatch&,
-                  net::http::Responder& responder) {
-  const auto& node = *static_cast<const CoreNode*>(context);
-  if (node.draining()) {
-    responder.respond(net::http::Status::service_unavailable, "text/plain", "draining\n");
-  } else {
-    responder.respond(net::http::Status::ok, "text/plain", "ok\n");
-  }
 }
 
 void serve_welcome(void*, const net::http::Request&, const net::http::RouteMatch&,
@@ -108,8 +105,11 @@ std::uint64_t streams_for(std::uint64_t connections_max, std::uint32_t cores) no
 CoreNode::Services::Services(const NodePlan& plan) : Services() {
   for (const ServiceEntry& entry : plan.services) {
     for_service(entry.name, [&] {
-      all.push_back(
-          entry.make({.node = plan.options, .opcodes = plan.opcodes, .options = entry.options}));
+      all.push_back(entry.make({.node = plan.options,
+                                .opcodes = plan.opcodes,
+                                .metrics = plan.metrics,
+                                .heartbeats = *plan.heartbeats,
+                                .options = entry.options}));
     });
   }
 }
@@ -133,6 +133,8 @@ CoreNode::CoreNode(const NodePlan& plan)
       tcp_(tcp_options(plan.options)) {
   const NodeOptions& options = plan.options;
   add_endpoints(options);
+  if (has_operator_listener(options)) add_operator_server(options);
+  if (options.log_connections) tcp_.set_log(connection_log_.emplace());
   if (options.connections_per_ip_max != 0) {
     ip_limit_.emplace(network_, IpLimit::Options{.connections_max = options.connections_per_ip_max,
                                                  .hash_seed = options.pubsub.hash_seed});
@@ -161,11 +163,20 @@ void CoreNode::add_endpoints(const NodeOptions& options) {
   }
 }
 
+void CoreNode::add_operator_server(const NodeOptions& options) {
+  net::http::Routes routes;
+  add_health_route(routes);
+  add_ready_route(routes, *this);
+  add_operator_routes(routes, options.debug_routes);
+  net::http::ServerOptions http = options.http;
+  http.connections_max = kOperatorsMax;
+  operators_.emplace(network_, http, std::move(routes));
+}
+
 net::http::Routes CoreNode::routes(CoreNode& self, const NodePlan& plan) {
   const NodeOptions& options = plan.options;
   net::http::Routes routes;
-  routes.add("GET", "/healthz", {.run = serve_health, .context = &self});
-  if (options.debug_routes) add_debug_routes(routes);
+  add_health_route(routes);
   for (std::size_t i = 0; i < plan.services.size(); ++i) {
     for_service(plan.services[i].name, [&] { self.services_.all[i]->add_routes(routes); });
   }
@@ -177,6 +188,8 @@ net::http::Routes CoreNode::routes(CoreNode& self, const NodePlan& plan) {
     if (!routes.has_route("GET", pattern)) routes.add("GET", pattern, handler);
   };
   add_unless_taken("/", {.run = serve_welcome});
+  add_ready_route(routes, self);
+  if (!has_operator_listener(options)) add_operator_routes(routes, options.debug_routes);
   // Plain HTTP is told what is spoken there.
   for (const std::string& pattern : options.websocket_paths) add_unless_taken(pattern, {});
   for (const NodeOptions::WebSocketRoute& route : options.websocket_routes) {
@@ -186,7 +199,7 @@ net::http::Routes CoreNode::routes(CoreNode& self, const NodePlan& plan) {
 }
 
 net::AcceptFunction CoreNode::accept_of(const NodeListener& listener) noexcept {
-  if (listener.spoken == Spoken::http) return net::http::Server::accept;
+  if (listener.spoken != Spoken::tcp) return net::http::Server::accept;
   const bool is_unix = listener.address.family() == AF_UNIX;
   return is_unix ? TcpSessions::accept_unix : TcpSessions::accept;
 }
@@ -195,7 +208,8 @@ runtime::Result<runtime::Address> CoreNode::listen(const NodeListener& listener)
   net::AcceptFunction accept = accept_of(listener);
   void* context = &http_;
   if (listener.spoken == Spoken::tcp) context = &tcp_;
-  if (ip_limit_ && listener.address.family() != AF_UNIX) {
+  if (listener.spoken == Spoken::operators) context = &operators_->http;
+  if (ip_limit_ && listener.spoken != Spoken::operators && listener.address.family() != AF_UNIX) {
     context = &ip_limit_->gate(accept, context);
     accept = IpLimit::accept;
   }
@@ -208,12 +222,15 @@ runtime::Result<runtime::Address> CoreNode::listen(const NodeListener& listener)
 
 // --- WebSocket sessions
 
-void CoreNode::on_open(ws::Connection& connection, ws::Handshake&) noexcept {
+void CoreNode::on_open(ws::Connection& connection, ws::Handshake& handshake) noexcept {
   Session* session = Sessions::local().open(connection);
   connection.set_context(session);
   if (session == nullptr) {
     connection.close(ws::CloseCode::try_again_later, "no room for another session");
+    return;
   }
+  auto& log = local<CoreNode>(ServiceSlot::node).connection_log_;
+  if (log) log->begin(*session, handshake.path);
 }
 
 void CoreNode::on_message(ws::Connection& connection, ws::Message& message) noexcept {
@@ -221,9 +238,12 @@ void CoreNode::on_message(ws::Connection& connection, ws::Message& message) noex
   Dispatch::local().on_message(*session, message.payload());
 }
 
-void CoreNode::on_close(ws::Connection& connection, ws::CloseCode, std::string_view) noexcept {
+void CoreNode::on_close(ws::Connection& connection, ws::CloseCode code,
+                        std::string_view reason) noexcept {
   auto* session = static_cast<Session*>(connection.context());
   if (session == nullptr) return;
+  Traffic::local().count_close(static_cast<std::uint16_t>(code));
+  ConnectionLog::end(*session, static_cast<std::uint16_t>(code), reason);
   connection.set_context(nullptr);
   Sessions::local().erase(*session);
 }
@@ -233,6 +253,7 @@ void CoreNode::on_close(ws::Connection& connection, ws::CloseCode, std::string_v
 Task<void> CoreNode::stop_accepting() {
   draining_ = true;
   http_.drain();
+  if (operators_) operators_->http.drain();
   for (const auto& service : services_.all) service->drain();
   co_await network_.stop_listening();
 }
@@ -273,6 +294,8 @@ Task<std::uint32_t> CoreNode::end_sessions(runtime::Nanoseconds until) {
   const std::uint32_t cut_off = network_.stream_count();
   co_await network_.shutdown();
   co_await http_.stop();
+  if (operators_) co_await operators_->http.stop();
+  if (connection_log_) co_await connection_log_->stop();
   for (std::size_t i = services_.all.size(); i-- > 0;) co_await services_.all[i]->stop();
   co_return cut_off;
 }

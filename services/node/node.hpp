@@ -16,11 +16,13 @@
 #include "runtime/sharded.hpp"
 #include "runtime/task.hpp"
 #include "services/dispatch/dispatch.hpp"
+#include "services/metrics/metrics.hpp"
 #include "services/node/ip_limit.hpp"
 #include "services/node/relief.hpp"
 #include "services/node/tcp_sessions.hpp"
 #include "services/node/unix_socket_file.hpp"
 #include "services/pubsub/pubsub.hpp"
+#include "services/sessions/connection_log.hpp"
 #include "services/sessions/sessions.hpp"
 #include "ws/endpoint.hpp"
 #include "ws/endpoint_routes.hpp"
@@ -29,8 +31,9 @@ namespace corelane::services {
 
 // The protocol that is spoken on the connections of a listener.
 enum class Spoken : std::uint8_t {
-  http,  // HTTP, and WebSocket where a request asks for it
-  tcp,   // the opcode protocol without WebSocket
+  http,       // HTTP, and WebSocket where a request asks for it
+  tcp,        // the opcode protocol without WebSocket
+  operators,  // HTTP, for metrics and health alone
 };
 
 struct NodeListener {
@@ -49,6 +52,7 @@ struct NodeOptions {
   TcpOptions tcp{};
   PubSubOptions pubsub{};
   DispatchOptions dispatch{};
+  MetricsOptions metrics{};
   // Connections of the node; each core takes its share. A connection beyond it gets 503, or
   // Error overloaded.
   std::uint32_t connections_max = 1'000'000;
@@ -58,7 +62,8 @@ struct NodeOptions {
   // Bytes of unfinished messages, frames and bodies; each core has its share. A core that passes it
   // closes the connections that hold most and have sent nothing for longest.
   std::uint64_t unfinished_bytes_max = 256 * 1024 * 1024;
-  bool debug_routes = false;  // GET /metrics and /debug/tasks (services/node/debug_routes.hpp)
+  bool log_connections = false;  // services/sessions/connection_log.hpp
+  bool debug_routes = false;     // GET /debug/tasks (services/node/operator_routes.hpp)
   // Most sessions to which a core hands messages in one turn; the next turns serve the others.
   std::uint32_t fan_out_max = FanOuts::kTurnMax;
   runtime::ListenOptions socket{};         // rights of the files of Unix sockets
@@ -97,6 +102,8 @@ struct NodePlan {
   NodeOptions options;
   const std::vector<ServiceEntry> services;
   OpcodeTable opcodes;
+  MetricTable metrics;
+  const std::unique_ptr<Heartbeats> heartbeats = std::make_unique<Heartbeats>();
 };
 
 // One core's share of a total of all cores.
@@ -129,7 +136,7 @@ class CoreNode {
   net::Network& network() noexcept { return network_; }
   Sessions& sessions() noexcept { return sessions_; }
   ws::Endpoint& endpoint() noexcept { return endpoint_; }  // of the opcode protocol
-  const net::http::Server::Counters& http_counters() const noexcept { return http_.counters(); }
+  const net::http::Server& http() const noexcept { return http_; }
   bool draining() const noexcept { return draining_; }
   // Looks for connections to end for want of memory.
   std::uint64_t relief_passes() const noexcept { return relief_.passes(); }
@@ -145,6 +152,7 @@ class CoreNode {
   runtime::Task<void> close_endpoints();
   net::http::ServerOptions http_options(const NodeOptions& options) noexcept;
   static net::http::Routes routes(CoreNode& self, const NodePlan& plan);
+  void add_operator_server(const NodeOptions& options);
 
   const runtime::ListenOptions socket_;
   bool draining_ = false;
@@ -165,7 +173,17 @@ class CoreNode {
   ws::EndpointRoutes upgrades_;
   net::http::Routes routes_;
   net::http::Server http_;
+  // Of the listeners for operators. Apart, so that the limits of the others are not theirs.
+  struct OperatorServer {
+    OperatorServer(net::Network& network, const net::http::ServerOptions& options,
+                   net::http::Routes with)
+        : routes(std::move(with)), http(network, options, routes) {}
+    const net::http::Routes routes;
+    net::http::Server http;
+  };
+  std::optional<OperatorServer> operators_;
   TcpSessions tcp_;
+  std::optional<ConnectionLog> connection_log_;
   std::optional<IpLimit> ip_limit_;
 };
 

@@ -1,6 +1,6 @@
 #include "services/node/process.hpp"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -18,8 +18,10 @@
 #include <utility>
 
 #include "net/network.hpp"
+#include "runtime/blocking.hpp"
 #include "runtime/features.hpp"
 #include "runtime/host.hpp"
+#include "runtime/log_file.hpp"
 #include "runtime/signals.hpp"
 #include "runtime/task_group.hpp"
 #include "runtime/task_list.hpp"
@@ -44,7 +46,9 @@ constexpr std::uint64_t kDirectTableMax = 1 << 20;
 constexpr int kTakenLooks = 50;
 constexpr int kTakenLookMs = 10;
 
-constinit runtime::LogReason kHangup("SIGHUP is ignored");
+constinit runtime::LogReason kReloaded("the configuration was read again");
+constinit runtime::LogReason kNotReloaded("the configuration has errors");
+constinit runtime::LogReason kNeedsRestart("restart to apply settings");
 
 // Flushes the log on each return of run_node(); waits only shortly for a slow reader.
 struct LogEnd {
@@ -128,7 +132,9 @@ class Process {
   void tell_listening() const {
     const runtime::CoreId cores = options_.runtime.cores;
     for (const NodeListener& one : node_.listening()) {
-      const std::string_view note = one.spoken == Spoken::tcp ? "tcp" : one.note;
+      const std::string_view note = one.spoken == Spoken::tcp         ? "tcp"
+                                    : one.spoken == Spoken::operators ? "admin"
+                                                                      : one.note;
       runtime::print_line(fmt::format("listening on {} ({} core{}{}{})", one.address.text(), cores,
                                       cores == 1 ? "" : "s", note.empty() ? "" : ", ", note));
     }
@@ -147,9 +153,40 @@ class Process {
         co_await runtime::log_all_tasks();
         continue;
       }
-      runtime::log_limited(kHangup, LogLevel::info,
-                           "SIGHUP is ignored: restart to read the configuration again");
+      co_await reload();
     }
+  }
+
+  Task<void> reload() {
+    // Files are opened and read, which may take long on a disk that is busy or gone.
+    const auto reopened = co_await runtime::blocking([] { return runtime::reopen_log_file(); });
+    if (!reopened) {
+      log(LogLevel::error,
+          fmt::format("cannot open log.file {} again, going on with the old one: {}",
+                      options_.log_file, describe(reopened.error())));
+    }
+    if (!options_.reload) co_return;
+    auto read = [again = options_.reload] { return again(); };
+    const Reloaded reloaded = co_await runtime::blocking(std::move(read));
+    if (!reloaded.errors.empty()) {
+      for (const std::string& error : reloaded.errors) {
+        runtime::log_limited(kNotReloaded, LogLevel::error, error);
+      }
+      runtime::log_limited(kNotReloaded, LogLevel::error,
+                           "the configuration has errors: going on with the old one");
+      co_return;
+    }
+    runtime::set_log_level(log_level_of(reloaded.log_level));
+    runtime::log_limited(kReloaded, LogLevel::info, [&] {
+      return fmt::format("the configuration was read again; taken over: {}",
+                         reloaded.taken.empty()
+                             ? "nothing has changed that can be"
+                             : fmt::format("{}", fmt::join(reloaded.taken, ", ")));
+    });
+    if (reloaded.need_restart.empty()) co_return;
+    runtime::log_limited(kNeedsRestart, LogLevel::warning, [&] {
+      return fmt::format("restart to apply: {}", fmt::join(reloaded.need_restart, ", "));
+    });
   }
 
   Task<void> drain(runtime::SignalStream& signals) {
@@ -292,8 +329,24 @@ int tell_not_started(const runtime::Runtime& runtime, const runtime::Error& erro
 
 }  // namespace
 
+LogLevel log_level_of(std::string_view name) noexcept {
+  return name == "error"     ? LogLevel::error
+         : name == "warning" ? LogLevel::warning
+         : name == "debug"   ? LogLevel::debug
+                             : LogLevel::info;
+}
+
 int run_node(ProcessOptions options, NodeOptions node_options) {
   runtime::set_log_level(options.log_level);
+  runtime::set_log_format(options.log_format);
+  if (!options.log_file.empty()) {
+    const auto opened = runtime::open_log_file(options.log_file);
+    if (!opened) {
+      log(LogLevel::error,
+          fmt::format("cannot open log.file {}: {}", options.log_file, describe(opened.error())));
+      return kExitFailed;
+    }
+  }
   runtime::start_log();
   guard_start();
   const LogEnd log_end;

@@ -5,7 +5,9 @@
 //
 //   SIGTERM, SIGINT   drains: no more connections, 1001 to every client, flush, exit 0 within the
 //                     deadline; a second one ends the process at once (128 + signal)
-//   SIGHUP            is logged and ignored
+//   SIGHUP            opens the log's file again, and reads the configuration again: takes over
+//                     log.level, and says which other settings need a restart
+//   SIGUSR1           lists all suspended tasks in the log
 //
 // Until it serves, SIGTERM and SIGINT end it at once (128 + signal), or, in the moment in which the
 // cores start, as above. Nothing at the start waits for another process without an end, and what
@@ -17,14 +19,17 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runtime/address.hpp"
 #include "runtime/cpu_level.hpp"
 #include "runtime/log.hpp"
+#include "runtime/log_event.hpp"
 #include "runtime/runtime.hpp"
 #include "runtime/task.hpp"
 #include "services/node/node.hpp"
+#include "services/node/reload.hpp"
 
 namespace corelane::services {
 
@@ -43,7 +48,13 @@ struct ProcessOptions {
   // With what comes after it within the 10 s after which supervisors kill.
   runtime::Nanoseconds drain_deadline = 8 * runtime::kSecond;
   LogLevel log_level = LogLevel::info;
+  runtime::LogFormat log_format = runtime::LogFormat::text;
+  std::string log_file{};  // empty: stderr
+  Reload reload{};         // null: SIGHUP opens the log's file alone
 };
+
+// "error", "warning", "debug"; anything else is info.
+LogLevel log_level_of(std::string_view name) noexcept;
 
 // Serves a node until a signal has ended it. Prints "listening on ADDRESS (N cores)" to stdout for
 // each address once all of them accept, everything else to stderr. Returns the exit code: one of

@@ -2,8 +2,14 @@
 
 #include <algorithm>
 
+#include "services/node/metric_rows.hpp"
+
 namespace corelane::services {
 namespace {
+
+std::unique_ptr<Service> make_metrics(const ServiceStart& start) {
+  return std::make_unique<Metrics>(start.node.metrics, start);
+}
 
 std::unique_ptr<Service> make_sessions(const ServiceStart& start) {
   return std::make_unique<Sessions>(share_of(start.node.connections_max),
@@ -18,7 +24,14 @@ std::unique_ptr<Service> make_dispatch(const ServiceStart& start) {
 
 std::vector<ServiceEntry> services_of(NodeOptions& options) {
   std::vector<ServiceEntry> all{
-      {.name = "sessions", .opcodes = Sessions::opcodes(), .make = make_sessions},
+      {.name = "metrics",
+       .opcodes = Metrics::opcodes(),
+       .make = make_metrics,
+       .metrics = Metrics::metrics()},
+      {.name = "sessions",
+       .opcodes = Sessions::opcodes(),
+       .make = make_sessions,
+       .metrics = Sessions::metrics()},
       service<PubSub>("pubsub", options.pubsub),
       {.name = "dispatch",
        .opcodes = Dispatch::opcodes(),
@@ -27,7 +40,8 @@ std::vector<ServiceEntry> services_of(NodeOptions& options) {
            [](config::SettingTable& table, void* to, bool has_effect) {
              add_settings_to<DispatchOptions>(table, Dispatch::settings(), to, has_effect);
            },
-       .options = &options.dispatch},
+       .options = &options.dispatch,
+       .metrics = Dispatch::metrics()},
   };
   all.insert(all.end(), options.services.begin(), options.services.end());
   return all;
@@ -35,8 +49,12 @@ std::vector<ServiceEntry> services_of(NodeOptions& options) {
 
 NodePlan::NodePlan(NodeOptions with) : options(std::move(with)), services(services_of(options)) {
   for (const ServiceEntry& service : services) {
-    for_service(service.name, [&] { opcodes.add(service.opcodes); });
+    for_service(service.name, [&] {
+      opcodes.add(service.opcodes);
+      metrics.add(service.metrics);
+    });
   }
+  metrics.add(node_metrics());
   if (options.handlers != nullptr) opcodes.add(*options.handlers);
   opcodes.set_gates(options.gates);
 }

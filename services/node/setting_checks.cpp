@@ -62,14 +62,16 @@ void CrossCheck::check_listeners() {
                                         "empty too",
                               "", "listen = [\"127.0.0.1:8080\"]"});
   }
+  add(config_.list("server.admin_listen"));
   std::sort(all.begin(), all.end());
   for (std::size_t i = 1; i < all.size(); ++i) {
     // Port 0 is another port each time.
     const bool is_unix = all[i].starts_with("unix:");
     if (all[i] != all[i - 1] || (!is_unix && all[i].ends_with(":0"))) continue;
     result_.errors.push_back({"configuration", fmt::format("\"{}\"", all[i]),
-                              "is listened on twice (server.listen, server.tcp_listen)", "",
-                              "name it once"});
+                              "is listened on twice (server.listen, server.tcp_listen, "
+                              "server.admin_listen)",
+                              "", "name it once"});
   }
 }
 

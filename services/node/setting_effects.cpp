@@ -101,8 +101,10 @@ void EffectCheck::check_listeners() {
   const auto is_file = [&](const std::string& address) {
     return is_unix(address) && !address.starts_with("unix:@");
   };
+  const Texts& admin_listen = config_.list("server.admin_listen");
   if (std::none_of(listen.begin(), listen.end(), is_file) &&
-      std::none_of(tcp_listen.begin(), tcp_listen.end(), is_file)) {
+      std::none_of(tcp_listen.begin(), tcp_listen.end(), is_file) &&
+      std::none_of(admin_listen.begin(), admin_listen.end(), is_file)) {
     warn_section("server", "unix_", "no address is the file of a Unix socket");
   }
 }

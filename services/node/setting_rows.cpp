@@ -83,6 +83,15 @@ std::string check_level(std::string_view text) {
   return is_known ? "" : "is no log level";
 }
 
+std::string check_format(std::string_view text) {
+  return text == "text" || text == "logfmt" || text == "json" ? "" : "is no log format";
+}
+
+std::string check_log_file(std::string_view text) {
+  return text.empty() || (text.starts_with('/') && !text.ends_with('/')) ? ""
+                                                                         : "is no absolute path";
+}
+
 // --- Options of another type than their setting's value
 
 // Most bytes that our framing adds to a message: a frame header, an event's fields and the longest
@@ -102,6 +111,9 @@ void store_listen(ServerOptions& options, const Texts& texts) {
 void store_tcp_listen(ServerOptions& options, const Texts& texts) {
   set_listeners(options, Spoken::tcp, texts);
 }
+void store_admin_listen(ServerOptions& options, const Texts& texts) {
+  set_listeners(options, Spoken::operators, texts);
+}
 void store_unix_mode(ServerOptions& options, const std::string& text) {
   options.node.socket.unix_mode = parse_mode(text).value_or(-1);
 }
@@ -118,10 +130,12 @@ void store_origins(ServerOptions& options, const Texts& texts) {
   options.node.websocket.handshake.allow_origins(texts);
 }
 void store_level(ServerOptions& options, const std::string& text) {
-  options.process.log_level = text == "error"     ? LogLevel::error
-                              : text == "warning" ? LogLevel::warning
-                              : text == "debug"   ? LogLevel::debug
-                                                  : LogLevel::info;
+  options.process.log_level = log_level_of(text);
+}
+void store_format(ServerOptions& options, const std::string& text) {
+  options.process.log_format = text == "json"     ? runtime::LogFormat::json
+                               : text == "logfmt" ? runtime::LogFormat::logfmt
+                                                  : runtime::LogFormat::text;
 }
 
 Value no_text(const void*) {
@@ -135,6 +149,9 @@ Value default_listen(const void*) {
 }
 Value default_level(const void*) {
   return std::string{"info"};
+}
+Value default_format(const void*) {
+  return std::string{"text"};
 }
 Value default_queue_bytes(const void*) {
   return std::uint64_t{net::NetworkOptions{}.queued_bytes_max};
@@ -166,6 +183,10 @@ constexpr ServerRow kServerRows[] = {
                                   "addresses for WebSocket and HTTP"),
     config::list_by<store_tcp_listen>({"server", "tcp_listen", "tcp-listen"}, kAddressRule,
                                       no_texts, "addresses for the opcode protocol over plain TCP"),
+    config::list_by<store_admin_listen>({"server", "admin_listen", "admin-listen"}, kAddressRule,
+                                        no_texts,
+                                        "addresses for metrics and health alone; empty leaves them "
+                                        "on server.listen"),
     config::count<kProcess, kRuntime, &runtime::RuntimeOptions::cores>(
         {"server", "cores", "cores"}, {0, runtime::kCoresMax},
         "cores to use; 0 is one for each CPU allowed"),
@@ -181,7 +202,8 @@ constexpr ServerRow kServerRows[] = {
         "how long a stopping server waits for its connections"),
     config::boolean<kNode, &NodeOptions::debug_routes>(
         {"server", "debug_routes", "debug-routes"},
-        "answer GET /metrics and GET /debug/tasks, to every client that can connect"),
+        "answer GET /debug/tasks, to every client that can connect to server.admin_listen, or to "
+        "server.listen without it"),
     config::text_by<store_unix_mode>(
         {"server", "unix_mode", "unix-mode"},
         {check_unix_mode, "\"0\" and three octal digits", "0660"}, no_text,
@@ -359,7 +381,15 @@ constexpr ServerRow kRuntimeRows[] = {
 constexpr ServerRow kLogRows[] = {
     config::text_by<store_level>({"log", "level", "log-level"},
                                  {check_level, "error, warning, info, debug", "info"},
-                                 default_level, "what is logged"),
+                                 default_level, "what is logged; read again at SIGHUP"),
+    config::text_by<store_format>({"log", "format", "log-format"},
+                                  {check_format, "text, logfmt, json", "json"}, default_format,
+                                  "form of the log's lines"),
+    config::text<kProcess, &ProcessOptions::log_file>(
+        {"log", "file", "log-file"}, {check_log_file, "an absolute path", "/var/log/corelane.log"},
+        "file of the log, opened again at SIGHUP; empty is stderr"),
+    config::boolean<kNode, &NodeOptions::log_connections>({"log", "connections", "log-connections"},
+                                                          "a line for each session that has ended"),
 };
 
 }  // namespace

@@ -97,6 +97,35 @@ void resolve(ServerOptions& options, const runtime::HostFacts& host, const std::
   process.direct_descriptors = node.network.direct_descriptors;
 }
 
+namespace {
+
+// The values that a program runs with, by their path: its table is gone when it runs.
+using Values = std::vector<std::pair<std::string, config::Value>>;
+
+// Reads the sources again, with options of its own: those of the running cores stay as they are.
+Reload reload_of(ServedBy served_by, const std::vector<ServiceEntry>& services,
+                 const config::Program& program, const std::vector<std::string>& arguments,
+                 const config::Environment& environment, const config::Configuration& values) {
+  Values running;
+  for (const config::Setting& setting : values.table().settings()) {
+    running.emplace_back(std::string{setting.section} + "." + std::string{setting.key},
+                         values.of(setting));
+  }
+  return [=]() -> Reloaded {
+    ServerOptions fresh;
+    fresh.node.services = services;
+    const config::SettingTable table = settings_of(fresh, served_by);
+    config::Configuration before(table);
+    for (const auto& [path, value] : running) {
+      if (const config::Setting* const setting = table.find(path)) before.of(*setting) = value;
+    }
+    return compare(before, config::load_config(table, program, arguments, environment,
+                                               config::read_whole_file));
+  };
+}
+
+}  // namespace
+
 std::optional<int> read_settings(ServerOptions& options, ServedBy served_by, bool has_huge_pages,
                                  config::Program program, const std::vector<std::string>& arguments,
                                  const config::Environment& environment) {
@@ -108,6 +137,8 @@ std::optional<int> read_settings(ServerOptions& options, ServedBy served_by, boo
       config::load_config(table, program, arguments, environment, config::read_whole_file);
   if (const auto exit_code = config::answer(result)) return exit_code;
   table.store(result.config);
+  options.process.reload =
+      reload_of(served_by, options.node.services, program, arguments, environment, result.config);
   options.process.warns_if_fewer =
       result.origin_of(table.at("limits.connections_max")) != "default";
   options.pin_anyway = result.origin_of(table.at("server.pin")) != "default";

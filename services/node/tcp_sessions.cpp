@@ -51,7 +51,9 @@ bool TcpSessions::open(net::Stream& stream, protocol::Transport transport) {
   made.value->slot = made.id.slot;
   made.value->session = Sessions::local().open(stream, transport);
   stream.set_handler(kHandler, made.value);
-  return made.value->session != nullptr;
+  if (made.value->session == nullptr) return false;
+  if (log_ != nullptr) log_->begin(*made.value->session, {});
+  return true;
 }
 
 void TcpSessions::refuse(net::Stream& stream, std::string_view why) noexcept {
@@ -185,7 +187,11 @@ void TcpSessions::on_timer(net::Stream& stream) noexcept {
 
 void TcpSessions::on_closed(net::Stream& stream, runtime::Error) noexcept {
   auto& client = *static_cast<Client*>(stream.owner());
-  if (client.session != nullptr) Sessions::local().erase(*client.session);
+  if (client.session != nullptr) {
+    Traffic::local().count_end(protocol::ErrorCode::none);
+    ConnectionLog::end(*client.session, 0, {});
+    Sessions::local().erase(*client.session);
+  }
   client.table.clients_.erase(client.slot);
 }
 

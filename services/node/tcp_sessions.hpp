@@ -11,6 +11,7 @@
 #include "net/network.hpp"
 #include "runtime/accounted_size.hpp"
 #include "runtime/slab.hpp"
+#include "services/sessions/connection_log.hpp"
 #include "services/sessions/sessions.hpp"
 
 namespace corelane::services {
@@ -30,6 +31,8 @@ class TcpSessions {
   TcpSessions(const TcpSessions&) = delete;
   TcpSessions& operator=(const TcpSessions&) = delete;
 
+  // Of sessions that begin from now on; it lives as long as this.
+  void set_log(ConnectionLog& log) noexcept { log_ = &log; }
   // For Network::listen; the context is the TcpSessions. One for TCP, one for Unix streams.
   static bool accept(void* context, net::Stream& stream) noexcept;
   static bool accept_unix(void* context, net::Stream& stream) noexcept;
@@ -68,6 +71,7 @@ class TcpSessions {
   bool give_up(Client& client, bool is_lost) noexcept;
 
   TcpOptions options_;
+  ConnectionLog* log_ = nullptr;
   runtime::Slab<Client> clients_;
 };
 

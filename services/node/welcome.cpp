@@ -24,7 +24,8 @@ td { padding: .2em 1.5em .2em 0; vertical-align: top; }
 <table>
 <tr><td><code>/</code></td><td>WebSocket: binary messages of the opcode protocol.
 A browser that opens it sees this page.</td></tr>
-<tr><td><code>/healthz</code></td><td><code>ok</code>, or 503 while the server drains.</td></tr>
+<tr><td><code>/healthz</code></td><td><code>ok</code> while every core works.</td></tr>
+<tr><td><code>/readyz</code></td><td><code>ok</code>, or 503 while the server drains.</td></tr>
 </table>
 <p>The documents come with the source: <code>README.md</code> has the first steps,
 <code>protocol/README.md</code> the messages with examples, <code>ws/README.md</code> the close

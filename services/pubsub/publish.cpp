@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "services/metrics/traffic.hpp"
 #include "services/pubsub/messages.hpp"
 #include "services/pubsub/pubsub.hpp"
 #include "ws/frame.hpp"
@@ -217,6 +218,8 @@ bool PubSub::walk_on(RunWalk& walk) noexcept {
       if (i + kPrefetch < all) sessions[i + kPrefetch].subscriber->prefetch_send();
       if (sessions[i].subscriber->send_run(events)) ++delivered;
     }
+    Traffic::local().count_out(protocol::Opcode::Event, std::uint64_t{delivered} * walk.events,
+                               std::uint64_t{delivered} * walk.bytes);
     walk.delivered += delivered;
     walk.tried += static_cast<std::uint32_t>(end - begin);
     channel->handed = static_cast<std::uint32_t>(end);

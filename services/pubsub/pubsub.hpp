@@ -97,6 +97,7 @@ class PubSub : public Service {
   static PubSub& local() noexcept { return services::local<PubSub>(ServiceSlot::pubsub); }
   static std::span<const OpcodeRow> opcodes() noexcept;
   static std::span<const config::Row<PubSubOptions>> settings() noexcept;
+  static std::span<const MetricRow> metrics() noexcept;
 
   // Completes with SubscriptionsChanged when all owners have answered. `channels` are looked at
   // now. At most 65,536 channels.
@@ -116,6 +117,8 @@ class PubSub : public Service {
 
   std::size_t local_channels() const noexcept { return local_.count(); }
   std::size_t owned_channels() const noexcept { return owned_.count(); }
+  // Of this core's sessions and listeners.
+  std::size_t subscriptions() const noexcept { return subscriptions_; }
 
   struct Counters {
     std::uint64_t published = 0;      // ordered here
@@ -196,6 +199,7 @@ class PubSub : public Service {
   FanOuts& fan_outs_;
   // Subscriber's side.
   RunWalk walk_;  // the fan-out that goes on in the next turn
+  std::size_t subscriptions_ = 0;
   runtime::Slab<LocalChannel> local_;
   NameMap local_by_name_;
   runtime::Slab<PendingSubscription> pending_subscriptions_;

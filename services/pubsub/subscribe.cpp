@@ -265,6 +265,7 @@ void take_from(std::vector<LocalChannel::Entry<Kind>>& list, Subscriber& subscri
 
 void PubSub::enter(Subscriber& subscriber, LocalChannel& channel, std::uint32_t index) {
   RT_ASSERT(!subscriber.subscriptions()[index].listed());
+  ++subscriptions_;
   if (subscriber.kind() == Subscriber::Kind::session) {
     add_to(channel.sessions, subscriber, index);
   } else {
@@ -274,6 +275,8 @@ void PubSub::enter(Subscriber& subscriber, LocalChannel& channel, std::uint32_t 
 
 void PubSub::leave(Subscriber& subscriber, std::uint32_t index) noexcept {
   LocalChannel& channel = local_.at(subscriber.subscriptions()[index].channel);
+  RT_ASSERT(subscriptions_ > 0);
+  --subscriptions_;
   if (subscriber.kind() == Subscriber::Kind::session) {
     take_from(channel.sessions, subscriber, index, channel.handed);
   } else {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "net/network.hpp"
+#include "services/sessions/connection_log.hpp"
 #include "services/sessions/sessions.hpp"
 #include "ws/frame.hpp"
 
@@ -39,6 +40,9 @@ std::string_view cut(std::string_view text, std::size_t bytes_max) noexcept {
 }
 
 }  // namespace
+
+SessionExtension::SessionExtension() = default;
+SessionExtension::~SessionExtension() = default;
 
 protocol::Transport Session::transport() const noexcept {
   switch (wire_) {
@@ -105,14 +109,17 @@ bool Session::send_error(const protocol::Uuid& transaction_id, protocol::Opcode 
                          std::uint32_t retry_after_ms) {
   text = cut(text, kErrorTextBytesMax);
   log_error(*stream_, code, text);
+  Traffic::local().count_error(code);
   const protocol::ErrorBody body{
       .code = code, .text = text, .failed_opcode = failed, .retry_after_ms = retry_after_ms};
   return reply(transaction_id, body);
 }
 
 bool Session::send_run_slowly(const EventRun& run) {
-  if (wire_ == Wire::websocket) return connection_->send_frames(run.block, run.bytes);
-  return send_run_unframed(run);
+  const bool sent = wire_ == Wire::websocket ? connection_->send_frames(run.block, run.bytes)
+                                             : send_run_unframed(run);
+  if (sent) note_sent(run.bytes.size());
+  return sent;
 }
 
 std::span<const std::byte> take_event(std::span<const std::byte>& run) noexcept {
@@ -158,6 +165,8 @@ void Session::end_at_once(protocol::ErrorCode code, std::string_view text) {
 void Session::end_stream(protocol::ErrorCode code, std::string_view text,
                          runtime::Nanoseconds linger) {
   log_error(*stream_, code, text);
+  Traffic::local().count_end(code);
+  if (extension_ != nullptr && extension_->record != nullptr) extension_->record->end = code;
   const protocol::ErrorBody body{
       .code = code, .text = text, .failed_opcode = protocol::Opcode::None, .retry_after_ms = 0};
   std::byte frame[256];

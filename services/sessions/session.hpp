@@ -16,6 +16,7 @@
 #include "runtime/core.hpp"
 #include "runtime/shared_bytes.hpp"
 #include "runtime/types.hpp"
+#include "services/metrics/traffic.hpp"
 #include "services/sessions/subscriber.hpp"
 #include "ws/connection.hpp"
 
@@ -29,10 +30,21 @@ struct SessionId {
   friend bool operator==(const SessionId&, const SessionId&) = default;
 };
 
+struct ConnectionRecord;  // services/sessions/connection_log.hpp
+
 // State that few sessions need: made at first use, destroyed with the session.
 struct SessionExtension {
+  SessionExtension();
+  ~SessionExtension();
+  SessionExtension(const SessionExtension&) = delete;
+  SessionExtension& operator=(const SessionExtension&) = delete;
+
   std::uint32_t handlers_running = 0;  // coroutines of handlers that serve it (services/dispatch)
   bool closes_when_answered = false;   // its client has ended its direction
+  // Frames, since the extension was made.
+  std::uint64_t received_bytes = 0;
+  std::uint64_t sent_bytes = 0;
+  std::unique_ptr<ConnectionRecord> record;  // of a session that is logged
 };
 
 class Session : public Subscriber {
@@ -73,8 +85,13 @@ class Session : public Subscriber {
     if (space == nullptr) [[unlikely]]
       return cannot_send(header.transaction_id, body.kOpcode, bytes);
     protocol::lay_frame({space, bytes}, header, body);
-    if (end_frame(space, bytes)) [[likely]]
+    if (end_frame(space, bytes)) [[likely]] {
+      Traffic& traffic = Traffic::local();
+      traffic.count_out(body.kOpcode, bytes);
+      note_sent(bytes);
+      traffic.answer(slot_, generation_, header.transaction_id);
       return true;
+    }
     return cannot_send(header.transaction_id, body.kOpcode, bytes);
   }
   // Sends `body` under the transaction id of the request that it answers.
@@ -91,9 +108,14 @@ class Session : public Subscriber {
   // out.
   bool send_run(const EventRun& run) {
     // Does not touch the connection, which is not in the cache during a fan-out.
-    if (wire_ == Wire::websocket && stream_->send_shared(run.block, run.bytes)) [[likely]]
+    if (wire_ == Wire::websocket && stream_->send_shared(run.block, run.bytes)) [[likely]] {
+      note_sent(run.bytes.size());
       return true;
+    }
     return send_run_slowly(run);
+  }
+  void note_received(std::size_t bytes) noexcept {
+    if (extension_ != nullptr) extension_->received_bytes += bytes;
   }
   // For walks over many: asks for the memory that send_run() needs, the session's must be there.
   void prefetch_send() const noexcept { __builtin_prefetch(stream_, 1); }
@@ -110,6 +132,7 @@ class Session : public Subscriber {
   // Answers that are still on their way, from other cores or from handlers that run: each request
   // that will be answered later is counted until then.
   void expect_answer() noexcept { ++answers_awaited_; }
+  std::uint32_t answers_awaited() const noexcept { return answers_awaited_; }
   void answered() noexcept;
   // The client has ended its direction: the session is closed once it has all its answers.
   void close_when_answered() noexcept;
@@ -127,6 +150,9 @@ class Session : public Subscriber {
   // WebSocket without compression: frames go to the stream as they are.
   enum class Wire : std::uint8_t { websocket, deflated, tcp, unix_stream };
 
+  void note_sent(std::size_t bytes) noexcept {
+    if (extension_ != nullptr) extension_->sent_bytes += bytes;
+  }
   std::byte* frame_space(std::size_t bytes) {
     if (wire_ == Wire::websocket) [[likely]]
       return connection_->send_space(ws::MessageKind::binary, bytes);

@@ -266,6 +266,8 @@ bool Sessions::walk_on(BroadcastWalk& walk) noexcept {
   }
   if (walk.next < slots()) return false;
   counters_.broadcast_to += walk.count;
+  Traffic::local().count_out(protocol::Opcode::BroadcastMessage, walk.count,
+                             std::uint64_t{walk.count} * walk.bytes);
   walk.block.reset();
   const BroadcastAnswer answer{.pending_slot = walk.pending_slot,
                                .pending_generation = walk.pending_generation,

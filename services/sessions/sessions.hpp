@@ -119,6 +119,7 @@ class Sessions : public Service {
   void broadcast(const BroadcastSend& what, const ReplyTo& to);
 
   static std::span<const OpcodeRow> opcodes() noexcept;
+  static std::span<const MetricRow> metrics() noexcept;
 
   // This core's table, of those that were started together.
   static Sessions& local() noexcept { return services::local<Sessions>(ServiceSlot::sessions); }

@@ -267,10 +267,10 @@ class Stopping(unittest.TestCase):
             server.signal(signal.SIGTERM)
             self.assertEqual(server.exit_code(), 128 + signal.SIGTERM)
 
-    def test_sighup_is_logged_and_ignored(self):
+    def test_sighup_is_logged_and_ends_nothing(self):
         with Server() as server:
             server.signal(signal.SIGHUP)
-            server.err.find('SIGHUP')
+            server.err.find('the configuration was read again')
             self.assertEqual(curl(f'http://{server.address}/healthz')[1], '200')
 
     def test_a_log_that_nobody_reads_any_more_does_not_end_it(self):

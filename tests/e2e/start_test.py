@@ -128,7 +128,7 @@ class Streams(unittest.TestCase):
                 with os.fdopen(reader, 'rb') as text:
                     log = text.read().decode()
                 self.assertEqual(server.process.wait(PATIENCE_S), 0)
-        self.assertIn('corelane: info: SIGHUP is ignored', log)
+        self.assertIn('corelane: info: the configuration was read again', log)
         self.assertIn('corelane: info: stopped\n', log)
 
 

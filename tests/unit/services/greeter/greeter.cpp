@@ -30,6 +30,13 @@ constexpr services::config::Row<GreeterOptions> kSettings[] = {
         {"greeter", "name", "greeted"}, {check_name, "at most 32 bytes", "Ada"}, "who is greeted"),
 };
 
+constexpr services::MetricRow kMetrics[] = {
+    {.name = "greeter_greetings_total",
+     .type = services::MetricType::counter,
+     .help = "Greetings.",
+     .read = [](services::MetricReader& to) { to.add(Greeter::local().counters().greetings); }},
+};
+
 }  // namespace
 
 Greeter::Greeter(const GreeterOptions& options) : name_(options.name) {
@@ -47,6 +54,10 @@ std::span<const services::OpcodeRow> Greeter::opcodes() noexcept {
 
 std::span<const services::config::Row<GreeterOptions>> Greeter::settings() noexcept {
   return kSettings;
+}
+
+std::span<const services::MetricRow> Greeter::metrics() noexcept {
+  return kMetrics;
 }
 
 void Greeter::add_routes(net::http::Routes& routes) {

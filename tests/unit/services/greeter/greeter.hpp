@@ -1,5 +1,5 @@
 #pragma once
-// Greeter: an example of a service, with one opcode, one setting, one HTTP route and one counter.
+// Greeter: an example of a service, with one opcode, one setting, one HTTP route and one metric.
 // Adding it touches:
 //
 //   greeter.hpp, greeter.cpp  the service
@@ -7,8 +7,7 @@
 //   a line where it runs      app.service<Greeter>("greeter", options), of framework::app
 //
 // A service of the server itself has in the place of the last: its options in NodeOptions, a line
-// in services/node/services.cpp, and its opcode in protocol/schema.fbs. Counters become rows of
-// metrics once the server has those; until then they are read on their core, as here.
+// in services/node/services.cpp, and its opcode in protocol/schema.fbs.
 
 #include <cstdint>
 #include <span>
@@ -35,6 +34,7 @@ class Greeter : public services::Service {
   }
   static std::span<const services::OpcodeRow> opcodes() noexcept;
   static std::span<const services::config::Row<GreeterOptions>> settings() noexcept;
+  static std::span<const services::MetricRow> metrics() noexcept;
 
   void add_routes(net::http::Routes& routes) override;
   void session_ended(services::Session&) noexcept override { ++counters_.sessions_ended; }

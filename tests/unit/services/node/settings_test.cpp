@@ -5,6 +5,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
 #include "tests/unit/services/config/inputs.hpp"
 
 namespace corelane::services::config {
@@ -17,6 +21,7 @@ constexpr const char* kUnusual = R"(
 [server]
 listen = ["127.0.0.1:1001", "unix:/x"]
 tcp_listen = ["[::1]:1002"]
+admin_listen = ["127.0.0.1:1003"]
 cores = 3
 node_name = "node-7"
 drain_deadline = "11s"
@@ -70,6 +75,9 @@ lane_poll = "5us"
 stall_threshold = "6s"
 [log]
 level = "warning"
+format = "json"
+file = "/var/log/x"
+connections = true
 )";
 
 // What these settings become for a process with three CPUs.
@@ -107,6 +115,21 @@ TEST(ServerOptions, limits_reach_the_websocket_and_the_http_server) {
   EXPECT_EQ(node.http.handlers_max, 122u);
   EXPECT_EQ(node.http.handler_bytes_max, 123'000u);
   EXPECT_EQ(node.network.discard_bytes_max, 119u);
+}
+
+TEST(ServerOptions, each_list_of_addresses_has_its_protocol) {
+  const NodeOptions node = options_of(kUnusual).node;
+  const std::pair<const char*, services::Spoken> expected[] = {
+      {"127.0.0.1:1001", services::Spoken::http},
+      {"unix:/x", services::Spoken::http},
+      {"[::1]:1002", services::Spoken::tcp},
+      {"127.0.0.1:1003", services::Spoken::operators}};
+  ASSERT_EQ(node.listeners.size(), std::size(expected));
+  for (const auto& [address, spoken] : expected) {
+    EXPECT_TRUE(std::ranges::any_of(node.listeners, [&](const services::NodeListener& one) {
+      return one.address.text() == address && one.spoken == spoken;
+    })) << address;
+  }
 }
 
 TEST(ServerOptions, limits_reach_the_services) {
@@ -164,6 +187,9 @@ TEST(ServerOptions, the_runtime_section_reaches_rings_and_buffers) {
   EXPECT_EQ(process.connections_max, 115u);
   EXPECT_EQ(process.drain_deadline, 11 * kSecond);
   EXPECT_EQ(process.log_level, services::LogLevel::warning);
+  EXPECT_EQ(process.log_format, runtime::LogFormat::json);
+  EXPECT_EQ(process.log_file, "/var/log/x");
+  EXPECT_TRUE(options.node.log_connections);
   const net::NetworkOptions& network = options.node.network;
   EXPECT_EQ(network.receive_buffer_bytes, 512u);
   EXPECT_EQ(network.receive_buffers, 16u);
