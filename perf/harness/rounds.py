@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import pathlib
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from harness.servers import NotRun, Server
 
 LOAD_SECONDS_MORE = 120   # what a load may take beyond its measured interval
 TIMED = ('seconds', 'warmup')
+REDIS_BENCHMARK = 'redis-benchmark'   # a load of its own, by a program of its own
 
 
 @dataclass
@@ -44,6 +47,7 @@ class Runner:
         self.settings = settings
         said = subprocess.run([self.load, '--help'], stdout=subprocess.PIPE, text=True, check=False).stdout
         self.loads = set(re.findall(r'^  (\w+) ', said.partition('Subcommands:')[2], re.MULTILINE))
+        self.loads.add(REDIS_BENCHMARK)
 
     def run(self, scenario, peers):
         outcome = Outcome(scenario)
@@ -78,6 +82,8 @@ class Runner:
         kind = self.kinds[side.server]
         if missing := kind.missing():
             raise NotRun(missing)
+        if side.load == REDIS_BENCHMARK and not shutil.which(REDIS_BENCHMARK):
+            raise NotRun(f'{REDIS_BENCHMARK} is not installed (perf/peers/setup)')
         if side.load not in self.loads:
             raise NotRun(f'corelane-load has no load {side.load}')
         if side.reach not in kind.reach:
@@ -109,7 +115,10 @@ class Runner:
             return [str(self.build / side.program), '--seconds', str(self.settings.seconds), *as_arguments(options)]
         if side.load != 'idle':
             options = {'seconds': self.settings.seconds, 'warmup': self.settings.warmup, **options}
-        return [self.load, side.load, *server.reach(side.reach), '--cpu', self.settings.client_cpu,
+        load = [self.load, side.load]
+        if side.load == REDIS_BENCHMARK:
+            load = [str(pathlib.Path(__file__).with_name('redis_benchmark.py'))]
+        return [*load, *server.reach(side.reach), '--cpu', self.settings.client_cpu,
                 '--server-pid', str(server.pid), '--json', *as_arguments({**options, **more})]
 
     def count(self, outcome):

@@ -1,5 +1,6 @@
 // A peer: tools/examples/resp_server.cpp on Boost.Asio's coroutines: an io_context for each thread,
-// the keys sharded over them.
+// the keys sharded over them. Compiled twice: on epoll, and on io_uring
+// (BOOST_ASIO_HAS_IO_URING, BOOST_ASIO_DISABLE_EPOLL).
 //
 //   asio_resp_server ADDRESS:PORT [THREADS]
 
@@ -13,6 +14,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <charconv>
+#include <cstring>
 #include <memory>
 #include <span>
 #include <string>
@@ -32,6 +34,7 @@ using asio::ip::tcp;
 
 constexpr std::size_t kCommandMax = 1024 * 1024;
 constexpr long kWordsMax = 1024;
+constexpr std::size_t kReadBytes = 64 * 1024;
 constexpr std::string_view kEnd = "\r\n";
 
 struct Hash {
@@ -195,21 +198,22 @@ awaitable<void> answer(std::size_t here, const Command& command, std::string& ou
 
 awaitable<void> talk(tcp::socket socket, std::size_t here) {
   try {
-    std::string in;
+    std::vector<char> in(kReadBytes);  // bytes of a command that is not whole yet stay in front
+    std::size_t held = 0;
     std::string out;
     Command command;
     for (;;) {
-      const std::size_t had = in.size();
-      in.resize(had + 65536);
-      in.resize(had + co_await socket.async_read_some(
-                          asio::buffer(in.data() + had, in.size() - had), use_awaitable));
-      std::string_view text = in;
+      if (held == in.size()) in.resize(2 * held);
+      held += co_await socket.async_read_some(asio::buffer(in.data() + held, in.size() - held),
+                                              use_awaitable);
+      std::string_view text{in.data(), held};
       for (parse(text, command); command.used != 0; parse(text, command)) {
         co_await answer(here, command, out);
         text.remove_prefix(command.used);
       }
       if (command.is_malformed || text.size() > kCommandMax) co_return;
-      in.erase(0, in.size() - text.size());
+      std::memmove(in.data(), text.data(), text.size());
+      held = text.size();
       co_await asio::async_write(socket, asio::buffer(out), use_awaitable);
       out.clear();
     }
