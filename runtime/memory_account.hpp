@@ -28,7 +28,7 @@ enum class MemoryKind : std::uint8_t {
   messages,         // joined, unfinished or whole, and answers that are kept until sent
   http,             // bodies of requests
   handlers,         // requests that handlers of the application serve
-  cache,            // the cache's entries and tables; its large values are `shared`
+  cache,            // the values that the cache keeps, and its table
 };
 inline constexpr std::size_t kMemoryKinds = 7;
 

@@ -14,13 +14,17 @@ struct SharedBytes::GoHome {
   void deliver(CoreId) const noexcept { SharedBytes{block}.reset(); }
 };
 
-SharedBytes SharedBytes::allocate(std::size_t capacity) {
+SharedBytes SharedBytes::allocate(std::size_t capacity, MemoryKind kind) {
   void* memory = ::operator new(sizeof(Block) + capacity);
   auto* data = static_cast<std::byte*>(memory) + sizeof(Block);
   Core& core = Core::current();
-  core.memory().add(MemoryKind::shared, capacity);
-  return SharedBytes{::new (memory) Block{
-      .data = data, .capacity = capacity, .count = 1, .origin = nullptr, .home = core.id()}};
+  core.memory().add(kind, capacity);
+  return SharedBytes{::new (memory) Block{.data = data,
+                                          .capacity = capacity,
+                                          .count = 1,
+                                          .origin = nullptr,
+                                          .home = core.id(),
+                                          .kind = kind}};
 }
 
 SharedBytes SharedBytes::copy(std::span<const std::byte> bytes) {
@@ -53,12 +57,13 @@ SharedBytes SharedBytes::adopt(Loan loan) {
                                .capacity = origin->capacity,
                                .count = 1,
                                .origin = origin,
-                               .home = origin->home}};
+                               .home = origin->home,
+                               .kind = MemoryKind::shared}};
 }
 
 void SharedBytes::release(Block* block) noexcept {
   Core& core = Core::current();
-  core.memory().remove(MemoryKind::shared, block->capacity);
+  core.memory().remove(block->kind, block->capacity);
   if (block->origin == nullptr) {
     RT_DEBUG_ASSERT(block->home == core.id());
     ::operator delete(static_cast<void*>(block));

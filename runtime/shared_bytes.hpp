@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "runtime/assert.hpp"
+#include "runtime/memory_account.hpp"
 #include "runtime/types.hpp"
 
 namespace corelane::runtime {
@@ -25,6 +26,7 @@ class SharedBytes {
     std::uint64_t count;
     Block* origin;  // a proxy's block at home; nullptr at home
     CoreId home;
+    MemoryKind kind;  // as which its memory counts on the core of this block
   };
 
  public:
@@ -39,8 +41,9 @@ class SharedBytes {
   }
   ~SharedBytes() { reset(); }
 
-  // Room for `capacity` bytes; fill them through data() before anybody else sees the block.
-  static SharedBytes allocate(std::size_t capacity);
+  // Room for `capacity` bytes; fill them through data() before anybody else sees the block. It
+  // counts as `kind` at home, and as `shared` on other cores that hold it.
+  static SharedBytes allocate(std::size_t capacity, MemoryKind kind = MemoryKind::shared);
   static SharedBytes copy(std::span<const std::byte> bytes);
 
   // One more handle on this core.

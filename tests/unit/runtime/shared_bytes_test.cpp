@@ -43,6 +43,22 @@ TEST(SharedBytes, GoHomeWhenTheLastCoreHasLetThemGo) {
   });
 }
 
+TEST(SharedBytes, CountAsTheirKindAtHomeAndAsSharedOnOtherCores) {
+  run_on_cores(2, []() -> Task<void> {
+    SharedBytes block = SharedBytes::allocate(100, MemoryKind::cache);
+    const SharedBytes::Loan loan = block.lend();
+    co_await submit_to(1, [loan] {
+      const SharedBytes held = SharedBytes::adopt(loan);
+      EXPECT_EQ(Core::current().memory().held(MemoryKind::shared), 100u);
+      EXPECT_EQ(Core::current().memory().held(MemoryKind::cache), 0u);
+    });
+    EXPECT_EQ(Core::current().memory().held(MemoryKind::cache), 100u);
+    EXPECT_EQ(Core::current().shared_bytes(), 0u);
+    block.reset();
+    EXPECT_EQ(Core::current().memory().held(MemoryKind::cache), 0u);
+  });
+}
+
 // The home core releases its handle first.
 TEST(SharedBytes, StayUntilAnotherCoreHasLetThemGo) {
   run_on_cores(2, []() -> Task<void> {
