@@ -83,6 +83,34 @@ PROTOCOL_BODIES(PROTOCOL_INSTANTIATE)
 PROTOCOL_INSTANTIATE(RawBody)
 #undef PROTOCOL_INSTANTIATE
 
+namespace {
+
+// A CacheGetReply without a value: what stands ahead of any value.
+constexpr std::size_t kValueHeadBytes = layout::laid_bytes<layout::LayBody<CacheGetReplyBody>>();
+static_assert(kValueHeadBytes % 8 == 0, "a value in a block of its own is padded to 8 there");
+
+}  // namespace
+
+ValueFrame value_frame(const MessageHeader& header, std::size_t value_bytes) noexcept {
+  const std::size_t head = frame_bytes(header, CacheGetReplyBody{});
+  return {.head_bytes = head, .whole_bytes = head + align_up(value_bytes, 8)};
+}
+
+void write_value_head(std::span<std::byte> out, const MessageHeader& header,
+                      const CacheGetReplyBody& body, std::size_t value_bytes) noexcept {
+  CacheGetReplyBody without = body;
+  without.value = {};
+  lay_frame(out, header, without);
+  std::byte* const end = out.data() + out.size();
+  const std::size_t payload_bytes = kValueHeadBytes + align_up(value_bytes, sizeof(std::uint32_t));
+  const std::size_t whole_bytes = out.size() + align_up(value_bytes, 8);
+  PROTOCOL_DEBUG_ASSERT(whole_bytes <= kBufferBytesMax);
+  PROTOCOL_DEBUG_ASSERT(load<std::uint32_t>(end - kValueHeadBytes - 4) == kValueHeadBytes);
+  store(out.data(), static_cast<std::uint32_t>(whole_bytes - kFrameSizeBytes));
+  store(end - kValueHeadBytes - sizeof(std::uint32_t), static_cast<std::uint32_t>(payload_bytes));
+  store(end - sizeof(std::uint32_t), static_cast<std::uint32_t>(value_bytes));
+}
+
 EventTemplate::EventTemplate(std::string_view channel, std::uint64_t epoch, bool with_publisher)
     : with_publisher_(with_publisher) {
   const EventBody body{.channel = channel, .epoch = epoch, .data = {}};

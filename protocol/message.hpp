@@ -138,6 +138,160 @@ struct BroadcastMessageBody {
   Uuid from{};
   Bytes data;
 };
+struct CacheGetBody {
+  static constexpr Opcode kOpcode = Opcode::CacheGet;
+  using Table = fbs::CacheGetRequest;
+  std::string_view key;
+  std::uint64_t if_newer_than = 0;
+};
+struct CacheGetReplyBody {
+  static constexpr Opcode kOpcode = Opcode::CacheGetReply;
+  using Table = fbs::CacheGetReply;
+  std::uint64_t version = 0;
+  std::uint64_t ttl_left_ms = 0;
+  Bytes value;
+  std::uint32_t flags = 0;
+  ErrorCode code = ErrorCode::none;
+};
+struct CacheSetBody {
+  static constexpr Opcode kOpcode = Opcode::CacheSet;
+  using Table = fbs::CacheSetRequest;
+  std::string_view key;
+  Bytes value;
+  std::uint64_t ttl_ms = 0;
+  std::uint64_t version = 0;
+  std::uint64_t lease = 0;
+  CacheCondition condition = CacheCondition::always;
+  bool sliding = false;
+};
+struct CacheSetReplyBody {
+  static constexpr Opcode kOpcode = Opcode::CacheSetReply;
+  using Table = fbs::CacheSetReply;
+  std::uint64_t version = 0;
+  ErrorCode code = ErrorCode::none;
+};
+struct CacheDeleteBody {
+  static constexpr Opcode kOpcode = Opcode::CacheDelete;
+  using Table = fbs::CacheDeleteRequest;
+  std::string_view key;
+  std::uint64_t version = 0;
+};
+struct CacheDeleteReplyBody {
+  static constexpr Opcode kOpcode = Opcode::CacheDeleteReply;
+  using Table = fbs::CacheDeleteReply;
+  std::uint64_t version = 0;
+  ErrorCode code = ErrorCode::none;
+};
+struct CacheMultiGetBody {
+  static constexpr Opcode kOpcode = Opcode::CacheMultiGet;
+  using Table = fbs::CacheMultiGetRequest;
+  std::span<const std::string_view> keys;
+};
+struct CacheMultiGetReplyBody {
+  static constexpr Opcode kOpcode = Opcode::CacheMultiGetReply;
+  using Table = fbs::CacheMultiGetReply;
+  std::span<const fbs::CacheResult> results;  // in the order of the request's keys
+  Bytes values;
+};
+struct CacheScanBody {
+  static constexpr Opcode kOpcode = Opcode::CacheScan;
+  using Table = fbs::CacheScanRequest;
+  std::string_view prefix;
+  std::uint64_t cursor = 0;
+  std::uint32_t count = 0;
+};
+struct CacheScanReplyBody {
+  static constexpr Opcode kOpcode = Opcode::CacheScanReply;
+  using Table = fbs::CacheScanReply;
+  std::uint64_t cursor = 0;
+  std::span<const std::string_view> keys;
+  std::span<const fbs::CacheResult> results;  // in the order of the keys
+};
+struct CacheDeletePrefixBody {
+  static constexpr Opcode kOpcode = Opcode::CacheDeletePrefix;
+  using Table = fbs::CacheDeletePrefixRequest;
+  std::string_view prefix;
+  std::uint64_t cursor = 0;
+};
+struct CacheDeletePrefixReplyBody {
+  static constexpr Opcode kOpcode = Opcode::CacheDeletePrefixReply;
+  using Table = fbs::CacheDeletePrefixReply;
+  std::uint64_t cursor = 0;
+  std::uint64_t deleted = 0;
+};
+struct CacheTouchBody {
+  static constexpr Opcode kOpcode = Opcode::CacheTouch;
+  using Table = fbs::CacheTouchRequest;
+  std::string_view key;
+  std::uint64_t ttl_ms = 0;
+  bool sliding = false;
+};
+struct CacheTouchReplyBody {
+  static constexpr Opcode kOpcode = Opcode::CacheTouchReply;
+  using Table = fbs::CacheTouchReply;
+  std::uint64_t version = 0;
+  ErrorCode code = ErrorCode::none;
+};
+struct CacheIncrementBody {
+  static constexpr Opcode kOpcode = Opcode::CacheIncrement;
+  using Table = fbs::CacheIncrementRequest;
+  std::string_view key;
+  std::int64_t by = 0;
+  std::int64_t initial = 0;
+  std::int64_t low = 0;
+  std::int64_t high = 0;
+  std::uint64_t ttl_ms = 0;
+};
+struct CacheIncrementReplyBody {
+  static constexpr Opcode kOpcode = Opcode::CacheIncrementReply;
+  using Table = fbs::CacheIncrementReply;
+  std::uint64_t version = 0;
+  std::int64_t value = 0;
+  ErrorCode code = ErrorCode::none;
+};
+struct CacheAppendBody {
+  static constexpr Opcode kOpcode = Opcode::CacheAppend;
+  using Table = fbs::CacheAppendRequest;
+  std::string_view key;
+  Bytes data;
+  std::uint64_t ttl_ms = 0;
+};
+struct CacheAppendReplyBody {
+  static constexpr Opcode kOpcode = Opcode::CacheAppendReply;
+  using Table = fbs::CacheAppendReply;
+  std::uint64_t version = 0;
+  ErrorCode code = ErrorCode::none;
+};
+struct CacheLeaseBody {
+  static constexpr Opcode kOpcode = Opcode::CacheLease;
+  using Table = fbs::CacheLeaseRequest;
+  std::string_view key;
+  std::uint32_t wait_ms = 0;
+  std::uint32_t lease_ms = 0;
+  std::uint32_t refresh_ms = 0;
+};
+struct CacheLeaseReplyBody {
+  static constexpr Opcode kOpcode = Opcode::CacheLeaseReply;
+  using Table = fbs::CacheLeaseReply;
+  std::uint64_t version = 0;
+  std::uint64_t ttl_left_ms = 0;
+  Bytes value;
+  std::uint64_t lease = 0;
+  std::uint32_t flags = 0;
+  ErrorCode code = ErrorCode::none;
+};
+struct CacheStatsBody {
+  static constexpr Opcode kOpcode = Opcode::CacheStats;
+  using Table = fbs::CacheStatsRequest;
+};
+struct CacheStatsReplyBody {
+  static constexpr Opcode kOpcode = Opcode::CacheStatsReply;
+  using Table = fbs::CacheStatsReply;
+  std::uint64_t memory_used = 0;
+  std::uint64_t memory_max = 0;
+  std::span<const std::string_view> prefixes;
+  std::span<const fbs::CacheCounts> counts;  // in the order of the prefixes
+};
 // Any opcode with a payload that is ready made: custom handlers, tests of what the server must
 // refuse.
 struct RawBody {
@@ -164,7 +318,29 @@ struct RawBody {
   apply(ErrorBody)                  \
   apply(EventBody)                  \
   apply(DirectMessageBody)          \
-  apply(BroadcastMessageBody)
+  apply(BroadcastMessageBody)       \
+  apply(CacheGetBody)               \
+  apply(CacheGetReplyBody)          \
+  apply(CacheSetBody)               \
+  apply(CacheSetReplyBody)          \
+  apply(CacheDeleteBody)            \
+  apply(CacheDeleteReplyBody)       \
+  apply(CacheMultiGetBody)          \
+  apply(CacheMultiGetReplyBody)     \
+  apply(CacheScanBody)              \
+  apply(CacheScanReplyBody)         \
+  apply(CacheDeletePrefixBody)      \
+  apply(CacheDeletePrefixReplyBody) \
+  apply(CacheTouchBody)             \
+  apply(CacheTouchReplyBody)        \
+  apply(CacheIncrementBody)         \
+  apply(CacheIncrementReplyBody)    \
+  apply(CacheAppendBody)            \
+  apply(CacheAppendReplyBody)       \
+  apply(CacheLeaseBody)             \
+  apply(CacheLeaseReplyBody)        \
+  apply(CacheStatsBody)             \
+  apply(CacheStatsReplyBody)
 // clang-format on
 
 // Bytes that write_frame() will write, the 4 of the size included; exact.
@@ -195,6 +371,18 @@ std::size_t append_frame(std::vector<std::byte>& out, const MessageHeader& heade
   out.resize(start + written);
   return written;
 }
+
+// The frame of a CacheGetReply whose value lies elsewhere: the value is the last part of the frame,
+// so the frame is this head, the value, and zeros up to a multiple of 8. `head_bytes` is the length
+// of the head, a multiple of 8, and `whole_bytes` the length of the frame. write_value_head() writes
+// the head over all of out; body.value is not used. The transaction id must not be nil.
+struct ValueFrame {
+  std::size_t head_bytes;
+  std::size_t whole_bytes;
+};
+ValueFrame value_frame(const MessageHeader& header, std::size_t value_bytes) noexcept;
+void write_value_head(std::span<std::byte> out, const MessageHeader& header,
+                      const CacheGetReplyBody& body, std::size_t value_bytes) noexcept;
 
 // The fields that differ between two events of one channel.
 struct EventStamp {

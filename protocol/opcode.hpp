@@ -11,6 +11,7 @@
 namespace corelane::protocol {
 
 using fbs::AckLevel;
+using fbs::CacheCondition;
 using fbs::ErrorCode;
 using fbs::Opcode;
 using fbs::Transport;

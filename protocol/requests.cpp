@@ -32,6 +32,21 @@ struct Wire<BroadcastRequest> {
   using Table = fbs::BroadcastRequest;
   using Body = BroadcastBody;
 };
+template <>
+struct Wire<CacheGetRequest> {
+  using Table = fbs::CacheGetRequest;
+  using Body = CacheGetBody;
+};
+template <>
+struct Wire<CacheSetRequest> {
+  using Table = fbs::CacheSetRequest;
+  using Body = CacheSetBody;
+};
+template <>
+struct Wire<CacheDeleteRequest> {
+  using Table = fbs::CacheDeleteRequest;
+  using Body = CacheDeleteBody;
+};
 
 template <class Request>
 constexpr auto kUsual = layout::laid<layout::LayBody<typename Wire<Request>::Body>>();
@@ -69,6 +84,10 @@ bool flag(Bytes payload, std::size_t at) noexcept {
   return payload[at] != std::byte{0};
 }
 
+std::uint64_t number_of(Bytes payload, std::size_t at) noexcept {
+  return load<std::uint64_t>(&payload[at]);
+}
+
 // The fields of a table that is known to be the usual one.
 bool read_fields(Bytes payload, PingRequest& request) noexcept {
   return find_bytes(payload, kAt<PingRequest, fbs::PingRequest::VT_DATA>, request.data);
@@ -91,6 +110,26 @@ bool read_fields(Bytes payload, BroadcastRequest& request) noexcept {
   request.include_self = flag(payload, kAt<BroadcastRequest, T::VT_INCLUDE_SELF>);
   return find_bytes(payload, kAt<BroadcastRequest, T::VT_DATA>, request.data);
 }
+bool read_fields(Bytes payload, CacheGetRequest& request) noexcept {
+  using T = fbs::CacheGetRequest;
+  request.if_newer_than = number_of(payload, kAt<CacheGetRequest, T::VT_IF_NEWER_THAN>);
+  return find_text(payload, kAt<CacheGetRequest, T::VT_KEY>, request.key);
+}
+bool read_fields(Bytes payload, CacheSetRequest& request) noexcept {
+  using T = fbs::CacheSetRequest;
+  request.ttl_ms = number_of(payload, kAt<CacheSetRequest, T::VT_TTL_MS>);
+  request.version = number_of(payload, kAt<CacheSetRequest, T::VT_VERSION>);
+  request.lease = number_of(payload, kAt<CacheSetRequest, T::VT_LEASE>);
+  request.condition = load<CacheCondition>(&payload[kAt<CacheSetRequest, T::VT_CONDITION>]);
+  request.sliding = flag(payload, kAt<CacheSetRequest, T::VT_SLIDING>);
+  return find_text(payload, kAt<CacheSetRequest, T::VT_KEY>, request.key) &&
+         find_bytes(payload, kAt<CacheSetRequest, T::VT_VALUE>, request.value);
+}
+bool read_fields(Bytes payload, CacheDeleteRequest& request) noexcept {
+  using T = fbs::CacheDeleteRequest;
+  request.version = number_of(payload, kAt<CacheDeleteRequest, T::VT_VERSION>);
+  return find_text(payload, kAt<CacheDeleteRequest, T::VT_KEY>, request.key);
+}
 
 // The same of any table that has been verified.
 void take_fields(const fbs::PingRequest& table, PingRequest& request) noexcept {
@@ -110,6 +149,21 @@ void take_fields(const fbs::BroadcastRequest& table, BroadcastRequest& request) 
   request = {.data = bytes_of(table.data()),
              .requires_ack = table.requires_ack(),
              .include_self = table.include_self()};
+}
+void take_fields(const fbs::CacheGetRequest& table, CacheGetRequest& request) noexcept {
+  request = {.key = text_of(table.key()), .if_newer_than = table.if_newer_than()};
+}
+void take_fields(const fbs::CacheSetRequest& table, CacheSetRequest& request) noexcept {
+  request = {.key = text_of(table.key()),
+             .value = bytes_of(table.value()),
+             .ttl_ms = table.ttl_ms(),
+             .version = table.version(),
+             .lease = table.lease(),
+             .condition = table.condition(),
+             .sliding = table.sliding()};
+}
+void take_fields(const fbs::CacheDeleteRequest& table, CacheDeleteRequest& request) noexcept {
+  request = {.key = text_of(table.key()), .version = table.version()};
 }
 
 template <class Request>
@@ -140,9 +194,15 @@ template bool detail::read_usual(Bytes, PingRequest&) noexcept;
 template bool detail::read_usual(Bytes, PublishRequest&) noexcept;
 template bool detail::read_usual(Bytes, SendRequest&) noexcept;
 template bool detail::read_usual(Bytes, BroadcastRequest&) noexcept;
+template bool detail::read_usual(Bytes, CacheGetRequest&) noexcept;
+template bool detail::read_usual(Bytes, CacheSetRequest&) noexcept;
+template bool detail::read_usual(Bytes, CacheDeleteRequest&) noexcept;
 template ErrorCode read_request(Bytes, AlignedScratch&, PingRequest&);
 template ErrorCode read_request(Bytes, AlignedScratch&, PublishRequest&);
 template ErrorCode read_request(Bytes, AlignedScratch&, SendRequest&);
 template ErrorCode read_request(Bytes, AlignedScratch&, BroadcastRequest&);
+template ErrorCode read_request(Bytes, AlignedScratch&, CacheGetRequest&);
+template ErrorCode read_request(Bytes, AlignedScratch&, CacheSetRequest&);
+template ErrorCode read_request(Bytes, AlignedScratch&, CacheDeleteRequest&);
 
 }  // namespace corelane::protocol

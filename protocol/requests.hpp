@@ -35,6 +35,23 @@ struct BroadcastRequest {
   bool requires_ack = false;
   bool include_self = false;
 };
+struct CacheGetRequest {
+  std::string_view key;
+  std::uint64_t if_newer_than = 0;
+};
+struct CacheSetRequest {
+  std::string_view key;
+  std::span<const std::byte> value;
+  std::uint64_t ttl_ms = 0;
+  std::uint64_t version = 0;
+  std::uint64_t lease = 0;
+  CacheCondition condition = CacheCondition::always;  // also numbers without a name
+  bool sliding = false;
+};
+struct CacheDeleteRequest {
+  std::string_view key;
+  std::uint64_t version = 0;
+};
 
 // `none`, or malformed_payload with `request` unspecified. An empty payload is an empty table, as
 // for verify_payload().

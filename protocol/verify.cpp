@@ -85,6 +85,7 @@ struct ChannelListTable : flatbuffers::Table {
   bool Verify(flatbuffers::Verifier& verifier) const {
     constexpr flatbuffers::voffset_t kField = fbs::SubscribeRequest::VT_CHANNELS;
     static_assert(kField == fbs::UnsubscribeRequest::VT_CHANNELS);
+    static_assert(kField == fbs::CacheMultiGetRequest::VT_KEYS);
     if (!VerifyTableStart(verifier) || !VerifyOffsetRequired(verifier, kField)) return false;
     const auto* channels = GetPointer<const Channels*>(kField);
     if (!verifier.VerifyVector(channels)) return false;
@@ -170,10 +171,6 @@ ErrorCode check_channel_list(flatbuffers::Verifier& verifier, std::span<const st
   const auto* table = flatbuffers::GetRoot<ChannelListTable>(payload.data());
   return table->channel_count() > kChannelsPerRequestMax ? ErrorCode::too_many_channels
                                                          : ErrorCode::none;
-}
-
-bool results_aligned(const flatbuffers::Vector<const fbs::ChannelResult*>* results) noexcept {
-  return results == nullptr || is_aligned(results->Data(), alignof(fbs::ChannelResult));
 }
 
 }  // namespace detail

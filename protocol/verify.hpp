@@ -122,6 +122,12 @@ inline constexpr std::size_t kPayloadAlignment<fbs::SendRequest> = 4;
 template <>
 inline constexpr std::size_t kPayloadAlignment<fbs::BroadcastRequest> = 4;
 template <>
+inline constexpr std::size_t kPayloadAlignment<fbs::CacheMultiGetRequest> = 4;
+template <>
+inline constexpr std::size_t kPayloadAlignment<fbs::CacheLeaseRequest> = 4;
+template <>
+inline constexpr std::size_t kPayloadAlignment<fbs::CacheStatsRequest> = 4;
+template <>
 inline constexpr std::size_t kPayloadAlignment<fbs::NodeMetricsRequest> = 4;
 template <>
 inline constexpr std::size_t kPayloadAlignment<fbs::DashboardMetricsRequest> = 4;
@@ -155,13 +161,19 @@ bool payload_size_fits(std::size_t payload_bytes) noexcept;
 // Checks that the verifier does not make, after it (none) or before it (the length of a channel
 // list).
 ErrorCode check_channel_list(flatbuffers::Verifier& verifier, std::span<const std::byte> payload);
-bool results_aligned(const flatbuffers::Vector<const fbs::ChannelResult*>* results) noexcept;
+template <class Result>
+bool results_aligned(const flatbuffers::Vector<const Result*>* results) noexcept {
+  return results == nullptr || is_aligned(results->Data(), alignof(Result));
+}
 
 template <class T>
 concept ChannelList =
-    std::same_as<T, fbs::SubscribeRequest> || std::same_as<T, fbs::UnsubscribeRequest>;
+    std::same_as<T, fbs::SubscribeRequest> || std::same_as<T, fbs::UnsubscribeRequest> ||
+    std::same_as<T, fbs::CacheMultiGetRequest>;
 template <class T>
-concept ResultList = std::same_as<T, fbs::SubscribeReply> || std::same_as<T, fbs::UnsubscribeReply>;
+concept ResultList = requires(const T& table) { table.results(); };
+template <class T>
+concept CountList = requires(const T& table) { table.counts(); };
 
 }  // namespace detail
 
@@ -187,6 +199,9 @@ VerifiedPayload<T> verify_payload(std::span<const std::byte> payload, AlignedScr
   const T* const table = flatbuffers::GetRoot<T>(data);
   if constexpr (detail::ResultList<T>) {
     if (!detail::results_aligned(table->results())) return {};
+  }
+  if constexpr (detail::CountList<T>) {
+    if (!detail::results_aligned(table->counts())) return {};
   }
   return {.table = table, .code = ErrorCode::none};
 }

@@ -38,6 +38,12 @@
 //   co_await reader.subscribe("news");
 //   while (const auto event = co_await reader.next()) use(event->data);
 //
+// They use the server's cache, which all cores share (services/cache/README.md):
+//
+//   const auto set = co_await framework::cache.set("user:1", "Ada", {.ttl = seconds(60)});
+//   const auto got = co_await framework::cache.get("user:1");
+//   if (got && got->code == framework::error_code::none) use(got->value.text());
+//
 // Beside your opcodes the server speaks everything that `corelane serve` does: the built-ins
 // (WhoAmI, Ping, Subscribe, Publish, Send, Broadcast) over WebSocket at / and /ws, GET /healthz,
 // /readyz and /metrics. A built-in can be overridden; the original stays callable
@@ -60,6 +66,7 @@
 #include "runtime/await.hpp"
 #include "runtime/combine.hpp"
 #include "runtime/sharded.hpp"
+#include "services/cache/compute.hpp"
 #include "services/dispatch/dispatch.hpp"
 #include "services/node/node.hpp"
 #include "services/pubsub/channel_reader.hpp"
@@ -79,6 +86,10 @@ using result = corelane::runtime::Result<T>;
 using published = corelane::services::Published;
 using sent = corelane::services::Sent;
 using broadcast_done = corelane::services::BroadcastDone;
+using cache_got = corelane::services::CacheGot;
+using cache_stored = corelane::services::CacheStored;
+using cache_counted = corelane::services::CacheCounted;
+using cache_many_got = corelane::services::CacheManyGot;
 using channel_event = corelane::services::ChannelEvent;
 using channel_reader = corelane::services::ChannelReader;
 // Types of HTTP routes (net/http/owned_request.hpp, deferred.hpp, status.hpp).
@@ -162,6 +173,116 @@ inline auto broadcast_and_wait(bytes data) {
 inline auto broadcast_and_wait(std::string_view text) {
   return broadcast_and_wait(bytes_of(text));
 }
+
+// --- The cache. Each result is what was completed (services/cache/value.hpp), whose `code` says
+// how it went: error_code::none, key_missing, ...; its error is only `cancelled`. Awaited in the
+// expression that makes it: keys and values are looked at before the coroutine suspends.
+
+// Times to live: 0 is the default of the key's namespace, which is none unless configured.
+inline constexpr corelane::runtime::Nanoseconds cache_forever = corelane::runtime::kNever;
+
+struct cache_set_options {
+  corelane::runtime::Nanoseconds ttl = 0;
+  bool sliding = false;  // each get begins the time to live again
+  // The key must be missing (key_exists), be there (key_missing), or have this version
+  // (version_mismatch), otherwise nothing changes.
+  bool create_only = false;
+  bool replace_only = false;
+  std::uint64_t if_version = 0;
+};
+
+namespace detail {
+
+constexpr corelane::services::CacheLifetime lifetime_of(corelane::runtime::Nanoseconds ttl,
+                                                        bool sliding = false) noexcept {
+  using corelane::services::CacheLifetime;
+  if (ttl == cache_forever) return {.kind = CacheLifetime::Kind::none, .sliding = false, .ms = 0};
+  if (ttl <= 0) return {};
+  // At least 1 ms.
+  const auto ms = (ttl + corelane::runtime::kMillisecond - 1) / corelane::runtime::kMillisecond;
+  return {
+      .kind = CacheLifetime::Kind::span, .sliding = sliding, .ms = static_cast<std::uint64_t>(ms)};
+}
+
+constexpr corelane::services::CacheSetOptions options_of(const cache_set_options& how) noexcept {
+  using corelane::services::CacheCondition;
+  const CacheCondition condition = how.if_version != 0 ? CacheCondition::if_version
+                                   : how.create_only   ? CacheCondition::create_only
+                                   : how.replace_only  ? CacheCondition::replace_only
+                                                       : CacheCondition::none;
+  return {.condition = condition,
+          .version = how.if_version,
+          .lifetime = lifetime_of(how.ttl, how.sliding),
+          .lease = 0};
+}
+
+}  // namespace detail
+
+struct cache_access {
+  // A cache_got. With `if_newer_than`, the version that the caller has: not_modified without the
+  // value if it is still that.
+  auto get(std::string_view key, std::uint64_t if_newer_than = 0) const {
+    return corelane::services::completion_of<cache_got>(
+        [=](const corelane::services::ReplyTo& to) { here().get(key, if_newer_than, to); });
+  }
+  // A cache_stored.
+  auto set(std::string_view key, bytes value, cache_set_options how = {}) const {
+    return corelane::services::completion_of<cache_stored>(
+        [=](const corelane::services::ReplyTo& to) {
+          here().set(key, value, detail::options_of(how), to);
+        });
+  }
+  auto set(std::string_view key, std::string_view text, cache_set_options how = {}) const {
+    return set(key, bytes_of(text), how);
+  }
+  // A cache_stored. With a version: only if the key has it.
+  auto remove(std::string_view key, std::uint64_t if_version = 0) const {
+    return corelane::services::completion_of<cache_stored>(
+        [=](const corelane::services::ReplyTo& to) { here().remove(key, if_version, to); });
+  }
+  // A cache_stored. The value and its version stay.
+  auto touch(std::string_view key, corelane::runtime::Nanoseconds ttl, bool sliding = false) const {
+    return corelane::services::completion_of<cache_stored>(
+        [=](const corelane::services::ReplyTo& to) {
+          here().touch(key, detail::lifetime_of(ttl, sliding), to);
+        });
+  }
+  // A cache_counted. A missing key counts as `initial`.
+  auto increment(std::string_view key, std::int64_t by = 1, std::int64_t initial = 0) const {
+    return corelane::services::completion_of<cache_counted>(
+        [=](const corelane::services::ReplyTo& to) {
+          corelane::services::CacheIncrement what;
+          what.by = by;
+          what.initial = initial;
+          here().increment(key, what, to);
+        });
+  }
+  // A cache_stored.
+  auto append(std::string_view key, bytes data) const {
+    return corelane::services::completion_of<cache_stored>(
+        [=](const corelane::services::ReplyTo& to) {
+          here().append(key, data, {.kind = corelane::services::CacheLifetime::Kind::keep}, to);
+        });
+  }
+  // A cache_many_got.
+  auto multi_get(std::span<const std::string_view> keys) const {
+    return corelane::services::completion_of<cache_many_got>(
+        [=](const corelane::services::ReplyTo& to) { here().multi_get(keys, to); });
+  }
+  // A cache_got with the value, which `function`, a coroutine without arguments, computes if it is
+  // missing: once in the whole server, while all others wait for it. It returns task<std::string>
+  // or task<result<std::string>>. See services/cache/compute.hpp.
+  template <class Function>
+  auto get_or_compute(std::string_view key, corelane::runtime::Nanoseconds ttl, Function function,
+                      corelane::services::CacheCompute how = {}) const {
+    return corelane::services::get_or_compute(std::string(key), detail::lifetime_of(ttl),
+                                              std::move(function), how);
+  }
+
+ private:
+  static corelane::services::Cache& here() noexcept { return corelane::services::Cache::local(); }
+};
+inline constexpr cache_access cache;
 
 // --- WebSocket endpoints with a protocol of their own (ws/connection.hpp, ws/admission.hpp)
 

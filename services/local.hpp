@@ -18,6 +18,7 @@ enum class ServiceSlot : std::uint8_t {
   ip_limit,
   traffic,
   metrics,
+  cache,
   application
 };
 static_assert(static_cast<std::size_t>(ServiceSlot::application) < runtime::Core::kServicesMax);

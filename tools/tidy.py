@@ -181,7 +181,7 @@ def include_direction(tree):
 
 
 def service_surface(tree):
-    """A service sees another one only through its public header or its messages."""
+    """A service sees another one only through its public header, its options or its messages."""
     for file in tree.cpp('services'):
         parts = file.path.split('/')
         if len(parts) < 3:
@@ -194,7 +194,7 @@ def service_surface(tree):
             other = target[1]
             if other == 'config':
                 continue   # a library for the rows that each service has, not a service
-            surface = {f'{other}.hpp', 'messages.hpp', f'{other}_messages.hpp'}
+            surface = {f'{other}.hpp', 'messages.hpp', f'{other}_messages.hpp', 'options.hpp'}
             if other == 'metrics':
                 surface |= {'rows.hpp', 'traffic.hpp'}   # what each service counts with
             if not (len(target) == 3 and target[2] in surface) \

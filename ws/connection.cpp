@@ -310,6 +310,20 @@ std::byte* Connection::send_space(MessageKind kind, std::size_t bytes) {
   return to + header;
 }
 
+std::byte* Connection::send_head(MessageKind kind, std::size_t head_bytes, std::size_t bytes) {
+  RT_ASSERT(role_ == Role::server);
+  RT_ASSERT(head_bytes <= bytes);
+  if (state_ != State::open) return nullptr;
+  const std::size_t header = server_header_bytes(bytes);
+  std::byte* to = stream_.send_space(header + head_bytes);
+  if (to == nullptr) {
+    refused(header + head_bytes);
+    return nullptr;
+  }
+  write_server_header(to, {.opcode = opcode_of(kind)}, bytes);
+  return to + header;
+}
+
 bool Connection::send(MessageKind kind, std::span<const std::byte> payload) {
   if (state_ != State::open) return false;
   if (compression_ != nullptr && payload.size() >= endpoint_.options_.deflate_bytes_min) {

@@ -37,6 +37,8 @@ enum class Right : std::uint8_t {
   publish,
   send,
   broadcast,
+  cache_read,
+  cache_write,
   inspect,  // reads what the server counts
   application,
 };

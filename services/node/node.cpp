@@ -321,8 +321,10 @@ Task<void> until_no_fan_out() {
 }  // namespace
 
 Task<std::optional<Node::StartError>> Node::start() {
-  std::uint64_t& hash_seed = plan_.options.pubsub.hash_seed;
-  if (hash_seed == 0) hash_seed = Core::current().ring().entropy();
+  for (std::uint64_t* hash_seed :
+       {&plan_.options.pubsub.hash_seed, &plan_.options.cache.hash_seed}) {
+    if (*hash_seed == 0) *hash_seed = Core::current().ring().entropy();
+  }
   std::optional<StartError> failure;
   try {
     co_await cores_.start(std::cref(plan_));

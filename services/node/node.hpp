@@ -15,6 +15,7 @@
 #include "runtime/address.hpp"
 #include "runtime/sharded.hpp"
 #include "runtime/task.hpp"
+#include "services/cache/options.hpp"
 #include "services/dispatch/dispatch.hpp"
 #include "services/metrics/metrics.hpp"
 #include "services/node/ip_limit.hpp"
@@ -51,6 +52,7 @@ struct NodeOptions {
   std::vector<std::string> websocket_paths{"/", "/ws"};
   TcpOptions tcp{};
   PubSubOptions pubsub{};
+  CacheServiceOptions cache{};
   DispatchOptions dispatch{};
   MetricsOptions metrics{};
   // Connections of the node; each core takes its share. A connection beyond it gets 503, or

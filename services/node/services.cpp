@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "services/cache/cache.hpp"
 #include "services/node/metric_rows.hpp"
 
 namespace corelane::services {
@@ -33,6 +34,7 @@ std::vector<ServiceEntry> services_of(NodeOptions& options) {
        .make = make_sessions,
        .metrics = Sessions::metrics()},
       service<PubSub>("pubsub", options.pubsub),
+      service<Cache>("cache", options.cache),
       {.name = "dispatch",
        .opcodes = Dispatch::opcodes(),
        .make = make_dispatch,

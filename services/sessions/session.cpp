@@ -90,6 +90,28 @@ bool Session::send_deflated(const std::byte* space, std::size_t bytes) {
   return connection_->send(ws::MessageKind::binary, {space, bytes});
 }
 
+std::byte* Session::split_space(std::size_t head_bytes, std::size_t bytes) {
+  if (wire_ == Wire::websocket) {
+    return connection_->send_head(ws::MessageKind::binary, head_bytes, bytes);
+  }
+  return indirect_space(wire_ == Wire::deflated ? bytes : head_bytes);
+}
+
+bool Session::end_split(std::byte* space, std::size_t head_bytes, const runtime::SharedBytes& block,
+                        std::span<const std::byte> tail) {
+  switch (wire_) {
+    case Wire::websocket:
+      return connection_->send_frames(block, tail);
+    case Wire::deflated:
+      std::memcpy(space + head_bytes, tail.data(), tail.size());
+      return send_deflated(space, head_bytes + tail.size());
+    case Wire::tcp:
+    case Wire::unix_stream:
+      break;
+  }
+  return stream_->send_shared(block, tail) || slow_reader();
+}
+
 std::size_t Session::queue_bytes_max() const noexcept {
   return stream_->network().options().queued_bytes_max;
 }

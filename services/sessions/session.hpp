@@ -100,6 +100,22 @@ class Session : public Subscriber {
     return send(
         {.transaction_id = transaction_id, .timestamp = runtime::Core::current().wall_now()}, body);
   }
+  // Writes one frame of which only the first `head_bytes` are made for this session, by
+  // write_head(span); the rest is `tail`, a part of `block` that is shared until it has been sent.
+  // Results as of send().
+  template <class WriteHead>
+  bool send_split(const protocol::Uuid& transaction_id, protocol::Opcode opcode,
+                  std::size_t head_bytes, const runtime::SharedBytes& block,
+                  std::span<const std::byte> tail, const WriteHead& write_head) {
+    const std::size_t bytes = head_bytes + tail.size();
+    std::byte* space = split_space(head_bytes, bytes);
+    if (space == nullptr) [[unlikely]]
+      return cannot_send(transaction_id, opcode, bytes);
+    write_head(std::span{space, head_bytes});
+    if (end_split(space, head_bytes, block, tail)) [[likely]]
+      return true;
+    return cannot_send(transaction_id, opcode, bytes);
+  }
   // `text` is cut to 4 KiB.
   bool send_error(const protocol::Uuid& transaction_id, protocol::Opcode failed,
                   protocol::ErrorCode code, std::string_view text,
@@ -163,6 +179,9 @@ class Session : public Subscriber {
   }
   std::byte* indirect_space(std::size_t bytes);
   bool send_deflated(const std::byte* space, std::size_t bytes);
+  std::byte* split_space(std::size_t head_bytes, std::size_t bytes);
+  bool end_split(std::byte* space, std::size_t head_bytes, const runtime::SharedBytes& block,
+                 std::span<const std::byte> tail);
   bool send_run_slowly(const EventRun& run);
   bool send_run_unframed(const EventRun& run);
   [[gnu::cold]] bool cannot_send(const protocol::Uuid& transaction_id, protocol::Opcode opcode,

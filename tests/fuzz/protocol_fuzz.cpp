@@ -96,6 +96,23 @@ void add(const BroadcastRequest& request, Checksum& sum) {
   sum.add(request.data);
   sum.add(std::uint64_t{request.requires_ack} + 2 * std::uint64_t{request.include_self});
 }
+void add(const CacheGetRequest& request, Checksum& sum) {
+  sum.add(request.key);
+  sum.add(request.if_newer_than);
+}
+void add(const CacheSetRequest& request, Checksum& sum) {
+  sum.add(request.key);
+  sum.add(request.value);
+  for (const std::uint64_t number : {request.ttl_ms, request.version, request.lease}) {
+    sum.add(number);
+  }
+  sum.add(std::uint64_t{static_cast<std::uint8_t>(request.condition)} +
+          256 * std::uint64_t{request.sliding});
+}
+void add(const CacheDeleteRequest& request, Checksum& sum) {
+  sum.add(request.key);
+  sum.add(request.version);
+}
 
 // What the short way takes is what the verifier takes, and both read the same.
 template <class Table, class Request>
@@ -123,6 +140,9 @@ void read_payload(Bytes payload, Checksum& sum) {
   compare_request<fbs::PublishRequest, PublishRequest>(payload);
   compare_request<fbs::SendRequest, SendRequest>(payload);
   compare_request<fbs::BroadcastRequest, BroadcastRequest>(payload);
+  compare_request<fbs::CacheGetRequest, CacheGetRequest>(payload);
+  compare_request<fbs::CacheSetRequest, CacheSetRequest>(payload);
+  compare_request<fbs::CacheDeleteRequest, CacheDeleteRequest>(payload);
 }
 
 // What FlatBuffers' verifier accepts, we accept and read alike.

@@ -24,5 +24,20 @@ inline protocol::BroadcastRequest fields(const protocol::fbs::BroadcastRequest& 
           .requires_ack = table.requires_ack(),
           .include_self = table.include_self()};
 }
+inline protocol::CacheGetRequest fields(const protocol::fbs::CacheGetRequest& table) {
+  return {.key = protocol::text_of(table.key()), .if_newer_than = table.if_newer_than()};
+}
+inline protocol::CacheSetRequest fields(const protocol::fbs::CacheSetRequest& table) {
+  return {.key = protocol::text_of(table.key()),
+          .value = protocol::bytes_of(table.value()),
+          .ttl_ms = table.ttl_ms(),
+          .version = table.version(),
+          .lease = table.lease(),
+          .condition = table.condition(),
+          .sliding = table.sliding()};
+}
+inline protocol::CacheDeleteRequest fields(const protocol::fbs::CacheDeleteRequest& table) {
+  return {.key = protocol::text_of(table.key()), .version = table.version()};
+}
 
 }  // namespace corelane::tests

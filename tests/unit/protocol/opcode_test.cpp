@@ -44,6 +44,14 @@ TEST(ErrorCode, NumbersAndNamesAreFrozen) {
                                           {301, "channel_name_invalid"},
                                           {302, "not_subscribed"},
                                           {303, "already_subscribed"},
+                                          {310, "key_invalid"},
+                                          {311, "version_mismatch"},
+                                          {312, "not_a_number"},
+                                          {313, "key_missing"},
+                                          {314, "key_exists"},
+                                          {315, "not_modified"},
+                                          {316, "out_of_bounds"},
+                                          {317, "lease_lost"},
                                           {400, "unauthenticated"},
                                           {401, "unauthorized"},
                                           {500, "limit_exceeded"},
@@ -78,6 +86,8 @@ TEST(Schema, MessageHasItsSixFieldsInOrder) {
 TEST(Schema, StructsKeepTheirSize) {
   EXPECT_EQ(sizeof(protocol::fbs::UUID), 16u);
   EXPECT_EQ(sizeof(protocol::fbs::ChannelResult), 24u);
+  EXPECT_EQ(sizeof(protocol::fbs::CacheResult), 24u);
+  EXPECT_EQ(sizeof(protocol::fbs::CacheCounts), 72u);
 }
 
 }  // namespace

@@ -32,6 +32,17 @@ bool operator==(const BroadcastRequest& a, const BroadcastRequest& b) {
   return sample::text(a.data) == sample::text(b.data) && a.requires_ack == b.requires_ack &&
          a.include_self == b.include_self;
 }
+bool operator==(const CacheGetRequest& a, const CacheGetRequest& b) {
+  return a.key == b.key && a.if_newer_than == b.if_newer_than;
+}
+bool operator==(const CacheSetRequest& a, const CacheSetRequest& b) {
+  return a.key == b.key && sample::text(a.value) == sample::text(b.value) && a.ttl_ms == b.ttl_ms &&
+         a.version == b.version && a.lease == b.lease && a.condition == b.condition &&
+         a.sliding == b.sliding;
+}
+bool operator==(const CacheDeleteRequest& a, const CacheDeleteRequest& b) {
+  return a.key == b.key && a.version == b.version;
+}
 
 // True if the payload is accepted; then both ways have read the same.
 template <class Table, class Request>
@@ -74,6 +85,28 @@ void for_each_request(const Visit& visit) {
       visit(std::type_identity<fbs::BroadcastRequest>{},
             BroadcastRequest{.data = bytes, .requires_ack = flag, .include_self = !flag},
             of(BroadcastBody{.data = bytes, .requires_ack = flag, .include_self = !flag}));
+      const std::uint64_t number = flag ? 0x0102030405060708 : 0;
+      visit(std::type_identity<fbs::CacheGetRequest>{},
+            CacheGetRequest{.key = "k", .if_newer_than = number},
+            of(CacheGetBody{.key = "k", .if_newer_than = number}));
+      visit(std::type_identity<fbs::CacheSetRequest>{},
+            CacheSetRequest{.key = "k",
+                            .value = bytes,
+                            .ttl_ms = number,
+                            .version = number + 1,
+                            .lease = number + 2,
+                            .condition = CacheCondition::replace_only,
+                            .sliding = flag},
+            of(CacheSetBody{.key = "k",
+                            .value = bytes,
+                            .ttl_ms = number,
+                            .version = number + 1,
+                            .lease = number + 2,
+                            .condition = CacheCondition::replace_only,
+                            .sliding = flag}));
+      visit(std::type_identity<fbs::CacheDeleteRequest>{},
+            CacheDeleteRequest{.key = data, .version = number},
+            of(CacheDeleteBody{.key = data, .version = number}));
     }
   }
 }

@@ -68,6 +68,8 @@ class Filler {
   void operator()(protocol::Uuid& member) { member = uuid(next_++); }
   void operator()(std::span<const std::string_view>& member) { member = texts_; }
   void operator()(std::span<const protocol::fbs::ChannelResult>& member) { member = results_; }
+  void operator()(std::span<const protocol::fbs::CacheResult>& member) { member = cache_results_; }
+  void operator()(std::span<const protocol::fbs::CacheCounts>& member) { member = counts_; }
   void operator()(bool& member) { member = true; }
   template <class Number>
     requires(std::is_integral_v<Number> || std::is_enum_v<Number>)
@@ -82,6 +84,11 @@ class Filler {
   std::array<protocol::fbs::ChannelResult, 2> results_{
       protocol::fbs::ChannelResult(7, 42, protocol::ErrorCode::none, 0, 0),
       protocol::fbs::ChannelResult(0, 0, protocol::ErrorCode::channel_name_invalid, 0, 0)};
+  std::array<protocol::fbs::CacheResult, 2> cache_results_{
+      protocol::fbs::CacheResult(7, 42, 5, protocol::ErrorCode::none, 1),
+      protocol::fbs::CacheResult(0, 0, 0, protocol::ErrorCode::key_missing, 0)};
+  std::array<protocol::fbs::CacheCounts, 1> counts_{
+      protocol::fbs::CacheCounts(1, 2, 3, 4, 5, 6, 7, 8, 9)};
 };
 
 // Calls visit(header, body) for a frame of every body with each form of the envelope, with fields

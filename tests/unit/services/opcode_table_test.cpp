@@ -97,7 +97,7 @@ TEST(OpcodeTable, AHandlerThatOverridesABuiltInMayCallTheOriginal) {
             EXPECT_TRUE(request.serve_original());
           }});
   // The server does not serve this one.
-  handlers.override_built_in(9, {.name = "cache",
+  handlers.override_built_in(12, {.name = "jobs",
                                  .plain =
                                      [](Request& request) {
                                        if (request.payload().empty()) {
@@ -121,10 +121,10 @@ TEST(OpcodeTable, AHandlerThatOverridesABuiltInMayCallTheOriginal) {
       EXPECT_EQ(ack.delivered, via == Via::websocket ? 1u : 2u);
       const ServerMessage event = co_await client->event();
       EXPECT_EQ(event.data, "event");
-      const ServerMessage cached = co_await call(client, 9, "key");
-      tests::expect_error(cached, ErrorCode::unavailable, Opcode::CacheGet);
-      const ServerMessage refused = co_await call(client, 9, "");
-      tests::expect_error(refused, ErrorCode::unsupported_opcode, Opcode::CacheGet);
+      const ServerMessage cached = co_await call(client, 12, "key");
+      tests::expect_error(cached, ErrorCode::unavailable, Opcode::JobDispatch);
+      const ServerMessage refused = co_await call(client, 12, "");
+      tests::expect_error(refused, ErrorCode::unsupported_opcode, Opcode::JobDispatch);
     }
     EXPECT_EQ(pings, 2);
   });
@@ -211,8 +211,8 @@ TEST(OpcodeTable, GatesArePassedInTheirOrderByEveryRequestThatIsKnown) {
           .coroutine = {}});
   // A built-in that no service has a row for.
   handlers.override_built_in(
-      protocol::number(Opcode::CacheGet),
-      {.name = "own cache",
+      protocol::number(Opcode::JobDispatch),
+      {.name = "own jobs",
        .plain = [](Request& request) { request.fail(ErrorCode::unavailable, "none"); },
        .coroutine = {}});
   services::NodeOptions options;
@@ -239,10 +239,10 @@ TEST(OpcodeTable, GatesArePassedInTheirOrderByEveryRequestThatIsKnown) {
     tests::expect_error(overridden, ErrorCode::unavailable, Opcode::Broadcast);
     EXPECT_EQ(passed.size(), 4u);
     passed.clear();
-    const ServerMessage rowless = co_await call(client, protocol::number(Opcode::CacheGet), "x");
-    tests::expect_error(rowless, ErrorCode::rate_limited, Opcode::CacheGet);
+    const ServerMessage rowless = co_await call(client, protocol::number(Opcode::JobDispatch), "x");
+    tests::expect_error(rowless, ErrorCode::rate_limited, Opcode::JobDispatch);
     EXPECT_EQ(passed,
-              (Names{"count own cache", "trace own cache", "right own cache", "quota own cache"}));
+              (Names{"count own jobs", "trace own jobs", "right own jobs", "quota own jobs"}));
     passed.clear();
     const ServerMessage unknown = co_await call(client, 201, "x");
     tests::expect_error(unknown, ErrorCode::unknown_opcode, static_cast<Opcode>(201));

@@ -47,6 +47,11 @@ channel_name_bytes_max = 114
 channels_max = 118
 connections_max = 115
 connections_per_ip_max = 16
+[cache]
+memory_bytes_max = 131000000
+key_bytes_max = 132
+value_bytes_max = 133
+namespaces = ["session: ttl=30m"]
 [websocket]
 origins = ["https://example.org"]
 origin_strict = true
@@ -141,6 +146,10 @@ TEST(ServerOptions, limits_reach_the_services) {
   EXPECT_EQ(node.pubsub.subscriptions_per_session_max, 113u);
   EXPECT_EQ(node.pubsub.channel_name_bytes_max, 114u);
   EXPECT_EQ(node.pubsub.channels_max, 118u);
+  EXPECT_EQ(node.cache.memory_bytes_max, 131'000'000u);
+  EXPECT_EQ(node.cache.key_bytes_max, 132u);
+  EXPECT_EQ(node.cache.value_bytes_max, 133u);
+  EXPECT_EQ(node.cache.namespaces, (std::vector<std::string>{"session: ttl=30m"}));
   EXPECT_EQ(node.connections_max, 115u);
   EXPECT_EQ(node.connections_per_ip_max, 16u);
   EXPECT_EQ(node.unfinished_bytes_max, 1'200'000u);
