@@ -292,6 +292,45 @@ struct CacheStatsReplyBody {
   std::span<const std::string_view> prefixes;
   std::span<const fbs::CacheCounts> counts;  // in the order of the prefixes
 };
+struct SetQuotaBody {
+  static constexpr Opcode kOpcode = Opcode::SetQuota;
+  using Table = fbs::SetQuotaRequest;
+  fbs::QuotaScope scope = fbs::QuotaScope::session;
+  Uuid session{};
+  std::string_view key;
+  std::span<const fbs::QuotaLimit> limits;
+  bool use_defaults = false;
+};
+struct GetQuotaBody {
+  static constexpr Opcode kOpcode = Opcode::GetQuota;
+  using Table = fbs::GetQuotaRequest;
+  fbs::QuotaScope scope = fbs::QuotaScope::session;
+  Uuid session{};
+  std::string_view key;
+};
+struct QuotaReplyBody {
+  static constexpr Opcode kOpcode = Opcode::QuotaReply;
+  using Table = fbs::QuotaReply;
+  fbs::QuotaScope scope = fbs::QuotaScope::session;
+  Uuid session{};
+  std::string_view key;
+  std::span<const fbs::QuotaLimit> limits;
+  std::span<const fbs::QuotaUse> uses;  // the i-th one is that of the i-th limit
+  bool permissive = false;
+};
+struct QuotaNoticeBody {
+  static constexpr Opcode kOpcode = Opcode::QuotaNotice;
+  using Table = fbs::QuotaEvent;
+  fbs::QuotaScope scope = fbs::QuotaScope::session;
+  fbs::QuotaMetric metric = fbs::QuotaMetric::requests;
+  fbs::QuotaAction action = fbs::QuotaAction::warn;
+  Opcode opcode = Opcode::None;
+  fbs::QuotaClass opcode_class = fbs::QuotaClass::every;
+  std::uint64_t tokens = 0;
+  std::uint64_t period_ns = 0;
+  std::uint64_t burst = 0;
+  std::uint64_t wait_ns = 0;
+};
 // Any opcode with a payload that is ready made: custom handlers, tests of what the server must
 // refuse.
 struct RawBody {
@@ -340,7 +379,11 @@ struct RawBody {
   apply(CacheLeaseBody)             \
   apply(CacheLeaseReplyBody)        \
   apply(CacheStatsBody)             \
-  apply(CacheStatsReplyBody)
+  apply(CacheStatsReplyBody)        \
+  apply(SetQuotaBody)               \
+  apply(GetQuotaBody)               \
+  apply(QuotaReplyBody)             \
+  apply(QuotaNoticeBody)
 // clang-format on
 
 // Bytes that write_frame() will write, the 4 of the size included; exact.

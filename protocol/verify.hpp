@@ -132,6 +132,8 @@ inline constexpr std::size_t kPayloadAlignment<fbs::NodeMetricsRequest> = 4;
 template <>
 inline constexpr std::size_t kPayloadAlignment<fbs::DashboardMetricsRequest> = 4;
 template <>
+inline constexpr std::size_t kPayloadAlignment<fbs::GetQuotaRequest> = 4;
+template <>
 inline constexpr std::size_t kPayloadAlignment<fbs::WhoAmIReply> = 4;
 template <>
 inline constexpr std::size_t kPayloadAlignment<fbs::ErrorReply> = 4;
@@ -161,9 +163,10 @@ bool payload_size_fits(std::size_t payload_bytes) noexcept;
 // Checks that the verifier does not make, after it (none) or before it (the length of a channel
 // list).
 ErrorCode check_channel_list(flatbuffers::Verifier& verifier, std::span<const std::byte> payload);
-template <class Result>
-bool results_aligned(const flatbuffers::Vector<const Result*>* results) noexcept {
-  return results == nullptr || is_aligned(results->Data(), alignof(Result));
+// The verifier does not check it for elements of a vector.
+template <class Struct>
+bool are_aligned(const flatbuffers::Vector<const Struct*>* items) noexcept {
+  return items == nullptr || is_aligned(items->Data(), alignof(Struct));
 }
 
 template <class T>
@@ -174,6 +177,8 @@ template <class T>
 concept ResultList = requires(const T& table) { table.results(); };
 template <class T>
 concept CountList = requires(const T& table) { table.counts(); };
+template <class T>
+concept QuotaList = std::same_as<T, fbs::SetQuotaRequest> || std::same_as<T, fbs::QuotaReply>;
 
 }  // namespace detail
 
@@ -198,10 +203,16 @@ VerifiedPayload<T> verify_payload(std::span<const std::byte> payload, AlignedScr
   }
   const T* const table = flatbuffers::GetRoot<T>(data);
   if constexpr (detail::ResultList<T>) {
-    if (!detail::results_aligned(table->results())) return {};
+    if (!detail::are_aligned(table->results())) return {};
+  }
+  if constexpr (detail::QuotaList<T>) {
+    if (!detail::are_aligned(table->limits())) return {};
+  }
+  if constexpr (std::same_as<T, fbs::QuotaReply>) {
+    if (!detail::are_aligned(table->uses())) return {};
   }
   if constexpr (detail::CountList<T>) {
-    if (!detail::results_aligned(table->counts())) return {};
+    if (!detail::are_aligned(table->counts())) return {};
   }
   return {.table = table, .code = ErrorCode::none};
 }

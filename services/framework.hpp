@@ -284,6 +284,16 @@ struct cache_access {
 };
 inline constexpr cache_access cache;
 
+// What quotas have made of a request (request::quota_result), and whose it is: from now on the
+// session counts for this user (services/quota/README.md). False: the client is gone.
+using quota_result = corelane::services::QuotaResult;
+inline bool identify(const request& asked, std::string_view user) {
+  auto* session = corelane::services::Sessions::local().find(asked.session());
+  if (session == nullptr) return false;
+  corelane::services::Quota::local().identify(*session, user);
+  return true;
+}
+
 // --- WebSocket endpoints with a protocol of their own (ws/connection.hpp, ws/admission.hpp)
 
 using websocket = corelane::ws::Connection;

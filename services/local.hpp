@@ -19,6 +19,7 @@ enum class ServiceSlot : std::uint8_t {
   traffic,
   metrics,
   cache,
+  quota,
   application
 };
 static_assert(static_cast<std::size_t>(ServiceSlot::application) < runtime::Core::kServicesMax);

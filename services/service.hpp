@@ -6,7 +6,7 @@
 //   made on each core, in the order of the list (its options hold their settings by then)
 //   add_routes()     all of the core's services are made
 //   drain()          no more connections are let in
-//   session_ended()  for each session of the core that ends
+//   session_opened(), session_ended()   for each session of the core that begins and ends
 //   stop()           all connections are gone; the last of the list first
 //   destroyed, the last of the list first, when no core has a message on its way any more
 //
@@ -40,6 +40,9 @@ class Service {
   // Adds its HTTP routes to those of the core, which it outlives.
   virtual void add_routes(net::http::Routes& routes);
   virtual void drain() noexcept;
+  // For a service that has called Sessions::tell_opened. The session's connection does not know it
+  // yet: nothing can be sent to it, nor can it be held or closed.
+  virtual void session_opened(Session& session) noexcept;
   // For a service that has called Sessions::tell_ended. The session's memory is valid until this
   // returns; nothing can be sent to it any more.
   virtual void session_ended(Session& session) noexcept;

@@ -97,8 +97,9 @@ Request Request::copy() const {
 Dispatch::Dispatch(DispatchOptions options, const OpcodeTable& table)
     : options_(std::move(options)),
       table_(table),
+      core_(Core::current()),
       traffic_(Traffic::local()),
-      memory_(Core::current().memory()) {
+      memory_(core_.memory()) {
   set_local(ServiceSlot::dispatch, this);
 }
 
@@ -148,6 +149,10 @@ Dispatch::StreamProgress Dispatch::on_stream(Session& session, std::span<const s
 void Dispatch::on_frame(Session& session, std::span<const std::byte> message) {
   ++counters_.requests;
   const protocol::VerifiedMessage verified = protocol::verify_message(message);
+  if (!session.spend(message.size(), core_.now())) [[unlikely]] {
+    const auto admit = Sessions::local().quota().admit;
+    if (!admit(session, verified.view, message.size())) return;
+  }
   if (!verified.ok) {
     refuse(session, {}, ErrorCode::malformed_message, "the frame holds no valid Message");
     return;

@@ -2,7 +2,8 @@
 // Dispatch: from the bytes of one client to the function that serves them. One a core; it knows no
 // service, only the table of opcodes; a frame is verified once and looked at in place.
 //
-//   WebSocket message -> frames -> verify_message -> OpcodeTable: a service's row, or a handler
+//   WebSocket message -> frames -> verify_message -> the session's credit, or its quotas
+//   -> OpcodeTable: a service's row, or a handler
 //   TCP bytes         -> frames -> the same
 //
 // Whatever is wrong with a frame is answered by an Error under its transaction id (nil if that
@@ -16,6 +17,7 @@
 #include "protocol/frame.hpp"
 #include "protocol/requests.hpp"
 #include "protocol/verify.hpp"
+#include "runtime/core.hpp"
 #include "runtime/task_group.hpp"
 #include "services/dispatch/opcode_table.hpp"
 #include "services/dispatch/request.hpp"
@@ -128,6 +130,7 @@ class Dispatch : public Service {
 
   DispatchOptions options_;
   const OpcodeTable& table_;
+  runtime::Core& core_;
   Traffic& traffic_;
   runtime::MemoryAccount& memory_;
   protocol::AlignedScratch scratch_;

@@ -17,6 +17,8 @@
 
 namespace corelane::services {
 
+struct QuotaResult;  // services/quota/quota.hpp
+
 class Request {
  public:
   Request(const SessionId& session, const protocol::MessageView& message) noexcept
@@ -44,6 +46,10 @@ class Request {
   bool reply(std::string_view text) const { return reply(std::as_bytes(std::span{text})); }
   bool fail(protocol::ErrorCode code, std::string_view text,
             std::uint32_t retry_after_ms = 0) const;
+
+  // What the session's quotas have made of this request. In a plain handler, and in a coroutine
+  // before its first suspension; later it is the result of another request.
+  QuotaResult quota_result() const;
 
   // For a handler that overrides a built-in: serves the request as if it had not been overridden,
   // its answer included (an Error if the server does not serve it). False: the client is gone.

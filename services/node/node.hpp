@@ -23,6 +23,7 @@
 #include "services/node/tcp_sessions.hpp"
 #include "services/node/unix_socket_file.hpp"
 #include "services/pubsub/pubsub.hpp"
+#include "services/quota/quota.hpp"
 #include "services/sessions/connection_log.hpp"
 #include "services/sessions/sessions.hpp"
 #include "ws/endpoint.hpp"
@@ -55,6 +56,8 @@ struct NodeOptions {
   CacheServiceOptions cache{};
   DispatchOptions dispatch{};
   MetricsOptions metrics{};
+  // If they track addresses, network.direct_descriptors must be false.
+  QuotaOptions quota{};
   // Connections of the node; each core takes its share. A connection beyond it gets 503, or
   // Error overloaded.
   std::uint32_t connections_max = 1'000'000;

@@ -17,6 +17,12 @@ std::unique_ptr<Service> make_sessions(const ServiceStart& start) {
                                     start.node.tcp.close_timeout, start.node.fan_out_max);
 }
 
+std::unique_ptr<Service> make_quota(const ServiceStart& start) {
+  QuotaOptions options = start.node.quota;
+  options.hash_seed = start.node.pubsub.hash_seed;
+  return std::make_unique<Quota>(options);
+}
+
 std::unique_ptr<Service> make_dispatch(const ServiceStart& start) {
   return std::make_unique<Dispatch>(start.node.dispatch, start.opcodes);
 }
@@ -44,6 +50,14 @@ std::vector<ServiceEntry> services_of(NodeOptions& options) {
            },
        .options = &options.dispatch,
        .metrics = Dispatch::metrics()},
+      {.name = "quota",
+       .opcodes = Quota::opcodes(),
+       .make = make_quota,
+       .add_settings =
+           [](config::SettingTable& table, void* to, bool has_effect) {
+             add_settings_to<QuotaOptions>(table, Quota::settings(), to, has_effect);
+           },
+       .options = &options.quota},
   };
   all.insert(all.end(), options.services.begin(), options.services.end());
   return all;

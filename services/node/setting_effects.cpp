@@ -43,6 +43,7 @@ class EffectCheck {
   void check_origins();
   void check_header_limits();
   void check_sizes();
+  void check_quotas();
 
   ConfigResult& result_;
   const Configuration& config_;
@@ -188,6 +189,16 @@ void EffectCheck::check_sizes() {
   }
 }
 
+void EffectCheck::check_quotas() {
+  if (served_by_ == ServedBy::echo) return;
+  const bool has_keys =
+      !config_.list("quota.address").empty() || !config_.list("quota.principal").empty();
+  if (config_.list("quota.principal").empty() && !config_.is_on("quota.track")) {
+    warn("quota.principal_name", "quota.principal is empty and quota.track is false");
+  }
+  if (has_keys) warn("quota.track", "quota.address or quota.principal tracks addresses already");
+}
+
 void EffectCheck::run() {
   check_command();
   check_listeners();
@@ -196,6 +207,7 @@ void EffectCheck::run() {
   check_origins();
   check_header_limits();
   check_sizes();
+  check_quotas();
   if (!config_.is_on("websocket.deflate"))
     warn_section("websocket", "deflate_", "websocket.deflate is false");
 }

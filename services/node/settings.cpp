@@ -79,7 +79,9 @@ void resolve(ServerOptions& options, const runtime::HostFacts& host, const std::
   node.dispatch.handler_bytes_max =
       std::max(node.dispatch.handler_bytes_max, node.dispatch.frame_bytes_max);
   // Only a descriptor of the process can be asked for its peer's address.
-  if (node.connections_per_ip_max != 0) node.network.direct_descriptors = false;
+  if (node.connections_per_ip_max != 0 || node.quota.tracks()) {
+    node.network.direct_descriptors = false;
+  }
   const std::uint32_t cores = process.runtime.cores;
   node.network.streams_max = (node.connections_max + cores - 1) / cores;
   const net::NetworkOptions& network = node.network;

@@ -164,8 +164,8 @@ void TcpSessions::on_end(net::Stream& stream) noexcept {
 }
 
 void TcpSessions::on_writable(net::Stream& stream) noexcept {
-  if (!stream.receiving_paused()) return;
   auto& client = *static_cast<Client*>(stream.owner());
+  if (!stream.receiving_paused() || client.session->is_held()) return;
   stream.resume_receiving();
   // The rest of an unfinished frame could not come: its time begins again.
   if (client.gathered.empty()) return;
@@ -176,7 +176,12 @@ void TcpSessions::on_writable(net::Stream& stream) noexcept {
 void TcpSessions::on_timer(net::Stream& stream) noexcept {
   auto& client = *static_cast<Client*>(stream.owner());
   if (client.is_ended) return stream.close(0);  // what is not there by now is not waited for
-  if (stream.receiving_paused()) return;        // see on_writable()
+  if (client.session->is_held() || client.session->take_was_held()) {
+    // The rest of an unfinished frame could not come: its time begins again.
+    client.looked = false;
+    return stream.set_timer(client.table.options_.message_deadline);
+  }
+  if (stream.receiving_paused()) return;  // see on_writable()
   if (stream.look_again(std::exchange(client.looked, true))) return;
   client.session->send_error(
       {}, protocol::Opcode::None, protocol::ErrorCode::timed_out,

@@ -39,6 +39,7 @@ Kind kind_of(ErrorCode code) noexcept {
     case ErrorCode::too_many_subscriptions:
     case ErrorCode::too_many_channels:
     case ErrorCode::rate_limited:
+    case ErrorCode::quota_invalid:
       return {client_limit, LogLevel::info};
     case ErrorCode::slow_reader:
       return {slow_reader, LogLevel::info};

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "net/network.hpp"
@@ -45,7 +46,7 @@ SessionExtension::SessionExtension() = default;
 SessionExtension::~SessionExtension() = default;
 
 protocol::Transport Session::transport() const noexcept {
-  switch (wire_) {
+  switch (base()) {
     case Wire::websocket:
     case Wire::deflated:
       break;
@@ -79,6 +80,12 @@ Sessions::Named Sessions::parse(const protocol::Uuid& uuid, runtime::CoreId core
 }
 
 std::byte* Session::indirect_space(std::size_t bytes) {
+  if (counts_sent()) {
+    count_sent(0, bytes);
+    if (base() == Wire::websocket) {
+      return connection_->send_space(ws::MessageKind::binary, bytes);
+    }
+  }
   // A peer that negotiated compression gets its frame from the scratch buffer, see send_deflated().
   if (connection_ != nullptr) return Sessions::local().scratch(bytes);
   std::byte* space = stream_->send_space(bytes);
@@ -91,15 +98,16 @@ bool Session::send_deflated(const std::byte* space, std::size_t bytes) {
 }
 
 std::byte* Session::split_space(std::size_t head_bytes, std::size_t bytes) {
-  if (wire_ == Wire::websocket) {
+  if (base() == Wire::websocket) {
+    if (counts_sent()) count_sent(0, bytes);
     return connection_->send_head(ws::MessageKind::binary, head_bytes, bytes);
   }
-  return indirect_space(wire_ == Wire::deflated ? bytes : head_bytes);
+  return indirect_space(base() == Wire::deflated ? bytes : head_bytes);
 }
 
 bool Session::end_split(std::byte* space, std::size_t head_bytes, const runtime::SharedBytes& block,
                         std::span<const std::byte> tail) {
-  switch (wire_) {
+  switch (base()) {
     case Wire::websocket:
       return connection_->send_frames(block, tail);
     case Wire::deflated:
@@ -109,6 +117,7 @@ bool Session::end_split(std::byte* space, std::size_t head_bytes, const runtime:
     case Wire::unix_stream:
       break;
   }
+  if (counts_sent()) count_sent(0, tail.size());
   return stream_->send_shared(block, tail) || slow_reader();
 }
 
@@ -138,10 +147,41 @@ bool Session::send_error(const protocol::Uuid& transaction_id, protocol::Opcode 
 }
 
 bool Session::send_run_slowly(const EventRun& run) {
-  const bool sent = wire_ == Wire::websocket ? connection_->send_frames(run.block, run.bytes)
-                                             : send_run_unframed(run);
+  if (!counts_sent()) return send_run_uncounted(run);
+  if (!send_run_uncounted(run)) return false;
+  count_sent(std::max(run.events, 1u), run.bytes.size());  // a broadcast is a run without a count
+  return true;
+}
+
+bool Session::send_run_uncounted(const EventRun& run) {
+  const bool sent = base() == Wire::websocket ? connection_->send_frames(run.block, run.bytes)
+                                              : send_run_unframed(run);
   if (sent) note_sent(run.bytes.size());
   return sent;
+}
+
+// --- Quotas
+
+void Session::set_counts_sent(bool counts) noexcept {
+  const auto wire = static_cast<std::uint8_t>(base());
+  wire_ = static_cast<Wire>(counts ? wire | kCountsSent : wire);
+}
+
+void Session::count_sent(std::uint32_t deliveries, std::size_t bytes) noexcept {
+  const Sessions::QuotaFunctions& quota = Sessions::local().quota();
+  if (quota.sent != nullptr) quota.sent(*this, deliveries, bytes);
+}
+
+void Session::hold_receiving(bool held) noexcept {
+  SessionExtension& extension = extend();
+  extension.is_held = held;
+  if (connection_ != nullptr) return connection_->hold_receiving(held);
+  extension.was_held = true;
+  if (held) {
+    stream_->pause_receiving();
+  } else if (stream_->writable()) {
+    stream_->resume_receiving();  // otherwise once it is (TcpSessions)
+  }
 }
 
 std::span<const std::byte> take_event(std::span<const std::byte>& run) noexcept {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 
 #include "net/stream.hpp"
 #include "protocol/message.hpp"
@@ -30,6 +31,33 @@ struct SessionId {
   friend bool operator==(const SessionId&, const SessionId&) = default;
 };
 
+// What a session may ask for before its quotas are looked at (services/quota). The time is of
+// Core::now(), bytes are those of messages without their sizes.
+struct QuotaCredit {
+  runtime::Nanoseconds until = INT64_MAX;
+  std::int64_t requests = INT64_MAX;
+  std::int64_t bytes_in = INT64_MAX;
+
+  static constexpr QuotaCredit none() noexcept {
+    return {.until = INT64_MIN, .requests = 0, .bytes_in = 0};
+  }
+  // False: there was too little; the count is below 0 then. Without a sign the compiler subtracts
+  // in memory: one instruction in place of four.
+  static bool take(std::int64_t& count, std::uint64_t amount) noexcept {
+    count = static_cast<std::int64_t>(static_cast<std::uint64_t>(count) - amount);
+    return count >= 0;
+  }
+  // What a request of `bytes` that was refused has taken.
+  void restore(std::size_t bytes) noexcept {
+    if (bytes_in < 0)
+      bytes_in += static_cast<std::int64_t>(bytes);
+    else if (requests >= 0)
+      return;
+    ++requests;
+  }
+};
+
+class SessionQuota;       // services/quota
 struct ConnectionRecord;  // services/sessions/connection_log.hpp
 
 // State that few sessions need: made at first use, destroyed with the session.
@@ -39,8 +67,13 @@ struct SessionExtension {
   SessionExtension(const SessionExtension&) = delete;
   SessionExtension& operator=(const SessionExtension&) = delete;
 
+  QuotaCredit* credit = &unlimited;
+  SessionQuota* quota = nullptr;  // null: no quota was ever set for it
+  QuotaCredit unlimited{};
   std::uint32_t handlers_running = 0;  // coroutines of handlers that serve it (services/dispatch)
   bool closes_when_answered = false;   // its client has ended its direction
+  bool is_held = false;                // hold_receiving()
+  bool was_held = false;               // since the last look: take_was_held()
   // Frames, since the extension was made.
   std::uint64_t received_bytes = 0;
   std::uint64_t sent_bytes = 0;
@@ -86,10 +119,7 @@ class Session : public Subscriber {
       return cannot_send(header.transaction_id, body.kOpcode, bytes);
     protocol::lay_frame({space, bytes}, header, body);
     if (end_frame(space, bytes)) [[likely]] {
-      Traffic& traffic = Traffic::local();
-      traffic.count_out(body.kOpcode, bytes);
-      note_sent(bytes);
-      traffic.answer(slot_, generation_, header.transaction_id);
+      count_frame(header.transaction_id, body.kOpcode, bytes);
       return true;
     }
     return cannot_send(header.transaction_id, body.kOpcode, bytes);
@@ -112,8 +142,10 @@ class Session : public Subscriber {
     if (space == nullptr) [[unlikely]]
       return cannot_send(transaction_id, opcode, bytes);
     write_head(std::span{space, head_bytes});
-    if (end_split(space, head_bytes, block, tail)) [[likely]]
+    if (end_split(space, head_bytes, block, tail)) [[likely]] {
+      count_frame(transaction_id, opcode, bytes);
       return true;
+    }
     return cannot_send(transaction_id, opcode, bytes);
   }
   // `text` is cut to 4 KiB.
@@ -135,6 +167,31 @@ class Session : public Subscriber {
   }
   // For walks over many: asks for the memory that send_run() needs, the session's must be there.
   void prefetch_send() const noexcept { __builtin_prefetch(stream_, 1); }
+
+  // --- Quotas (services/quota)
+  // Takes one request of `bytes` from the credit: 12 instructions. False: ask the quotas, which
+  // restore() the credit.
+  bool spend(std::size_t bytes, runtime::Nanoseconds now) noexcept {
+    if (extension_ == nullptr) [[likely]]
+      return true;
+    QuotaCredit& credit = *extension_->credit;
+    if (now >= credit.until) return false;
+    return QuotaCredit::take(credit.requests, 1) && QuotaCredit::take(credit.bytes_in, bytes);
+  }
+  // From now on the quotas are told what is sent to the client, or not any more.
+  void set_counts_sent(bool counts) noexcept;
+  // A message that nobody asked for was sent by send(): an Event is counted by send_run().
+  void count_delivery() noexcept {
+    if (counts_sent()) [[unlikely]]
+      count_sent(1, 0);
+  }
+  // Nothing is received while it is held. Deadlines of unfinished messages begin again behind it.
+  void hold_receiving(bool held) noexcept;
+  bool is_held() const noexcept { return extension_ != nullptr && extension_->is_held; }
+  // Whether it was held since the last call.
+  bool take_was_held() noexcept {
+    return extension_ != nullptr && std::exchange(extension_->was_held, false);
+  }
 
   // Ends the session. WebSocket: with the close code. TCP: by the end of the stream, behind an
   // Error if the server goes away; the client has the close timeout, or `linger`, to read the Error
@@ -163,9 +220,25 @@ class Session : public Subscriber {
  private:
   friend class Sessions;
 
-  // WebSocket without compression: frames go to the stream as they are.
+  // WebSocket without compression: frames go to the stream as they are. The bit kCountsSent takes
+  // all that is sent off that short way: for other sessions, quotas of what is sent cost nothing.
   enum class Wire : std::uint8_t { websocket, deflated, tcp, unix_stream };
+  static constexpr std::uint8_t kCountsSent = 4;
+  Wire base() const noexcept {
+    return static_cast<Wire>(static_cast<std::uint8_t>(wire_) & (kCountsSent - 1));
+  }
+  bool counts_sent() const noexcept {
+    return (static_cast<std::uint8_t>(wire_) & kCountsSent) != 0;
+  }
+  [[gnu::cold]] void count_sent(std::uint32_t deliveries, std::size_t bytes) noexcept;
 
+  void count_frame(const protocol::Uuid& transaction_id, protocol::Opcode opcode,
+                   std::size_t bytes) noexcept {
+    Traffic& traffic = Traffic::local();
+    traffic.count_out(opcode, bytes);
+    note_sent(bytes);
+    traffic.answer(slot_, generation_, transaction_id);
+  }
   void note_sent(std::size_t bytes) noexcept {
     if (extension_ != nullptr) extension_->sent_bytes += bytes;
   }
@@ -175,7 +248,7 @@ class Session : public Subscriber {
     return indirect_space(bytes);
   }
   bool end_frame(const std::byte* space, std::size_t bytes) {
-    return wire_ != Wire::deflated || send_deflated(space, bytes);
+    return base() != Wire::deflated || send_deflated(space, bytes);
   }
   std::byte* indirect_space(std::size_t bytes);
   bool send_deflated(const std::byte* space, std::size_t bytes);
@@ -183,6 +256,7 @@ class Session : public Subscriber {
   bool end_split(std::byte* space, std::size_t head_bytes, const runtime::SharedBytes& block,
                  std::span<const std::byte> tail);
   bool send_run_slowly(const EventRun& run);
+  bool send_run_uncounted(const EventRun& run);
   bool send_run_unframed(const EventRun& run);
   [[gnu::cold]] bool cannot_send(const protocol::Uuid& transaction_id, protocol::Opcode opcode,
                                  std::size_t bytes);
@@ -191,7 +265,7 @@ class Session : public Subscriber {
   void end_stream(protocol::ErrorCode code, std::string_view text, runtime::Nanoseconds linger);
 
   // The first three lie in what pads the base.
-  const Wire wire_;
+  Wire wire_;
   runtime::CoreId core_ = runtime::kNoCore;
   std::uint32_t answers_awaited_ = 0;
   net::Stream* const stream_;

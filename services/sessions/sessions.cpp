@@ -128,6 +128,7 @@ Session* Sessions::add(Arguments&&... arguments) {
   // The two highest bits are the UUID's variant.
   made.value->secret_ = (core.ring().entropy() >> 2) | std::uint64_t{1} << 63;
   ++counters_.opened;
+  for (Service* service : told_opened_) service->session_opened(*made.value);
   return made.value;
 }
 
@@ -149,6 +150,14 @@ void Sessions::erase(Session& session) noexcept {
 Session* Sessions::find(const SessionId& id) noexcept {
   RT_DEBUG_ASSERT(id.core == Core::current().id());
   return sessions_.get({id.slot, id.generation});
+}
+
+Session* Sessions::find(const Named& named) noexcept {
+  RT_DEBUG_ASSERT(named.id.core == Core::current().id());
+  Session* session = sessions_.in_slot(named.id.slot);
+  const bool is_it = session != nullptr && session->secret_ == named.secret &&
+                     (session->generation_ & kUuidGenerationMask) == named.id.generation;
+  return is_it ? session : nullptr;
 }
 
 std::byte* Sessions::scratch(std::size_t bytes) {
@@ -201,9 +210,8 @@ bool Sessions::is_told(const ReplyTo& to, const Sent& done) noexcept {
 Sent Sessions::deliver_direct(const Named& target, const DirectRecord& record,
                               protocol::Bytes data) {
   constexpr Sent kUnknown{.code = protocol::ErrorCode::unknown_session};
-  Session* session = sessions_.in_slot(target.id.slot);
-  if (session == nullptr || session->secret_ != target.secret ||
-      (session->generation_ & kUuidGenerationMask) != target.id.generation) {
+  Session* session = find(target);
+  if (session == nullptr) {
     ++counters_.unknown;
     return kUnknown;
   }
@@ -213,7 +221,9 @@ Sent Sessions::deliver_direct(const Named& target, const DirectRecord& record,
                                        .trace_id = record.trace_id,
                                        .span_id = record.span_id};
   const protocol::DirectMessageBody body{.from = record.from, .data = data};
-  return session->send(header, body) ? Sent{} : kUnknown;
+  if (!session->send(header, body)) return kUnknown;
+  session->count_delivery();
+  return {};
 }
 
 // --- Broadcast

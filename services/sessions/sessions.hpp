@@ -82,6 +82,8 @@ class Sessions : public Service {
   // Service::session_ended() of this core's instance is called for every session from now on. It
   // lives as long as the table.
   void tell_ended(Service& service) { told_ended_.push_back(&service); }
+  // The same for Service::session_opened() and sessions that begin.
+  void tell_opened(Service& service) { told_opened_.push_back(&service); }
   // The client sends nothing more, but still reads: closes the session behind all its answers, also
   // Errors to requests without requires_ack. Costs two messages for each core, also the own one:
   // answers may wait in the own lane.
@@ -91,17 +93,6 @@ class Sessions : public Service {
   // Unix stream, or the kernel lacks the command (before Linux 6.7).
   static runtime::Task<std::string> peer_address(SessionId id);
 
-  // On this core only; nullptr if it has ended.
-  Session* find(const SessionId& id) noexcept;
-  std::uint32_t count() const noexcept { return sessions_.count(); }
-  template <class Visit>
-  void for_each(Visit&& visit) {
-    sessions_.for_each([&](auto, Session& session) { visit(session); });
-  }
-  // For walks in several steps: slots 0 to slots() - 1; null if there is none in a slot.
-  std::uint32_t slots() const noexcept { return sessions_.slots(); }
-  Session* in_slot(std::uint32_t slot) noexcept { return sessions_.in_slot(slot); }
-
   // Which session a UUID names, if it has the form of one of ours; the owner decides. Only the low
   // bits of the generation are in it: slot and secret tell sessions apart.
   struct Named {
@@ -110,6 +101,19 @@ class Sessions : public Service {
     bool valid = false;
   };
   static Named parse(const protocol::Uuid& uuid, runtime::CoreId cores) noexcept;
+
+  // On this core only; nullptr if it has ended.
+  Session* find(const SessionId& id) noexcept;
+  // By a UUID of this core's.
+  Session* find(const Named& named) noexcept;
+  std::uint32_t count() const noexcept { return sessions_.count(); }
+  template <class Visit>
+  void for_each(Visit&& visit) {
+    sessions_.for_each([&](auto, Session& session) { visit(session); });
+  }
+  // For walks in several steps: slots 0 to slots() - 1; null if there is none in a slot.
+  std::uint32_t slots() const noexcept { return sessions_.slots(); }
+  Session* in_slot(std::uint32_t slot) noexcept { return sessions_.in_slot(slot); }
 
   // Hands over data to a session wherever it is; completes with Sent. Copies the data once if the
   // session is on another core.
@@ -141,6 +145,18 @@ class Sessions : public Service {
   };
   Counters& counters() noexcept { return counters_; }
 
+  // What quotas do with requests and with what is sent (services/quota); null: there are none.
+  struct QuotaFunctions {
+    // A request that the session's credit does not cover. False: it was answered, or the session
+    // was closed, and it must not be served.
+    bool (*admit)(Session& session, const protocol::MessageView& message,
+                  std::size_t bytes) noexcept = nullptr;
+    // For sessions that Session::set_counts_sent() was called for.
+    void (*sent)(Session& session, std::uint32_t deliveries, std::size_t bytes) noexcept = nullptr;
+  };
+  void set_quota(const QuotaFunctions& functions) noexcept { quota_ = functions; }
+  const QuotaFunctions& quota() const noexcept { return quota_; }
+
  private:
   struct DirectRecord;
   struct DirectAsk;
@@ -171,6 +187,8 @@ class Sessions : public Service {
 
   runtime::Slab<Session> sessions_;
   std::vector<Service*> told_ended_;
+  std::vector<Service*> told_opened_;
+  QuotaFunctions quota_;
   FanOuts fan_outs_;
   BroadcastWalk broadcast_;  // the unfinished fan-out
   runtime::Nanoseconds close_timeout_;

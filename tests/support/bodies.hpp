@@ -48,6 +48,7 @@ void read_member(const flatbuffers::Table& table, flatbuffers::voffset_t field, 
   } else if constexpr (std::is_class_v<Member>) {  // a span of structs
     using Struct = typename Member::element_type;
     const auto* items = table.GetPointer<const flatbuffers::Vector<Struct*>*>(field);
+    if (items == nullptr) return;
     member = {reinterpret_cast<Struct*>(items->Data()), items->size()};
   } else {
     member = table.GetField<Member>(field, Member{});

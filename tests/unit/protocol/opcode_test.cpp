@@ -60,6 +60,7 @@ TEST(ErrorCode, NumbersAndNamesAreFrozen) {
                                           {503, "too_many_channels"},
                                           {504, "rate_limited"},
                                           {505, "slow_reader"},
+                                          {510, "quota_invalid"},
                                           {600, "overloaded"},
                                           {601, "draining"},
                                           {602, "timed_out"},

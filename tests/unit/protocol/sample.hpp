@@ -70,6 +70,8 @@ class Filler {
   void operator()(std::span<const protocol::fbs::ChannelResult>& member) { member = results_; }
   void operator()(std::span<const protocol::fbs::CacheResult>& member) { member = cache_results_; }
   void operator()(std::span<const protocol::fbs::CacheCounts>& member) { member = counts_; }
+  void operator()(std::span<const protocol::fbs::QuotaLimit>& member) { member = limits_; }
+  void operator()(std::span<const protocol::fbs::QuotaUse>& member) { member = uses_; }
   void operator()(bool& member) { member = true; }
   template <class Number>
     requires(std::is_integral_v<Number> || std::is_enum_v<Number>)
@@ -89,6 +91,13 @@ class Filler {
       protocol::fbs::CacheResult(0, 0, 0, protocol::ErrorCode::key_missing, 0)};
   std::array<protocol::fbs::CacheCounts, 1> counts_{
       protocol::fbs::CacheCounts(1, 2, 3, 4, 5, 6, 7, 8, 9)};
+  std::array<protocol::fbs::QuotaLimit, 2> limits_{
+      protocol::fbs::QuotaLimit(100, 1'000'000'000, 200, protocol::Opcode::Publish,
+                                protocol::fbs::QuotaMetric::bytes_in,
+                                protocol::fbs::QuotaAction::reject, {}, 0, 0),
+      protocol::fbs::QuotaLimit(1, 2, 3, {}, {}, {}, protocol::fbs::QuotaClass::light, 0, 0)};
+  std::array<protocol::fbs::QuotaUse, 2> uses_{protocol::fbs::QuotaUse(-1, 2, 3, 4),
+                                               protocol::fbs::QuotaUse(5, 6, 7, 8)};
 };
 
 // Calls visit(header, body) for a frame of every body with each form of the envelope, with fields

@@ -94,6 +94,14 @@ const Ineffective kIneffective[] = {
      {"--max-subscriptions=50", "--max-channels=49"},
      "limits.channels_max",
      {"--max-subscriptions=50", "--max-channels=50"}},
+    {"quota.principal_name",
+     {"--quota.principal-name=all"},
+     "quota.principal is empty",
+     {"--quota.principal-name=all", "--quota-principal=requests 5/s"}},
+    {"quota.track",
+     {"--quota.track", "--quota-address=requests 5/s"},
+     "tracks addresses already",
+     {"--quota.track"}},
 };
 
 TEST(ConfigEffect, ASettingWithoutEffectIsNamedWithTheReason) {

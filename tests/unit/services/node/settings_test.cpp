@@ -83,6 +83,12 @@ level = "warning"
 format = "json"
 file = "/var/log/x"
 connections = true
+[quota]
+session = ["requests 5/s", "bytes_in 1KiB/s delay"]
+principal = ["deliveries 7/min warn"]
+principal_name = "all"
+permissive = true
+loopback_sets = false
 )";
 
 // What these settings become for a process with three CPUs.
@@ -154,6 +160,13 @@ TEST(ServerOptions, limits_reach_the_services) {
   EXPECT_EQ(node.connections_per_ip_max, 16u);
   EXPECT_EQ(node.unfinished_bytes_max, 1'200'000u);
   EXPECT_EQ(node.dispatch.node_name, "node-7");
+  EXPECT_EQ(node.quota.session.size(), 2u);
+  EXPECT_EQ(node.quota.session.at(1).rate.tokens, 1024u);
+  EXPECT_TRUE(node.quota.address.empty());
+  EXPECT_EQ(node.quota.principal.size(), 1u);
+  EXPECT_EQ(node.quota.principal_name, "all");
+  EXPECT_TRUE(node.quota.permissive);
+  EXPECT_FALSE(node.quota.loopback_sets);
 }
 
 TEST(ServerOptions, a_message_at_the_limit_fits_into_an_empty_outgoing_queue) {
@@ -222,6 +235,11 @@ TEST(ServerOptions, a_limit_of_connections_an_address_takes_plain_descriptors) {
   const ServerOptions with = options_of("[limits]\nconnections_per_ip_max = 1\n");
   EXPECT_FALSE(with.node.network.direct_descriptors);
   EXPECT_FALSE(with.process.direct_descriptors);
+  for (const char* quota : {"track = true", "address = [\"requests 5/s\"]"}) {
+    const ServerOptions tracks = options_of(std::string("[quota]\n") + quota + "\n");
+    EXPECT_FALSE(tracks.node.network.direct_descriptors);
+    EXPECT_FALSE(tracks.process.direct_descriptors);
+  }
 }
 
 TEST(ServerOptions, each_core_has_room_for_four_unfinished_messages) {
