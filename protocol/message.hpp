@@ -417,8 +417,8 @@ std::size_t append_frame(std::vector<std::byte>& out, const MessageHeader& heade
 
 // The frame of a CacheGetReply whose value lies elsewhere: the value is the last part of the frame,
 // so the frame is this head, the value, and zeros up to a multiple of 8. `head_bytes` is the length
-// of the head, a multiple of 8, and `whole_bytes` the length of the frame. write_value_head() writes
-// the head over all of out; body.value is not used. The transaction id must not be nil.
+// of the head, a multiple of 8, and `whole_bytes` the length of the frame. write_value_head()
+// writes the head over all of out; body.value is not used. The transaction id must not be nil.
 struct ValueFrame {
   std::size_t head_bytes;
   std::size_t whole_bytes;

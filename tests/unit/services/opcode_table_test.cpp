@@ -98,15 +98,15 @@ TEST(OpcodeTable, AHandlerThatOverridesABuiltInMayCallTheOriginal) {
           }});
   // The server does not serve this one.
   handlers.override_built_in(12, {.name = "jobs",
-                                 .plain =
-                                     [](Request& request) {
-                                       if (request.payload().empty()) {
-                                         request.serve_original();
-                                       } else {
-                                         request.fail(ErrorCode::unavailable, "not yet");
-                                       }
-                                     },
-                                 .coroutine = {}});
+                                  .plain =
+                                      [](Request& request) {
+                                        if (request.payload().empty()) {
+                                          request.serve_original();
+                                        } else {
+                                          request.fail(ErrorCode::unavailable, "not yet");
+                                        }
+                                      },
+                                  .coroutine = {}});
   services::NodeOptions options;
   options.handlers = &handlers;
   with_node(tests::node_cores(2), options, [](NodeUnderTest& test) -> Task<void> {
