@@ -165,9 +165,12 @@ class TaskGroup {
       detail::report_escaped(scope);
     }
   }
-  void finished() noexcept {
+  [[gnu::always_inline]] void finished() noexcept {
     RT_ASSERT(running_ > 0);
-    if (--running_ != 0) return;
+    --running_;
+    if (running_ == 0 && (is_listed_ || joiner_)) finished_all();
+  }
+  [[gnu::noinline]] void finished_all() noexcept {
     unlist();
     if (joiner_) Core::current().schedule(std::exchange(joiner_, {}), scope_.name());
   }
