@@ -144,6 +144,7 @@ int main(int argc, char** argv) {
   perf::add_core_channel_cases(cases);
   perf::add_timer_cases(cases);
   perf::add_slab_cases(cases);
+  perf::add_stream_cases(cases);
   perf::add_frame_cases(cases);
   perf::add_kernel_cases(cases);
   perf::add_http_cases(cases);

@@ -114,6 +114,67 @@ class Spawn final : public Workload {
   NullCore core_;
 };
 
+// A group of `tasks` that are suspended together and then joined; divide by `tasks` for one.
+class Group final : public Workload {
+ public:
+  explicit Group(std::size_t tasks) : tasks_(tasks) {}
+  std::uint64_t run(std::uint64_t operations) override {
+    std::uint64_t ended = 0;
+    for (std::uint64_t i = 0; i < operations; ++i) {
+      auto group = spawn_and_join(tasks_, ended);
+      bool is_done = group.start(nullptr, std::noop_coroutine());
+      while (!is_done) {
+        core_.turn();
+        is_done = is_joined_;
+      }
+    }
+    return ended;
+  }
+
+ private:
+  [[gnu::noinline]] static Task<void> wait(std::uint64_t* ended) {
+    co_await runtime::Yield();
+    ++*ended;
+  }
+  Task<void> spawn_and_join(std::size_t tasks, std::uint64_t& ended) {
+    is_joined_ = false;
+    runtime::TaskGroup group("group");
+    for (std::size_t i = 0; i < tasks; ++i) group.spawn("task", wait, &ended);
+    co_await group.join();
+    is_joined_ = true;
+  }
+
+  NullCore core_;
+  std::size_t tasks_;
+  bool is_joined_ = false;
+};
+
+// A task of a group, which runs through, and the join.
+class SpawnAndJoin final : public Workload {
+ public:
+  std::uint64_t run(std::uint64_t operations) override {
+    std::uint64_t sum = 0;
+    auto task = spawn_and_join(operations, sum);
+    RT_ASSERT(task.start(nullptr, std::noop_coroutine()));
+    return sum;
+  }
+
+ private:
+  [[gnu::noinline]] static Task<void> add(std::uint64_t* sum, std::uint64_t value) {
+    *sum += value;
+    co_return;
+  }
+  static Task<void> spawn_and_join(std::uint64_t operations, std::uint64_t& sum) {
+    for (std::uint64_t i = 0; i < operations; ++i) {
+      runtime::TaskGroup group("one");
+      group.spawn("task", add, &sum, i);
+      co_await group.join();
+    }
+  }
+
+  NullCore core_;
+};
+
 // Whole turns of the loop over a ring without a kernel; `ready` coroutines yield in each.
 class Turn final : public Workload {
  public:
@@ -151,6 +212,13 @@ void add_task_cases(Cases& cases) {
   cases.add<Call>({.name = "task/call/suspends:0", .counted = 10'000}, false);
   cases.add<Call>({.name = "task/call/suspends:1", .counted = 10'000}, true);
   cases.add<Spawn>({.name = "task/spawn", .counted = 10'000});
+  cases.add<SpawnAndJoin>({.name = "task/spawn_and_join", .counted = 10'000});
+  for (const std::size_t tasks : {std::size_t{1}, std::size_t{1000}}) {
+    cases.add<Group>({.name = "task/group/tasks:" + std::to_string(tasks),
+                      .items = tasks,
+                      .counted = tasks == 1 ? 1000u : 20u},
+                     tasks);
+  }
   for (const std::size_t ready : {0u, 1u, 64u}) {
     cases.add<Turn>(
         {.name = "core/turn/ready:" + std::to_string(ready), .items = ready == 0 ? 1 : ready},

@@ -70,6 +70,7 @@ void add_lane_cases(Cases& cases);
 void add_core_channel_cases(Cases& cases);
 void add_timer_cases(Cases& cases);
 void add_slab_cases(Cases& cases);
+void add_stream_cases(Cases& cases);
 void add_frame_cases(Cases& cases);
 void add_kernel_cases(Cases& cases);
 void add_http_cases(Cases& cases);
