@@ -8,9 +8,11 @@
 // ConditionVariable: waits until another coroutine has changed something. With a lock it is given
 // up for the wait, and taken again before the wait ends, also when it ends cancelled.
 
+#include <cstddef>
 #include <utility>
 
 #include "runtime/assert.hpp"
+#include "runtime/guard.hpp"
 #include "runtime/result.hpp"
 #include "runtime/task.hpp"
 #include "runtime/wait_queue.hpp"
@@ -19,26 +21,8 @@ namespace corelane::runtime {
 
 class Mutex;
 
-// Holds the lock until it is destroyed, on the mutex's core.
-class [[nodiscard]] MutexLock {
- public:
-  explicit MutexLock(Mutex& mutex) noexcept : mutex_(&mutex) {}
-  MutexLock(MutexLock&& other) noexcept : mutex_(std::exchange(other.mutex_, nullptr)) {}
-  // Releases its lock, then takes the other one over.
-  MutexLock& operator=(MutexLock&& other) noexcept {
-    if (this == &other) return *this;
-    release();
-    mutex_ = std::exchange(other.mutex_, nullptr);
-    return *this;
-  }
-  ~MutexLock() { release(); }
-  // Earlier than at its end.
-  void release() noexcept;
-
- private:
-  friend class ConditionVariable;
-  Mutex* mutex_;
-};
+// Holds the lock until it is destroyed, on the mutex's core, or released.
+using MutexLock = detail::Guard<Mutex>;
 
 class Mutex {
  public:
@@ -81,16 +65,14 @@ class Mutex {
  private:
   friend class detail::QueueAwaiter<Mutex>;
   friend class ConditionVariable;
+  friend class detail::Guard<Mutex>;
   bool pass() noexcept { return try_lock(); }
+  void give_back(std::size_t) noexcept { unlock(); }
   Waiting lock_whatever_happens() noexcept { return Waiting(*this, WaitQueue::OnCancel::ignore); }
 
   bool is_locked_ = false;
   WaitQueue waiting_{"mutex"};
 };
-
-inline void MutexLock::release() noexcept {
-  if (mutex_ != nullptr) std::exchange(mutex_, nullptr)->unlock();
-}
 
 class ConditionVariable {
  public:
@@ -108,10 +90,11 @@ class ConditionVariable {
     return detail::QueueWait<ConditionVariable>(*this);
   }
   Task<Result<void>> wait(MutexLock& lock) {
-    RT_ASSERT(lock.mutex_ != nullptr);
-    lock.mutex_->unlock();
+    Mutex* const mutex = lock.owner();
+    RT_ASSERT(mutex != nullptr);
+    mutex->unlock();
     const auto notified = co_await wait();
-    static_cast<void>(co_await lock.mutex_->lock_whatever_happens());
+    static_cast<void>(co_await mutex->lock_whatever_happens());
     if (!notified) co_return notified.error();
     co_return Result<void>{};
   }

@@ -6,8 +6,8 @@
 //   if (!permit) co_return permit.error();
 
 #include <cstddef>
-#include <utility>
 
+#include "runtime/guard.hpp"
 #include "runtime/owner.hpp"
 #include "runtime/result.hpp"
 #include "runtime/wait_queue.hpp"
@@ -50,31 +50,8 @@ class Semaphore {
   // Coroutines that wait for permits.
   std::size_t waiting() const noexcept { return waiting_.size(); }
 
-  // Permits that are released when it is destroyed, on the semaphore's core.
-  class [[nodiscard]] Guard {
-   public:
-    Guard(Semaphore& semaphore, std::size_t amount) noexcept
-        : semaphore_(&semaphore), amount_(amount) {}
-    Guard(Guard&& other) noexcept
-        : semaphore_(std::exchange(other.semaphore_, nullptr)), amount_(other.amount_) {}
-    // Releases its permits, then takes the other ones over.
-    Guard& operator=(Guard&& other) noexcept {
-      if (this == &other) return *this;
-      release();
-      semaphore_ = std::exchange(other.semaphore_, nullptr);
-      amount_ = other.amount_;
-      return *this;
-    }
-    ~Guard() { release(); }
-    // Earlier than at its end.
-    void release() noexcept {
-      if (semaphore_ != nullptr) std::exchange(semaphore_, nullptr)->release(amount_);
-    }
-
-   private:
-    Semaphore* semaphore_;
-    std::size_t amount_;
-  };
+  // Permits that are released when it is destroyed, on the semaphore's core, or by its release().
+  using Guard = detail::Guard<Semaphore>;
   // Error: cancelled.
   Task<Result<Guard>> acquire_guarded(std::size_t amount = 1) {
     const auto acquired = co_await acquire(amount);
@@ -83,6 +60,9 @@ class Semaphore {
   }
 
  private:
+  friend class detail::Guard<Semaphore>;
+  void give_back(std::size_t amount) noexcept { release(amount); }
+
   OwnerCheck owner_;
   std::size_t available_;
   WaitQueue waiting_{"semaphore"};
