@@ -6,9 +6,34 @@
 #include <cerrno>
 
 #include "runtime/core.hpp"
+#include "runtime/memory_source.hpp"
 #include "runtime/sanitizer.hpp"
 
 namespace corelane::runtime {
+namespace {
+
+constexpr std::size_t kPageBytes = 4096;
+
+// Null: errno says why.
+std::byte* take_pages(std::size_t bytes) noexcept {
+  if (MemorySource* const source = detail::memory_source()) {
+    void* const memory = source->allocate(bytes, kPageBytes);
+    if (memory == nullptr) errno = ENOMEM;
+    return static_cast<std::byte*>(memory);
+  }
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return memory == MAP_FAILED ? nullptr : static_cast<std::byte*>(memory);
+}
+
+void give_pages(std::byte* memory, std::size_t bytes) noexcept {
+  if (MemorySource* const source = detail::memory_source()) {
+    source->deallocate(memory, bytes, kPageBytes);
+  } else {
+    munmap(memory, bytes);
+  }
+}
+
+}  // namespace
 
 BufferPool::~BufferPool() {
   // Every lease has gone home: its holders were destroyed before.
@@ -21,25 +46,25 @@ BufferPool::~BufferPool() {
     ring_.unregister_buffers(static_cast<std::uint16_t>(number));
     const std::size_t bytes = std::size_t{group.buffer_bytes} * group.count;
     unpoison_memory(group.memory, bytes);
-    munmap(group.memory, bytes);
+    give_pages(group.memory, bytes);
     Core::current().memory().remove(MemoryKind::receive_buffers, bytes);
   }
 }
 
 Result<std::uint16_t> BufferPool::add_group(const GroupOptions& options) {
   const std::size_t bytes = std::size_t{options.buffer_bytes} * options.count;
-  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) return Unexpected{Error::from_errno(errno)};
+  std::byte* const memory = take_pages(bytes);
+  if (memory == nullptr) return Unexpected{Error::from_errno(errno)};
   const auto number = static_cast<std::uint16_t>(groups_.size());
   const std::uint32_t given = std::min(options.count, kGivenFirst);
-  const auto registered = ring_.register_buffers(number, static_cast<std::byte*>(memory),
-                                                 options.buffer_bytes, options.count, given);
+  const auto registered =
+      ring_.register_buffers(number, memory, options.buffer_bytes, options.count, given);
   if (!registered) {
-    munmap(memory, bytes);
+    give_pages(memory, bytes);
     return Unexpected{registered.error()};
   }
   Core::current().memory().add(MemoryKind::receive_buffers, bytes);
-  groups_.push_back({.memory = static_cast<std::byte*>(memory),
+  groups_.push_back({.memory = memory,
                      .buffer_bytes = options.buffer_bytes,
                      .count = options.count,
                      .out = 0,

@@ -48,7 +48,8 @@ class BufferPool {
   BufferPool(const BufferPool&) = delete;
   BufferPool& operator=(const BufferPool&) = delete;
 
-  // The group's number for receive operations. Memory is touched when the kernel first fills it.
+  // The group's number for receive operations. Memory is mapped (or is the memory source's:
+  // runtime/memory_source.hpp), and touched when the kernel first fills it.
   Result<std::uint16_t> add_group(const GroupOptions& options);
 
   // A completion brought this buffer: it has one lease now. The bytes may be written to.

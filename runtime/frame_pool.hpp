@@ -6,9 +6,10 @@
 //
 // A frame carries no header: its size is known again when it is freed, and it goes to the pool that
 // is present then. That is the pool it came from, because work never changes core; and it is
-// correct otherwise too, since every block is a block of operator new with its class's full size.
-// So any pool, or none, may free it. With AddressSanitizer all frames go straight to operator new
-// and delete, so that a use after the end of a coroutine is found where it happens.
+// correct otherwise too, since every block is a block of operator new (or of the process' memory
+// source: runtime/memory_source.hpp) with its class's full size. So any pool, or none, may free it.
+// With AddressSanitizer all frames go straight to operator new and delete, so that a use after the
+// end of a coroutine is found where it happens.
 
 #include <array>
 #include <cstddef>
@@ -73,15 +74,17 @@ class FramePool {
       free_[index] = ::new (frame) FreeBlock{free_[index]};
       return;
     }
-    ++counters_.system_frees;
-    counters_.system_bytes -= block_bytes(bytes);
-    ::operator delete(frame);
+    deallocate_to_system(frame, bytes);
   }
 
   // Gives all free blocks back to the system, for instance after a load peak.
   void trim() noexcept;
 
   const Counters& counters() const noexcept { return counters_; }
+
+  // Without a pool. `bytes` is that of a frame, not of its block.
+  static void* allocate_without(std::size_t bytes) noexcept;
+  static void deallocate_without(void* frame, std::size_t bytes) noexcept;
 
   // What operator new must be asked for, so that any pool may take the block over.
   static constexpr std::size_t block_bytes(std::size_t bytes) noexcept {
@@ -104,6 +107,7 @@ class FramePool {
   }
 
   [[gnu::cold, gnu::noinline]] void* allocate_from_system(std::size_t bytes) noexcept;
+  [[gnu::cold, gnu::noinline]] void deallocate_to_system(void* frame, std::size_t bytes) noexcept;
 
   static constinit inline thread_local FramePool* current_ = nullptr;
 
@@ -119,7 +123,7 @@ inline void* allocate_frame(std::size_t bytes) noexcept {
     if (FramePool* const pool = FramePool::current()) [[likely]]
       return pool->allocate(bytes);
   }
-  return ::operator new(FramePool::block_bytes(bytes));
+  return FramePool::allocate_without(bytes);
 }
 
 inline void deallocate_frame(void* frame, std::size_t bytes) noexcept {
@@ -127,7 +131,7 @@ inline void deallocate_frame(void* frame, std::size_t bytes) noexcept {
     if (FramePool* const pool = FramePool::current()) [[likely]]
       return pool->deallocate(frame, bytes);
   }
-  ::operator delete(frame);
+  FramePool::deallocate_without(frame, bytes);
 }
 
 }  // namespace corelane::runtime
