@@ -55,6 +55,10 @@ concept Returns = std::is_same_v<std::invoke_result_t<Function&, Arguments...>, 
 
 class GroupAwaiter;
 
+// Prints what to do about it, and aborts.
+[[noreturn, gnu::cold, gnu::noinline]] void group_left(const char* name,
+                                                       std::size_t running) noexcept;
+
 }  // namespace detail
 
 class TaskGroup {
@@ -71,7 +75,10 @@ class TaskGroup {
   [[nodiscard]] static detail::GroupAwaiter here(const char* name) noexcept;
   // Tasks that still run may use what the coroutine that leaves the group owns: join it on every
   // way out, or use in_group().
-  ~TaskGroup() { RT_ASSERT(running_ == 0); }
+  ~TaskGroup() {
+    if (running_ != 0) [[unlikely]]
+      detail::group_left(scope_.name(), running_);
+  }
   TaskGroup(const TaskGroup&) = delete;
   TaskGroup& operator=(const TaskGroup&) = delete;
 

@@ -72,6 +72,17 @@ TEST_F(Owner, OfATaskGroupIsTheOnlyCoreThatMayCancel) {
   EXPECT_DEATH(spawn_from_another_core(), "a TaskGroup of core 0 is used on core 1");
 }
 
+Task<Result<void>> leave_early() {
+  TaskGroup group("connections");
+  group.spawn("first", []() -> Task<void> { co_await sleep_for(kSecond); });
+  co_return ErrorCode::closed;
+}
+
+TEST_F(Owner, OfTasksThatLeavesThemIsToldToJoin) {
+  EXPECT_DEATH(run_on_cores(1, []() -> Task<void> { static_cast<void>(co_await leave_early()); }),
+               "the TaskGroup \"connections\" is left while 1 of its tasks run.*in_group");
+}
+
 void set_from_another_core() {
   run_on_cores(2, []() -> Task<void> {
     Event event;
