@@ -70,8 +70,8 @@ class CacheIndex {
 
  private:
   static constexpr std::size_t kPlaces = 12;
-  // On a line of its own where the allocator gives 16 KiB their natural alignment, as mimalloc
-  // does; asked for it, it would take a quarter more.
+  // A line of its own where the allocator aligns 16 KiB naturally, as mimalloc does; if it is asked
+  // for the alignment, it takes a quarter more.
   struct Bucket {
     std::array<std::uint8_t, kPlaces> tags{};  // 0: the place is free
     std::uint32_t more = 0;                    // a bucket behind this one, in more_

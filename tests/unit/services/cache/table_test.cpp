@@ -107,23 +107,28 @@ TEST(CacheTable, AnEntryIsThereUntilItsLastMillisecond) {
 
 TEST(CacheTable, ASlidingEntryLivesWhileItIsRead) {
   on_a_core([] {
-    CacheTable table(options_of(kMiB));
-    const CacheKey key = table.key("session");
-    table.set(key, bytes_of("value"),
-              {.lifetime = {.kind = CacheLifetime::Kind::span, .sliding = true, .ms = 1000}}, kNow);
-    Nanoseconds now = kNow;
-    for (int i = 0; i < 20; ++i) {
-      now += 900 * kMillisecond;
-      while (table.expire(now, 100)) {
+    // The wheel handles short spans in its first level, long ones on their way down to it.
+    for (const std::uint64_t span : {40u, 1000u}) {
+      CacheTable table(options_of(kMiB));
+      const CacheKey key = table.key("session");
+      const auto ms = static_cast<Nanoseconds>(span) * kMillisecond;
+      table.set(key, bytes_of("value"),
+                {.lifetime = {.kind = CacheLifetime::Kind::span, .sliding = true, .ms = span}},
+                kNow);
+      Nanoseconds now = kNow;
+      for (int i = 0; i < 100; ++i) {
+        now += ms * 9 / 10;
+        while (table.expire(now, 100)) {
+        }
+        const CacheFound found = table.get(key, now);
+        ASSERT_EQ(found.status, CacheStatus::ok);
+        EXPECT_EQ(found.ttl_ms, span);
       }
-      const CacheFound found = table.get(key, now);
-      ASSERT_EQ(found.status, CacheStatus::ok);
-      EXPECT_EQ(found.ttl_ms, 1000u);
+      now += ms - kMillisecond;
+      EXPECT_EQ(table.peek(key, now).ttl_ms, 1u);  // which does not slide
+      now += kMillisecond;
+      EXPECT_EQ(table.get(key, now).status, CacheStatus::missing);
     }
-    now += 999 * kMillisecond;
-    EXPECT_EQ(table.peek(key, now).ttl_ms, 1u);  // which does not slide
-    now += kMillisecond;
-    EXPECT_EQ(table.get(key, now).status, CacheStatus::missing);
   });
 }
 
@@ -312,12 +317,49 @@ TEST(CacheTable, GivesMemoryOfOneSizeToAnother) {
     ASSERT_GT(count(changed, "a"), 30'000u);
     tests::Prng prng(1);
     for (int i = 0; i < 20'000; ++i) {
-      const std::string key = fmt::format("a{}", 59'999 - prng.below(2000));
+      const std::string key = fmt::format("a{}", 59'999 - 15 * prng.below(2000));
       changed.get(changed.key(key), kNow);  // those stay, one here and one there
     }
     fill(changed, 700, "b");
     EXPECT_LE(changed.memory().used, 4 * kMiB);
     EXPECT_GT(count(changed, "b"), count(alone, "b") * 85 / 100);
+  });
+}
+
+TEST(CacheTable, AnEntryThatMovesWhileItIsReplacedStaysWhole) {
+  on_a_core([] {
+    CacheTable table(options_of(kMiB));
+    std::size_t keys = 0;
+    while (table.counters().evicted_budget == 0) {
+      ASSERT_TRUE(put(table, numbered(keys), fmt::format("small {}", keys)));
+      ++keys;
+    }
+    // Every page keeps some entries; room for larger ones is made by emptying pages.
+    for (std::size_t i = 0; i < keys; ++i) {
+      if (i % 8 != 0) table.remove(table.key(numbered(i)), 0, kNow);
+    }
+    const std::uint64_t evicted = table.counters().evicted_budget;
+    std::size_t written = 0;
+    tests::Prng prng(4);
+    std::vector<std::size_t> order;
+    for (std::size_t i = 8; i < keys; i += 8) order.push_back(i);
+    std::shuffle(order.begin(), order.end(), prng);
+    for (const std::size_t i : order) {
+      const std::string large = fmt::format("{:0300}", i);
+      if (!has(table, numbered(i))) continue;
+      ASSERT_TRUE(put(table, numbered(i), large, for_ms(1000 + i)));
+      EXPECT_EQ(table.peek(table.key(numbered(i)), kNow).ttl_ms, 1000 + i);
+      ++written;
+    }
+    EXPECT_GT(written, 600u);
+    EXPECT_EQ(table.counters().evicted_budget, evicted);
+    for (std::size_t i = 8; i < keys; i += 8) {
+      const CacheFound found = table.peek(table.key(numbered(i)), kNow);
+      if (found.status != CacheStatus::ok) continue;
+      EXPECT_EQ(
+          std::string_view(reinterpret_cast<const char*>(found.bytes.data()), found.bytes.size()),
+          fmt::format("{:0300}", i));
+    }
   });
 }
 
