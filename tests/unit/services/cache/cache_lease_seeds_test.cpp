@@ -97,7 +97,7 @@ TEST(CacheLeaseSeeds, OneAtATimeComputesAndAllWhoStayGetTheValue) {
       EXPECT_EQ(there->value.text(), "value");
     });
     EXPECT_EQ(run.most, 1) << "at one time";
-    EXPECT_EQ(run.finished, 1);
+    EXPECT_GE(run.finished, 1);
     EXPECT_EQ(run.right + run.cancelled, kCores * kCallers);
     EXPECT_LE(run.cancelled, kCores * (kCallers + 2) / 3);
     if (run.cancelled > 0) ++with_second_holder;

@@ -228,7 +228,7 @@ TEST(CacheLease, ADeletionTakesTheLeaseFromItsHolder) {
 
 TEST(CacheLease, AWaitAndALeaseEndByTheirTime) {
   for_every_owner([](NodeUnderTest& test, ProtocolClient* client, std::string key) -> Task<void> {
-    const CacheReply holder = co_await lease(client, key, 0, 300);
+    const CacheReply holder = co_await lease(client, key, 0, 1500);
     EXPECT_NE(holder.lease, 0u);
     ProtocolClient* other = co_await test.connect_on(0);
     const CacheReply too_short = co_await lease(other, key, 1);

@@ -252,6 +252,16 @@ Task<std::size_t> held(CoreId core, MemoryKind kind) {
   co_return co_await runtime::submit_to(core,
                                         [kind] { return Core::current().memory().held(kind); });
 }
+// Blocks of values, on their owner.
+Task<std::size_t> held_values(CoreId core) {
+  const std::size_t cached = co_await held(core, MemoryKind::cache);
+  const std::size_t shared = co_await held(core, MemoryKind::shared);
+  co_return cached + shared;
+}
+Task<std::uint64_t> hits(NodeUnderTest* test) {
+  co_return co_await test->total(
+      [](services::CoreNode&) { return Cache::local().table().counters().hits; });
+}
 
 // Replies wait for a client that does not read; all of them are pieces of the one block that the
 // set has written.
@@ -263,13 +273,14 @@ TEST(CacheRequests, AReplyHoldsTheBlockOfTheValueAndCopiesNone) {
         ProtocolClient* client = co_await test.connect_on(0, via);
         const std::string key = key_of_core(owner);
         constexpr std::size_t kBytes = 200'000;
-        const std::size_t cached = co_await held(owner, MemoryKind::cache);
+        const std::size_t cached = co_await held_values(owner);
         co_await cache_set(client, key, std::string(kBytes, 'v'));
-        const std::size_t with_value = co_await held(owner, MemoryKind::cache);
+        const std::size_t with_value = co_await held_values(owner);
         if (via == Via::websocket) {
           EXPECT_GE(with_value, cached + kBytes);
         }
         const std::size_t queued = co_await held(0, MemoryKind::queued);
+        const std::uint64_t hits_before = co_await hits(&test);
         client->pause_receiving();
         std::vector<protocol::Uuid> asked;
         for (int i = 0; i < 40; ++i) {
@@ -277,16 +288,14 @@ TEST(CacheRequests, AReplyHoldsTheBlockOfTheValueAndCopiesNone) {
         }
         // Its own core has looked at them all when a later request of another client is served.
         ProtocolClient* other = co_await test.connect_on(0, via);
-        while (true) {
-          const std::uint64_t served = co_await test.total(
-              [](services::CoreNode&) { return Cache::local().table().counters().hits; });
-          if (served >= 40) break;
+        for (std::uint64_t now = hits_before; now < hits_before + 40;) {
           co_await other->settle();
+          now = co_await hits(&test);
         }
         co_await other->settle();
         const std::size_t with_replies = co_await held(0, MemoryKind::queued);
         EXPECT_LT(with_replies, queued + kBytes) << "40 replies, none of them a copy";
-        const std::size_t blocks = co_await held(owner, MemoryKind::cache);
+        const std::size_t blocks = co_await held_values(owner);
         EXPECT_EQ(blocks, with_value);
         client->resume_receiving();
         for (const protocol::Uuid& id : asked) {
@@ -309,11 +318,10 @@ TEST(CacheOperations, AWaitThatIsGivenUpDoesNotUndoTheOperation) {
           [&named](const services::ReplyTo& to) {
             Cache::local().set(named, bytes_of("late"), {}, to);
           });
-      EXPECT_FALSE(done);
+      EXPECT_FALSE(done) << "given up before its owner can answer";
     };
     runtime::TaskGroup group("abandoned");
     group.spawn("set", set, key);
-    co_await runtime::Yield{};
     group.cancel();
     co_await group.join();
     const auto got = co_await services::completion_of<services::CacheGot>(
@@ -323,6 +331,7 @@ TEST(CacheOperations, AWaitThatIsGivenUpDoesNotUndoTheOperation) {
     EXPECT_EQ(got->value.text(), "late");
     // A client that is gone when its answer comes.
     ProtocolClient* client = co_await test.connect_on(0);
+    co_await test.close_spare();
     client->send(protocol::CacheGetBody{.key = key});
     client->abort();
     const bool ended = co_await test.sessions_are(0);

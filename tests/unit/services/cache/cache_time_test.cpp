@@ -33,7 +33,7 @@ TEST(CacheTime, AKeyIsMissingFromTheEndOfItsTimeToLiveOn) {
   });
 }
 
-TEST(CacheTime, EachReadBeginsASlidingTimeToLiveAnew) {
+TEST(CacheTime, EachReadStartsASlidingTimeToLiveOver) {
   tests::for_every_owner([](NodeUnderTest&, ProtocolClient* client, std::string key) -> Task<void> {
     co_await cache_set(client, key, "x", {.ttl_ms = 10'000, .sliding = true});
     for (int i = 0; i < 5; ++i) {
