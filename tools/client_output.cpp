@@ -5,6 +5,8 @@
 #include <boost/json.hpp>
 
 #include "protocol/uuid.hpp"
+#include "services/config/value.hpp"
+#include "services/quota/limit.hpp"
 #include "ws/utf8.hpp"
 
 namespace corelane::tools {
@@ -38,6 +40,13 @@ std::size_t sequence_bytes(Data data) {
     if (ws::is_valid_utf8(data.first(bytes))) return bytes;
   }
   return 0;
+}
+
+// A newer server may have metrics and actions that this program does not know.
+std::string limit_text(const protocol::fbs::QuotaLimit& wire) {
+  services::quota::Limit limit;
+  return services::quota::from_wire(wire, limit).empty() ? services::quota::format_limit(limit)
+                                                         : "a limit of a newer server";
 }
 
 std::string code_name(protocol::ErrorCode code) {
@@ -184,6 +193,30 @@ std::string json_pong(runtime::Nanoseconds round_trip, const protocol::fbs::Pong
                {"round_trip_ns", round_trip},
                {"bytes", protocol::bytes_of(reply.data()).size()},
                {"server_time", std::to_string(reply.server_time())}});
+}
+
+std::string text_quota(const protocol::fbs::QuotaLimit& limit, const protocol::fbs::QuotaUse& use,
+                       bool is_permissive) {
+  const auto full_in =
+      static_cast<runtime::Nanoseconds>(std::min<std::uint64_t>(use.full_in_ns(), INT64_MAX));
+  // To the millisecond: more digits say nothing to people.
+  const runtime::Nanoseconds rounded =
+      full_in < runtime::kMillisecond ? full_in : full_in - full_in % runtime::kMillisecond;
+  return fmt::format("{}: {} left, {} used, {} exceeded, full in {}{}", limit_text(limit),
+                     use.left(), use.used(), use.exceeded(),
+                     services::config::format_duration(rounded),
+                     is_permissive ? " (counted only)" : "");
+}
+
+std::string json_quota(const protocol::fbs::QuotaLimit& limit, const protocol::fbs::QuotaUse& use,
+                       bool is_permissive) {
+  return line({{"kind", "quota"},
+               {"limit", limit_text(limit)},
+               {"left", std::to_string(use.left())},
+               {"used", std::to_string(use.used())},
+               {"exceeded", std::to_string(use.exceeded())},
+               {"full_in_ns", std::to_string(use.full_in_ns())},
+               {"permissive", is_permissive}});
 }
 
 }  // namespace corelane::tools

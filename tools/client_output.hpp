@@ -39,6 +39,12 @@ std::string json_ack(const protocol::fbs::AckReply& ack);
 std::string text_whoami(const protocol::fbs::WhoAmIReply& reply);
 std::string json_whoami(const protocol::fbs::WhoAmIReply& reply);
 
+// "LIMIT: N left, N used, N exceeded, full in TIME".
+std::string text_quota(const protocol::fbs::QuotaLimit& limit, const protocol::fbs::QuotaUse& use,
+                       bool is_permissive);
+std::string json_quota(const protocol::fbs::QuotaLimit& limit, const protocol::fbs::QuotaUse& use,
+                       bool is_permissive);
+
 std::string text_pong(runtime::Nanoseconds round_trip, const protocol::fbs::PongReply& reply);
 std::string json_pong(runtime::Nanoseconds round_trip, const protocol::fbs::PongReply& reply);
 

@@ -18,6 +18,7 @@ int run_sub(const Arguments& arguments);
 int run_pub(const Arguments& arguments);
 int run_send(const Arguments& arguments);
 int run_broadcast(const Arguments& arguments);
+int run_quota(const Arguments& arguments);
 int run_cache(const Arguments& arguments);
 int run_metrics(const Arguments& arguments);
 int run_top(const Arguments& arguments);

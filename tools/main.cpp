@@ -43,6 +43,7 @@ constexpr std::array kCommands{
     Command{"pub", "CHANNEL DATA|-", "publish; - reads lines from stdin", run_pub},
     Command{"send", "SESSION DATA|-", "send to one session", run_send},
     Command{"broadcast", "DATA|-", "send to all sessions", run_broadcast},
+    Command{"quota", "get|set ...", "read and set what a client may ask for", run_quota},
     Command{"cache", "get|set|del|incr|mget|stats", "read and change the cache", run_cache},
     Command{"metrics", "[--figures PREFIX]", "what the server has counted", run_metrics},
     Command{"top", "[--once]", "a live screen of the server", run_top},

@@ -375,7 +375,8 @@ class RefusingToStart(unittest.TestCase):
 class Words(unittest.TestCase):
     def test_help_lists_the_commands_and_each_has_its_own(self):
         text = run('help').stdout
-        for command in 'serve', 'echo', 'whoami', 'ping', 'sub', 'pub', 'send', 'broadcast', 'doctor', 'version':
+        for command in ('serve', 'echo', 'whoami', 'ping', 'sub', 'pub', 'send', 'broadcast', 'quota', 'doctor',
+                        'version'):
             self.assertRegex(text, rf'corelane {command}\b')
             one = run(command, '--help')
             self.assertEqual(one.returncode, 0, command)
