@@ -1,6 +1,6 @@
-"""Goal: operators see a server with the tools that they have: Prometheus takes what it answers, its health is told while
-it is busy, its figures are on a listener of their own where one is given, and `metrics` and `top` show them. Method: real
-servers with promtool, a Prometheus that scrapes, curl and the corelane program."""
+"""Goal: operators see a server with the tools that they have: Prometheus takes what it answers, its health is told
+while it is busy, its figures are on a listener of their own where one is given, and `metrics` and `top` show them.
+Method: real servers with promtool, a Prometheus that scrapes, curl and the corelane program."""
 
 import contextlib
 import json
