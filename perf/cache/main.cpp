@@ -1,6 +1,6 @@
 // corelane-cache: what the cache's table does with its memory.
 //
-//   corelane-cache hits [--small]      hit ratios beside LRU, redis' sampled LRU and W-TinyLFU
+//   corelane-cache hits [READS]        hit ratios beside LRU, redis' sampled LRU and W-TinyLFU
 //   corelane-cache memory [KEYS]       bytes for each entry of 16 and 64 bytes, counted and RSS
 //   corelane-cache storm [WRITES]      RSS while values of mixed sizes are written, against the
 //   budget corelane-cache --check             all of it, small; fails where a promise is broken
@@ -88,9 +88,7 @@ struct NamedTrace {
 };
 
 // Prints a row for each trace and size; false: ours is not above the sampled LRU somewhere.
-bool hits(bool is_small) {
-  const std::uint32_t keys = is_small ? 20'000 : 1'000'000;
-  const std::uint64_t reads = is_small ? 400'000 : 20'000'000;
+bool hits(std::uint32_t keys, std::uint64_t reads) {
   const std::vector<NamedTrace> traces{
       {"zipf 0.99", {.keys = keys}},
       {"zipf 0.99 with scans",
@@ -108,7 +106,7 @@ bool hits(bool is_small) {
   bool is_above = true;
   for (const NamedTrace& trace : traces) {
     const auto percents =
-        is_small ? std::vector<std::size_t>{20, 50} : std::vector<std::size_t>{1, 5, 20};
+        keys < 100'000 ? std::vector<std::size_t>{20, 50} : std::vector<std::size_t>{1, 5, 20};
     for (const std::size_t percent : percents) {
       const std::size_t bytes =
           std::max<std::size_t>(keys / 100 * percent * 120, services::kCacheBytesMin);
@@ -208,7 +206,7 @@ int check() {
     if (!is_ok) ++failed;
   };
   fmt::print("1..3\n");
-  report(hits(true), "hit ratios are above redis' at the same memory");
+  report(hits(20'000, 400'000), "hit ratios are above redis' at the same memory");
   report(memory(200'000), "an entry takes at most 0.8 of redis'");
   report(storm(400'000, 32 * kMiB), "a storm of writes stays within the budget");
   return failed == 0 ? 0 : 1;
@@ -218,12 +216,12 @@ int run(int argc, char** argv) {
   NullCore core;
   const std::string_view command = argc > 1 ? argv[1] : "";
   if (command == "--check") return check();
-  if (command == "hits") return hits(argc > 2) ? 0 : 1;
+  if (command == "hits") return hits(1'000'000, number_or(argc, argv, 20'000'000)) ? 0 : 1;
   if (command == "memory") {
     return memory(static_cast<std::uint32_t>(number_or(argc, argv, 1'000'000))) ? 0 : 1;
   }
   if (command == "storm") return storm(number_or(argc, argv, 20'000'000), 256 * kMiB) ? 0 : 1;
-  fmt::print(stderr, "corelane-cache hits [--small] | memory [KEYS] | storm [WRITES] | --check\n");
+  fmt::print(stderr, "corelane-cache hits [READS] | memory [KEYS] | storm [WRITES] | --check\n");
   return 2;
 }
 

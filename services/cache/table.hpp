@@ -14,6 +14,8 @@
 // keys. When it is full, a write makes room: by expired entries (as
 // far as 512 steps of the wheel reach them), then by evicted ones.
 //
+// Large values' blocks count an eighth more than they take, for the allocator's fragments.
+//
 // Costs: get 2 cache misses and no allocation; a set of a small value no allocation but for a page
 // of 16 KiB when the table grows; of a large one, its block. A write evicts as many entries as it
 // needs room for. Other work is bounded by the arguments `steps`.
@@ -89,8 +91,9 @@ class CacheTable {
   CacheWalk remove_prefix(std::string_view prefix, std::uint64_t cursor, std::uint32_t steps,
                           runtime::Nanoseconds now) noexcept;
 
-  // Removes entries that have expired, with at most `steps` steps of work (one entry each, about
-  // 0.2 us); true: there may be more, call again in the next turn.
+  // Removes entries that have expired, with at most `steps` steps of work (one entry each: 0.1 us
+  // in a warm table, 0.7 us in one of a million keys; 1,000 steps a turn are plenty). True: there
+  // may be more, call again in the next turn.
   bool expire(runtime::Nanoseconds now, std::uint32_t steps) noexcept;
   // When to call expire() next: no entry expires earlier. kNever: nothing expires.
   runtime::Nanoseconds next_expiry() const noexcept;

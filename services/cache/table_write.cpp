@@ -116,7 +116,7 @@ CacheChanged CacheTable::write(const CacheKey& key, const Draft& draft, Nanoseco
 }
 
 SharedBytes CacheTable::make_block(const Draft& draft, std::size_t bytes) const {
-  SharedBytes block = SharedBytes::allocate(padded(bytes));
+  SharedBytes block = SharedBytes::allocate(padded(bytes), runtime::MemoryKind::cache);
   std::size_t at = 0;
   if (draft.keeps_old) {
     const std::span<const std::byte> old = pages_.at(draft.ref).value();
