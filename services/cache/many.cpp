@@ -111,10 +111,11 @@ Task<Result<CacheScanned>> Cache::scan(std::string prefix, std::uint64_t cursor,
   if (core == runtime::kNoCore) co_return CacheScanned{};
   const auto position = static_cast<std::uint32_t>(cursor);
   const std::uint32_t keys = std::clamp(count, std::uint32_t{1}, kScanKeysMax);
-  Result<CacheScanned> found = co_await runtime::submit_to(
-      core, [prefix = std::move(prefix), position, keys]() -> Result<CacheScanned> {
-        return Cache::local().scan_here(prefix, position, keys);
-      });
+  // Named: g++ 12 destroys an owning closure in a co_await expression twice.
+  auto step = [prefix = std::move(prefix), position, keys]() -> Result<CacheScanned> {
+    return Cache::local().scan_here(prefix, position, keys);
+  };
+  Result<CacheScanned> found = co_await runtime::submit_to(core, std::move(step));
   if (found) found->cursor = cursor_after(core, found->cursor);
   co_return found;
 }
@@ -123,13 +124,13 @@ Task<Result<CachePrefixRemoved>> Cache::remove_prefix(std::string prefix, std::u
   const CoreId core = core_of(cursor);
   if (core == runtime::kNoCore) co_return CachePrefixRemoved{};
   const auto position = static_cast<std::uint32_t>(cursor);
-  Result<CachePrefixRemoved> removed = co_await runtime::submit_to(
-      core, [prefix = std::move(prefix), position]() -> Result<CachePrefixRemoved> {
-        Cache& cache = Cache::local();
-        const CacheWalk walk =
-            cache.table_.remove_prefix(prefix, position, kWalkSteps, cache.core_.now());
-        return CachePrefixRemoved{.cursor = walk.next, .removed = walk.matched};
-      });
+  auto step = [prefix = std::move(prefix), position]() -> Result<CachePrefixRemoved> {
+    Cache& cache = Cache::local();
+    const CacheWalk walk =
+        cache.table_.remove_prefix(prefix, position, kWalkSteps, cache.core_.now());
+    return CachePrefixRemoved{.cursor = walk.next, .removed = walk.matched};
+  };
+  Result<CachePrefixRemoved> removed = co_await runtime::submit_to(core, std::move(step));
   if (removed) removed->cursor = cursor_after(core, removed->cursor);
   co_return removed;
 }

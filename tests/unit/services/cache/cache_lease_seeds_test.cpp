@@ -88,7 +88,8 @@ TEST(CacheLeaseSeeds, OneAtATimeComputesAndAllWhoStayGetTheValue) {
         group.spawn(
             "core",
             [](CoreId on, std::string of, std::uint64_t with) -> Task<void> {
-              co_await runtime::submit_to(on, [of, with] { return callers(of, with); });
+              auto function = [of, with] { return callers(of, with); };
+                  co_await runtime::submit_to(on, std::move(function));
             },
             core, key, seed* kCores + core);
       }

@@ -74,7 +74,8 @@ TEST(CacheLease, ThreeHundredWhoMissAtOnceComputeOnce) {
           group.spawn(
               "core",
               [](CoreId on, std::string of, int callers) -> Task<void> {
-                co_await runtime::submit_to(on, [of, callers] { return stampede(of, callers); });
+                auto function = [of, callers] { return stampede(of, callers); };
+                co_await runtime::submit_to(on, std::move(function));
               },
               core, key, 300 / cores);
         }
