@@ -207,9 +207,9 @@ TEST(CacheLease, OneClientComputesAndTheOthersGetWhatItStores) {
 // What the holder computes may be of the time before the deletion.
 TEST(CacheLease, ADeletionTakesTheLeaseFromItsHolder) {
   for_every_owner([](NodeUnderTest& test, ProtocolClient* client, std::string key) -> Task<void> {
-    const CacheReply holder = co_await lease(client, key, 0);
+    const CacheReply holder = co_await lease(client, key, 0, 60'000);
     ProtocolClient* other = co_await test.connect_on(0);
-    const protocol::CacheLeaseBody wait{.key = key, .wait_ms = 60'000};
+    const protocol::CacheLeaseBody wait{.key = key, .wait_ms = 30'000};
     const protocol::Uuid waits = other->send(wait);
     // The wait has begun when the other's next request of the same core is answered.
     const CacheReply seen = co_await cache_get(other, key);
