@@ -138,7 +138,13 @@ void Core::turn() noexcept {
   progress_.begin("flush");
   flush();
   end_step();
+  if (--until_measured_ == 0) measure_turn();
   wait();
+}
+
+void Core::measure_turn() noexcept {
+  until_measured_ = kMeasuredEvery;
+  turn_times_.record(static_cast<std::uint64_t>(ring_->now() - now_));
 }
 
 bool Core::leave_if_finished() noexcept {

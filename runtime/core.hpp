@@ -13,6 +13,7 @@
 
 #include "runtime/cancel.hpp"
 #include "runtime/frame_pool.hpp"
+#include "runtime/histogram.hpp"
 #include "runtime/lanes.hpp"
 #include "runtime/memory_account.hpp"
 #include "runtime/operation.hpp"
@@ -256,6 +257,11 @@ class Core {
     std::uint64_t lane_polls = 0;  // times that the core polled its lanes before sleeping
   };
   const Counters& counters() const noexcept { return counters_; }
+  // How long turns took, in nanoseconds, from the completions to the flush: without the system call
+  // that sends and waits. One turn in kMeasuredEvery is measured (a reading of the clock takes as
+  // long as a tenth of a short turn); stalls are all counted, by the stall monitor.
+  static constexpr std::uint32_t kMeasuredEvery = 13;
+  const Histogram& turn_times() const noexcept { return turn_times_; }
   CoreProgress& progress() noexcept { return progress_; }
 
  private:
@@ -276,6 +282,7 @@ class Core {
   void wait() noexcept;
   bool poll_before_sleep(Nanoseconds until) noexcept;
   void refresh_clock() noexcept;
+  [[gnu::cold, gnu::noinline]] void measure_turn() noexcept;
   // Ends the step that progress_.begin() began: a step that may have been long is measured.
   void end_step() noexcept;
   [[gnu::cold, gnu::noinline]] void end_long_step(std::uint64_t ticks) noexcept;
@@ -317,6 +324,8 @@ class Core {
   std::uint64_t turn_ticks_ = 0;  // read_ticks() at now_
   std::uint64_t step_ticks_ = 0;  // and where the last step ended
   CoreProgress progress_;
+  std::uint32_t until_measured_ = kMeasuredEvery;  // turns
+  Histogram turn_times_;
 };
 
 }  // namespace corelane::runtime

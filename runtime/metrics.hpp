@@ -33,7 +33,8 @@ struct CoreMetrics {
   Core::Counters loop{};
   Ring::Counters ring{};
   Lanes::Counters lanes{};
-  Nanoseconds busy = 0;  // CPU time of the core's thread, the kernel's for it included
+  HistogramSteps turns{};  // nanoseconds: Core::turn_times()
+  Nanoseconds busy = 0;    // CPU time of the core's thread, the kernel's for it included
   // Now.
   std::size_t ready = 0;             // coroutines that the next turn resumes
   std::size_t tasks = 0;             // suspended, counted up to kCountedTasksMax

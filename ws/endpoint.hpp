@@ -59,6 +59,10 @@ class Endpoint {
 
   net::Network& network() noexcept { return network_; }
   const EndpointOptions& options() const noexcept { return options_; }
+  // HandshakePolicy::allow_origins, for handshakes from now on.
+  void allow_origins(const std::vector<std::string>& entries) {
+    options_.handshake.allow_origins(entries);
+  }
   void* context() const noexcept { return context_; }
 
   // The hook of net::http::Server for one that speaks on every path (context: the Endpoint); see

@@ -129,6 +129,12 @@ class Server {
     std::uint64_t handlers_failed = 0;  // by an exception
   };
   const Counters& counters() const noexcept { return counters_; }
+  // Error responses of the server's own by status, refused upgrades among them.
+  struct Refusals {
+    Status status;
+    std::uint64_t count;
+  };
+  std::span<const Refusals> refusals() const noexcept { return refusals_; }
 
  private:
   friend class Responder;
@@ -180,6 +186,7 @@ class Server {
                       const ResponseContext& context) noexcept;
   [[gnu::cold]] Verdict on_handler_threw(ServerConnection& connection, Stream& stream,
                                          const ResponseContext& context, bool answered);
+  void count_refusal(Status status);
   [[gnu::cold]] void log_refusal(ServerConnection& connection, Stream& stream, Status status,
                                  std::string_view reason);
   [[gnu::cold]] Verdict refuse(ServerConnection& connection, Stream& stream, Status status,
@@ -304,6 +311,7 @@ class Server {
   std::uint16_t number_ = 0;       // among this thread's servers
   Server* next_server_ = nullptr;  // of this thread
   Counters counters_;
+  std::vector<Refusals> refusals_;  // a few, in the order in which they first came
 };
 
 }  // namespace corelane::net::http

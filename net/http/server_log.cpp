@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
 
 #include "net/http/server.hpp"
@@ -63,8 +64,18 @@ constexpr std::size_t kQuotedBytesMax = 256;  // of what a peer sent
 
 }  // namespace
 
+void Server::count_refusal(Status status) {
+  const auto found = std::ranges::find(refusals_, status, &Refusals::status);
+  if (found != refusals_.end()) {
+    ++found->count;
+  } else {
+    refusals_.push_back({.status = status, .count = 1});
+  }
+}
+
 void Server::log_refusal(ServerConnection& connection, Stream& stream, Status status,
                          std::string_view reason) {
+  count_refusal(status);
   const Kind kind = kind_of(status);
   log_peer(stream, kind.reason, kind.level, [&] {
     std::string text = fmt::format("{} {}{}{}", static_cast<unsigned>(status),

@@ -147,7 +147,6 @@ Dispatch::StreamProgress Dispatch::on_stream(Session& session, std::span<const s
 }
 
 void Dispatch::on_frame(Session& session, std::span<const std::byte> message) {
-  ++counters_.requests;
   const protocol::VerifiedMessage verified = protocol::verify_message(message);
   if (!session.spend(message.size(), core_.now())) [[unlikely]] {
     const auto admit = Sessions::local().quota().admit;
@@ -157,10 +156,10 @@ void Dispatch::on_frame(Session& session, std::span<const std::byte> message) {
     refuse(session, {}, ErrorCode::malformed_message, "the frame holds no valid Message");
     return;
   }
-  const std::size_t bytes = protocol::kFrameSizeBytes + message.size();
-  session.note_received(bytes);
-  if (traffic_.count_in(verified.view.opcode, bytes)) [[unlikely]]
+  if (traffic_.count_in(verified.view.opcode, protocol::kFrameSizeBytes + message.size()))
+      [[unlikely]] {
     return serve_timed(session, verified.view);
+  }
   table_.serve(*this, session, verified.view);
 }
 

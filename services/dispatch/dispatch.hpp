@@ -107,7 +107,6 @@ class Dispatch : public Service {
   }
 
   struct Counters {
-    std::uint64_t requests = 0;
     std::uint64_t errors = 0;    // Error replies made here
     std::uint64_t failures = 0;  // handlers that ended with an exception
   };

@@ -1,6 +1,7 @@
 // The opcodes NodeMetrics and DashboardMetrics.
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <optional>
 
@@ -25,6 +26,7 @@ namespace fbs = protocol::fbs;
 namespace {
 
 constexpr std::uint32_t kRetryAfterMs = 1000;
+constexpr std::size_t kBusiest = 8;
 constexpr std::size_t kReplyRoom = 8192;  // of a DashboardMetricsReply, beside its points
 
 fbs::Latency latency_of(const Histogram& times) {
@@ -51,6 +53,7 @@ struct NodeReading {
   runtime::CoreId core = 0;
   bool answered = false;
   runtime::CoreMetrics runtime{};
+  fbs::Latency turn{};
   std::uint32_t connections = 0;
   std::uint32_t sessions = 0;
   std::uint32_t subscriptions = 0;
@@ -66,6 +69,7 @@ NodeReading read_node(std::uint32_t) {
   reading.core = core.id();
   reading.answered = true;
   reading.runtime = runtime::core_metrics();
+  reading.turn = latency_of(core.turn_times());
   if (const net::Network* network = net::Network::local_or_null()) {
     reading.connections = network->stream_count();
   }
@@ -92,6 +96,7 @@ Offset<fbs::CoreFigures> write_core(FlatBufferBuilder& builder, const NodeReadin
   const runtime::CoreMetrics& figures = reading.runtime;
   core.add_cpu_ns(static_cast<std::uint64_t>(figures.busy));
   core.add_turns(figures.loop.turns);
+  core.add_turn(&reading.turn);
   core.add_connections(reading.connections);
   core.add_sessions(reading.sessions);
   core.add_subscriptions(reading.subscriptions);
@@ -202,12 +207,33 @@ struct SeriesReading {
   runtime::CoreId core = 0;
   bool answered = false;
   std::vector<SeriesPoint> points{};
+  std::vector<BusyNames::Busy> busiest{};  // if names are told
 };
 
 SeriesReading read_series(std::uint32_t most) {
-  return {.core = Core::current().id(),
-          .answered = true,
-          .points = Metrics::local().series().last(most)};
+  Metrics& metrics = Metrics::local();
+  SeriesReading reading{
+      .core = Core::current().id(), .answered = true, .points = metrics.series().last(most)};
+  if (metrics.options().names) reading.busiest = metrics.busy_channels().busiest(kBusiest);
+  return reading;
+}
+
+// A channel has one owner: no name is there twice.
+Offset<flatbuffers::Vector<Offset<fbs::BusyName>>> write_busiest(
+    FlatBufferBuilder& builder, const std::vector<SeriesReading>& readings) {
+  if (!Metrics::local().options().names) return {};
+  std::vector<BusyNames::Busy> all;
+  for (const SeriesReading& reading : readings) {
+    all.insert(all.end(), reading.busiest.begin(), reading.busiest.end());
+  }
+  std::ranges::sort(all, std::greater{}, &BusyNames::Busy::per_second);
+  if (all.size() > kBusiest) all.resize(kBusiest);
+  std::vector<Offset<fbs::BusyName>> names;
+  for (const BusyNames::Busy& busy : all) {
+    names.push_back(fbs::CreateBusyName(builder, builder.CreateString("channel"),
+                                        builder.CreateString(busy.name), busy.per_second));
+  }
+  return builder.CreateVector(names);
 }
 
 fbs::SeriesPoint point_of(const SeriesPoint& point) noexcept {
@@ -228,9 +254,10 @@ Task<void> reply_dashboard(SessionId id, protocol::Uuid transaction_id, std::uin
     cores.push_back(fbs::CreateCoreSeries(builder, reading.core, reading.answered,
                                           builder.CreateVectorOfStructs(points)));
   }
+  const auto busiest = write_busiest(builder, readings);
   builder.Finish(fbs::CreateDashboardMetricsReply(
       builder, builder.CreateString(Dispatch::local().options().node_name),
-      builder.CreateVector(cores)));
+      builder.CreateVector(cores), busiest));
   send_reply(id, transaction_id, Opcode::DashboardMetricsReply, builder);
 }
 

@@ -129,6 +129,7 @@ void Metrics::add_point(Nanoseconds now) noexcept {
   }
   series_.add(point);
   traffic_.clear_recent();
+  busy_channels_.end_second();
   before_ = after;
 }
 

@@ -20,6 +20,7 @@
 #include "runtime/timer_heap.hpp"
 #include "services/config/table.hpp"
 #include "services/local.hpp"
+#include "services/metrics/busy_names.hpp"
 #include "services/metrics/heartbeats.hpp"
 #include "services/metrics/rows.hpp"
 #include "services/metrics/series.hpp"
@@ -31,6 +32,8 @@ namespace corelane::services {
 struct MetricsOptions {
   // Twice a second by default, see Heartbeats. 0: no series, and every core counts as alive.
   runtime::Nanoseconds beat_every = Heartbeats::kEvery;
+  // DashboardMetrics names the busiest channels, to every session that may ask.
+  bool names = false;
 };
 
 // One core's figures.
@@ -51,21 +54,25 @@ class Metrics : public Service {
   static Metrics& local() noexcept { return services::local<Metrics>(ServiceSlot::metrics); }
   static std::span<const OpcodeRow> opcodes() noexcept;
   static std::span<const MetricRow> metrics() noexcept;
+  static std::span<const config::Row<MetricsOptions>> settings() noexcept;
 
   // GET /metrics. `format` by the Accept field of a request.
   static void add_page(net::http::Routes& routes);
   static runtime::MetricsFormat format_for(std::string_view accept) noexcept;
 
-  // What `read` returns on each core, core 0 first; a default Reading for a core that does not
+  // What `of_core` returns on each core, core 0 first; a default Reading for a core that does not
   // answer in time. Can be given up.
   template <class Reading>
-  static runtime::Task<std::vector<Reading>> from_all(Reading (*read)(std::uint32_t argument),
+  static runtime::Task<std::vector<Reading>> from_all(Reading (*of_core)(std::uint32_t argument),
                                                       std::uint32_t argument = 0);
   // The page of `readings`.
   std::string page(const std::vector<CoreReading>& readings, runtime::MetricsFormat format) const;
 
   const MetricTable& table() const noexcept { return table_; }
   const Series& series() const noexcept { return series_; }
+  const MetricsOptions& options() const noexcept { return options_; }
+  // Of channels that this core owns. For the service that has them, and for readers.
+  BusyNames& busy_channels() noexcept { return busy_channels_; }
   Heartbeats& heartbeats() noexcept { return heartbeats_; }
   // Nanoseconds since it was made.
   runtime::Nanoseconds age() const noexcept;
@@ -121,6 +128,7 @@ class Metrics : public Service {
   const runtime::Nanoseconds made_at_;
   Traffic traffic_;
   Series series_;
+  BusyNames busy_channels_;
   Before before_;
   BeatTimer timer_;
   runtime::TaskGroup readers_{"metrics"};
@@ -129,14 +137,14 @@ class Metrics : public Service {
 };
 
 template <class Reading>
-runtime::Task<std::vector<Reading>> Metrics::from_all(Reading (*read)(std::uint32_t argument),
+runtime::Task<std::vector<Reading>> Metrics::from_all(Reading (*of_core)(std::uint32_t argument),
                                                       std::uint32_t argument) {
   std::vector<Reading> all;
   const runtime::CoreId cores = runtime::Core::current().cores();
   all.reserve(cores);
   for (runtime::CoreId core = 0; core < cores; ++core) {
     auto reading = co_await runtime::with_timeout(
-        kReadTimeout, runtime::submit_to(core, [read, argument] { return read(argument); }));
+        kReadTimeout, runtime::submit_to(core, [of_core, argument] { return of_core(argument); }));
     if (reading) {
       all.push_back(std::move(*reading));
     } else {

@@ -140,7 +140,8 @@ void Traffic::end_timed(const Timed& request, bool answer_comes_later) noexcept 
   // Without an answer so far, and with none to come, there is none.
   if (answer_comes_later || awaited_count_ == 0) return;
   const Timed& last = awaited_[awaited_count_ - 1];
-  if (last.begin == request.begin && last.transaction_id == request.transaction_id) {
+  if (last.begin == request.begin && last.slot == request.slot &&
+      last.generation == request.generation && last.transaction_id == request.transaction_id) {
     forget_awaited(awaited_count_ - 1);
   }
 }
@@ -164,6 +165,12 @@ void Traffic::forget_awaited(std::size_t index) noexcept {
             awaited_.begin() + static_cast<std::ptrdiff_t>(awaited_count_),
             awaited_.begin() + static_cast<std::ptrdiff_t>(index));
   --awaited_count_;
+}
+
+void Traffic::clear_recent() noexcept {
+  recent_.clear();
+  const runtime::Nanoseconds now = core_.ring().now();
+  while (awaited_count_ != 0 && now - awaited_.front().begin > kAwaitedFor) forget_awaited(0);
 }
 
 // --- Errors and ends

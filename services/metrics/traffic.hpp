@@ -3,7 +3,7 @@
 // took, and how they ended. One a core, made before all other services: dispatch counts what comes
 // in, sessions count what goes out.
 //
-// Cost for a request and its reply: two lines of memory and 12 instructions (perf/micro,
+// Cost for a request and its reply: two lines of memory and some 20 instructions (perf/micro,
 // dispatch/ping). Times are measured for some of the requests: the first kTimedFirst of each opcode
 // and then one in kTimedEvery, at random distances, because reading the clock twice costs as much
 // as serving a Ping.
@@ -120,7 +120,9 @@ class Traffic {
   const std::vector<Tally<protocol::ErrorCode>>& ends() const noexcept { return ends_; }
   // Handler times of all opcodes since the last call of clear_recent().
   const runtime::Histogram& recent() const noexcept { return recent_; }
-  void clear_recent() noexcept { recent_.clear(); }
+  // Also gives up answers that have not come for kAwaitedFor: their sessions have ended.
+  void clear_recent() noexcept;
+  static constexpr runtime::Nanoseconds kAwaitedFor = 60 * runtime::kSecond;
 
  private:
   static constexpr std::size_t kDirect = protocol::kCustomOpcodeMin;

@@ -1,5 +1,7 @@
 #include "services/node/metric_rows.hpp"
 
+#include <string>
+
 #include "net/network.hpp"
 #include "services/local.hpp"
 #include "services/node/node.hpp"
@@ -88,8 +90,14 @@ constexpr MetricRow kMetrics[] = {
      .read = [](MetricReader& to) { to.add(http().requests); }},
     {.name = "http_refusals_total",
      .type = MetricType::counter,
-     .help = "Errors that the HTTP server answered itself, refused handshakes too.",
-     .read = [](MetricReader& to) { to.add(http().errors); }},
+     .help = "Errors that the HTTP server answered itself, refused handshakes too, by status.",
+     .read =
+         [](MetricReader& to) {
+           for (const auto& refusals : node().http().refusals()) {
+             to.add({{"status", std::to_string(static_cast<unsigned>(refusals.status))}},
+                    refusals.count);
+           }
+         }},
     {.name = "http_refused_connections_total",
      .type = MetricType::counter,
      .help = "Connections that got 503 at once.",

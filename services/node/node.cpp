@@ -91,6 +91,7 @@ void serve_welcome(void*, const net::http::Request&, const net::http::RouteMatch
 }  // namespace
 
 const ws::ConnectionHandler CoreNode::kHandler{on_open, on_message, on_close};
+const ws::ConnectionHandler CoreNode::kLoggedHandler{on_open, on_logged_message, on_close};
 
 std::uint32_t share_of(std::uint32_t total) noexcept {
   const std::uint32_t cores = Core::current().cores();
@@ -127,7 +128,8 @@ CoreNode::CoreNode(const NodePlan& plan)
       network_(network_options(plan.options)),
       relief_(network_, static_cast<std::size_t>(plan.options.unfinished_bytes_max /
                                                  network_.core().cores())),
-      endpoint_(network_, binary(plan.options.websocket), kHandler, nullptr),
+      endpoint_(network_, binary(plan.options.websocket),
+                plan.options.log_connections ? kLoggedHandler : kHandler, nullptr),
       routes_(routes(*this, plan)),
       http_(network_, http_options(plan.options), routes_),
       tcp_(tcp_options(plan.options)) {
@@ -220,6 +222,11 @@ runtime::Result<runtime::Address> CoreNode::listen(const NodeListener& listener)
   return network_.address_of(*bound);
 }
 
+void CoreNode::allow_origins(const std::vector<std::string>& entries) {
+  endpoint_.allow_origins(entries);
+  for (const auto& endpoint : endpoints_) endpoint->allow_origins(entries);
+}
+
 // --- WebSocket sessions
 
 void CoreNode::on_open(ws::Connection& connection, ws::Handshake& handshake) noexcept {
@@ -235,6 +242,12 @@ void CoreNode::on_open(ws::Connection& connection, ws::Handshake& handshake) noe
 
 void CoreNode::on_message(ws::Connection& connection, ws::Message& message) noexcept {
   auto* session = static_cast<Session*>(connection.context());
+  Dispatch::local().on_message(*session, message.payload());
+}
+
+void CoreNode::on_logged_message(ws::Connection& connection, ws::Message& message) noexcept {
+  auto* session = static_cast<Session*>(connection.context());
+  ConnectionLog::note_received(*session, message.payload().size());
   Dispatch::local().on_message(*session, message.payload());
 }
 
@@ -367,6 +380,10 @@ Task<std::optional<Node::ListenError>> Node::listen_on(NodeListener listener) {
     if (!other) co_return ListenError{other.error(), listener.address.text()};
   }
   co_return std::nullopt;
+}
+
+Task<void> Node::allow_origins(std::vector<std::string> entries) {
+  co_await runtime::on_every_core([this, &entries] { cores_->allow_origins(entries); });
 }
 
 Task<std::uint32_t> Node::drain(runtime::Nanoseconds deadline) {

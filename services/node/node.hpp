@@ -24,7 +24,6 @@
 #include "services/node/unix_socket_file.hpp"
 #include "services/pubsub/pubsub.hpp"
 #include "services/quota/quota.hpp"
-#include "services/sessions/connection_log.hpp"
 #include "services/sessions/sessions.hpp"
 #include "ws/endpoint.hpp"
 #include "ws/endpoint_routes.hpp"
@@ -143,6 +142,8 @@ class CoreNode {
   ws::Endpoint& endpoint() noexcept { return endpoint_; }  // of the opcode protocol
   const net::http::Server& http() const noexcept { return http_; }
   bool draining() const noexcept { return draining_; }
+  // Of all endpoints (websocket.origins), for handshakes from now on.
+  void allow_origins(const std::vector<std::string>& entries);
   // Looks for connections to end for want of memory.
   std::uint64_t relief_passes() const noexcept { return relief_.passes(); }
 
@@ -151,7 +152,9 @@ class CoreNode {
   static void on_message(ws::Connection& connection, ws::Message& message) noexcept;
   static void on_close(ws::Connection& connection, ws::CloseCode code,
                        std::string_view reason) noexcept;
+  static void on_logged_message(ws::Connection& connection, ws::Message& message) noexcept;
   static const ws::ConnectionHandler kHandler;
+  static const ws::ConnectionHandler kLoggedHandler;  // log.connections
   static net::AcceptFunction accept_of(const NodeListener& listener) noexcept;
   void add_endpoints(const NodeOptions& options);
   runtime::Task<void> close_endpoints();
@@ -222,6 +225,9 @@ class Node {
   const std::vector<NodeListener>& listening() const noexcept { return listening_; }
   // The first of them.
   runtime::Address address(Spoken spoken = Spoken::http) const noexcept;
+
+  // CoreNode::allow_origins on all cores, one after the other.
+  runtime::Task<void> allow_origins(std::vector<std::string> entries);
 
   // All cores at once. What the server has taken in by then is still handed over: an event that was
   // published reaches its subscribers ahead of their close frame. Returns how many connections had

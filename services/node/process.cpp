@@ -177,6 +177,7 @@ class Process {
       co_return;
     }
     runtime::set_log_level(log_level_of(reloaded.log_level));
+    co_await node_.allow_origins(reloaded.origins);
     runtime::log_limited(kReloaded, LogLevel::info, [&] {
       return fmt::format("the configuration was read again; taken over: {}",
                          reloaded.taken.empty()

@@ -6,7 +6,8 @@
 //   SIGTERM, SIGINT   drains: no more connections, 1001 to every client, flush, exit 0 within the
 //                     deadline; a second one ends the process at once (128 + signal)
 //   SIGHUP            opens the log's file again, and reads the configuration again: takes over
-//                     log.level, and says which other settings need a restart
+//                     log.level and websocket.origins, and says which other settings
+//                     need a restart
 //   SIGUSR1           lists all suspended tasks in the log
 //
 // Until it serves, SIGTERM and SIGINT end it at once (128 + signal), or, in the moment in which the

@@ -7,7 +7,8 @@ namespace corelane::services {
 namespace {
 
 constexpr std::string_view kLevel = "log.level";
-constexpr std::string_view kReloadable[] = {kLevel};
+constexpr std::string_view kOrigins = "websocket.origins";
+constexpr std::string_view kReloadable[] = {kLevel, kOrigins};
 
 std::string path_of(const config::Setting& setting) {
   return std::string{setting.section} + "." + std::string{setting.key};
@@ -21,6 +22,7 @@ Reloaded compare(const config::Configuration& running, const config::ConfigResul
   if (!reloaded.errors.empty()) return reloaded;
   const config::Configuration& values = now.config;
   reloaded.log_level = values.text(kLevel);
+  reloaded.origins = values.list(kOrigins);
   for (const config::Setting& setting : values.table().settings()) {
     const std::string path = path_of(setting);
     const config::Setting* const before = running.table().find(path);

@@ -13,6 +13,7 @@ namespace corelane::services {
 struct Reloaded {
   std::vector<std::string> errors;  // not empty: nothing is taken over
   std::string log_level;
+  std::vector<std::string> origins;
   // "log.level", ...: settings that differ from those that the server runs with.
   std::vector<std::string> taken;
   std::vector<std::string> need_restart;

@@ -34,6 +34,11 @@ std::vector<ServiceEntry> services_of(NodeOptions& options) {
       {.name = "metrics",
        .opcodes = Metrics::opcodes(),
        .make = make_metrics,
+       .add_settings =
+           [](config::SettingTable& table, void* to, bool has_effect) {
+             add_settings_to<MetricsOptions>(table, Metrics::settings(), to, has_effect);
+           },
+       .options = &options.metrics,
        .metrics = Metrics::metrics()},
       {.name = "sessions",
        .opcodes = Sessions::opcodes(),

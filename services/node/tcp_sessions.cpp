@@ -79,6 +79,9 @@ bool TcpSessions::is_unfinished(Session& session) noexcept {
 
 void TcpSessions::on_data(net::Stream& stream, const net::Received& received) noexcept {
   auto& client = *static_cast<Client*>(stream.owner());
+  if (client.table.log_ != nullptr) {
+    ConnectionLog::note_received(*client.session, received.bytes.size());
+  }
   client.table.consume(client, received.bytes);
   if (!stream.writable()) stream.pause_receiving();
 }

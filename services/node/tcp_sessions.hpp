@@ -11,7 +11,6 @@
 #include "net/network.hpp"
 #include "runtime/accounted_size.hpp"
 #include "runtime/slab.hpp"
-#include "services/sessions/connection_log.hpp"
 #include "services/sessions/sessions.hpp"
 
 namespace corelane::services {

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "services/metrics/traffic.hpp"
 #include "services/pubsub/messages.hpp"
 #include "services/pubsub/pubsub.hpp"
 #include "ws/frame.hpp"
@@ -75,6 +74,7 @@ void PubSub::PublishAsk::deliver(CoreId) const {
 
 void PubSub::order(OwnedChannel& channel, const PublishRecord& record, protocol::Bytes data) {
   ++counters_.published;
+  metrics_.busy_channels().note(channel.name, channel.hash);
   ++channel.offset;
   channel.last_used = core_.now();
   if (channel.interested.empty()) {

@@ -24,6 +24,7 @@ PubSub::PubSub(const PubSubOptions& options)
     : options_(options),
       core_(Core::current()),
       fan_outs_(Sessions::local().fan_outs()),
+      metrics_(Metrics::local()),
       local_(UINT32_MAX - 1),
       local_by_name_(0, SeededHash{options.hash_seed}),
       pending_subscriptions_(UINT32_MAX - 1),

@@ -34,6 +34,7 @@
 #include "runtime/shared_bytes.hpp"
 #include "runtime/slab.hpp"
 #include "services/local.hpp"
+#include "services/metrics/metrics.hpp"
 #include "services/pubsub/channel.hpp"
 #include "services/sessions/sessions.hpp"
 
@@ -197,6 +198,7 @@ class PubSub : public Service {
   PubSubOptions options_;
   runtime::Core& core_;
   FanOuts& fan_outs_;
+  Metrics& metrics_;
   // Subscriber's side.
   RunWalk walk_;  // the fan-out that goes on in the next turn
   std::size_t subscriptions_ = 0;

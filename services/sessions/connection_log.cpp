@@ -26,6 +26,7 @@ void ConnectionLog::begin(Session& session, std::string_view path) {
   record->begin = Core::current().now();
   record->path = path.substr(0, kPathBytesMax);
   session.extend().record = std::move(record);
+  session.set_wire_bit(Session::kLogged, true);
   if (session.transport() != protocol::Transport::unix_stream) {
     lookups_.spawn("address of a session", look_up, session.id());
   }

@@ -36,6 +36,10 @@ class ConnectionLog {
   ConnectionLog() noexcept : lookups_("connection log") {}
   // `path` of the handshake; empty: none.
   void begin(Session& session, std::string_view path);
+  // Bytes of its frames have come.
+  static void note_received(Session& session, std::size_t bytes) noexcept {
+    if (SessionExtension* extension = session.extension()) extension->received_bytes += bytes;
+  }
   // Writes the line of a session that is logged. `code` is a WebSocket's.
   static void end(Session& session, std::uint16_t code, std::string_view reason);
   runtime::Task<void> stop();

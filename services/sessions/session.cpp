@@ -80,7 +80,7 @@ Sessions::Named Sessions::parse(const protocol::Uuid& uuid, runtime::CoreId core
 }
 
 std::byte* Session::indirect_space(std::size_t bytes) {
-  if (counts_sent()) {
+  if (is_counted()) {
     count_sent(0, bytes);
     if (base() == Wire::websocket) {
       return connection_->send_space(ws::MessageKind::binary, bytes);
@@ -99,7 +99,7 @@ bool Session::send_deflated(const std::byte* space, std::size_t bytes) {
 
 std::byte* Session::split_space(std::size_t head_bytes, std::size_t bytes) {
   if (base() == Wire::websocket) {
-    if (counts_sent()) count_sent(0, bytes);
+    if (is_counted()) count_sent(0, bytes);
     return connection_->send_head(ws::MessageKind::binary, head_bytes, bytes);
   }
   return indirect_space(base() == Wire::deflated ? bytes : head_bytes);
@@ -117,7 +117,7 @@ bool Session::end_split(std::byte* space, std::size_t head_bytes, const runtime:
     case Wire::unix_stream:
       break;
   }
-  if (counts_sent()) count_sent(0, tail.size());
+  if (is_counted()) count_sent(0, tail.size());
   return stream_->send_shared(block, tail) || slow_reader();
 }
 
@@ -147,27 +147,26 @@ bool Session::send_error(const protocol::Uuid& transaction_id, protocol::Opcode 
 }
 
 bool Session::send_run_slowly(const EventRun& run) {
-  if (!counts_sent()) return send_run_uncounted(run);
+  if (!is_counted()) return send_run_uncounted(run);
   if (!send_run_uncounted(run)) return false;
   count_sent(std::max(run.events, 1u), run.bytes.size());  // a broadcast is a run without a count
   return true;
 }
 
 bool Session::send_run_uncounted(const EventRun& run) {
-  const bool sent = base() == Wire::websocket ? connection_->send_frames(run.block, run.bytes)
-                                              : send_run_unframed(run);
-  if (sent) note_sent(run.bytes.size());
-  return sent;
+  if (base() != Wire::websocket) return send_run_unframed(run);
+  return connection_->send_frames(run.block, run.bytes);
 }
 
 // --- Quotas
 
 void Session::set_counts_sent(bool counts) noexcept {
-  const auto wire = static_cast<std::uint8_t>(base());
-  wire_ = static_cast<Wire>(counts ? wire | kCountsSent : wire);
+  set_wire_bit(kCountsSent, counts);
 }
 
 void Session::count_sent(std::uint32_t deliveries, std::size_t bytes) noexcept {
+  if ((static_cast<std::uint8_t>(wire_) & kLogged) != 0) extension_->sent_bytes += bytes;
+  if (!counts_sent()) return;
   const Sessions::QuotaFunctions& quota = Sessions::local().quota();
   if (quota.sent != nullptr) quota.sent(*this, deliveries, bytes);
 }

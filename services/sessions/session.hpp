@@ -74,7 +74,7 @@ struct SessionExtension {
   bool closes_when_answered = false;   // its client has ended its direction
   bool is_held = false;                // hold_receiving()
   bool was_held = false;               // since the last look: take_was_held()
-  // Frames, since the extension was made.
+  // Frames; of a session that is logged alone.
   std::uint64_t received_bytes = 0;
   std::uint64_t sent_bytes = 0;
   std::unique_ptr<ConnectionRecord> record;  // of a session that is logged
@@ -156,14 +156,9 @@ class Session : public Subscriber {
   // out.
   bool send_run(const EventRun& run) {
     // Does not touch the connection, which is not in the cache during a fan-out.
-    if (wire_ == Wire::websocket && stream_->send_shared(run.block, run.bytes)) [[likely]] {
-      note_sent(run.bytes.size());
+    if (wire_ == Wire::websocket && stream_->send_shared(run.block, run.bytes)) [[likely]]
       return true;
-    }
     return send_run_slowly(run);
-  }
-  void note_received(std::size_t bytes) noexcept {
-    if (extension_ != nullptr) extension_->received_bytes += bytes;
   }
   // For walks over many: asks for the memory that send_run() needs, the session's must be there.
   void prefetch_send() const noexcept { __builtin_prefetch(stream_, 1); }
@@ -219,16 +214,24 @@ class Session : public Subscriber {
 
  private:
   friend class Sessions;
+  friend class ConnectionLog;
 
-  // WebSocket without compression: frames go to the stream as they are. The bit kCountsSent takes
-  // all that is sent off that short way: for other sessions, quotas of what is sent cost nothing.
+  // WebSocket without compression: frames go to the stream as they are. Either bit takes all that
+  // is sent off that short way, to be counted: the other sessions pay nothing for it.
   enum class Wire : std::uint8_t { websocket, deflated, tcp, unix_stream };
-  static constexpr std::uint8_t kCountsSent = 4;
+  static constexpr std::uint8_t kKinds = 3;
+  static constexpr std::uint8_t kCountsSent = 4;  // for quotas
+  static constexpr std::uint8_t kLogged = 8;      // for the log of connections
   Wire base() const noexcept {
-    return static_cast<Wire>(static_cast<std::uint8_t>(wire_) & (kCountsSent - 1));
+    return static_cast<Wire>(static_cast<std::uint8_t>(wire_) & kKinds);
   }
+  bool is_counted() const noexcept { return wire_ != base(); }
   bool counts_sent() const noexcept {
     return (static_cast<std::uint8_t>(wire_) & kCountsSent) != 0;
+  }
+  void set_wire_bit(std::uint8_t bit, bool on) noexcept {
+    const auto wire = static_cast<unsigned>(wire_);
+    wire_ = static_cast<Wire>(on ? wire | bit : wire & ~unsigned{bit});
   }
   [[gnu::cold]] void count_sent(std::uint32_t deliveries, std::size_t bytes) noexcept;
 
@@ -236,11 +239,7 @@ class Session : public Subscriber {
                    std::size_t bytes) noexcept {
     Traffic& traffic = Traffic::local();
     traffic.count_out(opcode, bytes);
-    note_sent(bytes);
     traffic.answer(slot_, generation_, transaction_id);
-  }
-  void note_sent(std::size_t bytes) noexcept {
-    if (extension_ != nullptr) extension_->sent_bytes += bytes;
   }
   std::byte* frame_space(std::size_t bytes) {
     if (wire_ == Wire::websocket) [[likely]]

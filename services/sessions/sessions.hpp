@@ -25,6 +25,7 @@
 #include "runtime/task.hpp"
 #include "services/local.hpp"
 #include "services/service.hpp"
+#include "services/sessions/connection_log.hpp"
 #include "services/sessions/fan_outs.hpp"
 #include "services/sessions/session.hpp"
 

@@ -47,6 +47,15 @@ def end_with(server, path, code):
             pass
 
 
+def handshake(server, fields=''):
+    """The status of the answer to a handshake."""
+    with socket.create_connection((server.host, server.port), timeout=PATIENCE_S) as client:
+        client.sendall(f'GET /ws HTTP/1.1\r\nHost: {server.address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+                       f'{fields}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n'
+                       .encode())
+        return client.recv(12).decode().split()[1]
+
+
 class Form(unittest.TestCase):
     def log_of(self, *arguments):
         with Server(*arguments) as server:
@@ -146,6 +155,19 @@ class Reload(unittest.TestCase):
                 found = server.err.find('was read again; taken over: (.*)')
                 # At the level warning, nothing was said of the first.
                 self.assertEqual(found[0][1], 'nothing has changed that can be')
+
+    def test_takes_the_origins(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / 'corelane.toml'
+            path.write_text('')
+            with Server('--config', str(path)) as server:
+                origin = 'Origin: https://example.org\r\n'
+                self.assertEqual(handshake(server, origin), '403')
+                path.write_text('[websocket]\norigins = ["https://example.org"]\n')
+                server.signal(signal.SIGHUP)
+                server.err.find('taken over: websocket.origins')
+                for _ in range(8):                       # on either core
+                    self.assertEqual(handshake(server, origin), '101')
 
     def test_with_errors_changes_nothing(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -384,6 +384,32 @@ TEST(Metrics, AreTextThatPrometheusReads) {
             std::string::npos);
 }
 
+TEST(Metrics, AreOpenMetricsWhereThatIsAskedFor) {
+  std::vector<CoreMetrics> cores(1);
+  Histogram turns;
+  turns.record(300);
+  turns.record(5'000'000'000);
+  cores[0].turns = HistogramSteps(turns);
+  const std::string text = prometheus_text(cores, MetricsFormat::open_metrics);
+  EXPECT_NE(text.find("\n# TYPE corelane_runtime_turns counter\n"), std::string::npos);
+  EXPECT_NE(text.find("\ncorelane_runtime_turns_total{core=\"0\"} 0\n"), std::string::npos);
+  const std::string name = "\ncorelane_runtime_turn_seconds";
+  EXPECT_NE(text.find(name + "_bucket{core=\"0\",le=\"2.56e-07\"} 0\n"), std::string::npos);
+  EXPECT_NE(text.find(name + "_bucket{core=\"0\",le=\"5.12e-07\"} 1\n"), std::string::npos);
+  EXPECT_NE(text.find(name + "_bucket{core=\"0\",le=\"+Inf\"} 2\n"), std::string::npos);
+  EXPECT_NE(text.find(name + "_sum{core=\"0\"} 5.0000003\n"), std::string::npos);
+  EXPECT_NE(text.find(name + "_count{core=\"0\"} 2\n"), std::string::npos);
+  EXPECT_TRUE(text.ends_with("\n# EOF\n"));
+}
+
+TEST(Metrics, MeasureSomeTurns) {
+  run_on_cores(1, []() -> Task<void> {
+    for (std::uint32_t i = 0; i < 10 * Core::kMeasuredEvery; ++i) co_await Yield{};
+    const std::uint64_t turns = Core::current().counters().turns;
+    EXPECT_EQ(Core::current().turn_times().count(), (turns - 1) / Core::kMeasuredEvery);
+  });
+}
+
 TEST(Metrics, CountCallsInTheBlockingPool) {
   run_on_cores(1, []() -> Task<void> {
     EXPECT_EQ(core_metrics().blocking_calls, 0u);

@@ -148,6 +148,33 @@ TEST(DashboardMetrics, HaveASeriesForEachCore) {
   }
 }
 
+TEST(DashboardMetrics, NameTheBusiestChannelsWhereTheyMay) {
+  for (const bool names : {false, true}) {
+    services::NodeOptions options;
+    options.metrics.names = names;
+    with_node(tests::node_cores(2), options, [names](NodeUnderTest& test) -> Task<void> {
+      ProtocolClient* client = co_await test.connect(Via::websocket);
+      for (int i = 0; i < 1000; ++i) {
+        client->send(protocol::PublishBody{.channel = "busy", .data = bytes_of("x")});
+        if (i % 4 == 0)
+          client->send(protocol::PublishBody{.channel = "less busy", .data = bytes_of("x")});
+      }
+      const bool settled = co_await client->settle();
+      EXPECT_TRUE(settled);
+      co_await publish(client, "busy");
+      co_await publish(client, "less busy");
+      const auto reply = co_await dashboard(client, 1);
+      if (!reply) co_return;
+      EXPECT_EQ(reply->busiest() != nullptr, names);
+      if (!names) co_return;
+      EXPECT_EQ(reply->busiest()->size(), 2u);
+      EXPECT_EQ(reply->busiest()->Get(0)->name()->string_view(), "busy");
+      EXPECT_EQ(reply->busiest()->Get(1)->name()->string_view(), "less busy");
+      EXPECT_GT(reply->busiest()->Get(0)->per_second(), 0u);
+    });
+  }
+}
+
 TEST(DashboardMetrics, DoNotAnswerASessionThatHasGone) {
   with_node(2, [](NodeUnderTest& test) -> Task<void> {
     ProtocolClient* client = co_await test.connect(Via::tcp);
