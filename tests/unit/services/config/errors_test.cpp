@@ -70,10 +70,9 @@ TEST(ConfigErrors, UnknownNamesAreRefusedWithTheNearestOne) {
   EXPECT_EQ(one_error(load_file("[limits]\nmesage_bytes_max = 1\n")),
             "c.toml:2: mesage_bytes_max: is no setting of [limits]; fix: did you mean "
             "message_bytes_max?");
-  EXPECT_EQ(
-      one_error(load_file("[limit]\nfragments_max = 1\n")),
-      "c.toml:1: [limit]: is no section; allowed: the sections server, limits, websocket, http, "
-      "runtime, log; fix: did you mean [limits]?");
+  EXPECT_EQ(one_error(load_file("[limit]\nfragments_max = 1\n")),
+            "c.toml:1: [limit]: is no section; allowed: the sections server, limits, metrics, "
+            "websocket, http, runtime, log; fix: did you mean [limits]?");
   EXPECT_EQ(one_error(load_file("[server]\nfragments_max = 1\n")),
             "c.toml:2: fragments_max: is no setting of [server]; fix: move it below [limits]");
   EXPECT_EQ(one_error(load_file("listen = []\n")),

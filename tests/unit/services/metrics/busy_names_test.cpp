@@ -53,7 +53,7 @@ TEST(BusyNames, OfOneHashAreToldApart) {
   BusyNames names;
   for (int i = 0; i < 1600; ++i) {
     names.note("a", 7);
-    if (i % 3 == 0) names.note("b", 7);
+    if (i % 6 == 0) names.note("b", 7);
   }
   names.end_second();
   EXPECT_EQ(names.busiest(10).size(), 2u);
