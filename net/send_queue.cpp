@@ -136,9 +136,15 @@ std::uint32_t SendQueue::first_waiting() const noexcept {
   return head_ + std::max(begun, fenced_pieces_);
 }
 
+std::uint32_t SendQueue::first_frame_waiting() const noexcept {
+  std::uint32_t at = first_waiting();
+  while (at < end_ && pieces()[at].continues) ++at;
+  return at;
+}
+
 void SendQueue::push_control(const Piece& piece, SendPool& pool) {
   RT_ASSERT(piece.control != ControlKind::none);
-  std::uint32_t at = first_waiting();
+  std::uint32_t at = first_frame_waiting();
   for (; at < end_ && pieces()[at].control != ControlKind::none; ++at) {
     Piece& waiting = pieces()[at];
     if (waiting.control != piece.control) continue;
@@ -289,7 +295,7 @@ void SendQueue::end(std::size_t sent, SendPool& pool) noexcept {
 }
 
 std::size_t SendQueue::drop_waiting(SendPool& pool) noexcept {
-  const std::uint32_t from = first_waiting();
+  const std::uint32_t from = first_frame_waiting();
   std::size_t dropped = 0;
   for (std::uint32_t i = from; i < end_; ++i) {
     dropped += pieces()[i].bytes;

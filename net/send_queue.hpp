@@ -8,7 +8,9 @@
 //                                                       ^ control frames are put in here
 //
 // A piece consists of whole frames, so a control frame may stand between any two pieces, but never
-// inside one that has been sent in part, nor before a fence (a change of protocol).
+// inside one that has been sent in part, nor before a fence (a change of protocol). The exception
+// is a piece that `continues` the last frame of the piece before it: nothing may stand between the
+// two.
 
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -52,6 +54,7 @@ struct Piece {
   std::uint32_t bytes;
   PieceOwner owner;
   ControlKind control = ControlKind::none;
+  bool continues = false;
   union {
     void* handle = nullptr;  // shared: the released handle; heap, block: the memory; foreign: it
     runtime::BufferId buffer;
@@ -130,8 +133,10 @@ class alignas(runtime::kCacheLine) SendQueue {
   std::size_t bytes() const noexcept { return bytes_; }
   std::size_t copied_bytes() const noexcept { return bytes_ - shared_bytes_; }
   bool in_flight() const noexcept { return in_flight_pieces_ != 0; }
-  // The last operation ended in the middle of a piece.
-  bool is_sent_in_part() const noexcept { return offset_ != 0; }
+  // The last operation ended in the middle of a piece, or of a frame of two pieces.
+  bool is_sent_in_part() const noexcept {
+    return offset_ != 0 || (!empty() && pieces()[head_].continues);
+  }
   // Bytes of the operation in flight.
   std::size_t begun_bytes() const noexcept;
 
@@ -198,7 +203,8 @@ class alignas(runtime::kCacheLine) SendQueue {
   std::span<const std::byte> begin_transformed(SendTransform& transform, std::size_t bytes_max,
                                                SendPool& pool);
   void end_transformed(std::size_t sent, SendPool& pool) noexcept;
-  // Releases what waits but is not in flight, sent in part nor fenced; returns the bytes dropped.
+  // Releases what waits but is not in flight, fenced, nor the rest of a piece or frame that was
+  // sent in part; returns the bytes dropped.
   std::size_t drop_waiting(SendPool& pool) noexcept;
   // No operation may be in flight.
   void drop_all(SendPool& pool) noexcept;
@@ -229,6 +235,8 @@ class alignas(runtime::kCacheLine) SendQueue {
   const Piece* pieces() const noexcept { return is_elsewhere_ ? more_.get() : &first_; }
   Piece& last() noexcept { return pieces()[end_ - 1]; }
   std::uint32_t first_waiting() const noexcept;
+  // The same, behind a frame of two pieces that was begun.
+  std::uint32_t first_frame_waiting() const noexcept;
   void push_behind(const Piece& piece);
   void make_room();
   std::size_t gather(std::size_t bytes_max, bool may_cut);

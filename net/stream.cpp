@@ -55,6 +55,19 @@ std::byte* Stream::send_space(std::size_t bytes) {
   return queue().append(bytes, network_.send_pool_);
 }
 
+std::byte* Stream::send_head(std::size_t bytes, std::size_t rest_bytes) {
+  if (!admit(bytes + rest_bytes, true)) return nullptr;
+  return queue().append(bytes, network_.send_pool_);
+}
+
+void Stream::send_rest(const runtime::SharedBytes& block, std::span<const std::byte> part) {
+  queue().push({.data = part.data(),
+                .bytes = static_cast<std::uint32_t>(part.size()),
+                .owner = PieceOwner::shared,
+                .continues = true,
+                .handle = block.share().release_raw()});
+}
+
 bool Stream::send_copy(std::span<const std::byte> bytes) {
   if (bytes.empty()) return state_ == State::open;
   std::byte* space = send_space(bytes.size());

@@ -101,6 +101,11 @@ class Stream {
   // Room for `bytes` (not 0) at the end of the queue, to be filled before the handler returns.
   // nullptr instead of false.
   [[nodiscard]] std::byte* send_space(std::size_t bytes);
+  // The same for the first `bytes` of a frame whose other `rest_bytes` lie in a shared block. When
+  // they are filled, send_rest() must follow, as the next call on this stream. Both are admitted
+  // here, together, as send_shared() is.
+  [[nodiscard]] std::byte* send_head(std::size_t bytes, std::size_t rest_bytes);
+  void send_rest(const runtime::SharedBytes& block, std::span<const std::byte> part);
   // Copies.
   [[nodiscard]] bool send_copy(std::span<const std::byte> bytes);
   // Holds a handle until sent. May pass the limit for a while: admit_burst().

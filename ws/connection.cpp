@@ -312,12 +312,12 @@ std::byte* Connection::send_space(MessageKind kind, std::size_t bytes) {
 
 std::byte* Connection::send_head(MessageKind kind, std::size_t head_bytes, std::size_t bytes) {
   RT_ASSERT(role_ == Role::server);
-  RT_ASSERT(head_bytes <= bytes);
+  RT_ASSERT(head_bytes < bytes);
   if (state_ != State::open) return nullptr;
   const std::size_t header = server_header_bytes(bytes);
-  std::byte* to = stream_.send_space(header + head_bytes);
+  std::byte* to = stream_.send_head(header + head_bytes, bytes - head_bytes);
   if (to == nullptr) {
-    refused(header + head_bytes);
+    refused(header + bytes);
     return nullptr;
   }
   write_server_header(to, {.opcode = opcode_of(kind)}, bytes);

@@ -89,7 +89,7 @@ class Connection {
   // a client, nothing else is written yet, so this is for servers without compression only.
   std::byte* send_space(MessageKind kind, std::size_t bytes);
   // The same for a message of which only the first `head_bytes` are written there; the rest must
-  // follow by send_frames(), before anything else is sent.
+  // follow by stream().send_rest(), before anything else is sent.
   std::byte* send_head(MessageKind kind, std::size_t head_bytes, std::size_t bytes);
   // Whole frames that somebody has laid out already, in a server's form and uncompressed: published
   // messages. Holds a handle until sent. What stream().send_shared() takes need not come by here.

@@ -98,27 +98,24 @@ bool Session::send_deflated(const std::byte* space, std::size_t bytes) {
 }
 
 std::byte* Session::split_space(std::size_t head_bytes, std::size_t bytes) {
-  if (base() == Wire::websocket) {
-    if (is_counted()) count_sent(0, bytes);
+  if (base() == Wire::deflated) return indirect_space(bytes);
+  if (is_counted()) count_sent(0, bytes);
+  if (connection_ != nullptr) {
     return connection_->send_head(ws::MessageKind::binary, head_bytes, bytes);
   }
-  return indirect_space(base() == Wire::deflated ? bytes : head_bytes);
+  std::byte* space = stream_->send_head(head_bytes, bytes - head_bytes);
+  if (space == nullptr && bytes <= queue_bytes_max()) slow_reader();
+  return space;
 }
 
 bool Session::end_split(std::byte* space, std::size_t head_bytes, const runtime::SharedBytes& block,
                         std::span<const std::byte> tail) {
-  switch (base()) {
-    case Wire::websocket:
-      return connection_->send_frames(block, tail);
-    case Wire::deflated:
-      std::memcpy(space + head_bytes, tail.data(), tail.size());
-      return send_deflated(space, head_bytes + tail.size());
-    case Wire::tcp:
-    case Wire::unix_stream:
-      break;
+  if (base() == Wire::deflated) {
+    std::memcpy(space + head_bytes, tail.data(), tail.size());
+    return send_deflated(space, head_bytes + tail.size());
   }
-  if (is_counted()) count_sent(0, tail.size());
-  return stream_->send_shared(block, tail) || slow_reader();
+  stream_->send_rest(block, tail);
+  return true;
 }
 
 std::size_t Session::queue_bytes_max() const noexcept {

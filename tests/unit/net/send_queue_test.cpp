@@ -29,10 +29,12 @@ class QueueUnderTest {
   void append(std::string_view text) {
     std::memcpy(queue_->append(text.size(), pool_), text.data(), text.size());
   }
-  void push_static(std::string_view text) {
+  // `continues`: the last frame of what was queued before goes on in it.
+  void push_static(std::string_view text, bool continues = false) {
     queue_->push({.data = reinterpret_cast<const std::byte*>(text.data()),
                   .bytes = static_cast<std::uint32_t>(text.size()),
                   .owner = net::PieceOwner::nobody,
+                  .continues = continues,
                   .handle = nullptr});
   }
   void push_control(std::string_view text) {
@@ -48,8 +50,8 @@ class QueueUnderTest {
   std::size_t drop_waiting() { return queue_->drop_waiting(pool_); }
   void end(std::size_t sent) { queue_->end(sent, pool_); }
   // The pieces of the next operation, parted by '|'; it stays in flight.
-  std::string begin() {
-    const SendQueue::Operation operation = queue_->begin();
+  std::string begin(std::size_t bytes_max = SendQueue::kOperationBytesMax) {
+    const SendQueue::Operation operation = queue_->begin(bytes_max);
     if (operation.message == nullptr) return text(operation.bytes.data(), operation.bytes.size());
     std::string all;
     for (std::size_t i = 0; i < operation.message->msg_iovlen; ++i) {
@@ -155,6 +157,39 @@ TEST(SendQueue, WhatComesBehindAFenceIsDroppedAndOvertakenWhatIsFencedIsNot) {
     test.append("new");
     test.push_control("close");
     EXPECT_EQ(test.send_all(), "answer|close|new");
+  });
+}
+
+TEST(SendQueue, NothingComesBetweenTheTwoPiecesOfAFrame) {
+  with_queue([](QueueUnderTest& test) {
+    test.append("head");
+    test.push_static("rest", true);
+    test.append("next");
+    test.push_control("before");
+    EXPECT_EQ(test.begin(10), "before|head");
+    // In flight.
+    test.push_control("ping");
+    test.end(10);
+    // Sent, and nothing is in flight.
+    EXPECT_TRUE(test.queue().is_sent_in_part());
+    test.push_control("ping");
+    EXPECT_EQ(test.send_all(), "rest|ping|next");
+  });
+}
+
+TEST(SendQueue, TheRestOfAFrameThatWasBegunIsNotDropped) {
+  with_queue([](QueueUnderTest& test) {
+    test.append("head");
+    test.push_static("rest", true);
+    EXPECT_EQ(test.begin(4), "head");
+    test.end(4);
+    test.append("dropped");
+    EXPECT_EQ(test.drop_waiting(), 7u);
+    EXPECT_EQ(test.send_all(), "rest");
+    test.append("head");
+    test.push_static("rest", true);
+    EXPECT_EQ(test.drop_waiting(), 8u);
+    EXPECT_TRUE(test.queue().empty());
   });
 }
 
