@@ -99,6 +99,21 @@ int refuse(const ClientOptions& options, const std::string& problem) {
   return kExitUsage;
 }
 
+Task<int> get(Talk& talk, const QuotaSettings& settings) {
+  const protocol::GetQuotaBody body{
+      .scope = settings.scope, .session = settings.session, .key = settings.key};
+  co_return co_await talk.while_welcome(ask(talk, body));
+}
+
+Task<int> set(Talk& talk, const QuotaSettings& settings) {
+  const protocol::SetQuotaBody body{.scope = settings.scope,
+                                    .session = settings.session,
+                                    .key = settings.key,
+                                    .limits = settings.limits,
+                                    .use_defaults = settings.use_defaults};
+  co_return co_await talk.while_welcome(ask(talk, body));
+}
+
 int run_get(const Arguments& arguments) {
   ClientOptions options("quota get");
   QuotaSettings settings;
@@ -110,11 +125,7 @@ int run_get(const Arguments& arguments) {
   if (const std::string problem = read_target(settings); !problem.empty()) {
     return refuse(options, problem);
   }
-  return run_client(options, [&](Talk& talk) -> Task<int> {
-    const protocol::GetQuotaBody body{
-        .scope = settings.scope, .session = settings.session, .key = settings.key};
-    co_return co_await talk.while_welcome(ask(talk, body));
-  });
+  return run_client(options, [&](Talk& talk) { return get(talk, settings); });
 }
 
 int run_set(const Arguments& arguments) {
@@ -131,14 +142,7 @@ int run_set(const Arguments& arguments) {
   for (const std::string& problem : {read_target(settings), read_limits(settings)}) {
     if (!problem.empty()) return refuse(options, problem);
   }
-  return run_client(options, [&](Talk& talk) -> Task<int> {
-    const protocol::SetQuotaBody body{.scope = settings.scope,
-                                      .session = settings.session,
-                                      .key = settings.key,
-                                      .limits = settings.limits,
-                                      .use_defaults = settings.use_defaults};
-    co_return co_await talk.while_welcome(ask(talk, body));
-  });
+  return run_client(options, [&](Talk& talk) { return set(talk, settings); });
 }
 
 constexpr std::string_view kUsage =

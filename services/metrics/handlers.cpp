@@ -188,6 +188,7 @@ Task<void> reply_node_metrics(SessionId id, protocol::Uuid transaction_id, std::
   const std::vector<NodeReading> readings = co_await Metrics::from_all(read_node);
   FlatBufferBuilder builder(16 * 1024);
   std::vector<Offset<fbs::CoreFigures>> cores;
+  cores.reserve(readings.size());
   for (const NodeReading& reading : readings) cores.push_back(write_core(builder, reading));
   std::vector<Offset<fbs::OpcodeFigures>> opcodes;
   for (const auto& entry : join(readings)) opcodes.push_back(write_opcode(builder, entry));
@@ -229,6 +230,7 @@ Offset<flatbuffers::Vector<Offset<fbs::BusyName>>> write_busiest(
   std::ranges::sort(all, std::greater{}, &BusyNames::Busy::per_second);
   if (all.size() > kBusiest) all.resize(kBusiest);
   std::vector<Offset<fbs::BusyName>> names;
+  names.reserve(all.size());
   for (const BusyNames::Busy& busy : all) {
     names.push_back(fbs::CreateBusyName(builder, builder.CreateString("channel"),
                                         builder.CreateString(busy.name), busy.per_second));

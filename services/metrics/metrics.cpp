@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <utility>
 
 #include "net/http/message.hpp"
@@ -22,7 +23,7 @@ namespace {
 std::uint64_t per_second(std::uint64_t now, std::uint64_t before, Nanoseconds passed) noexcept {
   const double rate = static_cast<double>(now - before) * static_cast<double>(runtime::kSecond) /
                       static_cast<double>(passed);
-  return static_cast<std::uint64_t>(rate + 0.5);
+  return static_cast<std::uint64_t>(std::llround(rate));
 }
 
 std::uint32_t narrow(std::uint64_t value) noexcept {
