@@ -112,11 +112,19 @@ runtime::Task<void> Dispatch::stop() {
   co_await running_.join();
 }
 
+// What is no message counts as a request, too.
+inline bool Dispatch::admits(Session& session, const protocol::MessageView& message,
+                             std::size_t bytes) {
+  if (session.spend(bytes, core_.now())) [[likely]]
+    return true;
+  return Sessions::local().quota().admit(session, message, bytes);
+}
+
 void Dispatch::on_message(Session& session, std::span<const std::byte> message) {
   for (protocol::FrameCursor cursor(message, options_.frame_bytes_max); !cursor.at_end();) {
     const protocol::Frame frame = cursor.next();
     if (frame.status != FrameStatus::complete) {
-      refuse_frame(session, frame.status);
+      if (admits(session, {}, message.size())) refuse_frame(session, frame.status);
       return;
     }
     on_frame(session, frame.message);
@@ -148,10 +156,7 @@ Dispatch::StreamProgress Dispatch::on_stream(Session& session, std::span<const s
 
 void Dispatch::on_frame(Session& session, std::span<const std::byte> message) {
   const protocol::VerifiedMessage verified = protocol::verify_message(message);
-  if (!session.spend(message.size(), core_.now())) [[unlikely]] {
-    const auto admit = Sessions::local().quota().admit;
-    if (!admit(session, verified.view, message.size())) return;
-  }
+  if (!admits(session, verified.view, message.size())) return;
   if (!verified.ok) {
     refuse(session, {}, ErrorCode::malformed_message, "the frame holds no valid Message");
     return;

@@ -115,6 +115,7 @@ class Dispatch : public Service {
   std::size_t handler_bytes() const noexcept { return handler_bytes_; }
 
  private:
+  bool admits(Session& session, const protocol::MessageView& message, std::size_t bytes);
   void on_frame(Session& session, std::span<const std::byte> message);
   [[gnu::noinline]] void serve_timed(Session& session, const protocol::MessageView& message);
   [[gnu::cold]] void refuse_for_memory(Session& session, const protocol::MessageView& message);

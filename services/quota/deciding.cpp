@@ -95,7 +95,7 @@ bool Quota::decide(Session& session, SessionQuota& of, const MessageView& messag
   }
   act_softly(session, of, verdict);
   of.requests_left = session.extend().credit->requests;
-  return true;
+  return !session.closing();  // a notice may have been too much for its queue
 }
 
 void Quota::refuse(Session& session, const Verdict& verdict, const MessageView& message) {

@@ -21,12 +21,15 @@ namespace {
 
 // The key of what has no address: Unix sockets.
 constexpr std::string_view kNoAddress = "unix";
+// Of peers that have reset their connection before they were looked at.
+constexpr std::string_view kGone = "gone";
 
 std::string address_text(Session& session) {
   const runtime::Descriptor socket = session.stream().descriptor();
   RT_ASSERT(!socket.direct);  // Only a descriptor of the process can be asked for its peer.
   const auto peer = runtime::Core::current().ring().peer_address(socket);
-  const bool has_one = peer && (peer->family() == AF_INET || peer->family() == AF_INET6);
+  if (!peer) return std::string{kGone};
+  const bool has_one = peer->family() == AF_INET || peer->family() == AF_INET6;
   return has_one ? peer->host() : std::string{kNoAddress};
 }
 
@@ -121,6 +124,8 @@ void Quota::choose_credit(Session& session, SessionQuota& of) noexcept {
     counts_sent = counts_sent || source.counts_sent();
   });
   session.set_counts_sent(counts_sent);
+  // Under other limits its delay may be shorter, or over.
+  if (of.delay.queued()) core_.timers().reschedule(of.delay, core_.now());
 }
 
 QuotaResult Quota::result_of(Session& session) noexcept {

@@ -51,11 +51,14 @@ void Source::settle(Nanoseconds now) noexcept {
   const auto requests = static_cast<std::uint64_t>(granted_.requests - credit_.requests);
   const auto bytes =
       static_cast<std::uint64_t>(granted_.bytes_in - credit_.bytes_in) + requests * kFrameSizeBytes;
+  // All of it was used while the credit was valid; a bucket that was full by now had refilled
+  // since.
+  const Nanoseconds at = std::min(now, granted_.until);
   forget_credit();
   if (requests == 0) return;
   for (Line& line : lines_) {
-    if (line.limit.metric == QuotaMetric::requests) take_counted(line, requests, now);
-    if (line.limit.metric == QuotaMetric::bytes_in) take_counted(line, bytes, now);
+    if (line.limit.metric == QuotaMetric::requests) take_counted(line, requests, at);
+    if (line.limit.metric == QuotaMetric::bytes_in) take_counted(line, bytes, at);
   }
 }
 

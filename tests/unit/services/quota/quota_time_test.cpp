@@ -107,6 +107,24 @@ TEST(QuotaTime, AClientBelowItsRateIsNeverRefused) {
             });
 }
 
+// What a credit was used for is charged at its own time, not when the next request comes.
+TEST(QuotaTime, ABurstThatWasRefilledMayBeUsedAgain) {
+  runtime::sim::World world(5);
+  with_node(node_cores(1), with_limits({"requests 1000/s burst 200"}),
+            [](NodeUnderTest& test) -> Task<void> {
+              ProtocolClient* client = co_await test.connect(Via::websocket);
+              for (int round = 0; round < 4; ++round) {
+                const Nanoseconds begin = now();
+                for (int i = 0; i < 200 && now() - begin < 100 * kMillisecond; ++i) {
+                  const ServerMessage reply = co_await ping(client);
+                  EXPECT_EQ(reply.opcode, Opcode::Pong) << round << ", " << i << ": " << reply.data;
+                  if (reply.opcode != Opcode::Pong) co_return;
+                }
+                co_await runtime::sleep_for(10 * kSecond);
+              }
+            });
+}
+
 TEST(QuotaTime, ADelayStopsReadingForTheMissingTime) {
   runtime::sim::World world(4);
   with_node(node_cores(2), with_limits({"requests 10/s burst 10 delay"}),
