@@ -252,7 +252,8 @@ bool read_texts(const ClientOptions& options, CacheArguments& arguments) {
     }
     arguments.ttl_ms = static_cast<std::uint64_t>(*ttl.value / runtime::kMillisecond);
   }
-  if (arguments.version_text && !parse_number(*arguments.version_text, arguments.version)) {
+  if (arguments.version_text &&
+      (!parse_number(*arguments.version_text, arguments.version) || arguments.version == 0)) {
     complain(options, fmt::format("--if-version \"{}\": is no version: a number, as `cache set` "
                                   "and `cache get --json` print it",
                                   *arguments.version_text));

@@ -34,6 +34,7 @@ CacheTable Cache::table_of(const CacheServiceOptions& options, Core& core) {
   table.bytes_max = std::max(table.bytes_max, kCacheBytesMin);
   table.hash_seed = options.hash_seed;
   table.first_version = core.wall_now();
+  table.value_bytes_max = options.value_bytes_max;
   const std::vector<CacheNamespaceOptions> namespaces = cache_namespaces(options, core.cores());
   table.namespaces = namespaces;
   return CacheTable(table);
@@ -44,7 +45,7 @@ Cache::Cache(const CacheServiceOptions& options)
       core_(Core::current()),
       table_(table_of(options, core_)),
       leases_(
-          core_,
+          core_, options.hash_seed,
           [](void* cache, std::string_view key, const CacheWaiter& waiter,
              const CacheAnswer& answer) {
             static_cast<Cache*>(cache)->answer_waiter(key, waiter, answer);
@@ -292,7 +293,7 @@ void Cache::arm_expiry() noexcept {
 
 void Cache::expire() noexcept {
   if (table_.expire(core_.now(), kExpireSteps)) {
-    core_.timers().add(expire_timer_, core_.now());
+    core_.timers().add(expire_timer_, core_.now() + 1);  // in the next turn
   } else {
     arm_expiry();
   }

@@ -1,6 +1,9 @@
 #include "services/cache/leases.hpp"
 
 #include <algorithm>
+#include <vector>
+
+#include "services/cache/table.hpp"
 
 namespace corelane::services {
 
@@ -17,12 +20,20 @@ CacheAnswer lease_answer(ErrorCode code, std::uint64_t lease) noexcept {
 
 }  // namespace
 
+std::size_t CacheLeases::SeededHash::operator()(std::string_view key) const noexcept {
+  return CacheTable::hash(key, seed);
+}
+
 CacheLeases::DueTimer::DueTimer(CacheLeases& owner) noexcept
     : Timer([](runtime::Timer& timer) noexcept { static_cast<DueTimer&>(timer).leases.fire(); }),
       leases(owner) {}
 
-CacheLeases::CacheLeases(runtime::Core& core, Answer answer, void* cache)
-    : core_(core), answer_(answer), cache_(cache), timer_(*this) {}
+CacheLeases::CacheLeases(runtime::Core& core, std::uint64_t hash_seed, Answer answer, void* cache)
+    : core_(core),
+      answer_(answer),
+      cache_(cache),
+      leases_(0, SeededHash{hash_seed}),
+      timer_(*this) {}
 
 CacheLeases::~CacheLeases() {
   core_.timers().cancel(timer_);
@@ -62,12 +73,16 @@ void CacheLeases::wait(std::string_view key, const CacheWaiter& waiter) {
   RT_ASSERT(lease != nullptr);
   RT_ASSERT(!closed_);
   lease->waiters.push_back(waiter);
-  set_due(*lease);
+  if (waiter.until < lease->due) set_due(*lease, waiter.until);
 }
 
 void CacheLeases::set_due(Lease& lease) {
   Nanoseconds due = lease.until;
   for (const CacheWaiter& waiter : lease.waiters) due = std::min(due, waiter.until);
+  set_due(lease, due);
+}
+
+void CacheLeases::set_due(Lease& lease, Nanoseconds due) {
   if (due == lease.due) return;
   due_.erase({lease.due, &lease});
   lease.due = due;
@@ -91,6 +106,14 @@ void CacheLeases::end(std::string_view key, const CacheAnswer& answer) {
 
 void CacheLeases::let_go(std::string_view key) {
   if (Lease* lease = find(key)) pass_on(*lease);
+}
+
+void CacheLeases::let_go_prefix(std::string_view prefix) {
+  std::vector<std::string> keys;
+  for (const auto& [key, lease] : leases_) {
+    if (key.starts_with(prefix)) keys.push_back(key);
+  }
+  for (const std::string& key : keys) let_go(key);
 }
 
 void CacheLeases::pass_on(Lease& lease) {
@@ -139,7 +162,8 @@ void CacheLeases::arm() {
   if (due_.empty()) {
     core_.timers().cancel(timer_);
   } else if (!timer_.queued() || timer_.deadline_ns != due_.begin()->first) {
-    core_.timers().reschedule(timer_, due_.begin()->first);
+    // In a later turn than this one, as each takes kFiredMax at most.
+    core_.timers().reschedule(timer_, std::max(due_.begin()->first, core_.now() + 1));
   }
 }
 

@@ -37,7 +37,7 @@ class CacheLeases {
   // Called for each waiter that is answered; must not call this object.
   using Answer = void (*)(void* cache, std::string_view key, const CacheWaiter& waiter,
                           const CacheAnswer& answer);
-  CacheLeases(runtime::Core& core, Answer answer, void* cache);
+  CacheLeases(runtime::Core& core, std::uint64_t hash_seed, Answer answer, void* cache);
   ~CacheLeases();
 
   bool empty() const noexcept { return leases_.empty(); }
@@ -54,6 +54,8 @@ class CacheLeases {
   void end(std::string_view key, const CacheAnswer& answer);
   // The holder stores nothing, or the key was deleted: the next one who waits gets the lease.
   void let_go(std::string_view key);
+  // The same for all keys that begin so.
+  void let_go_prefix(std::string_view prefix);
   // From now on nobody waits: all are answered with `unavailable`.
   void close();
   bool closed() const noexcept { return closed_; }
@@ -70,11 +72,16 @@ class CacheLeases {
     explicit DueTimer(CacheLeases& owner) noexcept;
     CacheLeases& leases;
   };
-  using Map = tsl::robin_map<std::string, std::unique_ptr<Lease>, std::hash<std::string_view>,
-                             std::equal_to<>>;
+  // Clients choose the keys: a hash without a seed could be made to collide.
+  struct SeededHash {
+    std::uint64_t seed;
+    std::size_t operator()(std::string_view key) const noexcept;
+  };
+  using Map = tsl::robin_map<std::string, std::unique_ptr<Lease>, SeededHash, std::equal_to<>>;
 
   Lease* find(std::string_view key) const;
   void set_due(Lease& lease);
+  void set_due(Lease& lease, runtime::Nanoseconds due);
   void pass_on(Lease& lease);
   void erase(Lease& lease);
   void look(Lease& lease, runtime::Nanoseconds now);

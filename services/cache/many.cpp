@@ -126,6 +126,8 @@ Task<Result<CachePrefixRemoved>> Cache::remove_prefix(std::string prefix, std::u
   const auto position = static_cast<std::uint32_t>(cursor);
   auto step = [prefix = std::move(prefix), position]() -> Result<CachePrefixRemoved> {
     Cache& cache = Cache::local();
+    // What is computed now may be of the time before the deletion.
+    if (position == 0 && !cache.leases_.empty()) cache.leases_.let_go_prefix(prefix);
     const CacheWalk walk =
         cache.table_.remove_prefix(prefix, position, kWalkSteps, cache.core_.now());
     return CachePrefixRemoved{.cursor = walk.next, .removed = walk.matched};

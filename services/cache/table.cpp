@@ -28,9 +28,11 @@ CacheTable::CacheTable(const CacheOptions& options)
     : seed_(options.hash_seed),
       last_version_(options.first_version),
       limit_(options.bytes_max),
+      value_bytes_max_(options.value_bytes_max),
       index_({.function = &CacheTable::hash_at, .context = this}),
       wheel_(pages_) {
   RT_ASSERT(limit_ >= kCacheBytesMin);
+  RT_ASSERT(value_bytes_max_ <= kCacheValueBytesMax);
   RT_ASSERT(options.namespaces.size() < kCacheNamespacesMax);
   spaces_.emplace_back();
   for (const CacheNamespaceOptions& space : options.namespaces) {

@@ -204,6 +204,7 @@ class CacheTable {
   std::uint64_t seed_;
   std::uint64_t last_version_;
   std::size_t limit_;
+  std::size_t value_bytes_max_;
   CacheObserver* observer_ = nullptr;
   CachePages pages_;
   CacheIndex index_;

@@ -15,6 +15,7 @@ namespace {
 // Free room in slots is given back when it is more than this part of the pages: until then it is
 // probably wanted again for entries of the same size.
 constexpr std::size_t kFreePart = 16;
+constexpr std::size_t kFreeBytesMost = 1024 * 1024;  // so that one write evicts no more for it
 // Retired blocks that each write looks at, and one that needs room.
 constexpr std::uint32_t kCollectSteps = 8;
 constexpr std::uint32_t kCollectStepsForRoom = 64;
@@ -155,7 +156,7 @@ bool CacheTable::make_room(const Room& room, Nanoseconds now) {
 }
 
 bool CacheTable::compact() noexcept {
-  if (pages_.free_bytes() <= pages_.bytes() / kFreePart) return false;
+  if (pages_.free_bytes() <= std::min(pages_.bytes() / kFreePart, kFreeBytesMost)) return false;
   return pages_.compact(&CacheTable::moved, this);
 }
 

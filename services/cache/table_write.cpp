@@ -61,7 +61,7 @@ CacheChanged CacheTable::write(const CacheKey& key, const Draft& draft, Nanoseco
   const std::uint8_t space = ref == 0 ? space_of(key.bytes) : pages_.at(ref).space;
   const std::size_t kept = draft.keeps_old ? pages_.at(ref).value_bytes : 0;
   const std::size_t bytes = kept + draft.added.size();
-  if (bytes > kCacheValueBytesMax) [[unlikely]] {
+  if (bytes > value_bytes_max_) [[unlikely]] {
     ++spaces_[space].counters.refused;
     return {.status = CacheStatus::too_large};
   }

@@ -163,6 +163,7 @@ struct CacheCounters {
 
 struct CacheOptions {
   std::size_t bytes_max = 64 * 1024 * 1024;  // budget of this core, at least kCacheBytesMin
+  std::size_t value_bytes_max = kCacheValueBytesMax;  // not more than this
   std::uint64_t hash_seed = 0;      // the same on all cores of a process, different in each
   std::uint64_t first_version = 1;  // wall clock in ns: a later process then has greater versions
   std::span<const CacheNamespaceOptions> namespaces;  // read by the constructor; without number 0

@@ -31,6 +31,7 @@ using tests::CacheReply;
 using tests::for_every_owner;
 using tests::key_of_core;
 using tests::NodeUnderTest;
+using tests::open_reply;
 using tests::ProtocolClient;
 using tests::ServerMessage;
 using tests::with_node;
@@ -224,6 +225,23 @@ TEST(CacheLease, ADeletionTakesTheLeaseFromItsHolder) {
     EXPECT_EQ(lost.code, ErrorCode::lease_lost);
     const CacheReply stored = co_await cache_set(other, key, "new", {.lease = next.lease});
     EXPECT_EQ(stored.code, ErrorCode::none);
+  });
+}
+
+TEST(CacheLease, ADeletionByPrefixTakesTheLeaseFromItsHolder) {
+  for_every_owner([](NodeUnderTest&, ProtocolClient* client, std::string key) -> Task<void> {
+    const CacheReply holder = co_await lease(client, key, 0, 60'000);
+    EXPECT_NE(holder.lease, 0u);
+    std::uint64_t cursor = 0;
+    do {
+      const protocol::CacheDeletePrefixBody body{.prefix = key, .cursor = cursor};
+      const ServerMessage reply = co_await client->request(body);
+      cursor = 0;
+      open_reply<protocol::fbs::CacheDeletePrefixReply>(
+          reply, [&](const auto& table) { cursor = table.cursor(); });
+    } while (cursor != 0);
+    const CacheReply lost = co_await cache_set(client, key, "old", {.lease = holder.lease});
+    EXPECT_EQ(lost.code, ErrorCode::lease_lost);
   });
 }
 
