@@ -153,16 +153,20 @@ void NameCache::finish(const EntryPointer& entry, Result<NameAnswer> answer) {
   }
   if (entry->addresses.empty() && !is_denial(entry->error.detail)) ++counters_.failed;
   entry->is_known = true;
+  entry->waiting.wake_all(WaitQueue::Outcome::granted);
   // After flush() the name is another entry's, or nobody's.
   const auto found = entries_.find(entry->name);
-  if (found != entries_.end() && found->second == entry) {
-    if (life > 0) {
-      keep(*entry, life);
-    } else {
-      entries_.erase(found);
-    }
+  if (found == entries_.end() || found->second != entry) return;
+  if (life <= 0) {
+    entries_.erase(found);
+    return;
   }
-  entry->waiting.wake_all(WaitQueue::Outcome::granted);
+  try {
+    keep(*entry, life);
+  } catch (...) {
+    entries_.erase(entry->name);  // it has no place among those that are kept
+    throw;
+  }
 }
 
 Nanoseconds NameCache::life_of(const NameAnswer& answer) const noexcept {

@@ -25,8 +25,12 @@ namespace {
 
 constexpr const char* kHostsFile = "/etc/hosts";
 
+// Case does not count in DNS (RFC 4343), which knows ASCII alone.
+constexpr char lower(char letter) noexcept {
+  return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
+}
 bool is_same_name(std::string_view one, std::string_view other) noexcept {
-  return one.size() == other.size() && strncasecmp(one.data(), other.data(), one.size()) == 0;
+  return std::ranges::equal(one, other, {}, lower, lower);
 }
 
 // hosts(5): an address, and names up to the end of the line or a `#`.

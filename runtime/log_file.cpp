@@ -24,14 +24,17 @@ struct LogFile {
   std::uint64_t lost = 0;     // lines
 };
 
-LogFile& file() noexcept {
+LogFile& file() {
   static LogFile* const only = new LogFile;
   return *only;
 }
 
 Result<int> open_for_appending(const std::string& path) {
-  const int descriptor = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+  // A FIFO that nobody reads is an error (ENXIO): to wait for a reader would be to wait for ever.
+  constexpr int kFlags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK;
+  const int descriptor = ::open(path.c_str(), kFlags, 0640);
   if (descriptor < 0) return Unexpected{Error::from_errno(errno)};
+  ::fcntl(descriptor, F_SETFL, O_WRONLY | O_APPEND);  // the log's own thread may wait
   return descriptor;
 }
 

@@ -32,7 +32,9 @@ class LogLine {
   static constexpr std::size_t kEndBytes = 14;
 
   std::size_t room() const noexcept {
-    const std::size_t end = format_ == LogFormat::text ? kCut.size() + 1 : kEndBytes;
+    // The quote that ends a message is taken from what is kept for the end.
+    const std::size_t quote = in_message_ ? 0 : 1;
+    const std::size_t end = format_ == LogFormat::text ? kCut.size() + 1 : kEndBytes - quote;
     return bytes_.size() - end - size_;
   }
   bool add(std::string_view text) noexcept;          // whole or not at all

@@ -183,6 +183,11 @@ void Metrics::serve_page(void* context, const net::http::Request& request,
                          const net::http::RouteMatch&, net::http::Responder& responder) {
   auto& self = *static_cast<Metrics*>(context);
   const auto format = format_for(net::http::single_value(request.fields, "accept"));
+  if (self.waiting_.size() >= kWaitingMax) {
+    responder.respond(net::http::Status::service_unavailable, "text/plain",
+                      "too many requests for metrics wait already\n");
+    return;
+  }
   self.waiting_.push_back({responder.defer(), format});
   if (self.is_reading_) return;
   self.is_reading_ = true;
@@ -200,17 +205,28 @@ Task<void> Metrics::answer_pages(Metrics* metrics) {
   const Reading reading(*metrics);
   while (!metrics->waiting_.empty()) {
     const std::vector<Waiting> served = std::exchange(metrics->waiting_, {});
-    const std::vector<CoreReading> readings = co_await from_all(read_core);
-    for (const auto format :
-         {runtime::MetricsFormat::prometheus, runtime::MetricsFormat::open_metrics}) {
-      if (std::ranges::find(served, format, &Waiting::format) == served.end()) continue;
-      const std::string page = metrics->page(readings, format);
-      const std::string_view type = format == runtime::MetricsFormat::prometheus
-                                        ? runtime::kPrometheusType
-                                        : runtime::kOpenMetricsType;
+    try {
+      const std::vector<CoreReading> readings = co_await from_all(read_core);
+      metrics->answer(served, readings);
+    } catch (const std::exception& error) {
       for (const Waiting& one : served) {
-        if (one.format == format) one.responder.respond(net::http::Status::ok, type, page);
+        one.responder.respond(net::http::Status::internal_server_error, "text/plain", error.what());
       }
+    }
+  }
+}
+
+void Metrics::answer(const std::vector<Waiting>& served,
+                     const std::vector<CoreReading>& readings) const {
+  for (const auto format :
+       {runtime::MetricsFormat::prometheus, runtime::MetricsFormat::open_metrics}) {
+    if (std::ranges::find(served, format, &Waiting::format) == served.end()) continue;
+    const std::string text = page(readings, format);
+    const std::string_view type = format == runtime::MetricsFormat::prometheus
+                                      ? runtime::kPrometheusType
+                                      : runtime::kOpenMetricsType;
+    for (const Waiting& one : served) {
+      if (one.format == format) one.responder.respond(net::http::Status::ok, type, text);
     }
   }
 }

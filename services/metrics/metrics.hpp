@@ -83,6 +83,7 @@ class Metrics : public Service {
   // Requests for metrics that are answered at once on a core. One answer takes some ms of all
   // cores.
   static constexpr std::size_t kReadersMax = 4;
+  static constexpr std::size_t kWaitingMax = 64;  // requests for a page, of a core
 
   // For the opcodes: runs a coroutine that answers later. False, and nothing runs, if there are
   // kReadersMax.
@@ -117,6 +118,7 @@ class Metrics : public Service {
   static void serve_page(void* context, const net::http::Request& request,
                          const net::http::RouteMatch& match, net::http::Responder& responder);
   static runtime::Task<void> answer_pages(Metrics* metrics);
+  void answer(const std::vector<Waiting>& served, const std::vector<CoreReading>& readings) const;
   void beat() noexcept;
   void add_point(runtime::Nanoseconds now) noexcept;
   Before totals(runtime::Nanoseconds now) const noexcept;

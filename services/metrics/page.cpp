@@ -30,6 +30,9 @@ void write_samples(runtime::MetricsText& out, const std::vector<CoreReading>& re
       }
     }
   }
+  // Without a core that did not answer they would go back, which stands for a new beginning.
+  const bool is_whole = std::ranges::all_of(readings, &CoreReading::answered);
+  if (!is_whole) return;
   for (const auto& [labels, histogram] : joined) {
     out.sample(labels, runtime::HistogramSteps(histogram));
   }

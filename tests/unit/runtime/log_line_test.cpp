@@ -89,6 +89,18 @@ bool is_whole(std::string_view line) {
   return !is_quoted && line.ends_with('\n');
 }
 
+TEST(LogLine, AMessageOfAnyLengthLeavesNoFieldBeyondTheLine) {
+  for (std::size_t bytes = 3900; bytes <= 4096; ++bytes) {
+    for (const LogFormat format : {LogFormat::text, LogFormat::logfmt, LogFormat::json}) {
+      const std::string text(bytes, 'x');
+      const std::string line =
+          line_of(format, text, {LogField::number("code", 1006), {"next", "1"}, {"last", "2"}});
+      ASSERT_LE(line.size(), LineQueue::kLineBytesMax) << bytes;
+      ASSERT_TRUE(line.ends_with('\n')) << bytes;
+      if (format != LogFormat::text) ASSERT_TRUE(is_whole(line)) << bytes;
+    }
+  }
+}
 TEST(LogLine, IsCutWithItsEndInPlace) {
   for (const std::size_t bytes : {std::size_t{3900}, std::size_t{4096}, std::size_t{10'000}}) {
     for (const char c : {'x', '"', '\x01', '\xff'}) {
