@@ -330,13 +330,6 @@ int tell_not_started(const runtime::Runtime& runtime, const runtime::Error& erro
 
 }  // namespace
 
-LogLevel log_level_of(std::string_view name) noexcept {
-  return name == "error"     ? LogLevel::error
-         : name == "warning" ? LogLevel::warning
-         : name == "debug"   ? LogLevel::debug
-                             : LogLevel::info;
-}
-
 int run_node(ProcessOptions options, NodeOptions node_options) {
   runtime::set_log_level(options.log_level);
   runtime::set_log_format(options.log_format);

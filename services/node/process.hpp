@@ -55,7 +55,12 @@ struct ProcessOptions {
 };
 
 // "error", "warning", "debug"; anything else is info.
-LogLevel log_level_of(std::string_view name) noexcept;
+constexpr LogLevel log_level_of(std::string_view name) noexcept {
+  return name == "error"     ? LogLevel::error
+         : name == "warning" ? LogLevel::warning
+         : name == "debug"   ? LogLevel::debug
+                             : LogLevel::info;
+}
 
 // Serves a node until a signal has ended it. Prints "listening on ADDRESS (N cores)" to stdout for
 // each address once all of them accept, everything else to stderr. Returns the exit code: one of
