@@ -313,6 +313,11 @@ void add_arguments(CommandLine& line, std::string_view name, CacheArguments& arg
   }
 }
 
+Task<int> run_welcome(const Talk& talk, const CacheCommand& command,
+                      const CacheArguments& arguments) {
+  co_return co_await talk.while_welcome(command.run(talk, arguments));
+}
+
 }  // namespace
 
 int run_cache(const Arguments& arguments) {
@@ -330,9 +335,7 @@ int run_cache(const Arguments& arguments) {
     const Arguments rest(arguments.begin() + 1, arguments.end());
     if (const auto code = parse_client_arguments(line, rest, options)) return *code;
     if (!read_texts(options, given)) return kExitUsage;
-    return run_client(options, [&](Talk& talk) -> Task<int> {
-      return talk.while_welcome(command.run(talk, given));
-    });
+    return run_client(options, [&](Talk& talk) { return run_welcome(talk, command, given); });
   }
   const ClientOptions options("cache");
   complain(options, name.empty() ? "needs a command: get, set, del, incr, mget, stats"

@@ -205,9 +205,9 @@ QuotaReport Quota::set_key(const quota::Key& key, QuotaScope scope, const quota:
     return {.code = ErrorCode::limit_exceeded};
   }
   quota::Pool& pool = pool_of(key, scope);
-  own_pools_ -= pool.has_own() ? 1 : 0;
+  own_pools_ -= pool.has_own() ? 1U : 0U;
   pool.set(limits != nullptr ? *limits : options_.of(scope), limits != nullptr, core_.now());
-  own_pools_ += pool.has_own() ? 1 : 0;
+  own_pools_ += pool.has_own() ? 1U : 0U;
   for (const quota::Pool::Sharer& sharer : pool.sharers) send_limits(key, pool, sharer);
   linger_if_unused(key, pool);
   return report_key(key, scope);

@@ -70,9 +70,9 @@ class Proxies(unittest.TestCase):
 
     def test_haproxy_finds_the_server_well_by_options_too(self):
         self.need(HaProxy)
-        for check in 'option httpchk GET /healthz', 'option httpchk':
+        for check in 'option httpchk GET /readyz', 'option httpchk':
             with Server() as server:
-                with HaProxy(server.address, [('option httpchk GET /healthz', check)]) as proxy:
+                with HaProxy(server.address, [('option httpchk GET /readyz', check)]) as proxy:
                     self.assertEqual(proxy.health(), 'L7OK', check)
 
 

@@ -72,6 +72,7 @@ TEST(ConfigErrors, UnknownNamesAreRefusedWithTheNearestOne) {
             "message_bytes_max?");
   EXPECT_EQ(one_error(load_file("[limit]\nfragments_max = 1\n")),
             "c.toml:1: [limit]: is no section; allowed: the sections server, limits, metrics, "
+            "cache, quota, "
             "websocket, http, runtime, log; fix: did you mean [limits]?");
   EXPECT_EQ(one_error(load_file("[server]\nfragments_max = 1\n")),
             "c.toml:2: fragments_max: is no setting of [server]; fix: move it below [limits]");
