@@ -97,7 +97,9 @@ TEST(LogLine, AMessageOfAnyLengthLeavesNoFieldBeyondTheLine) {
           line_of(format, text, {LogField::number("code", 1006), {"next", "1"}, {"last", "2"}});
       ASSERT_LE(line.size(), LineQueue::kLineBytesMax) << bytes;
       ASSERT_TRUE(line.ends_with('\n')) << bytes;
-      if (format != LogFormat::text) ASSERT_TRUE(is_whole(line)) << bytes;
+      if (format != LogFormat::text) {
+        ASSERT_TRUE(is_whole(line)) << bytes;
+      }
     }
   }
 }
@@ -112,7 +114,9 @@ TEST(LogLine, IsCutWithItsEndInPlace) {
           ASSERT_LE(line.size(), LineQueue::kLineBytesMax);
           ASSERT_EQ(std::ranges::count(line, '\n'), 1);
           ASSERT_TRUE(line.ends_with('\n'));
-          if (format != LogFormat::text) ASSERT_TRUE(is_whole(line)) << line;
+          if (format != LogFormat::text) {
+            ASSERT_TRUE(is_whole(line)) << line;
+          }
           if (line.find("next") != std::string::npos) continue;  // all of it fits
           const std::string_view end = format == LogFormat::text     ? " [cut]\n"
                                        : format == LogFormat::logfmt ? " cut=true\n"

@@ -90,7 +90,7 @@ TEST(CacheLeaseSeeds, OneAtATimeComputesAndAllWhoStayGetTheValue) {
             "core",
             [](CoreId on, std::string of, std::uint64_t with) -> Task<void> {
               auto function = [of, with] { return callers(of, with); };
-                  co_await runtime::submit_to(on, std::move(function));
+              co_await runtime::submit_to(on, std::move(function));
             },
             core, key, seed* kCores + core);
       }

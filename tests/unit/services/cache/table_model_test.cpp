@@ -378,7 +378,9 @@ class Walk final : public CacheObserver {
       EXPECT_EQ(done.value, before);
       return;
     }
-    if (done.status == CacheStatus::ok) EXPECT_EQ(done.value, static_cast<std::int64_t>(sum));
+    if (done.status == CacheStatus::ok) {
+      EXPECT_EQ(done.value, static_cast<std::int64_t>(sum));
+    }
     written(key, value, done.status, done.version, std::to_string(static_cast<std::int64_t>(sum)),
             what.lifetime);
   }
@@ -449,7 +451,9 @@ class Walk final : public CacheObserver {
     EXPECT_EQ(table_.counters().entries, model_.size());
     EXPECT_EQ(table_.counters().sets, sets_);
     EXPECT_EQ(table_.counters().deletes, deletes_);
-    if (has_spaces()) EXPECT_LE(table_.counters(1).bytes, 100'000u);
+    if (has_spaces()) {
+      EXPECT_LE(table_.counters(1).bytes, 100'000u);
+    }
   }
 
   void empty_it() {

@@ -379,7 +379,7 @@ TEST(CacheTable, AScanOfManyKeysDoesNotEvictWhatIsReadOften) {
     }
     for (std::size_t i = 0; i < 200'000; ++i) read(1'000'000 + i);
     std::size_t left = 0;
-    for (std::size_t i = 0; i < 5000; ++i) left += has(table, numbered(i)) ? 1 : 0;
+    for (std::size_t i = 0; i < 5000; ++i) left += has(table, numbered(i)) ? 1U : 0U;
     EXPECT_GE(left, 4900u);
     EXPECT_GT(table.counters().evicted_budget, 100'000u);
   });
@@ -403,7 +403,7 @@ TEST(CacheTable, ExpiredEntriesGiveWayBeforeLivingOnes) {
     EXPECT_LE(table.counters().evicted_budget, keys / 100);
     EXPECT_GT(table.counters().expired, keys / 4);
     std::size_t left = 0;
-    for (std::size_t i = 1; i < keys; i += 2) left += has(table, numbered(i), later) ? 1 : 0;
+    for (std::size_t i = 1; i < keys; i += 2) left += has(table, numbered(i), later) ? 1U : 0U;
     EXPECT_GE(left, keys / 2 - keys / 100 - 1);
   });
 }

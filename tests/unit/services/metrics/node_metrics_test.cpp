@@ -71,7 +71,9 @@ void report(CoreId cores, Via via) {
     EXPECT_EQ(ping->sent(), 0u);
     EXPECT_EQ(pong->sent(), 10u);
     EXPECT_NE(ping->handler(), nullptr);
-    if (ping->handler() != nullptr) EXPECT_EQ(ping->handler()->count(), 10u);
+    if (ping->handler() != nullptr) {
+      EXPECT_EQ(ping->handler()->count(), 10u);
+    }
     EXPECT_EQ(figure_of(reply, "pubsub_subscriptions"), 1u);
     EXPECT_EQ(figure_of(reply, "pubsub_channels", "kind=\"owned\""), 1u);
     EXPECT_EQ(figure_of(reply, "sessions"), 1u);

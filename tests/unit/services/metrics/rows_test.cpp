@@ -97,7 +97,7 @@ TEST(MetricRows, OfAServiceAreThoseOfThePlan) {
   options.services.back().metrics = {&kRow, 1};
   const services::NodePlan plan(options);
   std::size_t found = 0;
-  for (const MetricRow& row : plan.metrics.rows()) found += row.name == "mine_total" ? 1 : 0;
+  for (const MetricRow& row : plan.metrics.rows()) found += row.name == "mine_total" ? 1U : 0U;
   EXPECT_EQ(found, 1u);
   options.services.push_back(options.services.back());
   EXPECT_THROW(services::NodePlan{options}, std::invalid_argument);

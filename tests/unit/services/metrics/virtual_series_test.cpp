@@ -63,7 +63,9 @@ TEST(VirtualSeries, HasAPointASecondWithWhatHappenedInIt) {
     EXPECT_EQ(last->subscriptions(), 1u);
     EXPECT_GE(last->connections(), 1u);
     const auto few = co_await dashboard(client, 3);
-    if (few) EXPECT_EQ(few->cores()->Get(0)->points()->size(), 3u);
+    if (few) {
+      EXPECT_EQ(few->cores()->Get(0)->points()->size(), 3u);
+    }
   });
 }
 
@@ -74,7 +76,9 @@ TEST(VirtualSeries, KeepsFiveMinutes) {
     ProtocolClient* client = co_await test.connect(Via::websocket);
     co_await runtime::sleep_for(400 * kSecond);
     const auto reply = co_await dashboard(client, 0);
-    if (reply) EXPECT_EQ(reply->cores()->Get(0)->points()->size(), services::Series::kPoints);
+    if (reply) {
+      EXPECT_EQ(reply->cores()->Get(0)->points()->size(), services::Series::kPoints);
+    }
   });
 }
 

@@ -80,7 +80,8 @@ TEST(Quota, ABatchIsServedUpToTheLastTokenAndNotOneMore) {
     with_node(node_cores(1), with_limits({}), [burst](NodeUnderTest& test) -> Task<void> {
       ProtocolClient* client = co_await test.connect(Via::websocket);
       const std::string text = fmt::format("requests 1/day burst {}", burst);
-      const QuotaAnswer set = co_await set_quota(client, limits_of({text}));
+      const auto limits = limits_of({text});
+      const QuotaAnswer set = co_await set_quota(client, limits);
       EXPECT_EQ(set.limits.size(), 1u);
       std::vector<std::byte> batch;
       std::vector<protocol::Uuid> ids;
@@ -106,7 +107,8 @@ TEST(Quota, BytesCountWithTheSizeOfTheFrame) {
       const std::size_t frame =
           protocol::frame_bytes(header, protocol::PingBody{.data = bytes_of(data)});
       const std::string three = fmt::format("bytes_in 1/day burst {}", 3 * frame);
-      const QuotaAnswer set = co_await set_quota(client, limits_of({three}));
+      const auto limits = limits_of({three});
+      const QuotaAnswer set = co_await set_quota(client, limits);
       EXPECT_EQ(set.uses.size(), 1u);
       for (int i = 0; i < 3; ++i) {
         const ServerMessage pong = co_await ping(client, data);
@@ -140,7 +142,9 @@ TEST(Quota, ALimitOfAnOpcodeOrAClassCountsNoOtherRequest) {
     for (int i = 0; i < 4; ++i) {
       const ServerMessage reply = co_await publish(client, "channel");
       EXPECT_EQ(reply.opcode, i < 2 ? Opcode::Ack : Opcode::Error);
-      if (i >= 2) EXPECT_NE(reply.data.find("for Publish"), std::string::npos) << reply.data;
+      if (i >= 2) {
+        EXPECT_NE(reply.data.find("for Publish"), std::string::npos) << reply.data;
+      }
     }
     // The two that were refused cost the class nothing.
     const ServerMessage third = co_await subscribe(client, "channel");
@@ -234,7 +238,8 @@ TEST(Quota, DeliveriesLeaveADebtThatRequestsMeet) {
       ProtocolClient* publisher = co_await test.connect(Via::websocket);
       for (const Via via : {Via::websocket, Via::compressed, Via::tcp}) {
         ProtocolClient* client = co_await test.connect(via);
-        const QuotaAnswer set = co_await set_quota(client, limits_of({"deliveries 1/day burst 5"}));
+        const auto limits = limits_of({"deliveries 1/day burst 5"});
+        const QuotaAnswer set = co_await set_quota(client, limits);
         EXPECT_EQ(set.uses.size(), 1u);
         const ServerMessage subscribed = co_await subscribe(client, "channel");
         EXPECT_EQ(subscribed.opcode, Opcode::SubscribeReply);
@@ -274,8 +279,8 @@ TEST(Quota, BytesOutEndAConnectionThatTakesTooMany) {
   with_node(node_cores(2), with_limits({}), [](NodeUnderTest& test) -> Task<void> {
     for (const Via via : {Via::websocket, Via::compressed, Via::tcp}) {
       ProtocolClient* client = co_await test.connect(via);
-      const QuotaAnswer set =
-          co_await set_quota(client, limits_of({"bytes_out 1/day burst 4KiB terminate"}));
+      const auto limits = limits_of({"bytes_out 1/day burst 4KiB terminate"});
+      const QuotaAnswer set = co_await set_quota(client, limits);
       EXPECT_EQ(set.uses.size(), 1u);
       const ServerMessage small = co_await ping(client, std::string(1000, 'x'));
       EXPECT_EQ(small.opcode, Opcode::Pong);
@@ -361,7 +366,8 @@ TEST(Quota, HandlersSeeTheResult) {
     };
     const std::string none = co_await call(200);
     EXPECT_EQ(none, fmt::format("0 {} false", INT64_MAX));
-    const QuotaAnswer set = co_await set_quota(client, limits_of({"requests 1/day burst 4 warn"}));
+    const auto limits = limits_of({"requests 1/day burst 4 warn"});
+    const QuotaAnswer set = co_await set_quota(client, limits);
     EXPECT_EQ(set.uses.size(), 1u);
     const char* const expected[] = {"1 3 false", "1 2 false", "1 1 false",
                                     "1 0 false", "2 0 true",  "2 0 true"};
@@ -380,7 +386,7 @@ TEST(Quota, ASessionWithoutLimitsHoldsNothingForThem) {
     const std::uint64_t extensions = co_await test.total([](services::CoreNode& node) {
       std::uint64_t count = 0;
       node.sessions().for_each(
-          [&](services::Session& session) { count += session.extension() != nullptr ? 1 : 0; });
+          [&](services::Session& session) { count += session.extension() != nullptr ? 1U : 0U; });
       return count;
     });
     EXPECT_EQ(extensions, 0u);

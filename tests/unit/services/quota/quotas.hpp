@@ -106,7 +106,7 @@ inline std::optional<Notice> read_notice(const ServerMessage& message) {
 }
 inline std::size_t count_notices(ProtocolClient* client) {
   std::size_t count = 0;
-  for (const ServerMessage& event : client->events()) count += read_notice(event) ? 1 : 0;
+  for (const ServerMessage& event : client->events()) count += read_notice(event) ? 1U : 0U;
   return count;
 }
 
