@@ -92,14 +92,14 @@ class CacheIndex {
   // Bit i: place i has that tag. A byte of `x` becomes 0x80 if it is 0 (exactly: no carries).
   static std::uint32_t places(const Bucket& bucket, std::uint8_t tag) noexcept {
     constexpr std::uint64_t kLow = 0x7f7f7f7f7f7f7f7f;
-    const std::uint64_t pattern = 0x0101010101010101 * tag;
+    const std::uint64_t pattern = std::uint64_t{0x0101010101010101} * tag;
     std::uint64_t first;
     std::uint32_t last;
     std::memcpy(&first, bucket.tags.data(), 8);
     std::memcpy(&last, bucket.tags.data() + 8, 4);
     const auto zeros = [](std::uint64_t x) noexcept {
       const std::uint64_t marks = ~(((x & kLow) + kLow) | x | kLow);
-      return static_cast<std::uint32_t>((marks >> 7) * 0x0102040810204080 >> 56);
+      return static_cast<std::uint32_t>((marks >> 7) * std::uint64_t{0x0102040810204080} >> 56);
     };
     // The upper half is no tag: made different from the pattern.
     const std::uint64_t upper = last | (~pattern & 0xffffffff00000000);
