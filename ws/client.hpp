@@ -48,7 +48,7 @@ struct ClientOptions {
   runtime::Nanoseconds pong_timeout = 10 * runtime::kSecond;
   runtime::Nanoseconds close_timeout = 5 * runtime::kSecond;
   std::size_t received_bytes_max = 1024 * 1024;  // of messages that wait; the last may pass it
-  net::Resolver resolver{};  // default: the core's cache of names
+  net::Resolver resolver{};                      // default: the core's cache of names
 };
 
 // A message with memory of its own.
